@@ -5,6 +5,7 @@
     python -m benchmarks --list             what there is
     python -m benchmarks --install-peers    a virtual environment with the peers in Python
     python -m benchmarks --json speed.json --plots docs/speed --docs docs/speed.md
+    python -m benchmarks --results a.json b.json --docs docs/speed.md
 
 Times are processor time, the least of some rounds in turns. Compare ratios: they hold between machines.
 """
@@ -33,6 +34,23 @@ def main() -> None:
     if arguments.install_peers:
         peers.install(arguments.peers)
         return
+    machine, results = "", list[Row | Series]()
+    if arguments.results:
+        for path in arguments.results:
+            machine, found = report.read_json(path)
+            results += found
+    else:
+        results = _measured(arguments)
+    if arguments.json is not None:
+        report.write_json(arguments.json, results)
+    if arguments.plots is not None:
+        plots.write(arguments.plots, results)
+    if arguments.docs is not None:
+        report.write_docs(arguments.docs, results, machine)
+
+
+def _measured(arguments: argparse.Namespace) -> list[Row | Series]:
+    """Measure what was asked for, and print each result at once."""
     names = arguments.subjects or [name for name, found in SUBJECTS.items() if not found.asked]
     folder = Path(tempfile.mkdtemp(prefix="relink-bench-"))
     context = Context(folder, arguments.peers, arguments.rounds, arguments.small)
@@ -45,12 +63,7 @@ def main() -> None:
                 results.append(result)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    if arguments.json is not None:
-        report.write_json(arguments.json, results)
-    if arguments.plots is not None:
-        plots.write(arguments.plots, results)
-    if arguments.docs is not None:
-        report.write_docs(arguments.docs, results)
+    return results
 
 
 def _arguments() -> argparse.Namespace:
@@ -64,6 +77,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--peers", type=Path, default=ROOT / ".venv-peers", help="their environment")
     parser.add_argument("--install-peers", action="store_true", help="make that environment")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--results", type=Path, nargs="+", help="measure nothing: take such files' figures")
     parser.add_argument("--plots", type=Path, help="write SVG plots into this folder")
     parser.add_argument("--docs", type=Path, help="write the table into this page")
     arguments = parser.parse_args()

@@ -122,11 +122,13 @@ class Measured:
 
 
 def alternately(contenders: Mapping[str, Contender], rounds: int) -> Measured:
-    """Run each contender once in each round; one that fails (`PeerFailed`) drops out. Two rounds are run however
-    long they take."""
+    """Run each contender once in each round; one that fails (`PeerFailed`) drops out.
+
+    No round begins after `PATIENCE` seconds.
+    """
     measured, started = Measured({}, {}), time.perf_counter()
     for number in range(rounds):
-        if number > 1 and time.perf_counter() - started > PATIENCE:
+        if number and time.perf_counter() - started > PATIENCE:
             break
         for name, run in contenders.items():
             if isinstance(run, Absent):

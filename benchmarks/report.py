@@ -81,6 +81,18 @@ def write_json(path: Path, results: Sequence[Row | Series]) -> None:
     path.write_text(json.dumps({"about": about(), "rows": rows, "series": series}, indent=2) + "\n")
 
 
+def read_json(path: Path) -> tuple[str, list[Row | Series]]:
+    """The machine and the results of such a file."""
+    found = json.loads(path.read_text())
+    results: list[Row | Series] = []
+    for row in found["rows"]:
+        results.append(Row(**{name: value for name, value in row.items() if name not in ("ratio", "met")}))
+    for one in found["series"]:
+        costs = {name: tuple(values) for name, values in one["costs"].items()}
+        results.append(Series(one["subject"], one["what"], tuple(one["sizes"]), costs, one["base"], one["unit"]))
+    return found["about"], sorted(results, key=lambda result: result.subject)
+
+
 def table(results: Sequence[Row | Series]) -> str:
     """The table, in Markdown."""
     lines = [
@@ -99,9 +111,9 @@ def table(results: Sequence[Row | Series]) -> str:
     return "\n".join(lines)
 
 
-def write_docs(page: Path, results: Sequence[Row | Series]) -> None:
-    """Put the table between the page's marks."""
+def write_docs(page: Path, results: Sequence[Row | Series], machine: str = "") -> None:
+    """Put the table between the page's marks; `machine` is the one that was measured, by default this."""
     text = page.read_text()
     before, _, rest = text.partition(_BEGIN)
     _, _, after = rest.partition(_END)
-    page.write_text(f"{before}{_BEGIN}\n{about()}.\n\n{table(results)}\n{_END}{after}")
+    page.write_text(f"{before}{_BEGIN}\n{machine or about()}.\n\n{table(results)}\n{_END}{after}")

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -77,6 +77,17 @@ def floor(pages: int, rounds: int) -> float:
     return best(touch, lambda: libc.madvise(start, size, 4), rounds)
 
 
+def returns(arch: str, path: Path, rounds: int) -> Iterator[tuple[int, float, float]]:
+    """Changed pages, and the microseconds of a restore and of the floor."""
+    with Machine(arch) as machine:
+        touch = machine.load(path).function("touch", "int(int)")
+        touch(1)
+        snapshot = machine.snapshot()
+        for pages in PAGES:
+            taken = best(lambda pages=pages: touch(pages), lambda: machine.restore(snapshot), rounds)  # type: ignore[misc]
+            yield pages, taken, floor(pages, rounds)
+
+
 def times_of(arch: str, path: Path, rounds: int) -> None:
     with Machine(arch) as machine:
         loaded = machine.load(path)
@@ -88,9 +99,8 @@ def times_of(arch: str, path: Path, rounds: int) -> None:
         after = best(lambda: None, lambda: touch(1), rounds)
         print(f"{arch}: a call takes {call:.1f} µs without a snapshot, {after:.1f} µs with one")
         print(f"{'changed pages':>16} {'restore':>10} {'floor':>10}   µs")
-        for pages in PAGES:
-            taken = best(lambda pages=pages: touch(pages), lambda: machine.restore(snapshot), rounds)  # type: ignore[misc]
-            print(f"{pages:>16} {taken:>10.1f} {floor(pages, rounds):>10.1f}")
+        for pages, taken, least in returns(arch, path, rounds):
+            print(f"{pages:>16} {taken:>10.1f} {least:>10.1f}")
         taken = best(lambda: work(100), lambda: machine.restore(snapshot), rounds)
         print(f"{'malloc, printf':>16} {taken:>10.1f}")
         taken = best(lambda: touch(10), lambda: machine.snapshot(), rounds)

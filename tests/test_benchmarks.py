@@ -106,6 +106,7 @@ def test_figures_as_json(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "out.json").read_text())
     assert [row["ratio"] for row in found["rows"]] == [0.5, None]
     assert found["series"][0]["exponents"]["ours"] == pytest.approx(1.0)
+    assert report.read_json(tmp_path / "out.json") == (found["about"], [SERIES, ROW, ALONE])
 
 
 def test_plots_hold_all_their_points(tmp_path: Path) -> None:
