@@ -116,7 +116,7 @@ class InsteadOfLdso:
     @property
     def is_idle(self) -> bool:
         """Whether neither is loaded."""
-        return not any(image.decoded.soname in self._sonames for image in self._linker.images)
+        return not any(map(self._linker.known.has_soname, self._sonames))
 
     def may_know(self, names: Names) -> NDArray[np.bool_]:
         if self.is_idle:

@@ -135,12 +135,12 @@ class Decoded:
         debug = DynamicTag.DEBUG in self.dynamic and DynamicTag.SONAME not in self.dynamic
         return pie or (self.has_interpreter and debug)
 
-    @property
+    @cached_property
     def is_no_dependency(self) -> bool:
         """Whether ld.so refuses to load it as a dependency of another image (glibc, `_dl_map_object_from_fd`)."""
         return self.header.type == FileType.EXEC or bool(self.flags_1 & DynamicFlag1.PIE)
 
-    @property
+    @cached_property
     def needs_no_linker(self) -> bool:
         """Whether it names neither a dynamic linker nor libraries, so that a kernel starts it directly."""
         return not self.has_interpreter and not self.needed
@@ -220,12 +220,12 @@ class Decoded:
         """DT_FLAGS_1 (`DynamicFlag1`), 0 without."""
         return self.dynamic.value(DynamicTag.FLAGS_1, 0)
 
-    @property
+    @cached_property
     def is_symbolic(self) -> bool:
         """Whether the image's references are resolved in the image itself first (DF_SYMBOLIC, DT_SYMBOLIC)."""
         return bool(self.flags & DynamicFlag.SYMBOLIC) or DynamicTag.SYMBOLIC in self.dynamic
 
-    @property
+    @cached_property
     def binds_now(self) -> bool:
         """Whether all symbols must be bound at load time (DF_BIND_NOW, DF_1_NOW, DT_BIND_NOW)."""
         now = self.flags & DynamicFlag.BIND_NOW or self.flags_1 & DynamicFlag1.NOW

@@ -67,6 +67,11 @@ class StringTable:
                 return None
             window *= 4
 
+    def holds(self, offset: int, name: bytes) -> bool:
+        """Whether the string at `offset` is `name`."""
+        end = offset + len(name)
+        return end < len(self.data) and self.data[offset : end + 1].tobytes() == name + b"\0"
+
     def names(self, offsets: U32, what: str, *, again: bool = False) -> Names:
         """The strings at all `offsets`. Raises as `text` does. With `again`, the strings do not count towards the
         limit on bytes of names.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from relink.arrays import I64, U8, U16, U32, U64, AnyArray, Bools
@@ -17,6 +19,18 @@ from relink.records import cached_property, dataclass
 
 #: Up to one symbol in this many has its name read separately; for more, the names of all symbols are read.
 _PART = 16
+
+
+class SymbolRow(NamedTuple):
+    """One symbol, as `SymbolRows` has them all."""
+
+    name_at: int  #: the offset of its name in the string table
+    value: int
+    size: int
+    section: int
+    bind: int
+    type: int
+    visibility: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +81,21 @@ class SymbolRows:
     def visibility(self) -> U8:
         """The `Visibility` of each symbol, uint8[n]."""
         return frozen(self.other & np.uint8(3))
+
+    def row(self, symbol: int) -> SymbolRow:
+        """One symbol as numbers. Rows are kept: quicker than arrays for the few that are asked for by name."""
+        known = self._rows.get(symbol)
+        if known is None:
+            record = self.records[symbol]
+            name, value, size = int(record["name"]), int(record["value"]), int(record["size"])
+            info, other, section = int(record["info"]), int(record["other"]), int(record["shndx"])
+            known = SymbolRow(name, value, size, section, info >> 4, info & 15, other & 3)
+            self._rows[symbol] = known
+        return known
+
+    @cached_property
+    def _rows(self) -> dict[int, SymbolRow]:
+        return {}
 
     @cached_property
     def names(self) -> Names:
@@ -184,12 +213,13 @@ class SymbolTable(SymbolRows):
         met = self.hash_table.met_by(gnu_hash)
         if not met:
             return met
-        names = self.names_of(np.array(met, np.int64))
-        return [
-            symbol
-            for number, symbol in enumerate(met)
-            if names.raw(number) == name and (self.section[symbol] != SHN_UNDEF or self.value[symbol] != 0)
-        ]
+        self.check_names()
+        same = []
+        for symbol in met:
+            row = self.row(symbol)
+            if (row.section != SHN_UNDEF or row.value != 0) and self.strings.holds(row.name_at, name):
+                same.append(symbol)
+        return same
 
     @property
     def name_hashes(self) -> U32:

@@ -45,6 +45,7 @@ from relink.relocate.dynamic_section import rebase_dynamic_section
 from relink.relocate.relocate import relocate
 from relink.relocate.state import Environment
 from relink.resolve import scopes
+from relink.resolve.scopes import LookupScope
 from relink.search import graph, version_check
 from relink.search.graph import Node
 from relink.search.search_path import Source
@@ -269,20 +270,20 @@ class Load:
             read=state.memory.read,
             is_running=lambda image: image not in new,
         )
-        errors: list[LinkError] = []
+        errors, scope_of = list[LinkError](), state.lookup_scopes()
         for image in plan.initialise:
             if not plan.relocates_itself(image):
-                errors += self._relocate_image(image, environment)
+                errors += self._relocate_image(image, scope_of(image), environment)
             image.stage = Stage.RELOCATED
         errors += self._rebind(environment)
         raise_all(plan.root.name, errors)
         plan.static_tls = [*plan.images, *tls.late]
 
-    def _relocate_image(self, image: Image, environment: Environment) -> list[LinkError]:
+    def _relocate_image(self, image: Image, scope: LookupScope, environment: Environment) -> list[LinkError]:
         state, plan = self.state, self.plan
         handlers = (*self.options.relocation_handlers, *state.relocation_handlers)
         about = [handler for handler in handlers if handler.wants(image)]
-        image.relocated = result = relocate(image, state.lookup_scope(image), environment, about)
+        image.relocated = result = relocate(image, scope, environment, about)
         plan.ifuncs += result.ifuncs
         if result.copies:
             from relink.relocate.copy import copied_ifuncs

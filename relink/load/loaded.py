@@ -46,10 +46,16 @@ class LoadedImages:
         """The image with that SONAME, or that was requested under that name before."""
         return min(self._images.get(name, ()), key=self._turns.__getitem__, default=None)
 
+    def has_soname(self, name: str) -> bool:
+        """Whether an image has that SONAME."""
+        return any(image.decoded.soname == name for image in self._images.get(name, ()))
+
     def from_file(self, path: Path) -> Image | None:
         """The image that was read from a file, also under another name. An inode may have been reused, so the
         files are compared again.
         """
+        if not self._turns:
+            return None
         found = {*self._images.get(path, ()), *self._images.get(file_id(path), ())}
         same = (image for image in found if is_file(image.decoded, path))
         return min(same, key=self._turns.__getitem__, default=None)

@@ -113,6 +113,21 @@ class LinkerState:
         late = (*image.scopes.late_sources, *self.provided_to(order))
         return LookupScope(order, image.scopes.sources, late)
 
+    def lookup_scopes(self) -> Callable[[Image], LookupScope]:
+        """`lookup_scope`, for the images of one load: most have the same search lists, put together once."""
+        known: dict[tuple[int, ...], tuple[list[Image], list[DefinedSymbols]]] = {}
+
+        def scope_of(image: Image) -> LookupScope:
+            record = image.scopes
+            key = (self.changes, len(self.global_scope), record.deep_bind, *map(id, record.groups))
+            if key not in known:
+                order = scopes.lookup_order(image, self.global_scope)
+                known[key] = order, self.provided_to(order)
+            order, provided = known[key]
+            return LookupScope(order, record.sources, (*record.late_sources, *provided))
+
+        return scope_of
+
     def provided_to(self, images: Sequence[Image]) -> list[DefinedSymbols]:
         """The libraries in `provided` that `images` need, in the order they need them."""
         if not self.provided:

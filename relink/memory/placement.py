@@ -11,16 +11,21 @@ import numpy as np
 from relink.arrays import U8, U64, Bools
 from relink.elf import Decoded, ProgramHeader
 from relink.elf.constants import FileType
+from relink.elf.contents import frozen
 from relink.elf.source import file_mapping
 from relink.errors import AddressSpaceError, UnsupportedElf
 from relink.memory.address_space import PAGE, AddressSpace, Pages, Protection, Region, page_ceil, page_floor
+from relink.memory.once import once_per_file
 from relink.memory.runs import Run, Runs
 from relink.memory.sparse import clusters, reserve_parts
 
 #: Limit of the host's address space that one image takes, in bytes; gaps take no memory.
 _MOST = 64 << 30
+#: Bytes of an image that is not mapped from its file, up to which its content is put together once for all loads.
+_SMALL = 1 << 16
 
 
+@once_per_file
 def region_size(decoded: Decoded) -> int:
     """The size in bytes of an image's address range, in whole pages."""
     return page_ceil(decoded.min_vaddr + decoded.span) - first_vaddr(decoded)
@@ -35,7 +40,7 @@ def reserve(memory: AddressSpace, decoded: Decoded, base: int | None, limit: int
     """
     align = alignment(decoded)
     size = region_size(decoded)
-    runs = Runs(clusters(decoded))
+    runs = clustered(decoded)
     if runs.size > _MOST:
         problem = f"the segments of {decoded.name} and the gaps they keep exceed the limit of {_MOST:#x} bytes"
         raise AddressSpaceError(problem, size=runs.size)
@@ -70,14 +75,21 @@ def check_contiguous(decoded: Decoded) -> None:
         raise UnsupportedElf(decoded.name, problem)
 
 
+@once_per_file
 def contiguous(decoded: Decoded) -> Runs:
     """The runs of an image whose buffer has all of its addresses."""
     return Runs((Run(first_vaddr(decoded), region_size(decoded)),))
 
 
+@once_per_file
+def clustered(decoded: Decoded) -> Runs:
+    """The runs of an image whose buffer has only its clusters of segments."""
+    return Runs(clusters(decoded))
+
+
 def runs_in(region: Region, decoded: Decoded) -> Runs:
     """Where the image's addresses are in the buffer of its region."""
-    return Runs(clusters(decoded)) if region.parts else contiguous(decoded)
+    return clustered(decoded) if region.parts else contiguous(decoded)
 
 
 def chosen(
@@ -92,6 +104,7 @@ def chosen(
     return next((places[name] for name in names if name is not None and name in places), None)
 
 
+@once_per_file
 def first_vaddr(decoded: Decoded) -> int:
     """The link-time address of a region's first byte: the image's first page, rounded down to the largest p_align.
 
@@ -102,6 +115,7 @@ def first_vaddr(decoded: Decoded) -> int:
     return decoded.min_vaddr & -alignment(decoded)
 
 
+@once_per_file
 def alignment(decoded: Decoded) -> int:
     """The alignment of the region's address in bytes."""
     return max([PAGE, *(segment.align for segment in decoded.segments)])
@@ -133,6 +147,26 @@ def fill(region: Region, decoded: Decoded) -> None:
     The result is that of a mapping in either case: the rest of a segment's first and last page comes from the
     file, except where another segment has bytes; after the file-backed bytes of a segment with bss it is zero.
     """
+    if (
+        region.parts
+        or decoded.address is not None
+        or len(region.buffer) > _SMALL
+        or file_mapping(decoded.data) is not None
+    ):
+        _fill(region, decoded)
+    else:
+        region.buffer[:] = _content(decoded)
+
+
+@once_per_file
+def _content(decoded: Decoded) -> U8:
+    """What a small image's region begins as."""
+    buffer = np.zeros(region_size(decoded), np.uint8)
+    _fill(Region(first_vaddr(decoded), len(buffer), buffer, decoded.name), decoded)
+    return frozen(buffer)
+
+
+def _fill(region: Region, decoded: Decoded) -> None:
     runs = runs_in(region, decoded)
     filled = np.zeros(len(region.buffer) // PAGE, np.bool_)  # pages that hold bytes of a segment
     room = _Room(decoded.segments)
@@ -216,7 +250,17 @@ def pages(decoded: Decoded, region: Region | None = None, *, relro: bool = True)
     When two segments share a page the later one counts, as when ld.so maps them in order. When the later cannot be
     mapped, or is not aligned to pages (`--nmagic`, firmware), the page has the permissions of both.
     """
-    runs = contiguous(decoded) if region is None else runs_in(region, decoded)
+    if region is not None and region.parts:
+        return _pages(decoded, clustered(decoded), relro=relro)
+    return _usual_pages(decoded) if relro else _pages(decoded, contiguous(decoded), relro=False)
+
+
+@once_per_file
+def _usual_pages(decoded: Decoded) -> tuple[Pages, ...]:
+    return _pages(decoded, contiguous(decoded), relro=True)
+
+
+def _pages(decoded: Decoded, runs: Runs, *, relro: bool) -> tuple[Pages, ...]:
     mapped, flags = (np.zeros(runs.size // PAGE, np.uint8) for _ in range(2))
     for segment in decoded.mapping_order:
         covered = _page_slice(segment, runs)

@@ -7,11 +7,12 @@ is read-only and on RISC-V (DL_RO_DYN_SECTION). Code relies on that: D's runtime
 
 from __future__ import annotations
 
-import numpy as np
+import struct
 
+from relink.elf import Decoded
 from relink.elf.constants import REBASED_TAGS
 from relink.memory.address_space import Protection
-from relink.memory.buffers import read_words, write_words
+from relink.memory.once import once_per_file
 from relink.module import Module
 
 _REBASED = frozenset(map(int, REBASED_TAGS))
@@ -24,10 +25,16 @@ def rebase_dynamic_section(image: Module) -> None:
     header = image.decoded.dynamic_segment
     if header is None or not header.flags & Protection.W:
         return
-    word = image.architecture.word_size
-    tags = image.decoded.dynamic.tags.tolist()
-    where = np.array([number for number, tag in enumerate(tags) if tag in _REBASED], np.int64)
-    places = image.runs.index(header.vaddr) + word * (2 * where + 1)
-    places = places[(places >= 0) & (places <= image.runs.size - word)].astype(np.int64)
-    values = read_words(image.region.buffer, places, word)
-    write_words(image.region.buffer, places, word, (values + image.bias_word) & image.address_mask)
+    word = struct.Struct("<Q" if image.architecture.word_size == 8 else "<I")
+    start, buffer = image.runs.index(header.vaddr), image.region.buffer.data
+    bias, mask, last = image.bias, image.architecture.address_mask, image.runs.size - word.size
+    for number in _rebased(image.decoded):
+        at = start + word.size * (2 * number + 1)
+        if 0 <= at <= last:
+            word.pack_into(buffer, at, word.unpack_from(buffer, at)[0] + bias & mask)
+
+
+@once_per_file
+def _rebased(decoded: Decoded) -> tuple[int, ...]:
+    """The numbers of the entries that glibc rebases."""
+    return tuple(number for number, tag in enumerate(decoded.dynamic.tags.tolist()) if tag in _REBASED)

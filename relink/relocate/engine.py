@@ -38,6 +38,7 @@ from relink.memory.buffers import read_words, write_words
 from relink.module import Module
 from relink.relocate.batch import Batch, Groups, Selection, Tables, by_type, count_of, evaluate, indices_of
 from relink.relocate.bind import asks_for_symbol, bind_references, settle_unresolved, use_of
+from relink.relocate.few_entries import apply_entries, bind_entries
 from relink.relocate.lazy import BindMode, LazySlots, Waiting, bound_at_once, defer_slots
 from relink.relocate.references import References
 from relink.relocate.result import Deferred, IfuncCalls, Relocated
@@ -74,10 +75,15 @@ class Relocator(Relocation):
         # Entries that a handler inspects must be computed now.
         if environment.lazy is not None and not image.decoded.binds_now and self.handlers is None:
             self.binding = environment.binding
+        bound = self._bind_few() if self.handlers is None and self.binding is BindMode.NOW else False
+        if bound and apply_entries(image, self.references, self.result):
+            return self.result
         self.tables = [(table, self._classify(table)) for table in image.decoded.relocations]
         if self.handlers is not None:
             self.tables = self.handlers.claim(self.tables)
-        self._bind()
+        if not bound:
+            found = bind_references(image, self.scope, environment.resolver, self._asked())
+            self._settle(found)
         self._apply_all()
         if self.waiting and environment.lazy is not None:
             slots = defer_slots(image, self.waiting, self.binding, environment.lazy)
@@ -160,9 +166,15 @@ class Relocator(Relocation):
             types = np.where(types >= _TYPE_LIMIT, 0, types)
         return by_type(types)
 
-    def _bind(self) -> None:
-        """Bind every symbol that a formula needs."""
-        found = bind_references(self.image, self.scope, self.environment.resolver, self._asked())
+    def _bind_few(self) -> bool:
+        """Bind the references of an image with few entries; False where they have to be bound as a batch."""
+        found = bind_entries(self.image, self.scope, self.environment.resolver)
+        if found is not None:
+            self._settle(found)
+        return found is not None
+
+    def _settle(self, found: References) -> None:
+        """Take the bindings of the references, and handle those that are unresolved."""
         self.references, self.result.bindings, self.result.symbols = found, found.bindings, found.symbols
         stand_ins = settle_unresolved(
             self.image,

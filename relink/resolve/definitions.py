@@ -19,21 +19,24 @@ from relink.module import Module
 #: The result for a name that the image does not define.
 NOT_DEFINED = -1
 NO_VERSION = -1
-_LINKABLE_TYPES = np.zeros(16, np.bool_)
-_LINKABLE_TYPES[
-    [
-        SymbolType.NOTYPE,
-        SymbolType.OBJECT,
-        SymbolType.FUNC,
-        SymbolType.COMMON,
-        SymbolType.TLS,
-        SymbolType.GNU_IFUNC,
-    ]
-] = True
-_GLOBAL_BINDINGS = np.zeros(16, np.bool_)
-_GLOBAL_BINDINGS[[SymbolBind.GLOBAL, SymbolBind.WEAK, SymbolBind.GNU_UNIQUE]] = True
-_SEEN_BY_OTHERS = np.zeros(4, np.bool_)
-_SEEN_BY_OTHERS[[Visibility.DEFAULT, Visibility.PROTECTED]] = True
+_LINKABLE = frozenset(
+    map(
+        int,
+        (
+            SymbolType.NOTYPE,
+            SymbolType.OBJECT,
+            SymbolType.FUNC,
+            SymbolType.COMMON,
+            SymbolType.TLS,
+            SymbolType.GNU_IFUNC,
+        ),
+    )
+)
+_GLOBAL = frozenset(map(int, (SymbolBind.GLOBAL, SymbolBind.WEAK, SymbolBind.GNU_UNIQUE)))
+_SEEN = frozenset(map(int, (Visibility.DEFAULT, Visibility.PROTECTED)))
+_LINKABLE_TYPES, _GLOBAL_BINDINGS, _SEEN_BY_OTHERS = (
+    np.isin(np.arange(16), sorted(chosen)) for chosen in (_LINKABLE, _GLOBAL, _SEEN)
+)
 _TLS = int(SymbolType.TLS)
 
 
@@ -132,13 +135,12 @@ def definition_of(
         return None if symbols is None else NOT_DEFINED
     usable = []
     for symbol in symbols:
-        type_, section = table.type[symbol], table.section[symbol]
-        linkable = _LINKABLE_TYPES[type_] and _GLOBAL_BINDINGS[table.bind[symbol]]
-        if not (linkable and _SEEN_BY_OTHERS[table.visibility[symbol]]):
+        row = table.row(symbol)
+        if row.type not in _LINKABLE or row.bind not in _GLOBAL or row.visibility not in _SEEN:
             continue
-        if table.value[symbol] == 0 and section != SHN_ABS and type_ != _TLS:
+        if row.value == 0 and row.section != SHN_ABS and row.type != _TLS:
             continue
-        if section != SHN_UNDEF or not (call or type_ == _TLS):
+        if row.section != SHN_UNDEF or not (call or row.type == _TLS):
             usable.append(symbol)
     if table.has_versions and usable:
         usable = _of_version(provider, usable, required, versions, newest)

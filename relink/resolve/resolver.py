@@ -13,6 +13,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Collection, Sequence
 from heapq import heapify, heappop, heappush
+from itertools import chain
 from typing import TypeAlias
 
 import numpy as np
@@ -25,6 +26,7 @@ from relink.module import Module, TlsModule
 from relink.records import dataclass
 from relink.resolve.bindings import HOST, UNRESOLVED, Bindings
 from relink.resolve.definitions import NO_VERSION, NOT_DEFINED, VersionIds, definition_of, definitions
+from relink.resolve.few_references import Few, bind_few
 from relink.resolve.own_exports import certainly_own
 from relink.resolve.scope_index import ScopeIndex, ScopeIndices
 from relink.resolve.scopes import LookupScope
@@ -117,6 +119,24 @@ class Resolver:
         if len(open_):
             self._search_open(bindings, open_, defined[open_], scope, uses)
         self._keep_unique(bindings)
+        return bindings
+
+    def bind_few(self, image: Module, few: Few, scope: LookupScope) -> Bindings | None:
+        """`bind` of few references, symbol 0 first; None where a batch has to be made of them."""
+        before = map(as_source, chain(scope.before, self.before))
+        if not all(getattr(source, "is_idle", False) for source in before):
+            return None
+        found = bind_few(image, few, scope, self.versions, self.indices)
+        if found is None:
+            return None
+        bindings, open_ = found
+        if open_:
+            references = [few.references[element - 1] for element in open_]
+            required = np.array([self.versions.of(reference.version) for reference in references], np.int64)
+            uses = np.array([Use.CALL if reference.call else Use.ADDRESS for reference in references], np.uint8)
+            names = Names.of([reference.name for reference in references])
+            search = _Search(bindings, np.array(open_), names, required, uses, scope.images, image)
+            self._ask([*scope.after, *self.after], search, np.arange(len(open_)))
         return bindings
 
     def _search_open(

@@ -69,6 +69,15 @@ class ScopeIndex:
             return found if found > after else None
         return next((position for position in found if position > after), None)
 
+    def worth_asking(self, hash_: int) -> Sequence[int]:
+        """The positions, ascending, of the images that may define a name of this GNU hash."""
+        found = self._positions.get(hash_ >> 1)
+        if found is None:
+            return tuple(self._rest)
+        if isinstance(found, int):
+            return sorted((*self._rest, found)) if self._rest else (found,)
+        return sorted((*self._rest, *found))
+
     @property
     def rest(self) -> Sequence[int]:
         """The positions of images that are not indexed and must be searched."""

@@ -200,6 +200,7 @@ class _Twins:
 
     def __init__(self) -> None:
         self._nodes: dict[object, list[Node]] = {}
+        self._last: tuple[Node, tuple[object, ...]] | None = None  # the keys of the node asked for last
 
     def add(self, node: Node) -> None:
         """Add a node that is not the same library as another."""
@@ -212,10 +213,12 @@ class _Twins:
         return next(same, None)
 
     def _keys(self, node: Node) -> tuple[object, ...]:
-        if node.image is not None:
-            return (node.image,)
+        if self._last is not None and self._last[0] is node:
+            return self._last[1]
         path = node.decoded.path if node.decoded is not None else None
-        return () if path is None else (path, file_id(path))
+        keys: tuple[object, ...] = () if path is None else (path, file_id(path))
+        self._last = node, (node.image,) if node.image is not None else keys
+        return self._last[1]
 
 
 def _same(one: Node, other: Node) -> bool:

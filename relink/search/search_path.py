@@ -147,8 +147,7 @@ class SearchPath:
             if origin is None:
                 return Candidate(path, rule, None, "$ORIGIN of an image that did not come from a file")
             rest = path.removeprefix("$ORIGIN").lstrip("/")
-            real_origin = origin.resolve()
-            if root is None or not real_origin.is_relative_to(root):
+            if root is None or not (real_origin := origin.resolve()).is_relative_to(root):
                 return self._beside(origin, rest, rule, needed=needed)
             path = "/" + str(real_origin.relative_to(root) / rest)
         elif not path.startswith("/"):
@@ -182,6 +181,8 @@ class SearchPath:
         The path must be in the image's own folder (for DT_NEEDED only) or in a folder that the caller gave.
         """
         path = origin / rest
+        if needed and "/" not in rest and rest not in ("", ".", "..") and not os.path.islink(path):
+            return _existing(path, rule)  # in the folder, wherever that is
         try:
             real = path.resolve()
             named = any(real.is_relative_to(Path(folder).resolve()) for folder in self.library_path)

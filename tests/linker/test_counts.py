@@ -12,6 +12,8 @@ import pytest
 
 from relink import Linker
 from relink.memory.address_space import HostMemory
+from relink.relocate import few_entries
+from relink.resolve import few_references, scopes
 from relink.resolve import resolver as resolving
 from relink.search.search_path import SearchPath
 from tests.linker.craft import DATA, FUNC, Library, Rel, Sym, undefined
@@ -64,7 +66,10 @@ def test_an_image_costs_the_same_in_a_long_chain(tmp_path: Path, monkeypatch: py
             "stat": (os, "stat"),
             "open": (os, "open"),
             "definitions": (resolving, "definitions"),
-            "definition_of": (resolving, "definition_of"),
+            "definition_of": (few_references, "definition_of"),
+            "batches": (resolving.Resolver, "bind"),
+            "tables of entries": (few_entries.Entries, "__init__"),
+            "orders": (scopes, "lookup_order"),
         }
         with counting(monkeypatch, **targets) as calls:
             linker.load(root)
@@ -72,6 +77,7 @@ def test_an_image_costs_the_same_in_a_long_chain(tmp_path: Path, monkeypatch: py
         costs.append(calls)
     few, many = costs
     assert many["definition_of"] > 48, "the counters count"
+    assert (many["batches"], many["orders"]) == (0, 1)
     for what in few | many:
         assert many[what] <= 5 * few[what], f"{what}: {few[what]} for 12 images, {many[what]} for 48"
 

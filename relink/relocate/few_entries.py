@@ -1,0 +1,183 @@
+"""Relocating an image with few entries: each by itself, without the cost of arrays.
+
+The engine (`relink.relocate.engine`) applies the entries of a type together, in some hundred array operations an
+image however few entries it has. What the file says of few entries is kept with it (`Entries`), and for each load
+only the symbols are bound and the words stored. The result is that of the engine. It remains for images with any
+entry out of the ordinary (other formulas than S + A and B + A, narrow fields, places outside the segments, unknown
+types), for users' handlers, lazy binding and ifuncs.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from relink.arch import Architecture, Reloc, Role
+from relink.arrays import I64
+from relink.elf import Decoded, RelocationTable
+from relink.elf.constants import SymbolType
+from relink.errors import ElfError
+from relink.memory import placement as place
+from relink.module import Module
+from relink.relocate.batch import by_type, indices_of
+from relink.relocate.bind import use_of
+from relink.relocate.references import References
+from relink.relocate.result import Relocated
+from relink.resolve.few_references import Few
+from relink.resolve.resolver import Use
+
+if TYPE_CHECKING:
+    from relink.resolve.resolver import Resolver
+    from relink.resolve.scopes import LookupScope
+
+#: An image with more entries is left to the engine: there arrays are quicker.
+MOST = 64
+_IFUNC = int(SymbolType.GNU_IFUNC)
+_FORMULAS = {Role.DATA: ("S", "S + A"), Role.JUMP_SLOT: ("S", "S + A"), Role.RELATIVE: ("B + A",)}
+
+
+class Entry(NamedTuple):
+    """One entry: the word at `vaddr` becomes S (of an element of the bindings; None: B) + A (None: the word)."""
+
+    vaddr: int
+    element: int | None
+    addend: int | None
+
+
+class Entries:
+    """All entries of an image, in the order in which the engine applies them."""
+
+    def __init__(self, decoded: Decoded, arch: Architecture) -> None:
+        self.architecture = arch
+        self.counts: dict[str, int] = {}  # as in `Relocated`
+        self.entries: dict[tuple[str, str], int] = {}
+        self.words: list[Entry] = []
+        self.packed = decoded.relr.tolist()
+        uses: dict[int, set[Use]] = {}
+        rows = [
+            (table, number, row, indices_of(table, chosen))
+            for table in decoded.relocations
+            for number, chosen in by_type(np.ascontiguousarray(table.type))
+            if (row := arch.relocations[number])
+        ]
+        for table, _, row, chosen in rows:
+            for symbol in table.symbol[chosen].tolist() if "S" in _letters(row) else ():
+                uses.setdefault(symbol, set()).add(use_of(row))
+        uses.pop(0, None)
+        symbols = sorted(uses)
+        self.few = Few(decoded, symbols, [Use.ADDRESS not in uses[symbol] for symbol in symbols])
+        self.binding_of = self._numbered(symbols, len(decoded.symbols))
+        elements = {0: 0, **{symbol: element for element, symbol in enumerate(symbols, 1)}}
+        if self.packed:
+            self.counts["RELR"] = self.entries[".relr.dyn", "RELR"] = len(self.packed)
+        for table, number, row, chosen in rows:
+            self._add(table, number, row, chosen, elements)
+
+    @staticmethod
+    def _numbered(symbols: list[int], count: int) -> tuple[I64, I64, I64]:
+        by_address = np.zeros(max(count, 1), np.int64)
+        by_address[symbols] = np.arange(1, len(symbols) + 1)
+        return by_address, by_address, np.zeros_like(by_address)
+
+    def _add(self, table: RelocationTable, number: int, row: Reloc, chosen: I64, elements: dict[int, int]) -> None:
+        name = self.architecture.prefix + row.name
+        key = table.section, self.architecture.relocation_name(number)
+        self.entries[key] = self.entries.get(key, 0) + len(chosen)
+        if row.role is Role.NONE:
+            return
+        self.counts[name] = self.counts.get(name, 0) + len(chosen)
+        has_symbol, has_addend = "S" in _letters(row), "A" in _letters(row)
+        addends = table.addend[chosen].tolist() if table.addend is not None else [None] * len(chosen)
+        for vaddr, symbol, addend in zip(
+            table.offset[chosen].tolist(), table.symbol[chosen].tolist(), addends, strict=True
+        ):
+            element = elements[symbol] if has_symbol else None
+            self.words.append(Entry(vaddr, element, addend if has_addend else 0))
+
+
+def _letters(row: Reloc) -> frozenset[str]:
+    return row.formula.letters if row.formula is not None else frozenset()
+
+
+_known: WeakKeyDictionary[Decoded, Entries | None] = WeakKeyDictionary()
+
+
+def entries_of(image: Module) -> Entries | None:
+    """The entries of an image that has few and simple ones. Made once for each file."""
+    decoded, arch = image.decoded, image.architecture
+    known = _known.get(decoded)
+    if known is not None and known.architecture is arch:
+        return known
+    if decoded in _known and known is None:
+        return None
+    try:
+        found = Entries(decoded, arch) if _are_simple(decoded, arch) else None
+    except ElfError:
+        found = None  # the engine reports it
+    _known[decoded] = found
+    return found
+
+
+def _are_simple(decoded: Decoded, arch: Architecture) -> bool:
+    if decoded.is_relocatable:
+        return False
+    tables = decoded.relocations
+    if sum(map(len, tables)) + len(decoded.relr) > MOST:
+        return False
+    decoded.symbols.check_names()
+    places = [np.asarray(decoded.relr, np.uint64)]
+    for table in tables:
+        rows = [arch.relocations.get(number) for number in table.type.tolist()]
+        if any(row is None or not _is_simple(row, arch) for row in rows):
+            return False
+        places.append(table.offset[[row is not None and row.role is not Role.NONE for row in rows]])
+    where = np.sort(np.concatenate(places))
+    word = np.uint64(arch.word_size)
+    apart = bool((where[1:] - where[:-1] >= word).all())
+    return apart and place.inside(decoded, where, arch.word_size) is None
+
+
+def _is_simple(row: Reloc, arch: Architecture) -> bool:
+    if row.static or (
+        row.role is not Role.NONE and (row.word is None or row.formula is None or row.slot is not None)
+    ):
+        return False
+    if row.word is None or row.formula is None:
+        return True
+    whole = row.word.size == arch.word_size and not row.word.keeps_raw
+    fits = whole and row.word.fits(np.zeros(1, np.uint64)) is True
+    return fits and row.formula.text in _FORMULAS.get(row.role, ())
+
+
+def bind_entries(image: Module, scope: LookupScope, resolver: Resolver) -> References | None:
+    """The image's references, bound; None where the engine has to bind them."""
+    entries = entries_of(image)
+    bindings = None if entries is None else resolver.bind_few(image, entries.few, scope)
+    if entries is None or bindings is None:
+        return None
+    return References(bindings, entries.few.asked[1:], entries.binding_of)
+
+
+def apply_entries(image: Module, references: References, result: Relocated) -> bool:
+    """Store all words, and count the entries; False, with nothing stored, where the engine has to do it."""
+    entries = entries_of(image)
+    if entries is None or result.errors or _IFUNC in references.bindings.type.tolist():
+        return False
+    addresses, bias, mask = references.bindings.address.tolist(), image.bias, image.architecture.address_mask
+    word = struct.Struct("<Q" if image.architecture.word_size == 8 else "<I")
+    buffer, index = image.region.buffer.data, image.runs.index
+    for vaddr in entries.packed:
+        at = index(vaddr)
+        word.pack_into(buffer, at, word.unpack_from(buffer, at)[0] + bias & mask)
+    for vaddr, element, addend in entries.words:
+        at = index(vaddr)
+        base = bias if element is None else addresses[element]
+        if addend is None:
+            addend = word.unpack_from(buffer, at)[0]
+        word.pack_into(buffer, at, base + addend & mask)
+    result.counts.update(entries.counts)
+    result.entries.update(entries.entries)
+    return True
