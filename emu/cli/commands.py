@@ -222,7 +222,7 @@ def compare_targets(
     seed: Annotated[int, Option("--seed", min=0, help="Start of the random arguments.")] = 0,
     cflags: Annotated[str, Option("--cflags", metavar="FLAGS", help="Further options for the compiler.")] = "",
     compiler: Annotated[str, Option("--compiler", metavar="NAME", help="zig, gcc, clang, or a command.")] = "",
-    timeout: Annotated[float, Option("--timeout", min=0, metavar="SECONDS", help="Limit of each call.")] = 5.0,
+    timeout: Annotated[float, Option("--timeout", min=0, metavar="SECONDS", help="Limit of each call.")] = 1.0,
     host: Annotated[bool, Option("--host/--no-host", help="Also run on this CPU, where it can.")] = True,
 ) -> None:
     """Build a library for every architecture, call its functions with random arguments, and compare the results.
@@ -230,13 +230,21 @@ def compare_targets(
     The exit status is 1 when a function ends differently on two architectures.
     """
     import shlex
+    import sys
 
     from emu.cli import differential
-    from emu.cli.output import emit
+    from emu.cli.output import console, emit
 
     words = shlex.split(cflags)
     request = differential.Request(sources, arch, function or [], examples, seed, words, compiler, timeout, host)
-    found = differential.report(request)
+    shown = console()
+
+    def tell(each: differential.Checked, targets: int) -> None:
+        if not output.json:
+            differential.show_function(each, targets, shown)
+            sys.stdout.flush()
+
+    found = differential.report(request, tell)
     emit(found, differential.show, as_json=output.json)
     if found.differs:
         raise Exit(EXIT_FAILED)

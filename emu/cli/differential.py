@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -40,6 +40,7 @@ class Checked:
     function: str
     prototype: str
     examples: int
+    endless: int  #: calls of them that did not end on any target
     skipped: str | None  #: why it was not tested
     call: str | None  #: the call that ends differently, as C
     outcomes: tuple[On, ...]
@@ -75,8 +76,11 @@ class Request:
     host: bool
 
 
-def report(request: Request) -> TestReport:
-    """Build, load and compare. Raises BuildError, RelinkError, Usage."""
+def report(request: Request, tell: Callable[[Checked, int], None] = lambda *_: None) -> TestReport:
+    """Build, load and compare; `tell` hears of each function when it was tested, and the number of targets.
+
+    Raises BuildError, RelinkError, Usage.
+    """
     try:
         from emu.differential.compare import Comparison
         from emu.differential.guest import Guest
@@ -102,12 +106,17 @@ def report(request: Request) -> TestReport:
             open_.callback(guest.close)
             guests.append(guest)
             if request.host and is_native(target.name):
-                host = Host(files[0], request.timeout)
+                host = Host(files[0])
                 open_.callback(host.close)
-        comparison = Comparison(guests, host, examples=request.examples, number=request.seed)
-        checked = tuple(map(_checked, map(comparison.check, _chosen(comparison, request.functions))))
-    names = (*(guest.name for guest in guests), *([host.name] if host is not None else []))
-    return TestReport(names, request.seed, checked)
+        names = (*(guest.name for guest in guests), *([host.name] if host is not None else []))
+        comparison = Comparison(
+            guests, host, examples=request.examples, number=request.seed, seconds=request.timeout
+        )
+        checked: list[Checked] = []
+        for function in _chosen(comparison, request.functions):
+            checked.append(_checked(comparison.check(function)))
+            tell(checked[-1], len(names))
+    return TestReport(names, request.seed, tuple(checked))
 
 
 def _built(request: Request, sources: tuple[Path, ...], target: Target, store: Store) -> list[Path]:
@@ -120,14 +129,16 @@ def _chosen(comparison: Comparison, wanted: Sequence[str]) -> list[str]:
     known = comparison.functions()
     missing = [name for name in wanted if name not in known]
     if missing:
-        raise Usage(f"no function {missing[0]} is exported on every architecture", param_hint="'--function'")
+        raise Usage(f"no function {missing[0]} is exported", param_hint="'--function'")
     return list(wanted) or known
 
 
 def _checked(result: Result) -> Checked:
     found = result.difference
     if found is None:
-        return Checked(result.function, result.prototype, result.examples, result.skipped, None, ())
+        return Checked(
+            result.function, result.prototype, result.examples, result.endless, result.skipped, None, ()
+        )
     arguments = ", ".join(f"{name} = {shown(value)}" for name, value in found.arguments.items())
     alike: defaultdict[object, list[tuple[str, Outcome]]] = defaultdict(list)
     for name, outcome in found.outcomes.items():
@@ -135,15 +146,18 @@ def _checked(result: Result) -> Checked:
     groups = sorted(alike.values(), key=len, reverse=True)
     outcomes = tuple(On(tuple(name for name, _ in group), str(group[0][1])) for group in groups)
     call = f"{result.function}({arguments})"
-    return Checked(result.function, result.prototype, result.examples, None, call, outcomes)
+    return Checked(result.function, result.prototype, result.examples, 0, None, call, outcomes)
+
+
+def show_function(each: Checked, targets: int, console: Console) -> None:
+    """Print a line for a function; for one that differs the call and how it ended where."""
+    for line in _lines(each, targets):
+        style = "bold red" if line.startswith("DIFFERS") else ""
+        console.print(line, style=style, soft_wrap=True)
 
 
 def show(report: TestReport, console: Console) -> None:
-    """Print a line for each function; for one that differs the call and how it ended where."""
-    for each in report.functions:
-        for line in _lines(each, len(report.targets)):
-            style = "bold red" if line.startswith("DIFFERS") else ""
-            console.print(line, style=style, soft_wrap=True)
+    """Print the sum of it all."""
     tested = [each for each in report.functions if each.skipped is None]
     differing = [each for each in tested if each.call is not None]
     calls = sum(each.examples for each in tested)
@@ -158,7 +172,8 @@ def _lines(each: Checked, targets: int) -> Iterator[str]:
     if each.skipped is not None:
         yield f"skipped  {each.function}: {each.skipped}"
     elif each.call is None:
-        yield f"same     {each.function}: {each.examples} calls on {targets} targets"
+        endless = f", of which {each.endless} did not end on any" if each.endless else ""
+        yield f"same     {each.function}: {each.examples} calls on {targets} targets{endless}"
     else:
         yield f"DIFFERS  {each.call}"
         for on in each.outcomes:

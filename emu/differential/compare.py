@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.errors import Flaky
 
 from emu.calls.types import Prototype
 from emu.differential.guest import Guest
 from emu.differential.host import Host, is_native
 from emu.differential.inputs import Argument, Untestable, plan, strategy
-from emu.differential.values import Outcome, Plain, plain
+from emu.differential.values import TIME, Outcome, Plain, plain
 from emu.errors import CallError, UnresolvedCall
 from relink.elf.constants import SymbolType
 from relink.errors import DebugInfoError, RelinkError
@@ -30,7 +31,8 @@ class Example:
 class Result:
     """What was found about one function: `difference` is the smallest call that ends differently, or None.
 
-    `examples` counts the calls tried; `skipped` tells why there are none.
+    `examples` counts the calls tried, `endless` those of them that did not end anywhere; `skipped` tells why there
+    are none.
     """
 
     function: str
@@ -38,22 +40,40 @@ class Result:
     examples: int
     difference: Example | None = None
     skipped: str | None = None
+    endless: int = 0
 
 
 class _Different(AssertionError):
     """A call ended differently."""
 
 
-class Comparison:
-    """A library on several targets, and perhaps on the host. `examples` calls are tried for each function."""
+class _Enough(BaseException):
+    """So many calls did not end anywhere that more would tell nothing. hypothesis would repeat an Exception."""
 
-    def __init__(self, guests: Sequence[Guest], host: Host | None, *, examples: int, number: int) -> None:
+
+#: Calls of a function that do not end anywhere, after which no more are tried.
+_MOST_ENDLESS = 3
+#: So much longer a call may take where it did not end, if it ended elsewhere: engines differ in speed.
+_PATIENCE = 10
+
+_Run = Callable[[Sequence[Any], float], Outcome]
+
+
+class Comparison:
+    """A library on several targets, and perhaps on the host.
+
+    `examples` calls are tried for each function, each for at most `seconds`.
+    """
+
+    def __init__(
+        self, guests: Sequence[Guest], host: Host | None, *, examples: int, number: int, seconds: float
+    ) -> None:
         self._guests, self._host, self._examples, self._seed = guests, host, examples, number
+        self._seconds = seconds
 
     def functions(self) -> list[str]:
-        """The functions that the library exports on every target, in the order of their addresses."""
-        sets = [{name for name, _ in _functions(guest)} for guest in self._guests]
-        return [name for name, _ in _functions(self._guests[0]) if all(name in each for each in sets)]
+        """The functions that the library exports on some target, in the order of their addresses."""
+        return list(dict.fromkeys(name for guest in self._guests for name, _ in _functions(guest)))
 
     def check(self, function: str) -> Result:
         """Look for a difference of one function."""
@@ -63,7 +83,7 @@ class Comparison:
         except (Untestable, RelinkError) as error:
             return Result(function, "", 0, skipped=str(error))
         text = str(next(iter(prototypes.values())))
-        search = _Search(self._runs(function, prototypes, arguments), arguments)
+        search = _Search(self._runs(function, prototypes, arguments), arguments, self._seconds)
         run: Callable[[], None] = seed(self._seed)(
             settings(
                 max_examples=self._examples,
@@ -77,17 +97,21 @@ class Comparison:
         )
         try:
             run()
-        except _Different:
+        except (_Different, Flaky):  # a call whose outcome is not the same each time differs too
             return Result(function, text, search.count, search.found)
+        except _Enough:
+            pass
         except UnresolvedCall as error:
             return Result(function, text, 0, skipped=f"it calls {error}")
         except (CallError, Untestable) as error:
             return Result(function, text, 0, skipped=str(error))
-        return Result(function, text, search.count)
+        return Result(function, text, search.count, endless=search.endless)
 
     def _prototypes(self, function: str) -> dict[str, Prototype]:
         found = {}
         for guest in self._guests:
+            if all(name != function for name, _ in _functions(guest)):
+                raise Untestable(f"it is not exported on {guest.name}")
             try:
                 prototype = guest.prototype(function)
             except DebugInfoError as error:
@@ -99,11 +123,11 @@ class Comparison:
 
     def _runs(
         self, function: str, prototypes: Mapping[str, Prototype], arguments: Sequence[Argument]
-    ) -> dict[str, Callable[[Sequence[Any]], Outcome]]:
-        """By target: a function that makes the call with given arguments."""
+    ) -> dict[str, _Run]:
+        """By target: a function that makes the call with given arguments, for some seconds."""
 
-        def on(runner: Guest | Host, prototype: Prototype) -> Callable[[Sequence[Any]], Outcome]:
-            return lambda values: runner.call(function, prototype, arguments, values)
+        def on(runner: Guest | Host, prototype: Prototype) -> _Run:
+            return lambda values, seconds: runner.call(function, prototype, arguments, values, seconds)
 
         runs = {guest.name: on(guest, prototypes[guest.name]) for guest in self._guests}
         native = next((guest.name for guest in self._guests if is_native(guest.name)), None)
@@ -115,22 +139,27 @@ class Comparison:
 class _Search:
     """Makes the calls that hypothesis asks for; remembers the last difference, which is the smallest."""
 
-    def __init__(
-        self, runs: Mapping[str, Callable[[Sequence[Any]], Outcome]], arguments: Sequence[Argument]
-    ) -> None:
-        self._runs, self._arguments = dict(runs), arguments
-        self.count = 0
+    def __init__(self, runs: Mapping[str, _Run], arguments: Sequence[Argument], seconds: float) -> None:
+        self._runs, self._arguments, self._seconds = dict(runs), arguments, seconds
+        self.count = self.endless = 0
         self.found: Example | None = None
 
     def call(self, values: list[Any]) -> None:
-        """Make one call everywhere. Raises _Different."""
+        """Make one call everywhere. Raises _Different, _Enough."""
         self.count += self.found is None
         outcomes = {}
         for name, run in list(self._runs.items()):
             try:
-                outcomes[name] = run(values)
+                outcomes[name] = run(values, self._seconds)
             except Untestable:
                 del self._runs[name]  # the host, which cannot pass these types
+        late = [name for name, outcome in outcomes.items() if outcome.kind == TIME]
+        if late and len(late) < len(outcomes) and self.found is None:
+            outcomes |= {name: self._runs[name](values, self._seconds * _PATIENCE) for name in late}
+        elif late and len(late) == len(outcomes):
+            self.endless += 1
+            if self.endless == _MOST_ENDLESS and self.found is None:
+                raise _Enough
         if len({outcome.compared for outcome in outcomes.values()}) > 1:
             named = zip(self._arguments, values, strict=True)
             self.found = Example({argument.name: plain(value) for argument, value in named}, outcomes)

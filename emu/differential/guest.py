@@ -9,16 +9,26 @@ from typing import Any
 from emu.calls.codec import packer
 from emu.calls.records import unpacker
 from emu.calls.store import GuestStore
-from emu.calls.types import Array, CType, Integer, Pointer, Prototype, sized
+from emu.calls.types import Array, CType, Integer, Pointer, Prototype, Void, sized
 from emu.differential.inputs import Argument
 from emu.differential.values import FAULT, RETURNED, TIME, Outcome, Plain, plain
 from emu.errors import BudgetExceeded, GuestAbort, GuestExit, GuestFault, UnresolvedCall
+from emu.handles import Function
 from emu.library import Library
 from emu.machine import Machine
 from relink.errors import AddressSpaceError
+from relink.memory.address_space import Protection
 from relink.records import dataclass
 
 _LONGEST_TEXT = 4096
+_PAGE = 4096
+#: Places for arguments' memory, prepared at the load. Each ends where an inaccessible page begins.
+PLACES, PLACE = 8, 16 * _PAGE
+#: Memory of a machine and, besides what is there before, of the host's process: one limit, so that a huge
+#: allocation fails everywhere.
+MEMORY = 1 << 27
+#: What the memory of an argument is aligned to. The bytes up to the next page are zero.
+ALIGNMENT = 16
 
 
 @dataclass(frozen=True)
@@ -37,10 +47,11 @@ class Guest:
 
     def __init__(self, name: str, arch: str, files: Sequence[Path], title: str, timeout: float) -> None:
         self.name = name
-        self.machine = Machine(arch, timeout=timeout)
+        self.machine = Machine(arch, timeout=timeout, memory_limit=MEMORY)
         try:
             source: Any = files[0] if len(files) == 1 else list(files)
             self.library: Library = self.machine.load(source, name=title, allow_unresolved=True)
+            self._places = [self._place() for _ in range(PLACES)]
             self._loaded = self.machine.snapshot()
         except BaseException:
             self.close()
@@ -50,23 +61,45 @@ class Guest:
         """A function's prototype from DWARF."""
         return self.library.declared_prototype(function)
 
+    def _place(self) -> int:
+        """Where a place for an argument's memory ends."""
+        memory = self.machine.parts.memory
+        start = memory.map_anonymous(PLACE + 2 * _PAGE, name="arguments")
+        for guard in (start, start + _PAGE + PLACE):
+            memory.protect_pages(guard, _PAGE, Protection(0))
+        return start + _PAGE + PLACE
+
+    def _lent(self, number: int, size: int) -> int:
+        """The address of memory for an argument: the end of a place, as far as places go."""
+        if number < len(self._places) and size <= PLACE:
+            return self._places[number] - -(-size // ALIGNMENT) * ALIGNMENT
+        return self.machine.heap.malloc(size)
+
     def call(
-        self, function: str, prototype: Prototype, arguments: Sequence[Argument], values: Sequence[Any]
+        self,
+        function: str,
+        prototype: Prototype,
+        arguments: Sequence[Argument],
+        values: Sequence[Any],
+        seconds: float,
     ) -> Outcome:
-        """Call a function, in the state after the load. Raises UnresolvedCall when it needs what is not there."""
+        """Call a function, in the state after the load, for at most `seconds`.
+
+        Raises UnresolvedCall when it needs what is not there.
+        """
         self.machine.restore(self._loaded)
         buffers: list[Buffer] = []
         passed = [
             self._passed(argument, parameter.type, value, buffers)
             for argument, parameter, value in zip(arguments, prototype.parameters, values, strict=True)
         ]
-        return self._run(function, prototype, passed, buffers)
+        return self._run(self.library.function(function, prototype), passed, buffers, seconds)
 
     def _run(
-        self, function: str, prototype: Prototype, passed: Sequence[Any], buffers: Sequence[Buffer]
+        self, function: Function, passed: Sequence[Any], buffers: Sequence[Buffer], seconds: float
     ) -> Outcome:
         try:
-            result = self.library.function(function, prototype)(*passed)
+            result = function(*passed, timeout=seconds)
         except UnresolvedCall:
             raise
         except BudgetExceeded as error:
@@ -74,7 +107,7 @@ class Guest:
         except (GuestFault, GuestAbort, GuestExit) as error:
             return Outcome(FAULT, detail=str(error))
         memory = tuple((buffer.name, self._contents(buffer)) for buffer in buffers if not buffer.const)
-        return Outcome(RETURNED, self._result(prototype.result, result, buffers), memory)
+        return Outcome(RETURNED, self._result(function.prototype.result, result, buffers), memory)
 
     def _passed(self, argument: Argument, ctype: CType, value: Any, buffers: list[Buffer]) -> Any:
         """What is passed for a parameter; memory for it is added to `buffers`."""
@@ -87,7 +120,7 @@ class Guest:
         else:
             element, count = ctype.target, len(value)
             data = packer(self.machine.convention, Array(element, count), argument.name)(value, None)
-        address = self.machine.heap.malloc(max(len(data), 1))
+        address = self._lent(len(buffers), max(len(data), 1))
         self.machine.memory.write(address, data)
         buffers.append(Buffer(argument.name, address, element, count, argument.const))
         return address
@@ -102,6 +135,8 @@ class Guest:
 
     def _result(self, ctype: CType, value: Any, buffers: Sequence[Buffer]) -> Plain:
         """The result; a pointer as the place in an argument's memory, or as the text it points to."""
+        if isinstance(ctype, Void):
+            return ()
         if not isinstance(ctype, Pointer) or not value:
             return plain(value) if not isinstance(ctype, Pointer) else None
         address = int(value)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import platform
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from emu.calls.types import Array, CType, Floating, Integer, Pointer, Prototype, Struct, Void
+from emu.differential.guest import ALIGNMENT, MEMORY, PLACE
 from emu.differential.inputs import Argument, Untestable
 from emu.differential.values import Outcome, from_json, to_json
 from relink.arch import UnknownArchitecture, architecture
@@ -32,16 +32,24 @@ class Host:
 
     name = "host"
 
-    def __init__(self, file: Path, timeout: float) -> None:
-        self._file, self._timeout = file, timeout
+    def __init__(self, file: Path) -> None:
+        self._file = file
         self._child: subprocess.Popen[str] | None = None
 
     def call(
-        self, function: str, prototype: Prototype, arguments: Sequence[Argument], values: Sequence[Any]
+        self,
+        function: str,
+        prototype: Prototype,
+        arguments: Sequence[Argument],
+        values: Sequence[Any],
+        seconds: float,
     ) -> Outcome:
-        """Call a function. Raises Untestable for types that ctypes cannot pass."""
+        """Call a function, for at most `seconds`. Raises Untestable for types that ctypes cannot pass."""
         request = {
             "function": function,
+            "seconds": seconds,
+            "memory": MEMORY,
+            "place": [PLACE, ALIGNMENT],
             "result": specified(prototype.result),
             "parameters": [
                 [
@@ -72,7 +80,7 @@ class Host:
         if self._child is None or self._child.poll() is not None:
             self.close()
             program = Path(__file__).with_name("host_child.py")
-            command = [sys.executable, str(program), str(self._file), str(math.ceil(self._timeout))]
+            command = [sys.executable, str(program), str(self._file)]
             pipe = subprocess.PIPE
             self._child = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
         return self._child
@@ -87,7 +95,7 @@ class Host:
 
 def _of(argument: Argument, ctype: CType) -> CType:
     """The element type of a pointer to an array; else the type of the parameter."""
-    return ctype.target if isinstance(ctype, Pointer) and argument.kind == "array" else ctype
+    return ctype.target if isinstance(ctype, Pointer) and argument.kind in ("array", "length in memory") else ctype
 
 
 def specified(ctype: CType) -> list[Any]:

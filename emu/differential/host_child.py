@@ -10,7 +10,9 @@ from __future__ import annotations
 import base64
 import ctypes
 import json
+import mmap
 import os
+import resource
 import signal
 import sys
 from typing import Any
@@ -22,6 +24,7 @@ _BYTE_KINDS = ("text", "bytes")
 
 
 _STRUCTS: dict[str, Any] = {}
+_kept: list[mmap.mmap] = []  #: memory of the arguments of this process's one call
 
 
 def made(spec: list[Any]) -> Any:
@@ -86,6 +89,30 @@ def text(data: bytes) -> Any:
     return ["b", base64.b64encode(data).decode()]
 
 
+def limit_memory(size: int) -> None:
+    """Let this process have so many bytes more than it has."""
+    with open("/proc/self/statm", encoding="ascii") as file:
+        pages = int(file.read().split()[0])
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (pages * mmap.PAGESIZE + size, hard))
+
+
+def placed(kind: Any, place: list[int]) -> Any:
+    """An object whose memory ends where an inaccessible page begins, as the guests' does."""
+    limit, alignment = place
+    if ctypes.sizeof(kind) > limit:
+        return kind()
+    size = -(-ctypes.sizeof(kind) // alignment) * alignment
+    pages = mmap.mmap(-1, limit + 2 * mmap.PAGESIZE)
+    _kept.append(pages)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(pages))
+    end = start + mmap.PAGESIZE + limit
+    for guard in (start, end):
+        if ctypes.CDLL(None).mprotect(ctypes.c_void_p(guard), mmap.PAGESIZE, 0):
+            raise OSError("mprotect failed")
+    return kind.from_address(end - size)
+
+
 def answer(library: ctypes.CDLL, request: dict[str, Any]) -> dict[str, Any]:
     """Make one call."""
     function = library[request["function"]]
@@ -99,10 +126,12 @@ def answer(library: ctypes.CDLL, request: dict[str, Any]) -> dict[str, Any]:
             continue
         if kind in _BYTE_KINDS:
             data = value + b"\0" if kind == "text" else value
-            memory: Any = (ctypes.c_uint8 * max(len(data), 1)).from_buffer_copy(data or b"\0")
+            memory: Any = placed(ctypes.c_uint8 * max(len(data), 1), request["place"])
+            ctypes.memmove(memory, data, len(data))
             width, count, spec = 1, len(data), None
         else:
-            memory = (made(spec) * max(len(value), 1))(*(stored(spec, each) for each in value))
+            memory = placed(made(spec) * max(len(value), 1), request["place"])
+            memory[: len(value)] = [stored(spec, each) for each in value]
             width, count = ctypes.sizeof(made(spec)), len(value)
         types.append(ctypes.c_void_p)
         passed.append(ctypes.addressof(memory))
@@ -126,7 +155,7 @@ def _contents(memory: Any, count: int, spec: Any) -> Any:
 
 def _result(spec: list[Any], result: Any, buffers: list[Any]) -> Any:
     if spec[0] not in ("text", "pointer"):
-        return None if spec[0] == "void" else plain(spec, result)
+        return ["t", []] if spec[0] == "void" else plain(spec, result)
     if not result:
         return None
     for name, _, memory, width, count, _ in buffers:
@@ -154,8 +183,10 @@ def main() -> None:
     for line in sys.stdin:
         child = os.fork()
         if not child:
-            signal.alarm(int(sys.argv[2]))
-            os.write(answers, json.dumps(attempted(library, json.loads(line))).encode() + b"\n")
+            request = json.loads(line)
+            signal.setitimer(signal.ITIMER_REAL, request["seconds"])
+            limit_memory(request["memory"])
+            os.write(answers, json.dumps(attempted(library, request)).encode() + b"\n")
             os._exit(0)
         status = os.waitpid(child, 0)[1]
         if os.WIFSIGNALED(status) or os.WEXITSTATUS(status):

@@ -48,7 +48,8 @@ class Untestable(Exception):
 
 @dataclass(frozen=True)
 class Argument:
-    """What is passed for one parameter: `kind` is "value", "text", "bytes", "array" or "length".
+    """What is passed for one parameter: `kind` is "value", "text", "bytes", "array", "length", or "length in
+    memory" for a pointer to a length.
 
     Of an array, `length` is the name of the parameter that gives its length; of a length, `of` is the array's.
     """
@@ -83,6 +84,8 @@ def _argument(index: int, parameters: Sequence[Parameter], names: Sequence[str])
         _check_value(ctype, name, pointers=False)
         owner = _owner(index, parameters) if isinstance(ctype, Integer) else None
         return Argument(name, "value" if owner is None else "length", of=None if owner is None else names[owner])
+    if _is_length_in_memory(index, parameters):
+        return Argument(name, "length in memory", of=names[index - 1])
     length = _length_of(index, parameters)
     given = None if length is None else names[length]
     target = ctype.target
@@ -94,12 +97,28 @@ def _argument(index: int, parameters: Sequence[Parameter], names: Sequence[str])
 
 
 def _length_of(index: int, parameters: Sequence[Parameter]) -> int | None:
-    """The parameter that gives the length of a pointer: the next integer with such a name."""
+    """The parameter with the length of a pointer: the next integer with such a name, or a pointer to one that
+    follows at once.
+    """
+    if index + 1 < len(parameters) and _is_length_in_memory(index + 1, parameters):
+        return index + 1
     for later in range(index + 1, len(parameters)):
         each = parameters[later]
         if isinstance(each.type, Integer) and not isinstance(each.type, Enumeration) and _LENGTH.match(each.name):
             return later
     return None
+
+
+def _is_length_in_memory(index: int, parameters: Sequence[Parameter]) -> bool:
+    """Whether a parameter points to the size of the buffer before it, which the function replaces by what it used:
+    `int compress(Bytef *dest, uLongf *destLen, ...)`.
+    """
+    ctype, name = parameters[index].type, parameters[index].name
+    if not index or not isinstance(ctype, Pointer) or ctype.const or not _LENGTH.match(name):
+        return False
+    target, before = ctype.target, parameters[index - 1].type
+    counts = isinstance(target, Integer) and target.size >= 4 and not isinstance(target, Enumeration)
+    return counts and isinstance(before, Pointer) and not _is_length_in_memory(index - 1, parameters)
 
 
 def _owner(index: int, parameters: Sequence[Parameter]) -> int | None:
@@ -147,6 +166,8 @@ def strategy(arguments: Sequence[Argument], prototypes: Mapping[str, Prototype])
         for argument, ctypes in zip(arguments, types, strict=True):
             if argument.kind == "length":
                 values.append(lengths[argument.name])
+            elif argument.kind == "length in memory":
+                values.append([lengths[argument.name]])
             elif argument.kind == "value":
                 values.append(draw(value_strategy(ctypes)))
             else:
@@ -158,6 +179,8 @@ def strategy(arguments: Sequence[Argument], prototypes: Mapping[str, Prototype])
 
 
 def _most_elements(ctypes: Sequence[CType]) -> int:
+    if any(isinstance(each, Pointer) for each in ctypes):  # of a buffer that is filled
+        return BUFFER
     return min(MOST_ELEMENTS, *(_range(each)[1] for each in ctypes if isinstance(each, Integer)))
 
 

@@ -21,8 +21,8 @@ RETURNED, FAULT, TIME = "returned", "fault", "time"
 class Outcome:
     """How a call ended.
 
-    `kind` is "returned", "fault" or "time". `value` is the result, `memory` what the call left in the memory of
-    its arguments, by their names. `detail` describes a fault, and is not compared.
+    `kind` is "returned", "fault" or "time". `value` is the result, of `void` an empty tuple; `memory` is what the
+    call left in the memory of its arguments, by their names. `detail` describes a fault, and is not compared.
     """
 
     kind: str
@@ -39,7 +39,7 @@ class Outcome:
         if self.kind != RETURNED:
             return self.detail or self.kind
         memory = "".join(f", {name} = {shown(value)}" for name, value in self.memory)
-        return f"{shown(self.value)}{memory}"
+        return f"{shown(self.value)}{memory}" if self.value != () else memory.removeprefix(", ") or "returned"
 
 
 def comparable(value: Plain) -> object:
