@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from emu.cpu.unicorn_events import UnicornEvents
 
 _FETCH_FAULTS = frozenset({StopReason.FETCH_UNMAPPED, StopReason.FETCH_PROTECTED})
+_PROTECTED = frozenset({StopReason.READ_PROTECTED, StopReason.WRITE_PROTECTED, StopReason.FETCH_PROTECTED})
 
 
 def _release(handle: ctypes.c_void_p, watch: Watch, *kept_until_here: object) -> None:
@@ -302,9 +303,14 @@ class UnicornCpu(UnicornTranslations, UnicornPieces):
                 address = fetched = self._fetched(pc)
                 if fetched != pc:
                     return self._approach(reason, pc, fetched)
-            stop = Stop(reason, pc, self._isa.full_address(address))
+            stop = self._fault(reason, pc, self._isa.full_address(address))
         self._suspended = stop.pc if self._interworking and stop.reason is not StopReason.SYSCALL else None
         return stop
+
+    def _fault(self, reason: StopReason, pc: int, address: int | None) -> Stop:
+        if reason in _PROTECTED:  # afterwards the engine's TLB would let reads of the page pass
+            api.control(self._handle, uc.UC_CTL_TLB_FLUSH)
+        return Stop(reason, pc, address)
 
     def _approach(self, reason: StopReason, pc: int, page: int) -> Stop:
         """Run up to the start of an unfetchable page, and fault there.
@@ -326,7 +332,7 @@ class UnicornCpu(UnicornTranslations, UnicornPieces):
         if reached == pc and self._observed is not None and (event := self._observed.stop(pc)) is not None:
             return event
         if reached in (page, pc):  # pc: the instruction itself straddles the two pages
-            return Stop(reason, reached, page)
+            return self._fault(reason, reached, page)
         if self._trap_start <= reached < self._trap_end:
             return Stop(StopReason.TRAP, reached)
         return self._explain(status, reached)

@@ -132,6 +132,17 @@ def test_a_bad_access_mid_block_names_pc_and_address(
     assert bench.value == 0x55
 
 
+@each("first", ["load", "store", "jump"])
+def test_an_unreadable_page_stays_unreadable_after_a_fault(bench: Bench, first: str) -> None:
+    bench.prepare(address=CLOSED)
+    assert bench.cpu.run(bench.load(first)).reason.is_fault
+    entry = bench.load("load", CODE + 0x100)
+    for _ in range(2):
+        bench.prepare(value=0x55, address=CLOSED)
+        assert bench.cpu.run(entry).reason is StopReason.READ_PROTECTED
+        assert bench.value == 0x55
+
+
 def test_the_highest_addresses_are_reported_in_full(bench: Bench) -> None:
     entry = bench.load("load")
     for below_top in (bench.guest.word, 0x1_0000):
