@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, given, seed, settings
-from hypothesis.errors import Flaky
+from hypothesis import HealthCheck, Phase, given, reject, seed, settings
+from hypothesis.errors import Flaky, Unsatisfiable
 
 from emu.calls.types import Prototype
 from emu.differential.guest import Guest
 from emu.differential.host import Host, is_native
 from emu.differential.inputs import Argument, Untestable, plan, strategy
-from emu.differential.values import TIME, Outcome, Plain, plain
+from emu.differential.values import MEMORY, TIME, Outcome, Plain, plain
 from emu.errors import CallError, UnresolvedCall
 from relink.elf.constants import SymbolType
 from relink.errors import DebugInfoError, RelinkError
@@ -101,6 +101,8 @@ class Comparison:
             return Result(function, text, search.count, search.found)
         except _Enough:
             pass
+        except Unsatisfiable:
+            return Result(function, text, 0, skipped="every call runs out of memory")
         except UnresolvedCall as error:
             return Result(function, text, 0, skipped=f"it calls {error}")
         except (CallError, Untestable) as error:
@@ -153,6 +155,9 @@ class _Search:
                 outcomes[name] = run(values, self._seconds)
             except Untestable:
                 del self._runs[name]  # the host, which cannot pass these types
+        if any(outcome.kind == MEMORY for outcome in outcomes.values()):
+            self.count -= self.found is None
+            reject()  # types differ in size, so the same call needs more memory on some targets
         late = [name for name, outcome in outcomes.items() if outcome.kind == TIME]
         if late and len(late) < len(outcomes) and self.found is None:
             outcomes |= {name: self._runs[name](values, self._seconds * _PATIENCE) for name in late}

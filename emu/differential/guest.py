@@ -11,7 +11,7 @@ from emu.calls.records import unpacker
 from emu.calls.store import GuestStore
 from emu.calls.types import Array, CType, Integer, Pointer, Prototype, Void, sized
 from emu.differential.inputs import Argument
-from emu.differential.values import FAULT, RETURNED, TIME, Outcome, Plain, plain
+from emu.differential.values import FAULT, MEMORY, RETURNED, TIME, Outcome, Plain, plain
 from emu.errors import BudgetExceeded, GuestAbort, GuestExit, GuestFault, UnresolvedCall
 from emu.handles import Function
 from emu.library import Library
@@ -24,9 +24,8 @@ _LONGEST_TEXT = 4096
 _PAGE = 4096
 #: Places for arguments' memory, prepared at the load. Each ends where an inaccessible page begins.
 PLACES, PLACE = 8, 16 * _PAGE
-#: Memory of a machine and, besides what is there before, of the host's process: one limit, so that a huge
-#: allocation fails everywhere.
-MEMORY = 1 << 27
+#: Bytes that a call may allocate: the host's own limit is twice this, so that a guest reaches its limit first.
+HEAP = 1 << 26
 #: What the memory of an argument is aligned to. The bytes up to the next page are zero.
 ALIGNMENT = 16
 
@@ -47,11 +46,12 @@ class Guest:
 
     def __init__(self, name: str, arch: str, files: Sequence[Path], title: str, timeout: float) -> None:
         self.name = name
-        self.machine = Machine(arch, timeout=timeout, memory_limit=MEMORY)
+        self.machine = Machine(arch, timeout=timeout)
         try:
             source: Any = files[0] if len(files) == 1 else list(files)
             self.library: Library = self.machine.load(source, name=title, allow_unresolved=True)
             self._places = [self._place() for _ in range(PLACES)]
+            self.machine.heap.limit = self.machine.heap.mapped + HEAP
             self._loaded = self.machine.snapshot()
         except BaseException:
             self.close()
@@ -105,9 +105,11 @@ class Guest:
         except BudgetExceeded as error:
             return Outcome(TIME, detail=str(error))
         except (GuestFault, GuestAbort, GuestExit) as error:
-            return Outcome(FAULT, detail=str(error))
-        memory = tuple((buffer.name, self._contents(buffer)) for buffer in buffers if not buffer.const)
-        return Outcome(RETURNED, self._result(function.prototype.result, result, buffers), memory)
+            ended = Outcome(FAULT, detail=str(error))
+        else:
+            memory = tuple((buffer.name, self._contents(buffer)) for buffer in buffers if not buffer.const)
+            ended = Outcome(RETURNED, self._result(function.prototype.result, result, buffers), memory)
+        return Outcome(MEMORY) if self.machine.heap.refusals else ended
 
     def _passed(self, argument: Argument, ctype: CType, value: Any, buffers: list[Buffer]) -> Any:
         """What is passed for a parameter; memory for it is added to `buffers`."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from emu.calls.types import Array, CType, Floating, Integer, Pointer, Prototype, Struct, Void
-from emu.differential.guest import ALIGNMENT, MEMORY, PLACE
+from emu.differential.guest import ALIGNMENT, HEAP, PLACE
 from emu.differential.inputs import Argument, Untestable
 from emu.differential.values import Outcome, from_json, to_json
 from relink.arch import UnknownArchitecture, architecture
@@ -48,7 +48,7 @@ class Host:
         request = {
             "function": function,
             "seconds": seconds,
-            "memory": MEMORY,
+            "memory": 2 * HEAP,
             "place": [PLACE, ALIGNMENT],
             "result": specified(prototype.result),
             "parameters": [

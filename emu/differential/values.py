@@ -14,14 +14,14 @@ from relink.records import dataclass
 #: A number, text, None, or tuples and dictionaries of them.
 Plain: TypeAlias = "int | float | str | bytes | tuple[Plain, ...] | dict[str, Plain] | None"
 
-RETURNED, FAULT, TIME = "returned", "fault", "time"
+RETURNED, FAULT, TIME, MEMORY = "returned", "fault", "time", "memory"
 
 
 @dataclass(frozen=True)
 class Outcome:
     """How a call ended.
 
-    `kind` is "returned", "fault" or "time". `value` is the result, of `void` an empty tuple; `memory` is what the
+    `kind` is "returned", "fault", "time", or "memory" when there was not enough. `value` is the result, of `void` an empty tuple; `memory` is what the
     call left in the memory of its arguments, by their names. `detail` describes a fault, and is not compared.
     """
 

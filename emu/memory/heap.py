@@ -50,6 +50,7 @@ class Heap:
         self._account = account or MemoryLimit()  # for book-keeping; arenas are charged as pages
         self._cut = self._charged = 0  # number of small blocks cut and charged so far
         self.mapped = 0  #: bytes of arenas so far
+        self.refusals = 0  #: requests for which no memory was left
         self._live: dict[int, int] = {}  # address -> capacity of each live block
         self._bins: list[list[int]] = [[] for _ in range(SMALL_LIMIT // ALIGNMENT + 1)]
         self._run = self._run_end = 0
@@ -269,4 +270,5 @@ class Heap:
             self._arena_bounds.update((start, start + arena))
             self._remember(start, arena)
             return True
+        self.refusals += 1
         return False
