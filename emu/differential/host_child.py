@@ -179,7 +179,8 @@ def main() -> None:
     """
     answers = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what the library prints
-    library = ctypes.CDLL(sys.argv[1], os.RTLD_LAZY | os.RTLD_DEEPBIND)  # its own definitions first, as in the guests
+    # Its own definitions come first, as in the guests.
+    library = ctypes.CDLL(sys.argv[1], os.RTLD_LAZY | os.RTLD_DEEPBIND)
     for line in sys.stdin:
         child = os.fork()
         if not child:

@@ -21,8 +21,9 @@ RETURNED, FAULT, TIME, MEMORY = "returned", "fault", "time", "memory"
 class Outcome:
     """How a call ended.
 
-    `kind` is "returned", "fault", "time", or "memory" when there was not enough. `value` is the result, of `void` an empty tuple; `memory` is what the
-    call left in the memory of its arguments, by their names. `detail` describes a fault, and is not compared.
+    `kind` is "returned", "fault", "time", or "memory" when there was not enough. `value` is the result, of `void`
+    an empty tuple; `memory` is what the call left in the memory of its arguments, by their names. `detail` describes
+    a fault, and is not compared.
     """
 
     kind: str
