@@ -22,8 +22,8 @@ class Outcome:
     """How a call ended.
 
     `kind` is "returned", "fault", "time", or "memory" when there was not enough. `value` is the result, of `void`
-    an empty tuple; `memory` is what the call left in the memory of its arguments, by their names. `detail` describes
-    a fault, and is not compared.
+    an empty tuple; `memory` is what the call left in the memory of its arguments, by their names. `detail`
+    describes a fault, and is not compared.
     """
 
     kind: str
