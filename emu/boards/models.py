@@ -23,6 +23,20 @@ def _riscv(name: str) -> Profile:
     return MachineMode(name)
 
 
+def _aarch64(name: str) -> Profile:
+    from emu.boards.arm.aarch64 import AArch64
+
+    return AArch64(name)
+
+
+def _arm32(name: str) -> Profile:
+    from emu.boards.arm.arm32 import Arm32
+
+    return Arm32(name)
+
+
+_ARM32 = ("cortex-a7", "cortex-a8", "cortex-a9", "cortex-a15", "cortex-r5", "cortex-r5f")
+_AARCH64 = ("cortex-a53", "cortex-a57", "cortex-a72")
 _RISCV = ("rv32imc", "rv32imac", "rv32imafc", "rv32gc", "rv64imac", "rv64gc")
 _CORTEX_M = ("m0", "m0plus", "m1", "m3", "m4", "m4f", "m7", "m23", "m33")
 
@@ -30,6 +44,8 @@ _CORTEX_M = ("m0", "m0plus", "m1", "m3", "m4", "m4f", "m7", "m23", "m33")
 MODELS: Mapping[str, Callable[[str], Profile]] = {
     **{f"cortex-{name}": _cortex_m for name in _CORTEX_M},
     **dict.fromkeys(_RISCV, _riscv),
+    **dict.fromkeys(_AARCH64, _aarch64),
+    **dict.fromkeys(_ARM32, _arm32),
 }
 
 

@@ -294,7 +294,7 @@ class DeviceCpu(Cpu, Protocol):
 
     @property
     def in_access(self) -> bool:
-        """Whether a method of a `DevicePort` is being called by the engine."""
+        """Whether a method of a `DevicePort` is being called by the engine, or a `Misrun`."""
 
     def register_group(self, names: Sequence[str]) -> RegisterGroup:
         """For registers that are accessed often: one call of the engine, and nothing else."""
@@ -318,10 +318,12 @@ class DeviceCpu(Cpu, Protocol):
         """The result of the access in `deferred`."""
 
     def pause(self) -> None:
-        """In a method of a `DevicePort`: end the run with this instruction."""
+        """In a method of a `DevicePort` or a `Misrun` that does all of its instruction: end the run with this
+        instruction.
+        """
 
     def shorten(self, instructions: int) -> None:
-        """In a method of a `DevicePort`: end the run after this number of instructions, this one included."""
+        """In the same: end the run after this number of instructions, this one included, or earlier."""
 
     def position(self) -> int:
         """In a run (in a method of a `DevicePort`, or a `Misrun`): the number of its instructions before this
@@ -330,3 +332,12 @@ class DeviceCpu(Cpu, Protocol):
 
     def continue_at(self, pc: int) -> None:
         """The next run is at `pc`, with the registers as they are (Arm: in the middle of an IT block)."""
+
+
+class SystemCpu(DeviceCpu, Protocol):
+    """A CPU whose system registers the board reads and writes."""
+
+    def read_system(self, encoding: tuple[int, int, int, int, int]) -> int:
+        """An Arm system register: (op0, op1, CRn, CRm, op2), or (coprocessor, opc1, CRn, CRm, opc2)."""
+
+    def write_system(self, encoding: tuple[int, int, int, int, int], value: int) -> None: ...

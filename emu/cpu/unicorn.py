@@ -43,9 +43,9 @@ from emu.cpu.pages import PAGE_SIZE, PageMap
 from emu.cpu.protocol import Protection, Stop, StopReason
 from emu.cpu.unicorn_api import uc
 from emu.cpu.unicorn_isas import CPSR_IT, ISAS, MODELS
-from emu.cpu.unicorn_pieces import UnicornPieces
 from emu.cpu.unicorn_registers import Closed
 from emu.cpu.unicorn_stops import BLOCK_ENDED, LIMIT_REACHED, REFUSED
+from emu.cpu.unicorn_system import UnicornSystem
 from emu.cpu.unicorn_translations import UnicornTranslations
 from emu.cpu.untranslatable import UNTRANSLATABLE
 from emu.cpu.watchdog import WATCHDOG, Watch
@@ -63,7 +63,7 @@ def _release(handle: ctypes.c_void_p, watch: Watch, *kept_until_here: object) ->
     api.uclib.uc_close(handle)
 
 
-class UnicornCpu(UnicornTranslations, UnicornPieces):
+class UnicornCpu(UnicornTranslations, UnicornSystem):
     """A `Cpu` of one of Unicorn's six ISAs (x86_64, i386, aarch64, arm, riscv64, riscv32).
 
     Besides the psABI's registers: `mxcsr fpcw fpsw fptag` (x86), `fs_base gs_base` (x86_64), `pstate nzcv

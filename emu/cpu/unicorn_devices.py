@@ -169,7 +169,7 @@ class UnicornDevices(UnicornStops):
 
     @property
     def in_access(self) -> bool:
-        return self._windows is not None and self._windows.inside
+        return self.in_misrun or (self._windows is not None and self._windows.inside)
 
     def map_device(self, address: int, size: int, port: DevicePort) -> None:
         """See `DeviceCpu.map_device`. Raises AddressSpaceError, MachineError on a host that cannot count."""
@@ -247,9 +247,15 @@ class UnicornDevices(UnicornStops):
         self._windows.deferred = None
 
     def pause(self) -> None:
-        self._in_call().pause()
+        if self.in_misrun:
+            self.pausing = True
+        else:
+            self._in_call().pause()
 
     def shorten(self, instructions: int) -> None:
+        if self.in_misrun:
+            self.pausing = True
+            return
         windows = self._in_call()
         assert self._meter is not None
         if not self._meter.shorten(self.position() + instructions):

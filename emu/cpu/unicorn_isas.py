@@ -59,6 +59,7 @@ _ARM_EXCEPTIONS = {
     3: StopReason.UNALIGNED,  # EXCP_PREFETCH_ABORT; without an MMU only misalignment aborts
     4: StopReason.UNALIGNED,  # EXCP_DATA_ABORT
     7: StopReason.BREAKPOINT,  # EXCP_BKPT
+    13: StopReason.INVALID_INSTRUCTION,  # EXCP_SMC: there is no secure monitor
 }
 #: The mcause codes of the RISC-V privileged specification, table "Machine cause register values".
 _RISCV_EXCEPTIONS = {
@@ -81,8 +82,8 @@ def _x86_overshoot(number: int, before: bytes, thumb: bool) -> int:
 
 
 def _arm_overshoot(number: int, before: bytes, thumb: bool) -> int:
-    """The preferred return address of SVC is the next instruction."""
-    return (2 if thumb else 4) if _ARM_EXCEPTIONS.get(number) is StopReason.SYSCALL else 0
+    """The preferred return address of SVC and SMC is the next instruction."""
+    return 4 if number == 13 else (2 if thumb else 4) if number == 2 else 0
 
 
 def _riscv_overshoot(number: int, before: bytes, thumb: bool) -> int:
@@ -303,6 +304,20 @@ ISAS: Mapping[str, UnicornIsa] = {
     "riscv32": _riscv(4),
 }
 
+
+def _privileged_aarch64(model: str) -> UnicornIsa:
+    """AArch64 with the registers of EL1."""
+    plain = _aarch64()
+    registers = _plain(("vbar_el1", "elr_el1", "esr_el1", "far_el1", "sp_el0", "sp_el1"), 8)
+    return replace(plain, names={**plain.names, **registers}, model=f"ARM64_{model}")
+
+
+def _privileged_arm(model: str) -> UnicornIsa:
+    """A CPU of Arm's A or R profile, with floating point off as after a reset."""
+    plain = _arm()
+    return replace(plain, names={**plain.names, **_plain(("spsr",), 4)}, model=f"ARM_{model}", setup={})
+
+
 _MACHINE_CSRS = ("mtvec", "mepc", "mcause", "mtval", "mie", "mip", "mscratch", "priv")
 
 
@@ -317,4 +332,9 @@ MODELS: Mapping[tuple[str, str], UnicornIsa] = {
     ("riscv32", "machine"): _riscv_machine(4),
     ("riscv64", "machine"): _riscv_machine(8),
     **{("arm", f"cortex-{model.lower()}"): _cortex_m(model) for model in ("M0", "M3", "M4", "M7", "M33")},
+    **{("aarch64", f"cortex-{model.lower()}"): _privileged_aarch64(model) for model in ("A53", "A57", "A72")},
+    **{
+        ("arm", f"cortex-{model.lower()}"): _privileged_arm(f"CORTEX_{model}")
+        for model in ("A7", "A8", "A9", "A15", "R5", "R5F")
+    },
 }

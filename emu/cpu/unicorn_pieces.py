@@ -48,6 +48,7 @@ class UnicornPieces(UnicornDevices, ObservedEngine):
     def _abandon(self) -> None:
         """A signal handler raised: the guest is between two blocks and will not continue from there."""
         self._seen.forget()
+        self.pausing = False
         self._look.left = self._look.stopped = 0
         if self._watched is not None:
             self._watched.forget()

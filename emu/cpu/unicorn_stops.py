@@ -52,6 +52,8 @@ class UnicornStops(UnicornRegisters):
         self._meter: Meter | None = None  #: counts instructions, after the first limit
         self._limit_hooks: LimitHooks | None = None  #: for limits inside blocks; None: they are translated anew
         self.stops_at_blocks = False  #: whether a run ends after its first block
+        self.in_misrun = False  #: whether an instruction is being computed
+        self.pausing = False  #: whether the run is to end after that instruction
         self._seen = api.Seen()
         #: Keeps what the engine cannot translate from it; None if there is nothing such.
         self._code_pages: CodePages | None = None
@@ -105,6 +107,9 @@ class UnicornStops(UnicornRegisters):
                 verdict = self._verdict(watched, stopped_at)
                 if verdict.refused:
                     return REFUSED, verdict.pc & ~self._thumb_bit()
+                if self.pausing:
+                    self.pausing = False
+                    return BLOCK_ENDED, verdict.pc & ~self._thumb_bit()
                 if self.stops_at_blocks and stopped_at != self._begin.value & ~1:
                     return BLOCK_ENDED, verdict.pc & ~self._thumb_bit()
                 pc, looked = verdict.pc, verdict.looked
@@ -216,7 +221,11 @@ class UnicornStops(UnicornRegisters):
         if self._inspector is None:
             watched.forget()
             return Verdict(pc | thumb)
-        verdict = self._inspector.verdict(self, pc)
+        self.in_misrun = True
+        try:
+            verdict = self._inspector.verdict(self, pc)
+        finally:
+            self.in_misrun = False
         if observed is not None and instruction and verdict.pc != pc:
             observed.ran_outside(pc, verdict.pc - pc)
         if meter is not None and self._look.budget and verdict.pc != pc:

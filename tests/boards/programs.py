@@ -16,6 +16,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 COMPILER, QEMU, VIRT_COMPILER = "arm-none-eabi-gcc", "qemu-system-arm", "riscv64-unknown-elf-gcc"
+AARCH64_COMPILER = "aarch64-linux-gnu-gcc"
 _FLAGS = (
     "-mthumb -masm-syntax-unified -O1 -s -ffreestanding -fno-builtin -nostdlib -Wall -Wextra -Wno-unused-function "
     "-Wl,--build-id=none,-z,max-page-size=16"
@@ -108,6 +109,50 @@ class VirtProgram(Program):
         ).stdout
 
 
+@dataclass(frozen=True)
+class ArmProgram(Program):
+    """A program for QEMU's Arm board "virt", in A64, A32 or Thumb code."""
+
+    @property
+    def qemu(self) -> str:
+        return f"qemu-system-{self.machine}"
+
+    @property
+    def name(self) -> str:
+        return "-".join((super().name, *(flag.removeprefix("-m") for flag in self.flags)))
+
+    def build(self, to: Path) -> None:
+        sixty_four = self.machine == "aarch64"
+        unknown = ("-mthumb", "-masm-syntax-unified") if sixty_four else ("-mthumb",)
+        flags = [flag for flag in _FLAGS if flag not in unknown]
+        own = ["-mgeneral-regs-only", "-static"] if sixty_four else list(self.flags)
+        compiler = AARCH64_COMPILER if sixty_four else COMPILER
+        words = [
+            compiler,
+            f"-mcpu={self.cpu}",
+            *own,
+            *flags,
+            "-T",
+            "arm_virt.ld",
+            f"{self.source}.c",
+            "-o",
+            str(to),
+        ]
+        subprocess.run(words, cwd=HERE / "sources", check=True)
+
+    def run_in_qemu(self) -> str:
+        console = "enable=on,target=native,userspace=on"
+        machine = ["-M", "virt,gic-version=2", "-cpu", self.cpu, "-nographic", "-semihosting-config", console]
+        return subprocess.run(
+            [self.qemu, *machine, "-kernel", str(self.path)],
+            check=True,
+            timeout=60,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+        ).stdout
+
+
 _CPUS = (
     ("cortex-m0", "microbit"),
     ("cortex-m3", "mps2-an385"),
@@ -133,13 +178,18 @@ VIRT_PROGRAMS = tuple(
     for source in ("machine_mode", "switching", "user_mode")
     for cpu, machine in (("rv32imac", "riscv32"), ("rv64imac", "riscv64"))
 )
+ARM_PROGRAMS = (
+    *(ArmProgram("el1", cpu, "aarch64") for cpu in ("cortex-a53", "cortex-a72")),
+    ArmProgram("modes", "cortex-a7", "arm", ("-mthumb",)),
+    ArmProgram("modes", "cortex-a15", "arm", ("-marm",)),
+)
 
 
 def main() -> None:
-    for tool in (COMPILER, QEMU, VIRT_COMPILER):
+    for tool in (COMPILER, QEMU, VIRT_COMPILER, AARCH64_COMPILER):
         if shutil.which(tool) is None:
             sys.exit(f"{tool} is needed")
-    for program in PROGRAMS + VIRT_PROGRAMS:
+    for program in (*PROGRAMS, *VIRT_PROGRAMS, *ARM_PROGRAMS):
         program.path.parent.mkdir(exist_ok=True)
         program.golden.parent.mkdir(exist_ok=True)
         program.build(program.path)

@@ -1,0 +1,135 @@
+"""What the profiles share whose engine stops at exceptions and leaves vectors to the board: A64, A32, i386.
+
+An ISA's file says what is its own: `_masked`, how an interrupt and an exception are entered, and which exceptions
+go to the firmware. Interrupts come from one controller, whose output is `line`.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, cast
+
+from emu.boards.errors import FirmwareError, Lockup
+from emu.boards.profile import Interrupts
+from emu.cpu.protocol import Protection, Stop, StopReason
+from emu.ports import Layout
+from relink.errors import AddressSpaceError
+
+if TYPE_CHECKING:
+    from emu.boards.clock import Clock
+    from emu.boards.device import Device
+    from emu.boards.firmware import Firmware
+    from emu.cpu.misrun import Finder
+    from emu.cpu.protocol import DeviceCpu, SystemCpu
+    from emu.ports import Memory
+
+
+class VectoredProfile:
+    """The common part of a profile. `entry` is where the CPU starts; None: at the firmware's entry point."""
+
+    arch: str
+    model: str | None
+    float_abi: str | None = None
+    address_mask = 0xFFFF_FFFF
+    layout = Layout(window=(0xC000_0000, 0x3000_0000))
+
+    def __init__(self, name: str, *, entry: int | None, faults: str) -> None:
+        self.name, self.entry, self.faults_to = name, entry, faults
+        self.free_ram, self.in_run = (0, 0), False
+        self.changed = self.resetting = self.started = False
+        self.line = False  #: whether the interrupt controller asks for an interrupt
+        self._firmware_entry: int | None = None
+
+    def devices(self) -> Mapping[int, Device]:
+        return {}
+
+    def connect(self, cpu: DeviceCpu, memory: Memory, clock: Clock, stop: Callable[[], None]) -> None:
+        self.cpu, self.memory, self.clock = cast("SystemCpu", cpu), memory, clock
+        finder = self._finder()
+        if finder is not None:
+            cpu.inspect(finder)
+
+    def _finder(self) -> Finder | None:
+        """What finds the instructions that need more than the engine."""
+        return None
+
+    def check_firmware(self, firmware: Firmware) -> None:
+        if firmware.arch not in (None, self.arch):
+            raise FirmwareError(f"{firmware.name} is for {firmware.arch}, the board's CPU is {self.name}")
+        self._firmware_entry = firmware.entry
+
+    # ------------------------------------------------------------ reset
+
+    def initial_stack(self) -> int | None:
+        return self.free_ram[1] or None
+
+    def reset(self) -> int:
+        entry = self.entry if self.entry is not None else self._firmware_entry
+        if entry is None:
+            raise FirmwareError(f"{self.name} does not know where to start: give the profile an entry")
+        try:
+            self.memory.read(entry & -2, 2)
+        except AddressSpaceError:
+            raise FirmwareError(f"no memory at {entry:#x}, where the CPU starts") from None
+        return self.start(entry, 0)
+
+    def start(self, entry: int, stack: int) -> int:
+        self._clear(stack)
+        self.resetting, self.started, self.changed = False, True, True
+        return entry
+
+    @abstractmethod
+    def _clear(self, stack: int) -> None:
+        """Set the registers as a reset does."""
+
+    # ------------------------------------------------------------ interrupts
+
+    def set_output(self, level: bool) -> None:
+        """The interrupt controller's output."""
+        if level and not self.line:
+            self.changed = True
+            if self.started and self.cpu.in_access and not self.cpu.stops_at_blocks:
+                self.cpu.pause()
+        self.line = level
+
+    def interrupts(self) -> Interrupts:
+        if not self.line or not self.started:
+            return Interrupts.NONE
+        return Interrupts.MASKED if self._masked() else Interrupts.READY
+
+    @abstractmethod
+    def _masked(self) -> bool:
+        """Whether the CPU does not take interrupts."""
+
+    def wakes(self) -> bool:
+        return self.line
+
+    # ------------------------------------------------------------ exceptions
+
+    def stopped(self, stop: Stop) -> int | None:
+        if not self.started:
+            return None
+        to_firmware = stop.reason is StopReason.SYSCALL or (self.faults_to != "raise" and self.in_run)
+        return self._exception(stop) if to_firmware else None
+
+    @abstractmethod
+    def _exception(self, stop: Stop) -> int | None:
+        """Take the exception of an instruction: where the guest continues; None for what is none."""
+
+    def _vector(self, address: int, pc: int) -> int:
+        """The address of a handler. Raises Lockup where the CPU would fault for ever."""
+        if not self.cpu.extent(address & -2, Protection.X):
+            raise Lockup(pc, f"an exception, and there is no code at its vector {address:#x}")
+        return address
+
+    # ------------------------------------------------------------ places
+
+    def after_wait(self, stop: Stop) -> int:
+        return stop.pc + 4
+
+    def continuation(self, stop: Stop) -> int:
+        return stop.pc | self.cpu.code_state
+
+    def code_address(self, pc: int) -> int:
+        return pc
