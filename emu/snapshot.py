@@ -114,6 +114,22 @@ class SnapshotGuest:
                 raise CallAbandoned
             self._saved.restore(state)
 
+    def state_hash(self) -> bytes | None:
+        """A hash (16 bytes) of the present state, also in a host function or device: equal hashes since the same
+        `snapshot` or `restore` mean equal memory, registers and objects, so that the guest goes on in the same
+        way. The stack below the stack pointer does not count, nor what host functions keep outside the machine.
+        None when it cannot be told: without a snapshot, in a nested call, and when memory was mapped, images
+        loaded or objects made since.
+        """
+        from emu.saved.state_hash import UnknownState
+
+        if self.runner.depth > 1:
+            return None
+        try:
+            return self._saved.state_hash()
+        except UnknownState:
+            return None
+
     @classmethod
     def from_snapshot(cls, path: str | PathLike[str], *, symbols: Mapping[str, SymbolValue] | None = None) -> Self:
         """The machine of a snapshot in a file, as it was.

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
         MemoryMapError,
         NotModelled,
     )
+    from emu.boards.mapping import map_flash
     from emu.boards.memory_map import FlashMemory, Ram, Region, Rom
-    from emu.boards.power import Cut, Exploration, Outcome, PowerCuts, Progress, Sweep
+    from emu.boards.power import Cut, Exploration, Outcome, PowerCuts, Progress, Sweep, Trouble, Workers
     from emu.boards.registers import Field, Register
 
 _HOMES = {
@@ -35,7 +36,8 @@ _HOMES = {
         "NotModelled",
     ),
     "memory_map": ("FlashMemory", "Ram", "Region", "Rom"),
-    "power": ("Cut", "Exploration", "Outcome", "PowerCuts", "Progress", "Sweep"),
+    "mapping": ("map_flash",),
+    "power": ("Cut", "Exploration", "Outcome", "PowerCuts", "Progress", "Sweep", "Trouble", "Workers"),
     "registers": ("Field", "Register"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -43,7 +45,8 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "Board", "BoardError", "CortexM", "Cut", "Deadlock", "Device", "DeviceError", "Ended", "Exploration",
     "Field", "FirmwareError", "FlashMemory", "Lockup", "MemoryMapError", "NotModelled", "Outcome", "PowerCuts",
-    "Progress", "Ram", "Region", "Register", "Rom", "Sweep",
+    "Progress", "Ram", "Region", "Register", "Rom", "Sweep", "Trouble", "Workers",
+    "map_flash",
 ]  # fmt: skip
 
 

@@ -41,11 +41,19 @@ class Clock:
         self._events: list[tuple[int, int, Event]] = []  #: a heap of (time, number, event)
         self._order = 0
         self.in_run = False  #: whether the engine runs
+        self._asked = False  # whether anybody knows the time
 
     @property
     def now(self) -> int:
         """The number of instructions before the current one."""
+        self._asked = True
         return self.time + self._cpu.position() if self.in_run else self.time
+
+    def digest(self) -> object:
+        """What of the time matters for what comes: nothing while nobody has asked for it and nothing waits for it
+        (see `Machine.state_hash`).
+        """
+        return self.time if self._asked or self._events else None
 
     def at(self, when: int, action: Callable[[], object]) -> Event:
         """Call `action` after `when` instructions; when that is past, as soon as possible."""

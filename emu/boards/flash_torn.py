@@ -1,6 +1,7 @@
 """Operations that power loss has cut short: how far they came, and bits that changed half-way.
 
-Everything follows from the event and a seed, by SHAKE-128, so that a cut can be repeated on any host.
+Everything follows from the operation (not its number) and a seed, by SHAKE-128: so a cut can be repeated on any
+host, and one that happens again and again, in the same place, does not lead to ever new contents.
 """
 
 from __future__ import annotations
@@ -16,9 +17,7 @@ _PLACE = 8  #: bytes that choose the place of the cut
 
 
 def _random(event: FlashEvent, seed: int, what: str, size: int) -> bytes:
-    return shake_128(
-        f"{seed}:{event.number}:{event.operation}:{event.address}:{event.size}:{what}".encode()
-    ).digest(size)
+    return shake_128(f"{seed}:{event.operation}:{event.address}:{event.size}:{what}".encode()).digest(size)
 
 
 def torn_place(event: FlashEvent, seed: int, at: int | None, step: int) -> int:

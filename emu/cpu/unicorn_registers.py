@@ -206,7 +206,7 @@ class UnicornRegisters:
     def register_values(self) -> list[int]:
         """See `Cpu.register_values`."""
         descriptors = int.from_bytes(self._gdt.content, "little") if self._gdt is not None else 0
-        return [descriptors, *(self.read_register(name) for name in self._slots)]
+        return [descriptors, *self.read_registers(tuple(self._slots))]
 
     def set_register_values(self, values: Sequence[int]) -> None:
         """See `Cpu.set_register_values`."""

@@ -141,7 +141,7 @@ class Walk:
 
     def __init__(self) -> None:
         self.watched, self.guarded = Nodes(), Nodes()
-        self._seen: dict[int, object] = {}  # also keeps the objects, so that no other gets the same id
+        self.seen: dict[int, object] = {}  # also keeps the objects, so that no other gets the same id
 
     def extend(self, roots: Iterable[object], *, guarded: bool = False) -> None:
         """Find all nodes that can be reached from these objects. What is reached without passing a guarded node is
@@ -152,7 +152,7 @@ class Walk:
         self._follow(deque(behind), self.guarded, behind)
 
     def _follow(self, waiting: deque[object], nodes: Nodes, behind: list[object]) -> None:
-        seen = self._seen
+        seen = self.seen
         while waiting:
             value = waiting.popleft()
             cls: Any = type(value)

@@ -17,6 +17,7 @@ import numpy as np
 from emu.cpu.protocol import Protection
 from emu.saved.host_pages import Files, HostPages, Ranges
 from emu.saved.page_trees import PageTree
+from emu.saved.state_hash import UnknownState
 from relink.arrays import I64
 from relink.memory.address_space import PAGE
 
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
 #: The contents of all regions in one snapshot. Never changed: snapshots share it.
 Contents: TypeAlias = "Mapping[Region, PageTree]"
 ZEROS = bytes(PAGE)
+
+
+def _living(address: int, content: bytes, dead: range) -> tuple[bytes, int]:
+    """The content of a page after the addresses in `dead`, and how much of it that leaves out."""
+    skipped = min(max(dead.stop - address, 0), PAGE) if address + PAGE > dead.start else 0
+    return content[skipped:], skipped
 
 
 class Kept:
@@ -161,6 +168,21 @@ class SharedMemory:
         self._saved = wanted
         self._prepare(wanted)
 
+    def changed_pages(self, dead: range) -> Iterator[tuple[int, bytes]]:
+        """(guest address, content) of the pages whose contents differ from those last saved or restored; the
+        addresses in `dead` do not count.
+        """
+        for region in self._memory.regions:
+            if region.foreign:
+                continue
+            if (kept := self._kept.get(region)) is None:
+                raise UnknownState("a new region of memory")
+            now, base = kept.pages.buffer.reshape(-1, PAGE), kept.pages.base.reshape(-1, PAGE)
+            for page in kept.pages.changed().tolist():
+                content, skipped = _living(region.address + page * PAGE, now[page].tobytes(), dead)
+                if content != base[page, skipped:].tobytes():
+                    yield region.address + page * PAGE, content
+
     def _changed_code(self) -> Iterator[tuple[int, int]]:
         """Guest addresses of changed pages that may have been translated, where the guest may write."""
         for kept, offset, size, address in self._code:
@@ -234,6 +256,15 @@ class CopiedMemory:
         self._use({})  # unknown, if this is interrupted
         self._cpu.settle(stale)
         self._use(wanted)
+
+    def changed_pages(self, dead: range) -> Iterator[tuple[int, bytes]]:
+        """As `SharedMemory.changed_pages`."""
+        for region, pages in self._former().items():
+            for page, former in sorted(pages.items()):
+                address = region.address + page * PAGE
+                content, skipped = _living(address, self._content(address), dead)
+                if content != former[skipped:]:
+                    yield address, content
 
     def forget(self) -> None:
         """Forget all contents: there is no snapshot any more."""

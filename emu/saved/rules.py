@@ -48,6 +48,7 @@ UNSAVED: Mapping[str, frozenset[str]] = {
             "call_number",
         }
     ),
+    "emu.boards.execution.Execution": frozenset({"executed", "_ran"}),  # about the last run
     "relink.load.state.LinkerState": frozenset({"changes"}),
     "relink.memory.address_space.HostMemory": frozenset({"changes"}),
     "relink.memory.address_space.Region": frozenset({"discarded"}),

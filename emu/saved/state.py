@@ -6,13 +6,14 @@ what has changed since, so that saving and restoring look only at that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import compress
 from operator import eq, not_
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from emu.saved.graph import Nodes, Walk
 from emu.saved.memory import CopiedMemory, SharedMemory
+from emu.saved.state_hash import UnknownState, described, hash_of
 
 if TYPE_CHECKING:
     from emu.parts import Parts
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 #: The walk is done again when so many nodes have been added that are perhaps no longer in use.
 _GROWTH = 1.25
+#: Bytes below the stack pointer that leaf functions may use (x86-64 psABI 3.2.2; 288 bytes is PowerPC's, the most
+#: of any ABI).
+_RED_ZONE = 288
 
 
 class Handle(Protocol):
@@ -142,6 +146,33 @@ class SavedState:
         observation = vars(self._parts).get("observation")
         if observation is not None:
             observation.restored()
+
+    # ------------------------------------------------------------ comparing
+
+    def state_hash(self) -> bytes:
+        """A hash of what has changed since the last `save` or `restore` (`emu.saved.state_hash`). Raises
+        UnknownState.
+        """
+        if self._watched is None or self.marks() != self._marks:
+            raise UnknownState("nothing to compare with")
+        objects = list(self._changed_objects(self._watched))
+        return hash_of(self._memory.changed_pages(self._dead_stack()), self._parts.cpu.register_values(), objects)
+
+    def _changed_objects(self, objects: Objects) -> Iterator[object]:
+        nodes, contents = objects
+        for number in _changed(objects):
+            kind, node = nodes.kinds[number], nodes.nodes[number]
+            if kind.same(node, contents[number]):
+                continue
+            if (digest := getattr(node, "digest", None)) is not None:
+                yield number, digest()
+            else:
+                yield described(number, contents[number], kind.content(node), self._walk.seen)
+
+    def _dead_stack(self) -> range:
+        """The addresses below the stack pointer that no code may rely on: a signal handler could run there."""
+        stack, pointer = self._parts.stack, self._parts.cpu.read_register("sp")
+        return range(stack.bottom, pointer - _RED_ZONE if stack.bottom <= pointer <= stack.top else stack.bottom)
 
     def _map(self, mapped: _Mapped, wanted: _Mapped) -> None:
         """Map in the CPU what shall be mapped, and nothing else."""

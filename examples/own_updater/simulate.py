@@ -25,7 +25,7 @@ from emu.build.store import Store, default_folder
 from emu.build.targets import targets_of
 
 SOURCE = Path(__file__).with_name("updater.c")
-FAULTS = ("SOUND", "COMMIT_FIRST", "LATE_FLUSH", "NO_CHECKSUM", "TRUSTS_ERASE", "FORGETS_JOURNAL")
+FAULTS = ("SOUND", "COMMIT_FIRST", "LATE_FLUSH", "NO_CHECKSUM", "TRUSTS_ERASE", "FORGETS_JOURNAL", "ENDLESS")
 SIZE = 128  #: bytes of an image
 SECTOR, SECTORS = 256, 6
 
@@ -59,7 +59,7 @@ class Device:
         self.boot, self.install = library.boot, library.install
         self.install(1, SIZE)
         self._fill_journal()
-        self.on = self.machine.snapshot()
+        self.start, self.on = self.flash.state(), self.machine.snapshot()
 
     def _fill_journal(self) -> None:
         """Install again and again, until the next record needs the journal's other sector."""
@@ -76,8 +76,9 @@ class Device:
         version = self.boot()
         return None if version == 2 else f"version {version} runs" if version else "nothing boots"
 
-    def cuts(self) -> PowerCuts:
-        """All power cuts of an update to version 2."""
+    def cuts(self, *, early: bool = True) -> PowerCuts:
+        """All power cuts of an update to version 2. `early`: runs end where it is known how they go on."""
+        self.flash.restore(self.start)
         return PowerCuts(
             [self.flash],
             update=lambda: self.install(2, SIZE),
@@ -85,6 +86,7 @@ class Device:
             recover=self.recover,
             check=self.check,
             seeds=range(4),
+            machine=self.machine if early else None,
         )
 
 

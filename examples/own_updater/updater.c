@@ -4,7 +4,7 @@
 #include <stdint.h>
 
 enum { SECTOR = 256, SLOT = 2 * SECTOR, JOURNAL = 2 * SLOT, PAGE = 64, MAGIC = 0x55504454 };
-enum { SOUND, COMMIT_FIRST, LATE_FLUSH, NO_CHECKSUM, TRUSTS_ERASE, FORGETS_JOURNAL };
+enum { SOUND, COMMIT_FIRST, LATE_FLUSH, NO_CHECKSUM, TRUSTS_ERASE, FORGETS_JOURNAL, ENDLESS };
 #ifndef FAULT
 #define FAULT SOUND
 #endif
@@ -121,6 +121,8 @@ void install(uint32_t version, uint32_t size)
     uint32_t slot = active.sequence ? !active.slot : 0, base = slot * SLOT;
     if (FAULT == COMMIT_FIRST)
         commit(slot);
+    while (FAULT == ENDLESS && is_erased(base, 4) && !is_erased(base, SECTOR))
+        flash_erase(base + SECTOR, SECTOR);          /* a torn erase is repeated, on the wrong sector */
     for (uint32_t at = 0; at < SLOT; at += SECTOR)
         if (FAULT != TRUSTS_ERASE || !is_erased(base + at, SECTOR))
             flash_erase(base + at, SECTOR);
