@@ -2,13 +2,14 @@
 
 The standard `dataclass` generates and compiles up to six methods when a class is defined, about half a millisecond
 per class: for two hundred classes a third of a command's start-up time. Here each method is compiled on its first
-use; only the field names are read at import. Type checkers see the standard decorator, and the options below mean
-the same. `dataclasses.fields`, `replace` and `asdict` work on these classes, and standard dataclasses can derive
-from them.
+use, `__init__` after a few; only the field names are read at import. Type checkers see the standard decorator, and
+the options below mean the same. `dataclasses.fields`, `replace` and `asdict` work on these classes, and standard
+dataclasses can derive from them.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 _MISSING: Any = type("_Missing", (), {"__repr__": lambda self: "<no default>"})()
 _OWN = "__record_fields__"
+#: Instances of a class that are made without compiling `__init__`, which takes longer than making this many so.
+_FIRST = 12
 
 
 class _Field:
@@ -54,6 +57,45 @@ class _Lazy:
         made = self.make(self.owner)
         setattr(self.owner, self.name, made)
         return made.__get__(instance, owner) if callable(made) else made
+
+
+class _LazyInit(_Lazy):
+    """`__init__`: interpreted for the first instances, then compiled."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, owner: type, name: str, make: Any) -> None:
+        super().__init__(owner, name, make)
+        self.left = _FIRST
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        self.left -= 1
+        if instance is None or self.left < 0:
+            return super().__get__(instance, owner)
+        return partial(self._fill, instance)
+
+    def _fill(self, record: Any, /, *positional: Any, **given: Any) -> None:
+        """What the compiled function does; that also raises the errors for wrong arguments."""
+        cls: Any = self.owner
+        values = dict(zip(cls.__match_args__, positional, strict=False))
+        fields = cls.__record_fields__.values()
+        wanted = {f.name for f in fields if f.init}
+        needed = {f.name for f in fields if f.init and f.default is _MISSING and f.factory is _MISSING}
+        twice = len(values) < len(positional) or not values.keys().isdisjoint(given)
+        values.update(given)
+        if twice or not needed <= values.keys() <= wanted:
+            self.make(cls)(record, *positional, **given)
+            return
+        put = object.__setattr__ if cls.__record_frozen__ else setattr
+        for f in fields:
+            if f.name in values:
+                put(record, f.name, values[f.name])
+            elif f.factory is not _MISSING:
+                put(record, f.name, f.factory())
+            elif f.default is not _MISSING:
+                put(record, f.name, f.default)
+        if hasattr(cls, "__post_init__"):
+            record.__post_init__()
 
 
 if not TYPE_CHECKING:
@@ -141,7 +183,9 @@ def _process(
     setattr(cls, _OWN, found)
     positions = tuple(f.name for f in found.values() if f.init and not f.kw_only)
     type.__setattr__(cls, "__match_args__", positions)
-    for name, wanted, make in (("__init__", init, _init), ("__repr__", repr, _repr), ("__eq__", eq, _eq)):
+    if init and "__init__" not in cls.__dict__:
+        cls.__init__ = _LazyInit(cls, "__init__", _init)
+    for name, wanted, make in (("__repr__", repr, _repr), ("__eq__", eq, _eq)):
         if wanted and name not in cls.__dict__:
             setattr(cls, name, _Lazy(cls, name, make))
     if eq and not explicit:

@@ -115,6 +115,31 @@ class TestMeaning:
                 items: list[int] = []  # noqa: RUF012
 
 
+def test_first_instances_are_made_as_later_ones() -> None:
+    """Before `__init__` is compiled, and after."""
+
+    @records.dataclass(frozen=True)
+    class Fresh(Named):
+        more: dict[str, int] = records.field(default_factory=dict, kw_only=True)
+        never: int = records.field(init=False, repr=False, compare=False)
+
+    good: list[tuple[tuple[object, ...], dict[str, object]]]
+    good = [((1,), {}), ((1, 2, "n"), {"more": {"a": 1}}), ((), {"x": 1, "seen": [2]}), ((1, 2, "n", [3]), {})]
+    bad = [((), {}), ((1,), {"x": 1}), ((1, 2, "n", [], {}), {}), ((1,), {"other": 1}), ((1,), {"length": 1})]
+    seen: list[object] = []
+    for _ in range(2 * records._FIRST):
+        made = [Fresh(*positional, **named) for positional, named in good]  # type: ignore[arg-type]
+        assert made[0].more is not made[2].more
+        errors = []
+        for positional, named in bad:
+            with pytest.raises(TypeError) as raised:
+                Fresh(*positional, **named)  # type: ignore[arg-type]
+            errors.append(str(raised.value))
+        seen.append((made, [made[1].length, made[1].more, hasattr(made[1], "never")], errors))
+    assert seen.count(seen[0]) == len(seen)
+    assert str(inspect.signature(Fresh)).startswith("(x, y=2, name='here'")
+
+
 class TestStandardLibrary:
     """What `dataclasses` and `inspect` see, before the first instance too."""
 

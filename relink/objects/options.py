@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING
 
 from relink.records import dataclass, field
@@ -42,3 +42,10 @@ class ObjectOptions:
     overridden: frozenset[str] = frozenset()
     #: Places the sections in a device's memory (None: the address space chooses).
     script: LinkScript | None = None
+
+    @property
+    def identity(self) -> tuple[Hashable, ...] | None:
+        """What a link depends on, to be compared; None of a script's placement."""
+        if self.script is not None:
+            return None
+        return tuple(self.undefined), self.whole_archive, self.wrapped, self.overridden

@@ -2,8 +2,9 @@
 
 An entry stands for a path, the way of reading, an inode, a size and both times of change; a file that has changed
 is read again. The times have a granularity, so a file that changed in the last two seconds is not kept: it may
-change again unseen. `enabled`, or the environment variable RELINK_EMU_NO_CACHE, turns the cache off. It may be
-used by several threads.
+change again unseen. What is given as `bytes` is identified by these. Of a relocatable object the linked image is
+kept too, by the options of its link. `enabled`, or the environment variable RELINK_EMU_NO_CACHE, turns the cache
+off. It may be used by several threads.
 """
 
 from __future__ import annotations
@@ -12,15 +13,21 @@ import os
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Hashable
 from typing import TypeAlias
 
 from relink.elf import Decoded
 from relink.elf.source import COPIED, FileMode, file_mode
 
-Key: TypeAlias = tuple[str, str, FileMode | None, int, int, int, int, int]
+#: What identifies a file's content: its path, name and state, or its bytes and name.
+Key: TypeAlias = tuple[str, str, FileMode | None, int, int, int, int, int] | tuple[bytes, str | None]
+#: How the content was read: () as it is, else the architecture and the options of a link.
+How: TypeAlias = tuple[Hashable, ...]
 
 #: Files kept, the last used ones; and of them those that are mapped, not copied.
 MOST, MOST_MAPPED = 512, 8
+#: Bytes of all that is kept by its bytes or is linked from an object; the latter counts for more than its file.
+MOST_BYTES, _LINKED = 16 << 20, 4
 #: Nanoseconds since its last change from which on a file is kept.
 _SETTLED = 2 * 10**9
 
@@ -31,7 +38,8 @@ class DecodedCache:
     def __init__(self) -> None:
         self.enabled = not os.environ.get("RELINK_EMU_NO_CACHE")
         self._lock = threading.Lock()
-        self._files: OrderedDict[Key, Decoded] = OrderedDict()
+        self._files: OrderedDict[tuple[Key, How], Decoded] = OrderedDict()
+        self._bytes: dict[tuple[Key, How], int] = {}
 
     def key(self, path: str | os.PathLike[str], name: str | None) -> Key | None:
         """What identifies a file's content now; None where it is not to be kept."""
@@ -46,32 +54,47 @@ class DecodedCache:
         names = os.path.abspath(path), name or os.fspath(path), file_mode()
         return *names, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
-    def get(self, key: Key | None) -> Decoded | None:
+    def content_key(self, content: bytes, name: str | None) -> Key | None:
+        """What identifies an image given as bytes; None where it is not to be kept."""
+        return (content, name) if self.enabled and len(content) <= COPIED else None
+
+    def get(self, key: Key | None, how: How = ()) -> Decoded | None:
         """The file as it was decoded; None where it is to be read."""
         if key is None:
             return None
         with self._lock:
-            decoded = self._files.get(key)
+            decoded = self._files.get((key, how))
             if decoded is not None:
-                self._files.move_to_end(key)
+                self._files.move_to_end((key, how))
+                if (size := self._bytes.pop((key, how), None)) is not None:
+                    self._bytes[key, how] = size
             return decoded
 
-    def put(self, key: Key | None, decoded: Decoded) -> None:
+    def put(self, key: Key | None, decoded: Decoded, how: How = ()) -> None:
         """Keep a file that was decoded after `key` had been made, unless it has changed meanwhile."""
-        if key is None or decoded.path is None or self.key(decoded.path, key[1]) != key:
+        if key is None or not (isinstance(key[0], bytes) or self.key(key[0], key[1]) == key):
             return
         with self._lock:
-            self._files[key] = decoded
+            self._files[key, how] = decoded
+            if how or isinstance(key[0], bytes):
+                self._bytes[key, how] = _LINKED * len(decoded.data) if how else len(key[0])
+                while sum(self._bytes.values()) > MOST_BYTES:
+                    self._forget(next(iter(self._bytes)))
             mapped = [other for other, kept in self._files.items() if len(kept.data) > COPIED]
             for oldest in mapped[: max(0, len(mapped) - MOST_MAPPED)]:
-                del self._files[oldest]
+                self._forget(oldest)
             while len(self._files) > MOST:
-                self._files.popitem(last=False)
+                self._forget(next(iter(self._files)))
+
+    def _forget(self, entry: tuple[Key, How]) -> None:
+        del self._files[entry]
+        self._bytes.pop(entry, None)
 
     def clear(self) -> None:
         """Forget all files."""
         with self._lock:
             self._files.clear()
+            self._bytes.clear()
 
     def __len__(self) -> int:
         return len(self._files)

@@ -12,11 +12,11 @@ from relink.arch import Architecture, architecture_of
 from relink.elf import Decoded, Header
 from relink.elf.constants import FileType
 from relink.elf.decode import decode_opened
-from relink.elf.source import is_archive, open_source
+from relink.elf.source import COPIED, is_archive, open_source
 from relink.errors import UnsupportedElf
 from relink.export.magic import is_firmware
 from relink.objects.options import ObjectOptions
-from relink.search.decoded_cache import CACHE
+from relink.search.decoded_cache import CACHE, Key
 from relink.search.search_path import Source
 
 if TYPE_CHECKING:
@@ -47,26 +47,41 @@ def open_image(
         objects = source.header.type == FileType.REL
         return open_objects([source], arch, name or source.name, options) if objects else _checked(source, arch)
     assert not isinstance(source, Sequence) or isinstance(source, (str, bytes, bytearray, memoryview))
-    key = CACHE.key(source, name) if isinstance(source, (str, os.PathLike)) else None
-    if (known := CACHE.get(key)) is not None:
-        return _checked(known, arch)
-    opened, path, data = open_source(source, name)
-    if not isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview)):
-        source = data.tobytes()  # a file object can be read only once
-    if is_archive(data):
-        if not archives:  # opening a thin one would read its members, wherever they are
-            raise UnsupportedElf(opened, "is an archive, not a shared library")
-        return open_objects([source], arch, opened, options)
-    if is_firmware(data):
-        from relink.export.firmware import read_firmware  # imported late: rarely needed
+    key = None
+    if isinstance(source, (str, os.PathLike)):
+        key = CACHE.key(source, name)
+    elif isinstance(source, bytes):
+        key = CACHE.content_key(source, name)
+    decoded = CACHE.get(key)
+    if decoded is None:
+        opened, path, data = open_source(source, name)
+        if not isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview)):
+            source = data.tobytes()  # a file object can be read only once
+        if is_archive(data):
+            if not archives:  # opening a thin one would read its members, wherever they are
+                raise UnsupportedElf(opened, "is an archive, not a shared library")
+            return open_objects([source], arch, opened, options)
+        if is_firmware(data):
+            from relink.export.firmware import read_firmware  # imported late: rarely needed
 
-        data = np.frombuffer(read_firmware(data.tobytes(), arch, name=opened), np.uint8)
-    decoded = decode_opened(opened, path, data)
+            data = np.frombuffer(read_firmware(data.tobytes(), arch, name=opened), np.uint8)
+        decoded = decode_opened(opened, path, data)
+        CACHE.put(key, decoded)
     if decoded.header.type == FileType.REL:
-        check_architecture(decoded.name, decoded.header, arch, flags=False)
-        return open_objects([decoded], arch, opened, options)
-    CACHE.put(key, decoded)
+        return _object_alone(decoded, arch, options, key)
     return _checked(decoded, arch)
+
+
+def _object_alone(decoded: Decoded, arch: Architecture, options: ObjectOptions, key: Key | None) -> Decoded:
+    """Link one object into an image, unless the same has been done before."""
+    how = options.identity
+    whole = None if how is None else CACHE.get(key, (arch.name, *how))
+    if whole is None:
+        check_architecture(decoded.name, decoded.header, arch, flags=False)
+        whole = open_objects([decoded], arch, decoded.name, options)
+        if how is not None and len(decoded.data) <= COPIED:
+            CACHE.put(key, whole, (arch.name, *how))
+    return whole
 
 
 def _checked(decoded: Decoded, arch: Architecture) -> Decoded:

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from relink import Decoded, HostMemory, Linker
+from relink import Decoded, HostMemory, Linker, LoadOptions
 from relink.elf import source as files
+from relink.resolve.sources import DefinedSymbols
 from relink.search import decoded_cache
 from relink.search.decoded_cache import CACHE, DecodedCache
+from tests.elf.build_object import Sym as ObjectSym
+from tests.elf.build_object import simple_object
 from tests.linker.craft import DATA, Library, Sym
 
 ARCH = "x86_64"
@@ -36,6 +39,7 @@ def value_of(decoded: Decoded) -> int:
 @pytest.fixture(autouse=True)
 def _own_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CACHE, "_files", type(CACHE._files)())
+    monkeypatch.setattr(CACHE, "_bytes", {})
     monkeypatch.setattr(CACHE, "enabled", True)
     monkeypatch.setattr(decoded_cache, "_SETTLED", 0)
 
@@ -85,6 +89,60 @@ def test_it_can_be_turned_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert not DecodedCache().enabled
     monkeypatch.setattr(CACHE, "enabled", False)
     assert loaded(path) is not loaded(path)
+
+
+def image(value: int) -> bytes:
+    return Library(ARCH, "liba.so", symbols=[Sym("it", DATA + value)]).image()
+
+
+def test_an_image_given_as_bytes_is_decoded_once() -> None:
+    first, other = (Linker(HostMemory(ARCH)).load(image(1)) for _ in range(2))
+    assert first.decoded is other.decoded
+    assert value_of(Linker(HostMemory(ARCH)).load(image(2)).decoded) == 2
+    changed = bytearray(image(1))
+    linker = Linker(HostMemory(ARCH))
+    before = linker.load(changed, name="one").decoded
+    changed[:] = image(3)
+    assert (value_of(before), value_of(linker.load(changed, name="two").decoded)) == (1, 3)
+    assert linker.load(image(1), name="three").name == "three"
+
+
+def test_one_image_given_as_bytes_is_loaded_twice() -> None:
+    linker = Linker(HostMemory(ARCH))
+    first, second = (linker.load(image(1)) for _ in range(2))
+    assert first is not second
+    assert first.base != second.base
+    linker.unload(first)
+    assert not second.closed
+
+
+def test_an_object_is_linked_once_for_the_same_options() -> None:
+    content = simple_object([ObjectSym("one", bind=1, type=2, section=1)])
+
+    def linked(**options: object) -> Decoded:
+        return Linker(HostMemory(ARCH)).load(content, options=LoadOptions(**options)).decoded  # type: ignore[arg-type]
+
+    first = linked()
+    assert linked() is first
+    assert linked(undefined=["one"]) is not first
+    assert linked(sources=[DefinedSymbols({"one": 0x1000})]) is not first
+    assert linked(wrap=["one"]) is not first
+    assert linked(undefined=["one"]) is linked(undefined=("one",))
+    assert linked() is first
+
+
+def test_what_is_kept_by_its_bytes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = len(image(0))
+    monkeypatch.setattr(decoded_cache, "MOST_BYTES", 3 * size)
+    linker = Linker(HostMemory(ARCH))
+    kept = [linker.load(image(value)).decoded for value in range(3)]
+    assert linker.load(image(0)).decoded is kept[0]
+    linker.load(image(3))
+    assert len(CACHE) == 3
+    assert linker.load(image(0)).decoded is kept[0]
+    assert linker.load(image(1)).decoded is not kept[1]
+    monkeypatch.setattr(decoded_cache, "COPIED", size - 1)
+    assert linker.load(image(4)).decoded is not linker.load(image(4)).decoded
 
 
 def test_it_is_bounded_and_forgets_the_oldest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
