@@ -33,6 +33,7 @@ from emu.calls.types import (
 )
 from emu.errors import CallError
 from emu.isa.convention import BINARY32, BINARY128, DataModel
+from relink.elf.debug_lock import one_thread
 from relink.elf.dwarf_parameters import BY_REFERENCE
 from relink.elf.dwarf_places import EntryPlaces
 from relink.elf.dwarf_text import (
@@ -97,6 +98,7 @@ class DwarfTypes:
 
         return self._debug.guarded(make)
 
+    @one_thread
     def named(self) -> dict[str, CType]:
         """All named types: "struct point" by its tag, `point_t` by a typedef."""
         if self._named is None:
@@ -306,6 +308,7 @@ class DwarfTypes:
     def _fill(self, struct: Struct, die: DIE) -> None:
         size = self._writer.attribute(die, "DW_AT_byte_size")
         if not isinstance(size, int):
+            struct.complete(None, None)
             return
         refused = ""
         members: list[Member] = []
@@ -325,9 +328,9 @@ class DwarfTypes:
         packed = any(each.offset % (each.align or _alignment(each.type)) for each in placed) or size % natural != 0
         natural = 1 if packed else natural
         given = self._writer.attribute(die, "DW_AT_alignment")
-        struct.complete(tuple(members), size, max(natural, given if isinstance(given, int) else 1), natural)
-        struct.packed, struct.refused = packed, refused
-        struct.by_reference = is_passed_by_reference(self._writer, die) or any(each.by_reference for each in inner)
+        alignment = max(natural, given if isinstance(given, int) else 1)
+        by_reference = is_passed_by_reference(self._writer, die) or any(each.by_reference for each in inner)
+        struct.complete(tuple(members), size, alignment, natural, packed, refused, by_reference)
 
     def _is_static(self, die: DIE) -> bool:
         return "DW_AT_external" in die.attributes or "DW_AT_declaration" in die.attributes

@@ -45,8 +45,8 @@ def lay_out(
     natural = layout.alignment
     alignment = max(natural, align)
     size = -(-layout.most_bits // 8)
-    struct.complete(tuple(layout.members), -(-size // alignment) * alignment, alignment, natural)
-    struct.packed = packed or pack == 1
+    size += -size % alignment
+    struct.complete(tuple(layout.members), size, alignment, natural, packed or pack == 1)
     return struct
 
 

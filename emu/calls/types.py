@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from emu.errors import CallError
 from emu.isa.convention import BINARY64, FloatFormat
+from relink.elf.debug_lock import READING
 from relink.records import dataclass, replace
 
 __all__ = [
@@ -175,8 +176,7 @@ _PASSING = ("natural", "packed", "refused", "by_reference")
 
 class Struct:
     """A structure or union. Without members (None) it is incomplete: only a pointer's target. Compared by name,
-    members, layout and what else decides how it is passed; cycles through pointers count as equal. `fill` must
-    `complete` it on first access.
+    members, layout and what else decides how it is passed; cycles count as equal. `fill` must `complete` it.
     """
 
     __slots__ = ("_fill", "alignment", "by_reference", "members", "name", "natural", "packed", "refused", "size")
@@ -193,25 +193,27 @@ class Struct:
         self.name = name  #: with its keyword: "struct point"; "struct" without a tag
         self._fill = fill
         if fill is None:
-            self._set(None, size, 1, 1)
+            self.complete(None, size)
 
-    def _set(self, members: tuple[Member, ...] | None, size: int | None, alignment: int, natural: int) -> None:
+    def complete(
+        self, members: tuple[Member, ...] | None, size: int | None, alignment: int = 1, natural: int = 1,
+        packed: bool = False, refused: str = "", by_reference: bool = False,
+    ) -> None:  # fmt: skip
+        """Set all of these, once."""
         self.members, self.size, self.alignment, self.natural = members, size, alignment, natural
-        self.packed, self.refused, self.by_reference = False, "", False
-
-    def complete(self, members: tuple[Member, ...], size: int, alignment: int, natural: int) -> Struct:
-        """Set its members, once, and return it."""
-        self._set(members, size, alignment, natural)
-        return self
+        self.packed, self.refused, self.by_reference = packed, refused, by_reference
 
     def __getattr__(self, name: str) -> Any:
-        fill = self._fill if name in Struct.__slots__ and name != "_fill" else None
-        if fill is None:
+        if name not in Struct.__slots__ or name == "_fill":
             raise AttributeError(name)
-        self._fill = None
-        self._set(None, None, 1, 1)
-        fill(self)
-        return getattr(self, name)
+        with READING:
+            fill, self._fill = self._fill, None
+            if fill is not None:
+                fill(self)
+            try:
+                return object.__getattribute__(self, name)
+            except AttributeError:  # this thread is filling it: it is incomplete until then
+                return {"alignment": 1, "natural": 1, "packed": False, "refused": ""}.get(name)
 
     @property
     def is_union(self) -> bool:
@@ -369,12 +371,11 @@ def _equal_structs(left: Struct, right: Struct, seen: set[tuple[int, int]], name
     if left is right or (id(left), id(right)) in seen:
         return True
     seen.add((id(left), id(right)))
-    if (left.name, left.size, left.alignment) != (right.name, right.size, right.alignment):
+    facts = ("name", "size", "alignment", *(_PASSING if named else ()))
+    if any(getattr(left, fact) != getattr(right, fact) for fact in facts):
         return False
     if left.members is None or right.members is None:
         return left.members is right.members
-    if named and any(getattr(left, fact) != getattr(right, fact) for fact in _PASSING):
-        return False
     return len(left.members) == len(right.members) and all(
         (one.name, one.offset, one.bits) == (two.name, two.offset, two.bits)
         and _equal(one.type, two.type, seen, named)

@@ -26,6 +26,7 @@ from weakref import WeakKeyDictionary
 
 from relink.elf.constants import FileType
 from relink.elf.debug_files import debug_sections
+from relink.elf.debug_lock import one_thread
 from relink.elf.debug_sections import DebugSections
 from relink.elf.decode import decode_sections
 from relink.elf.decoded import Decoded
@@ -86,6 +87,7 @@ def prototypes(source: Source) -> Mapping[str, str]:
     return debug_types(source).prototypes()
 
 
+@one_thread
 def debug_types(source: Source) -> DebugTypes:
     """The reader of the DWARF of `source`, cached as long as the `Decoded` lives.
 
@@ -141,6 +143,7 @@ class DebugTypes:
         """Reads attributes of entries, and writes C for them."""
         return self._writer
 
+    @one_thread
     def function(self, function: str, address: int | None = None) -> Place | None:
         """The entry of a function that is called as its ABI says; see `prototype` of the module."""
         place = self._named(self._functions, function) if address is None else self._function_at(function, address)
@@ -150,6 +153,7 @@ class DebugTypes:
             self._check_callable(place, function)
         return place
 
+    @one_thread
     def entry_places(self, function: str, address: int) -> EntryPlaces | None:
         """Where the function at an address finds its parameters at its first instruction; None when no DWARF
         tells.
@@ -167,6 +171,7 @@ class DebugTypes:
 
         return self.guarded(read)
 
+    @one_thread
     def variable(self, name: str, address: int | None = None) -> Place | None:
         """The entry of a variable; see `variable_type` of the module."""
         place = None if address is None else self._find_at("variable", name, address)
@@ -195,6 +200,7 @@ class DebugTypes:
         place = self.variable(name, address)
         return None if place is None else self.guarded(lambda: self._writer.type(place.die, name))
 
+    @one_thread
     def prototypes(self) -> Mapping[str, str]:
         """All prototypes; see `prototypes` of the module."""
         self._named(self._functions, None)
@@ -217,6 +223,7 @@ class DebugTypes:
             told = "DW_CC_nocall" if found.value == _NO_CALL else f"DW_AT_calling_convention {found.value:#x}"
             raise DebugInfoError(self._source, f"{function} does not follow the ABI's calling convention ({told})")
 
+    @one_thread
     def guarded(self, write: Callable[[], _Made]) -> _Made:
         """Call `write`, and turn the exceptions of damaged DWARF into DebugInfoError."""
         try:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
+from relink.elf.debug_lock import one_thread
 from relink.elf.decoded import Decoded
 from relink.elf.dwarf_info import debug_section
 from relink.errors import printable
@@ -49,6 +50,7 @@ class LineRange(NamedTuple):
 _KNOWN: WeakKeyDictionary[Decoded, LineTable] = WeakKeyDictionary()
 
 
+@one_thread
 def source_line(decoded: Decoded, vaddr: int) -> SourceLine | None:
     """The source line of the instruction at a link-time address; None when unknown. Never raises."""
     table = _KNOWN.get(decoded)

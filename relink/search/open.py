@@ -52,7 +52,7 @@ def open_image(
         key = CACHE.key(source, name)
     elif isinstance(source, bytes):
         key = CACHE.content_key(source, name)
-    decoded = CACHE.get(key)
+    decoded = CACHE.get(key) or CACHE.get(key, (arch.name,))
     if decoded is None:
         opened, path, data = open_source(source, name)
         if not isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview)):
@@ -61,12 +61,12 @@ def open_image(
             if not archives:  # opening a thin one would read its members, wherever they are
                 raise UnsupportedElf(opened, "is an archive, not a shared library")
             return open_objects([source], arch, opened, options)
-        if is_firmware(data):
+        if firmware := is_firmware(data):
             from relink.export.firmware import read_firmware  # imported late: rarely needed
 
             data = np.frombuffer(read_firmware(data.tobytes(), arch, name=opened), np.uint8)
         decoded = decode_opened(opened, path, data)
-        CACHE.put(key, decoded)
+        CACHE.put(key, decoded, (arch.name,) if firmware else ())  # a HEX file names no architecture
     if decoded.header.type == FileType.REL:
         return _object_alone(decoded, arch, options, key)
     return _checked(decoded, arch)

@@ -131,6 +131,14 @@ def test_an_object_is_linked_once_for_the_same_options() -> None:
     assert linked() is first
 
 
+def test_a_hex_file_is_for_the_architecture_of_each_load(tmp_path: Path) -> None:
+    path = tmp_path / "firmware.hex"
+    path.write_text(":0400000001020304F2\n:00000001FF\n")
+    decoded = {arch: Linker(HostMemory(arch)).load(path).decoded for arch in ("arm", "riscv32", "x86_64")}
+    assert len({found.header.machine for found in decoded.values()}) == len(decoded)
+    assert Linker(HostMemory("arm")).load(path).decoded is decoded["arm"]
+
+
 def test_what_is_kept_by_its_bytes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     size = len(image(0))
     monkeypatch.setattr(decoded_cache, "MOST_BYTES", 3 * size)

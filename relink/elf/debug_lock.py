@@ -1,0 +1,29 @@
+"""Debug information is read by one thread at a time.
+
+Readers of it keep positions in streams, and iterators that go on where they stopped. They live as long as the
+decoded file, which machines in several threads share (`relink.search.decoded_cache`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+#: Held by the thread that reads; it may take it again.
+READING = threading.RLock()
+
+
+def one_thread(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Let threads that call `function` wait for each other, and for all that read debug information."""
+
+    @wraps(function)
+    def waiting(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        with READING:
+            return function(*args, **kwargs)
+
+    return waiting
