@@ -300,6 +300,8 @@ def ignored(bench: Here, code: bytes) -> dict[str, int]:
         if instruction.eflags & getattr(capstone.x86, f"X86_EFLAGS_UNDEFINED_{name}", 0):
             mask |= bit
     mnemonic = instruction.mnemonic
+    if mnemonic in ("shld", "shrd") and 0x66 in code[:2]:
+        return dict.fromkeys(("flags", "memory", *_WIDE, *_NARROW), -1)  # undefined by more than 16
     if mnemonic in ("shl", "shr", "sar", "rol", "ror", "rcl", "rcr", "shld", "shrd", "sal"):
         mask |= 0x810  # OF unless by 1, AF
     elif mnemonic in ("mul", "imul"):
@@ -312,5 +314,8 @@ def ignored(bench: Here, code: bytes) -> dict[str, int]:
     if "mm" in operands.replace("xmm", "") or mnemonic == "emms":
         # What is left in the registers' exponents and tags, which nothing but emms may follow.
         return {"flags": mask, "fpsw": 0x3800, "fptag": 0xFF, **{f"st{n}": 0xFFFF << 64 for n in range(8)}}
+    if mnemonic.startswith(("rcp", "rsqrt")):  # 12 bits on hardware
+        return {"flags": mask, instruction.op_str.partition(",")[0]: (1 << 128) - 1}
     x87_only = code.lstrip(bytes((*range(0x40, 0x50), 0x66)))[:1] in {bytes((n,)) for n in range(0xD8, 0xE0)}
-    return {"flags": mask, "fpsw": 0x202 if x87_only else 0}  # C1, DE
+    undefined = 0x4502 if mnemonic in ("fsqrt", "fxtract") else 2  # C3, C2 and C0, DE
+    return {"flags": mask, "fpsw": 0x200 | undefined if x87_only else 0}  # C1

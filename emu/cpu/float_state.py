@@ -3,6 +3,8 @@
 - Unicorn accumulates exceptions in separate bytes (QEMU's `float_status`, one for x87 and one for SSE, with the
   bits of the status word and of MXCSR), and never moves them to the registers (unicorn 2006).
 - It applies MXCSR's flush-to-zero bit to x87 (a bug of QEMU 5).
+- x87 divisions by zero also set "zero divide" in the status word at once, wrongly for 0/0: the accumulated flag is
+  right, and replaces it.
 
 A saved context contains these bytes. Their offsets are found once per process by a test. `settle` moves the flags
 to the registers. It is called before every instruction that reads or writes them, so reads see all flags, and
@@ -25,6 +27,7 @@ from emu.cpu.unicorn_isas import ISAS
 from relink.errors import MachineError
 
 _FLAGS: Final = 0x3D  #: flags of MXCSR and the status word that are accumulated, without "denormal operand"
+_ZERO_DIVISION: Final = 4
 _FLUSHED: Final = 0x80  #: the internal flag for an SSE result flushed to zero
 _UNDERFLOW_INEXACT: Final = 0x30  #: the flag in MXCSR for it
 _FLUSH: Final = 0x8000  #: the flush-to-zero bit of MXCSR
@@ -95,6 +98,7 @@ class FloatState:
 
     def __init__(self, handle: ctypes.c_void_p) -> None:
         self._handle = handle
+        self.zero_division = False  #: the true flag in x87's status word, without accumulated ones
         self._context: api.Context | None = None
         self._slots = api.register_slots(ISAS["i386"])
 
@@ -110,6 +114,26 @@ class FloatState:
             self._put({places.sse_flags: 0, places.x87_flags: 0})
             self._raise("mxcsr", sse)
             self._raise("fpsw", x87)
+        self.zero_division |= bool(x87 & _ZERO_DIVISION)
+        if not self.zero_division and self._status() & _ZERO_DIVISION:
+            _, buffer, reference = self._slots["fpsw"]
+            buffer.value &= ~_ZERO_DIVISION
+            api.reg_write(self._handle, self._slots["fpsw"][0], reference)
+
+    def settle_zero_division(self) -> None:
+        """Before the registers are saved."""
+        if not self.zero_division and self._status() & _ZERO_DIVISION:
+            self.settle()
+
+    def restored(self) -> None:
+        """After they were restored."""
+        self.zero_division = bool(self._status() & _ZERO_DIVISION)
+
+    def _status(self) -> int:
+        """x87's status word, as it is."""
+        identifier, buffer, reference = self._slots["fpsw"]
+        api.reg_read(self._handle, identifier, reference)
+        return int(buffer.value)
 
     def flush(self, mxcsr: int) -> None:
         """Make SSE, but not x87, flush results to zero by MXCSR."""

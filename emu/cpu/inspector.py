@@ -13,9 +13,9 @@ because exceptions of signal handlers in Python code inside the engine would be 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from emu.cpu.misrun import Finder, Guest, Misrun, Outcome
+from emu.cpu.misrun import Finder, Guest, Misrun, Outcome, SignallingNan, Then
 from emu.cpu.stop_hook import StopRequest
 from relink.errors import AddressSpaceError, GuestAccessError
 from relink.records import dataclass
@@ -29,9 +29,10 @@ class Engine(Protocol):
 
     edges: StopRequest  #: stops at new edges
     instructions: StopRequest  #: stops before the instructions that are hooked
+    inexact: StopRequest  #: the same, for those with `Misrun.inexact`
 
-    def hook_instruction(self, address: int) -> None:
-        """Call `instructions` before the instruction at an address."""
+    def hook_instruction(self, address: int, request: StopRequest, guard: SignallingNan | None = None) -> None:
+        """Make a request before the instruction at an address; with a guard, only if it holds."""
 
     def block_size(self, pc: int) -> int:
         """The size in bytes of the block translated last, which begins at `pc`."""
@@ -49,6 +50,14 @@ class Verdict:
     looked: bool = False  #: the block at `pc` has just been inspected
 
 
+class _Hooked(NamedTuple):
+    """What was found at a hook, in code inspected from `begin` on."""
+
+    code: bytes
+    found: Misrun | None  #: None: only corrections are made there
+    begin: int
+
+
 class Inspector:
     """Inspects the code of one engine with `find`. `read(address, size)` returns guest bytes or raises
     AddressSpaceError. Bits of an address below `align` are not part of it.
@@ -58,19 +67,26 @@ class Inspector:
         self._find, self.align = find, align
         self._engine, self._read = engine, read
         self.known: set[int] = set()  #: start addresses of runs that were inspected
-        self._hooked: set[int] = set()
-        engine.edges.left = engine.instructions.left = 1
+        self._hooked: dict[int, _Hooked] = {}
+        self._inexact: set[int] = set()  #: addresses hooked for `inexact`
+        self._guarded: dict[int, SignallingNan] = {}  #: addresses hooked with a guard only
+        self._always = False  #: one of these has another instruction now: stop at all of them
+        #: Due: the address of the instruction, that of the next one, and what it needs.
+        self.correction: tuple[int, int, Then] | None = None
+        engine.edges.left = engine.instructions.left = engine.inexact.left = 1
 
     def begin(self, pc: int) -> None:
         """Inspect the first block of a run. Called outside of runs."""
         pc -= pc % self.align
+        if self.correction is not None and pc not in self.correction[:2]:
+            self.correction = None  # the instruction faulted
         if pc in self.known:
             return
         code = self._fetch(pc, _PAGE - pc % _PAGE + _LONGEST)  # an instruction may go on in the next page
         found = list(self._find(code, pc, to_branch=True))
         if found:
-            self._watch(found)
-            self._engine.drop(pc, found[-1].address + 1)
+            self._watch(found, code, pc)
+            self._engine.drop(pc, found[-1].address + found[-1].size + 1)
         self.known.add(pc)
 
     def forget(self, low: int, high: int) -> None:
@@ -78,26 +94,39 @@ class Inspector:
         stale = [pc for pc in self.known if low - _PAGE < pc < high]
         self.known.difference_update(stale)
 
+    def find_by(self, find: Finder) -> bool:
+        """Use another finder. Returns whether translations must be dropped for it."""
+        if find is self._find:
+            return False
+        self._find = find
+        self.known.clear()
+        return True
+
+    def rounding_matters(self) -> None:
+        """Stop at instructions with `Misrun.inexact` again."""
+        self._engine.inexact.left = 1
+
     def look_away(self, away: bool) -> None:
         """Set whether new blocks run without inspection. Called outside of runs."""
         self._engine.edges.left = 0 if away else 1
 
     def verdict(self, guest: Guest, pc: int) -> Verdict:
         """How to continue after one of the engine's two requests has ended a run at `pc`."""
-        edges, instructions = self._engine.edges, self._engine.instructions
+        edges = self._engine.edges
         if edges.stopped:
             edges.stopped = 0
             size = self._engine.block_size(pc)
-            found = list(self._find(self._fetch(pc, size), pc))
-            # Instructions with a hook have already been translated with it.
-            if any(each.address not in self._hooked for each in found):
-                self._watch(found)
+            code = self._fetch(pc, size)
+            found = list(self._find(code, pc))
+            if self._watch(found, code, pc):
                 self._engine.drop(pc, pc + size)
             return Verdict(pc, looked=True)
-        instructions.stopped, instructions.left = 0, 1
-        found_here = next(self._find(self._fetch(pc, _LONGEST), pc), None)
-        if found_here is None or found_here.address != pc:  # the code there has changed
-            instructions.left = 2  # the hook lets it by
+        request = self._engine.inexact if self._engine.inexact.stopped else self._engine.instructions
+        request.stopped, request.left = 0, 1
+        self.correct(guest, pc)
+        found_here = self._found_at(pc)
+        if found_here is None:
+            request.left = 2  # the hook lets it by
             return Verdict(pc)
         if found_here.run is None:
             return Verdict(pc, refused=True)
@@ -105,15 +134,60 @@ class Inspector:
             outcome = found_here.run(guest)
         except GuestAccessError:
             outcome = Outcome.PREPARED  # the engine faults too
-        if outcome is Outcome.PREPARED:
-            instructions.left = 2  # the hook lets it by
+        if isinstance(outcome, Then):
+            self.correction = pc, pc + found_here.size, outcome
+        if outcome is Outcome.UNWATCHED and request is self._engine.inexact and not self._always:
+            request.left = 0
+        elif isinstance(outcome, Then) or outcome in (Outcome.PREPARED, Outcome.UNWATCHED):
+            request.left = 2  # the hook lets it by
         return Verdict(pc + found_here.size if outcome is Outcome.DONE else pc, outcome is Outcome.REFUSED)
 
-    def _watch(self, found: list[Misrun]) -> None:
+    def correct(self, guest: Guest, pc: int) -> None:
+        """Make the correction that is due at `pc`, if there is one. Also called at the end of runs."""
+        due, self.correction = self.correction, None
+        if due is not None and due[1] == pc:
+            due[2].run(guest)
+
+    def _found_at(self, pc: int) -> Misrun | None:
+        """What was found at a hook; None if the code there has changed, or for corrections only."""
+        known = self._hooked.get(pc)
+        if known is not None and known.found is not None and self._fetch(pc, len(known.code)) == known.code:
+            return known.found
+        found = next(self._find(self._fetch(pc, _LONGEST), pc), None)
+        return found if found is not None and found.address == pc else None
+
+    def _watch(self, found: list[Misrun], code: bytes, begin: int) -> bool:
+        """Remember what was found. Returns whether any of it must be translated again, with a hook."""
+        before = len(self._hooked), len(self._guarded)
         for each in found:
-            if each.address not in self._hooked:
-                self._hooked.add(each.address)
-                self._engine.hook_instruction(each.address)
+            at = each.address - begin
+            self._hook(each.address, _Hooked(code[at : at + each.size], each, begin))
+            if each.corrected:
+                following = each.address + each.size
+                if following not in self._hooked:
+                    self._hook(following, _Hooked(b"", None, following))
+                    self._engine.drop(following, following + 1)
+        return (len(self._hooked), len(self._guarded)) != before
+
+    def _hook(self, address: int, new: _Hooked) -> None:
+        found, known = new.found, self._hooked.get(address)
+        inexact = found is not None and found.inexact
+        if known is None:
+            if inexact:
+                self._inexact.add(address)
+            guard = found.signalling if found is not None else None
+            if guard is not None:
+                self._guarded[address] = guard
+            request = self._engine.inexact if inexact else self._engine.instructions
+            self._engine.hook_instruction(address, request, guard)
+        elif address in self._inexact and not inexact:
+            self._always, self._engine.inexact.left = True, 1
+        elif address in self._guarded and (found is None or found.signalling != self._guarded[address]):
+            del self._guarded[address]
+            self._engine.hook_instruction(address, self._engine.instructions)
+        # What is found from an earlier beginning takes more of the block into account.
+        if known is None or (found is not None and (known.code != new.code or new.begin <= known.begin)):
+            self._hooked[address] = new
 
     def _fetch(self, address: int, size: int) -> bytes:
         """Read code; only up to the end of its page if the next page is not readable."""

@@ -20,6 +20,7 @@ class Guest(Protocol):
     def store(self, address: int, data: bytes) -> None: ...
     def settle_flags(self) -> None: ...
     def flush_to_zero(self, mxcsr: int) -> None: ...
+    def set_zero_division(self, raised: bool) -> None: ...
 
 
 class Outcome(Enum):
@@ -27,7 +28,23 @@ class Outcome(Enum):
 
     DONE = auto()  #: the instruction is done: the guest continues after it
     PREPARED = auto()  #: the engine must execute the instruction now
+    UNWATCHED = auto()  #: as PREPARED; those with `inexact` are not stopped at until MXCSR is written
     REFUSED = auto()
+
+
+@dataclass(frozen=True)
+class Then:
+    """The engine must execute the instruction now; `run` corrects what it leaves."""
+
+    run: Callable[[Guest], None]
+
+
+@dataclass(frozen=True)
+class SignallingNan:
+    """One of two registers, of double or single precision."""
+
+    registers: tuple[str, str]
+    double: bool
 
 
 @dataclass(frozen=True)
@@ -36,7 +53,10 @@ class Misrun:
 
     address: int
     size: int
-    run: Callable[[Guest], Outcome] | None
+    run: Callable[[Guest], Outcome | Then] | None
+    corrected: bool = False  #: `run` may return `Then`
+    inexact: bool = False  #: it is executed wrongly only while MXCSR's inexact flag is clear
+    signalling: SignallingNan | None = None  #: it is executed wrongly only with such an operand
 
 
 class Finder(Protocol):

@@ -203,16 +203,17 @@ class AccessPlace(ctypes.Structure):
 
 def stop_hook() -> int | None:
     """The address of the hook; None on unsupported hosts, or when no file can be mapped as executable."""
-    return _mapped_code(HOST_CODE.get(platform.machine()))
+    return mapped_code(HOST_CODE.get(platform.machine()))
 
 
 def access_hook() -> int | None:
     """The same for the hook of memory accesses, whose data is an AccessPlace."""
-    return _mapped_code(ACCESS_CODE.get(platform.machine()))
+    return mapped_code(ACCESS_CODE.get(platform.machine()))
 
 
 @functools.cache
-def _mapped_code(code: bytes | None) -> int | None:
+def mapped_code(code: bytes | None) -> int | None:
+    """The address of code, mapped once; None for None, or when no file can be mapped as executable."""
     if sys.platform != "linux":
         return None
     try:

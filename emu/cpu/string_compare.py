@@ -1,4 +1,5 @@
-"""pcmpestri, pcmpestrm, pcmpistri and pcmpistrm of SSE4.2: Unicorn misses a partial match at the end.
+"""pcmpestri, pcmpestrm, pcmpistri and pcmpistrm of SSE4.2: Unicorn misses a partial match at the end, and gets
+lengths in registers wrong.
 
 Source: Intel SDM volume 2, 4.1 ("Imm8 Control Byte Operation"), and each instruction.
 """

@@ -239,6 +239,8 @@ class UnicornCpu(UnicornTranslations, UnicornSystem):
                 WATCHDOG.disarm(watch)
             if meter is not None:
                 self.executed = meter.end()
+            if self._inspector is not None and self._inspector.correction is not None:
+                self._inspector.correct(self, self.read_register("pc"))
 
     # ---------------------------------------------------------------- events
 

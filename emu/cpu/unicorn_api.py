@@ -25,6 +25,8 @@ import unicorn.unicorn_const as uc
 import unicorn.x86_const
 from unicorn.unicorn_py3.unicorn import Uc, uclib
 
+from emu.cpu.guard_hook import Guard, formatted, guard_hook
+from emu.cpu.misrun import SignallingNan
 from emu.cpu.protocol import Protection, StopReason
 from emu.cpu.stop_hook import MULTIPLIER, StopRequest
 from emu.cpu.unicorn_isas import UnicornIsa
@@ -79,6 +81,7 @@ emu_start = uclib["uc_emu_start"]
 reg_read, reg_write = uclib["uc_reg_read"], uclib["uc_reg_write"]
 reg_read_batch, reg_write_batch = uclib["uc_reg_read_batch"], uclib["uc_reg_write_batch"]
 EMU_STOP: Final = ctypes.cast(uclib["uc_emu_stop"], ctypes.c_void_p)
+_REG_READ: Final = ctypes.cast(uclib["uc_reg_read"], ctypes.c_void_p)
 
 #: Protection (ELF's bit order) -> UC_PROT_*.
 PROTECTION: Final = tuple(
@@ -331,18 +334,27 @@ class Watched:
     `emu.cpu.stop_hook`.
     """
 
-    def __init__(self, handle: ctypes.c_void_p, hook: int) -> None:
-        self._handle, self._hook = handle, ctypes.c_void_p(hook)
-        self.edges, self.instructions = stop_request(), stop_request()
+    def __init__(self, handle: ctypes.c_void_p, hook: int, slots: Mapping[str, tuple[int, Any, Any]]) -> None:
+        self._handle, self._hook, self._slots = handle, ctypes.c_void_p(hook), slots
+        self._guards: dict[int, Guard] = {}
+        self._never = StopRequest()
+        self.edges, self.instructions, self.inexact = stop_request(), stop_request(), stop_request()
         add_hook(handle, uc.UC_HOOK_EDGE_GENERATED, self._hook, ctypes.byref(self.edges))
 
     def forget(self) -> None:
-        """Clear both requests' results."""
-        self.edges.stopped = self.instructions.stopped = 0
+        """Clear the requests' results."""
+        self.edges.stopped = self.instructions.stopped = self.inexact.stopped = 0
 
-    def hook_instruction(self, address: int) -> None:
-        request = ctypes.byref(self.instructions)
-        add_hook(self._handle, uc.UC_HOOK_CODE, self._hook, request, place=(address, address))
+    def hook_instruction(self, address: int, request: StopRequest, guard: SignallingNan | None = None) -> None:
+        hook, data = self._hook, ctypes.byref(request)
+        if address in self._guards:  # two hooks would count each instruction twice
+            self._guards[address].request = ctypes.addressof(self._never)
+        if guard is not None and (guarding := guard_hook()) is not None:
+            place = formatted(Guard(request=ctypes.addressof(request), read=_REG_READ), guard.double)
+            place.registers[:] = [self._slots[name][0] for name in guard.registers]
+            self._guards[address] = place
+            hook, data = ctypes.c_void_p(guarding), ctypes.byref(place)
+        add_hook(self._handle, uc.UC_HOOK_CODE, hook, data, place=(address, address))
 
     def block_size(self, pc: int) -> int:
         return self.block(pc)[1]

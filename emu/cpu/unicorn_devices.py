@@ -199,7 +199,7 @@ class UnicornDevices(UnicornStops):
         """See `DeviceCpu.inspect`."""
         hook = self._need_hook("an inspection of code")
         if self._watched is None:
-            self._watched = api.Watched(self._handle, hook)
+            self._watched = api.Watched(self._handle, hook, self._slots)
         self._inspector = Inspector(find, self._watched, self.read, align=2 if self._interworking else 1)
 
     def inspect_again(self) -> None:

@@ -107,7 +107,9 @@ class UnicornPieces(UnicornDevices, ObservedEngine):
     def _interrupted(self) -> bool:
         """Whether a new block or an instruction to inspect has stopped the engine."""
         watched = self._watched
-        return watched is not None and bool(watched.edges.stopped or watched.instructions.stopped)
+        return watched is not None and bool(
+            watched.edges.stopped or watched.instructions.stopped or watched.inexact.stopped
+        )
 
     # ---------------------------------------------------------------- words of memory
 

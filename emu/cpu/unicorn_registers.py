@@ -18,6 +18,9 @@ from emu.cpu.unicorn_api import reg_read
 from emu.cpu.unicorn_isas import UnicornIsa
 from relink.errors import MachineError, MachineInUse
 
+_SETTLED = frozenset({"mxcsr", "fpsw"})  #: x86's registers with exception flags
+_ZERO_DIVISION = 4  #: this flag in x87's status word
+
 
 class _Batch(NamedTuple):
     """Arguments of uc_reg_read_batch for one sequence of register names."""
@@ -26,7 +29,7 @@ class _Batch(NamedTuple):
     pointers: Any
     buffers: tuple[Any, ...]
     length: int
-    settles: bool  #: whether MXCSR is among them
+    settles: bool  #: whether any of `_SETTLED` is among them
 
 
 class UnicornGroup:
@@ -97,7 +100,7 @@ class UnicornRegisters:
     def read_register(self, name: str) -> int:
         if self._running:
             self._refuse_other_threads()
-        if name == "mxcsr":
+        if name in _SETTLED:
             self._float_state.settle()
         identifier, buffer, reference = self._slots[name]
         reg_read(self._handle, identifier, reference)
@@ -107,13 +110,13 @@ class UnicornRegisters:
     def write_register(self, name: str, value: int) -> None:
         if self._running:
             self._refuse_other_threads()
-        if name == "mxcsr":
+        if name in _SETTLED:
             self._float_state.settle()
         identifier, buffer, reference = self._slots[name]
         buffer.value = value
         api.reg_write(self._handle, identifier, reference)
-        if name == "mxcsr":
-            self._float_state.flush(value)
+        if name in _SETTLED:
+            self._float_control_written(name, value)
 
     def read_registers(self, names: Sequence[str]) -> list[int]:
         """Several registers with one call of the engine."""
@@ -145,7 +148,14 @@ class UnicornRegisters:
             buffer.value = value
         api.reg_write_batch(self._handle, identifiers, pointers, count)
         if settles:
-            self._float_state.flush(pairs["mxcsr"])
+            for name in _SETTLED & pairs.keys():
+                self._float_control_written(name, pairs[name])
+
+    def _float_control_written(self, name: str, value: int) -> None:
+        if name == "mxcsr":
+            self.flush_to_zero(value)
+        else:
+            self.set_zero_division(bool(value & _ZERO_DIVISION))
 
     def register_group(self, names: Sequence[str]) -> UnicornGroup:
         """See `DeviceCpu.register_group`."""
@@ -158,6 +168,10 @@ class UnicornRegisters:
     def flush_to_zero(self, mxcsr: int) -> None:
         """x86: set whether SSE flushes results to zero, by this value of MXCSR."""
         self._float_state.flush(mxcsr)
+
+    def set_zero_division(self, raised: bool) -> None:
+        """x86: set whether the flag in x87's status word is a true one (`emu.cpu.float_state`)."""
+        self._float_state.zero_division = raised
 
     def set_thread_pointer(self, address: int) -> None:
         """Set fs_base, tpidr_el0, tpidruro, tp; on i386 the base of the segment that %gs selects."""
@@ -181,7 +195,7 @@ class UnicornRegisters:
             (ctypes.c_void_p * len(slots))(*(ctypes.addressof(buffer) for buffer in buffers)),
             buffers,
             len(slots),
-            "mxcsr" in names,
+            not _SETTLED.isdisjoint(names),
         )
         return batch
 
@@ -189,6 +203,8 @@ class UnicornRegisters:
         """A copy of all registers."""
         if self._running:
             self._refuse_other_threads()
+        if "fpsw" in self._slots:
+            self._float_state.settle_zero_division()
         context = api.Context(self._handle)
         api.uclib.uc_context_save(self._handle, context.pointer)
         return context
@@ -202,6 +218,8 @@ class UnicornRegisters:
             self._refuse_other_threads()
         api.uclib.uc_context_restore(self._handle, context.pointer)
         self._suspended = None
+        if "fpsw" in self._slots:
+            self._float_state.restored()
 
     def register_values(self) -> list[int]:
         """See `Cpu.register_values`."""

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Final
 from emu.cpu import unicorn_api as api
 from emu.cpu import watchdog
 from emu.cpu.code_pages import CodePages, Store
-from emu.cpu.finders import FINDERS
+from emu.cpu.finders import DENORMAL_FINDERS, FINDERS
 from emu.cpu.inspector import Inspector, Verdict
 from emu.cpu.limit_hooks import LimitHooks
 from emu.cpu.meter import Meter
+from emu.cpu.protocol import CpuContext
+from emu.cpu.sse import DENORMALS_ARE_ZERO, INEXACT
 from emu.cpu.stop_hook import ASKED, LIMIT, UNKNOWN_BLOCK, StopRequest, stop_hook
 from emu.cpu.unicorn_api import emu_start, reg_read, uc
 from emu.cpu.unicorn_isas import UnicornIsa
@@ -70,6 +72,23 @@ class UnicornStops(UnicornRegisters):
     def store(self, address: int, data: bytes | bytearray | memoryview) -> None:
         """See `Cpu.store`."""
 
+    @abstractmethod
+    def drop_all_translations(self) -> None:
+        """Have all code translated again."""
+
+    def flush_to_zero(self, mxcsr: int) -> None:
+        super().flush_to_zero(mxcsr)
+        if self._inspector is not None:
+            if not mxcsr & INEXACT:
+                self._inspector.rounding_matters()
+            if mxcsr & DENORMALS_ARE_ZERO and self._inspector.find_by(DENORMAL_FINDERS[self.arch]):
+                self.drop_all_translations()
+
+    def restore(self, context: CpuContext) -> None:
+        super().restore(context)
+        if self._inspector is not None:
+            self._inspector.rounding_matters()
+
     def _install_stops(self) -> None:
         """Install the hook before blocks, with which the watchdog stops runs, and the inspection of new blocks."""
         if (address := stop_hook()) is None:
@@ -78,8 +97,9 @@ class UnicornStops(UnicornRegisters):
         api.add_hook(self._handle, uc.UC_HOOK_BLOCK, ctypes.c_void_p(address), look)
         WATCHDOG.add(self._watch)
         if self.arch in FINDERS:
-            self._watched = api.Watched(self._handle, address)
-            self._inspector = Inspector(FINDERS[self.arch], self._watched, self.read)
+            self._watched = api.Watched(self._handle, address, self._slots)
+            align = 2 if self._interworking else 1
+            self._inspector = Inspector(FINDERS[self.arch], self._watched, self.read, align=align)
 
     def _enter(self, pc: int, started: tuple[int, int] | None = None) -> tuple[int, int]:
         """Run across stops that do not affect the guest; return Unicorn's status and the pc.
@@ -97,7 +117,9 @@ class UnicornStops(UnicornRegisters):
                 look.left = 2 if self.stops_at_blocks else every
             status, stopped_at = started or self._start(pc)
             started = None
-            if watched is not None and (watched.edges.stopped or watched.instructions.stopped):
+            if watched is not None and (
+                watched.edges.stopped or watched.instructions.stopped or watched.inexact.stopped
+            ):
                 if stopped_at == self._until.value:  # there is nothing to inspect
                     watched.forget()
                     return uc.UC_ERR_OK, stopped_at
@@ -188,10 +210,10 @@ class UnicornStops(UnicornRegisters):
     def _run_one(self, pc: int) -> int:
         """Run one instruction without inspecting or counting it; return Unicorn's status."""
         watched, budget = self._watched, self._look.budget
-        looking = watched.edges.left if watched is not None else 0
+        looking, inexact = (watched.edges.left, watched.inexact.left) if watched is not None else (0, 0)
         self._look.budget = 0
         if watched is not None:
-            watched.edges.left, watched.instructions.left = 0, 2
+            watched.edges.left, watched.instructions.left, watched.inexact.left = 0, 2, 0
         self._begin.value = pc
         try:
             api.control(
@@ -201,7 +223,7 @@ class UnicornStops(UnicornRegisters):
         finally:
             self._look.budget = budget
             if watched is not None:
-                watched.edges.left, watched.instructions.left = looking, 1
+                watched.edges.left, watched.instructions.left, watched.inexact.left = looking, 1, inexact
 
     def _verdict(self, watched: api.Watched, pc: int) -> Verdict:
         """How to continue from a stop at a new block, or at an instruction that the engine executes wrongly."""
@@ -291,7 +313,7 @@ class UnicornStops(UnicornRegisters):
         if self._meter is None:
             hook = self._need_hook("an instruction limit")
             if self._watched is None:
-                self._watched = api.Watched(self._handle, hook)
+                self._watched = api.Watched(self._handle, hook, self._slots)
                 self._watched.edges.left = 1
             self._meter = Meter(self.arch, self._look, self._watched, self.read)
         self._meter.start(limit)

@@ -26,7 +26,7 @@ _IE, _DE, _ZE, _OE, _UE, _PE = 1, 2, 4, 8, 16, 32
 _C0, _C1, _C2, _C3 = 1 << 8, 1 << 9, 1 << 10, 1 << 14
 _TOP = 11  #: the lowest bit of TOP, the number of the stack's top
 _BIAS, _LOWEST, _HIGHEST, _BITS = 16383, -16382, 16383, 64
-_INDEFINITE: Final = 0xFFFF_C000_0000_0000_0000
+INDEFINITE: Final = 0xFFFF_C000_0000_0000_0000
 _PI = Fraction(0xC90F_DAA2_2168_C234_C, 1 << 66)
 _DIGITS = Context(prec=80, Emax=999_999, Emin=-999_999)
 _TINY = Decimal(10) ** -30
@@ -34,7 +34,7 @@ _RANGE = 1 << 63  #: larger arguments of trigonometric functions are not changed
 
 
 @dataclass(frozen=True)
-class _Number:
+class Number:
     """A value apart: infinite or NaN by `kind`, else `value`, with the sign of zero in `negative`."""
 
     kind: str  #: "finite", "infinite", "quiet", "signalling" or "unsupported"
@@ -47,7 +47,7 @@ class _Number:
         return self.kind == "finite" and not self.value
 
 
-def _split(bits: int) -> _Number:
+def split(bits: int) -> Number:
     negative, exponent, mantissa = bool(bits >> 79 & 1), bits >> 64 & 0x7FFF, bits & (1 << 64) - 1
     kind, value = "finite", Fraction(0)
     if exponent == 0x7FFF:
@@ -57,10 +57,10 @@ def _split(bits: int) -> _Number:
         kind = "unsupported"
     else:
         value = Fraction(mantissa) * Fraction(2) ** (max(exponent, 1) - _BIAS - 63)
-    return _Number(kind, negative, -value if negative else value, bits)
+    return Number(kind, negative, -value if negative else value, bits)
 
 
-class _Result:
+class Result:
     """Rounds results by the control word and collects status bits."""
 
     def __init__(self, control: int) -> None:
@@ -69,9 +69,9 @@ class _Result:
 
     def invalid(self) -> int:
         self.status |= _IE
-        return _INDEFINITE
+        return INDEFINITE
 
-    def nan(self, *operands: _Number) -> int | None:
+    def nan(self, *operands: Number) -> int | None:
         """The NaN result for the operands; None when none is NaN."""
         if any(each.kind == "unsupported" for each in operands):
             return self.invalid()
@@ -176,7 +176,7 @@ def _circular(x: Fraction) -> tuple[Fraction, Fraction]:
 # ---------------------------------------------------------------- instructions: (new st0.., pops) of one each
 
 
-def _f2xm1(out: _Result, x: _Number, y: _Number) -> int:
+def _f2xm1(out: Result, x: Number, y: Number) -> int:
     if (nan := out.nan(x)) is not None:
         return nan
     if x.kind == "infinite":
@@ -188,16 +188,16 @@ def _f2xm1(out: _Result, x: _Number, y: _Number) -> int:
     return out.rounded(_real(_expm1, x.value))
 
 
-def _fyl2x(out: _Result, x: _Number, y: _Number) -> int:
+def _fyl2x(out: Result, x: Number, y: Number) -> int:
     if (nan := out.nan(x, y)) is not None:
         return nan
     if (x.negative and not x.zero) or (y.zero and (x.zero or x.kind == "infinite")):
         return out.invalid()
     if x.zero or x.kind == "infinite":
         out.status |= _ZE if x.zero and y.kind == "finite" else 0
-        return _infinity(y.negative != x.zero)
+        return infinity(y.negative != x.zero)
     if y.kind == "infinite":
-        return out.invalid() if x.value == 1 else _infinity(y.negative != (x.value < 1))
+        return out.invalid() if x.value == 1 else infinity(y.negative != (x.value < 1))
     if y.zero or x.value == 1:
         return out.rounded(Fraction(0), negative=y.negative != (x.value < 1))
     power = x.value.numerator.bit_length() - x.value.denominator.bit_length()
@@ -206,13 +206,13 @@ def _fyl2x(out: _Result, x: _Number, y: _Number) -> int:
     return out.rounded(y.value * _real(_log2, x.value))
 
 
-def _fyl2xp1(out: _Result, x: _Number, y: _Number) -> int:
+def _fyl2xp1(out: Result, x: Number, y: Number) -> int:
     if (nan := out.nan(x, y)) is not None:
         return nan
     if x.kind == "infinite" or y.kind == "infinite":
         if x.zero or y.zero or (x.kind == "infinite" and x.negative):
             return out.invalid()
-        return _infinity(x.negative != y.negative)
+        return infinity(x.negative != y.negative)
     if x.zero or y.zero:
         return out.rounded(Fraction(0), negative=x.negative != y.negative)
     if x.value <= -1:  # outside the instruction's range: hardware leaves it unchanged
@@ -221,7 +221,7 @@ def _fyl2xp1(out: _Result, x: _Number, y: _Number) -> int:
     return out.rounded(y.value * _real(_log1p, x.value))
 
 
-def _fpatan(out: _Result, x: _Number, y: _Number) -> int:
+def _fpatan(out: Result, x: Number, y: Number) -> int:
     """The angle of the point (st0, st1)."""
     if (nan := out.nan(x, y)) is not None:
         return nan
@@ -241,11 +241,11 @@ def _fpatan(out: _Result, x: _Number, y: _Number) -> int:
     return out.rounded(sign * (exact_pi - angle if x.negative else angle))
 
 
-def _infinity(negative: bool) -> int:
+def infinity(negative: bool) -> int:
     return int(negative) << 79 | 0x7FFF << 64 | 1 << 63
 
 
-def _remainder(out: _Result, x: _Number, y: _Number, *, nearest: bool) -> int:
+def _remainder(out: Result, x: Number, y: Number, *, nearest: bool) -> int:
     """One step of fprem or fprem1: C2 is set when another step is needed; C0, C3 and C1 are the quotient's low
     bits.
     """
@@ -270,7 +270,7 @@ def _remainder(out: _Result, x: _Number, y: _Number, *, nearest: bool) -> int:
     return out.rounded(-size if x.negative else size, negative=x.negative, exact=True)
 
 
-_BINARY: Mapping[int, Callable[[_Result, _Number, _Number], int]] = {0xF1: _fyl2x, 0xF3: _fpatan, 0xF9: _fyl2xp1}
+_BINARY: Mapping[int, Callable[[Result, Number, Number], int]] = {0xF1: _fyl2x, 0xF3: _fpatan, 0xF9: _fyl2xp1}
 _FPTAN, _FSINCOS, _FSIN, _FCOS, _F2XM1, _FPREM1, _FPREM = 0xF2, 0xFB, 0xFE, 0xFF, 0xF0, 0xF5, 0xF8
 #: Bytes after D9 of the instructions computed here.
 OPCODES = frozenset({*_BINARY, _FPTAN, _FSINCOS, _FSIN, _FCOS, _F2XM1, _FPREM1, _FPREM})
@@ -278,15 +278,15 @@ OPCODES = frozenset({*_BINARY, _FPTAN, _FSINCOS, _FSIN, _FCOS, _F2XM1, _FPREM1, 
 
 def execute(registers: X87Registers, opcode: int) -> None:
     """Run the instruction D9 `opcode`. Stack faults (an empty or full register) are not raised."""
-    out = _Result(registers.read_register("fpcw"))
-    x, y = (_split(registers.read_register(name)) for name in ("st0", "st1"))
+    out = Result(registers.read_register("fpcw"))
+    x, y = (split(registers.read_register(name)) for name in ("st0", "st1"))
     status = registers.read_register("fpsw") & ~(_C0 | _C1 | _C2 | _C3)
     if opcode in (_FPTAN, _FSINCOS, _FSIN, _FCOS):
         _trigonometric(registers, out, x, opcode, status)
         return
     if opcode in _BINARY:
         result = _BINARY[opcode](out, x, y)
-        _pop(registers, status | out.status)
+        pop(registers, status | out.status)
         registers.write_register("st0", result)
         return
     if opcode == _F2XM1:
@@ -297,7 +297,7 @@ def execute(registers: X87Registers, opcode: int) -> None:
     registers.write_register("st0", result)
 
 
-def _trigonometric(registers: X87Registers, out: _Result, x: _Number, opcode: int, status: int) -> None:
+def _trigonometric(registers: X87Registers, out: Result, x: Number, opcode: int, status: int) -> None:
     one = 0x3FFF << 64 | 1 << 63
     if x.kind == "finite" and abs(x.value) >= _RANGE:
         registers.write_register("fpsw", status | _C2)
@@ -320,16 +320,16 @@ def _trigonometric(registers: X87Registers, out: _Result, x: _Number, opcode: in
     registers.write_register("fpsw", status | out.status)
     registers.write_register("st0", results[1] if opcode == _FCOS else results[0])
     if opcode in (_FPTAN, _FSINCOS):
-        _push(registers, results[1])
+        push(registers, results[1])
 
 
-def _pop(registers: X87Registers, status: int) -> None:
+def pop(registers: X87Registers, status: int) -> None:
     top = status >> _TOP & 7
     registers.write_register("fptag", registers.read_register("fptag") | 3 << 2 * top)
     registers.write_register("fpsw", status & ~(7 << _TOP) | (top + 1 & 7) << _TOP)
 
 
-def _push(registers: X87Registers, value: int) -> None:
+def push(registers: X87Registers, value: int) -> None:
     status = registers.read_register("fpsw")
     top = (status >> _TOP & 7) - 1 & 7
     registers.write_register("fpsw", status & ~(7 << _TOP) | top << _TOP)

@@ -1,0 +1,129 @@
+"""SSE instructions whose results or exception flags Unicorn gets wrong, on the bits of registers.
+
+- Approximate reciprocals: Unicorn raises flags, and does not take denormals as zero.
+- Rounding to integers without the inexact flag: Unicorn raises it.
+- Minimum and maximum while denormals are zero: Unicorn returns a denormal operand as it is.
+- Integers of 64 bits in memory to floating point: Unicorn changes x87's tags.
+
+Source: Intel SDM volume 2, RCPPS, RSQRTPS, ROUNDPS, MINPS, CVTPI2PS; volume 1, 11.5.2.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterator
+from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from fractions import Fraction
+from typing import Final
+
+from relink.records import dataclass
+
+INVALID, INEXACT, DENORMALS_ARE_ZERO = 1, 0x20, 0x40  #: bits of MXCSR
+_MODES: Final = (ROUND_HALF_EVEN, ROUND_FLOOR, ROUND_CEILING, ROUND_DOWN)  #: by the two bits of a rounding mode
+
+
+@dataclass(frozen=True)
+class Format:
+    """A floating-point format of `bits`, of which `fraction` hold the fraction."""
+
+    bits: int
+    fraction: int
+    code: str  #: for `struct`
+    integer: str  #: the same, of an integer of this size
+
+    @property
+    def sign(self) -> int:
+        return 1 << self.bits - 1
+
+    @property
+    def infinity(self) -> int:
+        return self.sign - (1 << self.fraction)
+
+    @property
+    def quiet(self) -> int:
+        return 1 << self.fraction - 1
+
+    def value(self, pattern: int) -> float:
+        return float(struct.unpack(self.code, struct.pack(self.integer, pattern))[0])
+
+    def pattern(self, value: float) -> int:
+        return int(struct.unpack(self.integer, struct.pack(self.code, value))[0])
+
+    def is_nan(self, pattern: int) -> bool:
+        return pattern & ~self.sign > self.infinity
+
+    def flushed(self, pattern: int) -> int:
+        """A denormal as zero; others unchanged."""
+        return pattern if pattern & self.infinity else pattern & self.sign
+
+
+SINGLE: Final = Format(32, 23, "<f", "<I")
+DOUBLE: Final = Format(64, 52, "<d", "<Q")
+
+
+def lanes(value: int, bits: int, count: int) -> Iterator[int]:
+    return (value >> bits * n & (1 << bits) - 1 for n in range(count))
+
+
+def joined(values: list[int], bits: int, rest: int) -> int:
+    """Lanes from the lowest up; above them the bits of `rest`."""
+    low = sum(value << bits * n for n, value in enumerate(values))
+    return low | rest >> bits * len(values) << bits * len(values)
+
+
+def reciprocal(pattern: int) -> int:
+    """Of a single-precision number, rounded to nearest; the flags are not affected."""
+    if SINGLE.is_nan(pattern):
+        return pattern | SINGLE.quiet
+    pattern, sign = SINGLE.flushed(pattern), pattern & SINGLE.sign
+    if not pattern & ~SINGLE.sign:
+        return sign | SINGLE.infinity
+    if pattern & ~SINGLE.sign == SINGLE.infinity:
+        return sign
+    return SINGLE.flushed(SINGLE.pattern(1 / SINGLE.value(pattern)))
+
+
+def reciprocal_root(pattern: int) -> int:
+    """The same of the square root."""
+    if SINGLE.is_nan(pattern):
+        return pattern | SINGLE.quiet
+    pattern, sign = SINGLE.flushed(pattern), pattern & SINGLE.sign
+    if not pattern & ~SINGLE.sign:
+        return sign | SINGLE.infinity
+    if sign:
+        return 0xFFC0_0000
+    return 0 if pattern == SINGLE.infinity else SINGLE.pattern(1 / math.sqrt(SINGLE.value(pattern)))
+
+
+def rounded(form: Format, pattern: int, mode: int, mxcsr: int) -> tuple[int, int]:
+    """(the integer in a rounding mode, flags to raise), without the inexact flag."""
+    if form.is_nan(pattern):
+        return pattern | form.quiet, 0 if pattern & form.quiet else INVALID
+    if mxcsr & DENORMALS_ARE_ZERO:
+        pattern = form.flushed(pattern)
+    if pattern & ~form.sign >= form.infinity:
+        return pattern, 0
+    integer = Decimal(form.value(pattern)).to_integral_value(_MODES[mode])
+    return form.pattern(float(abs(integer))) | pattern & form.sign, 0
+
+
+def extreme(form: Format, first: int, second: int, *, maximum: bool) -> tuple[int, int]:
+    """(the minimum or maximum, flags to raise) while denormals are zero."""
+    first, second = form.flushed(first), form.flushed(second)
+    if form.is_nan(first) or form.is_nan(second):
+        return second, INVALID
+    one, other = form.value(first), form.value(second)
+    return (first if (one > other if maximum else one < other) else second), 0
+
+
+def single_of(value: int, mode: int) -> tuple[int, int]:
+    """(a signed integer of 32 bits in single precision, flags to raise)."""
+    size = abs(value)
+    shift = max(size.bit_length() - 24, 0)
+    if not size & (1 << shift) - 1:
+        return SINGLE.pattern(float(value)), 0
+    scaled = Decimal(value) / (1 << shift)  # exact: shift is less than 8
+    result = int(scaled.to_integral_value(_MODES[mode])) << shift
+    assert Fraction(SINGLE.value(SINGLE.pattern(float(result)))) == result
+    return SINGLE.pattern(float(result)), INEXACT

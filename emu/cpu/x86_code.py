@@ -1,0 +1,96 @@
+"""One x86 instruction, apart: prefixes, opcode, and its operands by the disassembler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, Final
+
+from emu.cpu.misrun import Guest, Misrun, Outcome, Then
+from relink.records import dataclass
+
+_PREFIXES: Final = frozenset(b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf2\xf3\xf0")
+_MEMORY: Final = 3  #: CS_OP_MEM of capstone 5
+_SEGMENTS: Final = {"fs": "fs_base", "gs": "gs_base"}
+
+
+@dataclass
+class X86Code:
+    """An instruction of `size` bytes (0: unknown to the disassembler) at `address`. `detail` disassembles it."""
+
+    address: int
+    size: int
+    bits: int
+    content: bytes  #: beginning with the instruction
+    detail: Callable[[], Any]
+
+    @cached_property
+    def prefixes(self) -> bytes:
+        length = next((at for at, byte in enumerate(self.content) if byte not in _PREFIXES), len(self.content))
+        return self.content[:length]
+
+    @cached_property
+    def rex(self) -> int:
+        """The REX prefix, or 0."""
+        at = len(self.prefixes)
+        return (
+            self.content[at] if self.bits == 64 and self.content[at : at + 1] and self.content[at] >> 4 == 4 else 0
+        )
+
+    @cached_property
+    def opcode(self) -> bytes:
+        """At least four bytes from the opcode on; 0xff after the end of the code."""
+        return self.content[len(self.prefixes) + bool(self.rex) :].ljust(4, b"\xff")
+
+    @property
+    def wide(self) -> bool:
+        """Whether REX.W is set."""
+        return bool(self.rex & 8)
+
+    @property
+    def mandatory(self) -> int:
+        """The prefix that selects an SSE instruction: 0xf2, 0xf3, 0x66, or 0."""
+        repeats = [prefix for prefix in self.prefixes if prefix in (0xF2, 0xF3)]
+        return repeats[-1] if repeats else 0x66 if 0x66 in self.prefixes else 0
+
+    @cached_property
+    def instruction(self) -> Any:
+        return self.detail()
+
+    def name(self, operand: int) -> str:
+        """The name of a register operand."""
+        return str(self.instruction.reg_name(self.instruction.operands[operand].reg))
+
+    def immediate(self) -> int:
+        """The last operand."""
+        return int(self.instruction.operands[-1].imm) & 0xFF
+
+    def source(self, guest: Guest, operand: int, size: int) -> int:
+        """The value of a register operand, or `size` bytes of a memory operand."""
+        if self.instruction.operands[operand].type == _MEMORY:
+            return int.from_bytes(guest.load(self.location(guest, operand), size), "little")
+        return guest.read_register(self.name(operand))
+
+    def location(self, guest: Guest, operand: int = 0) -> int:
+        """The address of a memory operand."""
+        instruction, memory = self.instruction, self.instruction.operands[operand].mem
+
+        def value(register: int) -> int:
+            name = instruction.reg_name(register) if register else ""
+            if name in ("rip", "eip"):
+                return self.address + self.size
+            return guest.read_register(name) if name else 0
+
+        address = value(memory.base) + value(memory.index) * memory.scale + memory.disp
+        segment = instruction.reg_name(memory.segment) if memory.segment else ""
+        if segment in _SEGMENTS:
+            address += guest.read_register(_SEGMENTS[segment])
+        return int(address) & (1 << self.bits) - 1
+
+    def replaced(
+        self, run: Callable[[Guest], Outcome | Then], *, corrected: bool = False, inexact: bool = False
+    ) -> Misrun:
+        return Misrun(self.address, self.size, run, corrected, inexact)
+
+    def refused(self) -> Misrun:
+        return Misrun(self.address, self.size or 1, None)

@@ -1,0 +1,225 @@
+"""Floating point where Unicorn runs it wrong leaves what hardware leaves, or is refused."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+
+from emu import Machine
+from emu.cpu.create import create_cpu
+from emu.cpu.protocol import Protection, StopReason
+from emu.errors import GuestFault
+from tests.objects.build import compiled
+
+from .guests import page_buffer
+
+X86 = """
+.globl least, rounded, reciprocal, truncated, decimal, compared, undefined, controlled, environment, floor
+least: ldmxcsr 32(%rdi)
+ movups (%rdi), %xmm0
+ minps 16(%rdi), %xmm0
+ movups %xmm0, (%rdi)
+ stmxcsr 32(%rdi)
+ movl $0x1f80, 36(%rdi)
+ ldmxcsr 36(%rdi)
+ ret
+rounded: ldmxcsr 32(%rdi)
+ roundps $8, (%rdi), %xmm0
+ movups %xmm0, (%rdi)
+ stmxcsr 32(%rdi)
+ ret
+reciprocal: ldmxcsr 32(%rdi)
+ rcpps (%rdi), %xmm0
+ movups %xmm0, (%rdi)
+ stmxcsr 32(%rdi)
+ ret
+truncated: fninit
+ fldl (%rdi)
+ fisttpl (%rdi)
+ fnstsw %ax
+ fninit
+ movzwl %ax, %eax
+ ret
+decimal: fldt (%rdi)
+ fbstp (%rdi)
+ ret
+compared: fldz
+ fld1
+ xor %eax, %eax
+ mov $0x7fffffff, %ecx
+ add $1, %ecx
+ fcomip %st(1), %st
+ pushfq
+ pop %rax
+ fstp %st(0)
+ and $0x8d5, %eax
+ ret
+undefined: fninit
+ fldz
+ fdivs (%rdi)
+ fnstsw %ax
+ fninit
+ movzwl %ax, %eax
+ ret
+controlled: fldcw (%rdi)
+ ret
+environment: fldenv (%rdi)
+ ret
+floor: fnstcw -8(%rsp)
+ fldcw (%rdi)
+ fldl 8(%rdi)
+ fistpll -16(%rsp)
+ fldcw -8(%rsp)
+ mov -16(%rsp), %rax
+ ret
+"""
+
+
+@pytest.fixture(scope="module")
+def x86() -> Path:
+    return compiled("x86_64", X86, language="assembler")
+
+
+@pytest.mark.parametrize(("name", "operands", "mxcsr", "results", "flags"), [
+    ("least", (1e-40, 2.0, -1e-40, 5.0, 1.0, 1.0, 1.0, 7.0), 0x1FC0, (0.0, 1.0, -0.0, 5.0), 0),
+    ("least", (1e-40, 2.0, -1e-40, 5.0, 1.0, 1.0, 1.0, 7.0), 0x1F80, (1e-40, 1.0, -1e-40, 5.0), 2),
+    ("rounded", (1.5, 2.5, -0.3, 9.0) * 2, 0x1F80, (2.0, 2.0, -0.0, 9.0), 0),
+    ("reciprocal", (1e-40, 4.0, -2.0, 1.0) * 2, 0x1F80, (float("inf"), 0.25, -0.5, 1.0), 0),
+])  # fmt: skip
+def test_sse_at_its_limits(
+    x86: Path, name: str, operands: tuple[float, ...], mxcsr: int, results: tuple[float, ...], flags: int
+) -> None:
+    with Machine("x86_64") as machine:
+        place = machine.memory.map_anonymous(4096)
+        machine.memory.write(place, struct.pack("<8fI", *operands, mxcsr))
+        machine.load(x86).function(name, f"void {name}(void *)")(place)
+        assert machine.memory.read(place, 16) == struct.pack("<4f", *results)
+        assert machine.memory.read_uint(place + 32, 4) & ~2 == mxcsr | flags & ~2, "denormals aside"
+
+
+def test_x87_at_its_limits(x86: Path) -> None:
+    with Machine("x86_64") as machine:
+        library, place = machine.load(x86), machine.memory.map_anonymous(4096)
+        truncated = library.function("truncated", "int truncated(void *)")
+        for value, integer, flags in ((-3.7, -3, 0x20), (3e9, -(2**31), 1), (float("nan"), -(2**31), 1)):
+            machine.memory.write(place, struct.pack("<d", value))
+            assert truncated(place) & 0x3F == flags
+            assert struct.unpack("<i", machine.memory.read(place, 4)) == (integer,)
+        for number, digits in (((0, 0x8000), 1 << 79), ((0xC0 << 56, 0xFFFF), 0xFFFFC << 60)):
+            machine.memory.write(place, struct.pack("<QH", *number))
+            library.function("decimal", "void decimal(void *)")(place)
+            assert int.from_bytes(machine.memory.read(place, 10), "little") == digits
+        assert library.function("compared", "int compared(void)")() == 0, "OF, SF and AF are cleared"
+        machine.memory.write(place, bytes(4))
+        assert library.function("undefined", "int undefined(void *)")(place) & 0x3F == 1, "0/0 divides no number"
+
+
+def test_x87_control_words_that_unmask_exceptions_are_refused(x86: Path) -> None:
+    with Machine("x86_64") as machine:
+        library, place = machine.load(x86), machine.memory.map_anonymous(4096)
+        for name, size in (("controlled", 2), ("environment", 28)):
+            load = library.function(name, f"void {name}(void *)")
+            for control, refused in ((0x37F, False), (0x27F, False), (0x37B, True), (0x340, True), (0x37F, False)):
+                machine.memory.write(place, struct.pack("<H26s", control, bytes(26))[:size].ljust(28, b"\xff"))
+                if refused:
+                    with pytest.raises(GuestFault, match="invalid instruction"):
+                        load(place)
+                else:
+                    load(place)
+        for control, integer in ((0x77F, -4), (0xB7F, -3), (0x37F, -4)):
+            machine.memory.write(place, struct.pack("<Q", control) + struct.pack("<d", -3.7))
+            assert library.function("floor", "long floor(void *)")(place) == integer
+
+
+RISCV = """
+.globl boxed, unboxed, extreme
+boxed: fadd.s fa0, fa0, fa1
+ fsd fa0, (a0)
+ ret
+unboxed: fadd.d fa0, fa2, fa3
+ fsgnj.s fa1, fa0, fa0
+ fsd fa1, (a0)
+ ret
+extreme: fsflags x0
+ fmv.w.x fa0, a0
+ fmv.w.x fa1, a1
+ fmin.s fa0, fa0, fa1
+ fmv.x.w a0, fa0
+ frflags a1
+ sw a1, (a2)
+ ret
+"""
+
+
+@pytest.mark.parametrize("arch", ["riscv64", "riscv32"])
+def test_riscv_boxes_single_precision_and_extremes_skip_a_signalling_nan(arch: str) -> None:
+    code = compiled(arch, RISCV, language="assembler")
+    with Machine(arch) as machine:
+        library, place = machine.load(code), machine.memory.map_anonymous(4096)
+        library.function("boxed", "void boxed(void *, float, float)")(place, 1.0, 0.5)
+        assert machine.memory.read_uint(place, 8) == 0xFFFF_FFFF_3FC0_0000
+        library.function("unboxed", "void unboxed(void *, double, double, double, double)")(place, 0, 0, 1.0, 2.0)
+        assert machine.memory.read_uint(place, 8) == 0xFFFF_FFFF_7FC0_0000, "not a single-precision number"
+        extreme = library.function("extreme", "unsigned extreme(unsigned, unsigned, unsigned *)")
+        for number, flags in ((0x7FA0_0000, 0x10), (0x7FC0_0000, 0)):
+            assert extreme(number, 0x4000_0000, place) == 0x4000_0000
+            assert machine.memory.read_uint(place, 4) == flags
+
+
+@pytest.mark.parametrize("replacement", [0x0000_0013, 0x28B5_1553, 0x0000_0000])
+def test_other_code_in_place_of_an_extreme_runs_or_is_refused(replacement: int) -> None:
+    """A nop, an fmax and an invalid instruction in place of an fmin, whose operands are looked at."""
+    cpu = create_cpu("riscv64")
+    cpu.map(0x1000, 4096, Protection.R | Protection.W | Protection.X, page_buffer())
+    cpu.set_trap_range(0x7000_0000, 0x1000)
+    cpu.write_register("ra", 0x7000_0000)
+    for word in (0x28B5_0553, 0x2AB5_0553, replacement):  # fmin.s, fmin.d
+        cpu.write(0x1000, struct.pack("<II", word, 0x0000_8067))
+        stop = cpu.run(0x1000, timeout=20.0)
+    assert stop.reason is (StopReason.TRAP if replacement else StopReason.INVALID_INSTRUCTION)
+    cpu.close()
+
+
+ARM = """
+.fpu neon
+.globl fixed, conditional
+{state}
+fixed: vmsr fpscr, r1
+ vmov s0, r0
+ vcvt.f32.s32 s0, s0, #4
+ vmov r0, s0
+ mov r1, #0
+ vmsr fpscr, r1
+ bx lr
+conditional: vmsr fpscr, r1
+ cmp r0, #0
+ vmov s0, r0
+{it}
+ vcvtne.f32.s32 s0, s0, #4
+ vmov r0, s0
+ mov r1, #0
+ vmsr fpscr, r1
+ bx lr
+"""
+
+
+@pytest.mark.parametrize("arch", ["arm", "thumb"])
+def test_arm_converts_fixed_point_to_nearest_in_every_mode(arch: str) -> None:
+    state, it = ("", "") if arch == "arm" else (".thumb\n.thumb_func\n.type conditional, %function", " it ne")
+    code = compiled(arch, ARM.format(state=state, it=it), language="assembler")
+    with Machine("arm") as machine:
+        library = machine.load(code)
+        fixed = library.function("fixed", "unsigned fixed(int, int)")
+        conditional = library.function("conditional", "unsigned conditional(int, int)")
+        for mode in range(4):
+            assert fixed(0x0100_0001, mode << 22) == 0x4980_0000
+            assert fixed(-0x0100_0003, mode << 22) == 0xC980_0002
+            if arch == "arm" or not mode:
+                assert conditional(0, mode << 22) == 0, "the condition does not hold"
+        if arch == "arm":
+            assert conditional(0x0100_0001, 2 << 22) == 0x4980_0000
+        else:
+            with pytest.raises(GuestFault, match="invalid instruction"):
+                conditional(0x0100_0001, 2 << 22)
