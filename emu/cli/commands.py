@@ -8,6 +8,7 @@ from typing import Annotated
 
 from emu.cli import log
 from emu.cli.command import EXIT_FAILED, Argument, Exit, Option, command
+from emu.cli.fuzzing import Fuzzing
 from emu.cli.observing import Observing
 from emu.cli.options import Loading, Output, Running, Search, Target
 from emu.cli.placing import Placing
@@ -101,6 +102,31 @@ def debug(
 
     given = prototype or []
     call.run(target, search, loading, observing, library, expressions, given, debug_port=port, as_json=output.json)
+
+
+@command()
+def fuzz(
+    library: Library,
+    target: Target,
+    search: Search,
+    loading: Loading,
+    fuzzing: Fuzzing,
+    output: Output,
+    function: Annotated[
+        str, Argument(metavar="[FUNCTION]", help="It takes a pointer, and perhaps a length.")
+    ] = "LLVMFuzzerTestOneInput",
+) -> None:
+    """Call a function with changed inputs, guided by the code that they reach, and keep the inputs that fail.
+
+    The exit status is 1 when there are any. See docs/fuzzing.md.
+    """
+    from emu.cli import fuzz
+    from emu.cli.output import emit
+
+    found = fuzz.report(target, search, loading, fuzzing, library, function)
+    emit(found, fuzz.show, as_json=output.json)
+    if found.failed:
+        raise Exit(EXIT_FAILED)
 
 
 # Everything after the program's name is passed to the program, including options.

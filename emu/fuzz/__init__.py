@@ -6,7 +6,8 @@
     print(found.executions, found.edges, [crash.error for crash in found.crashes])
 
 See docs/fuzzing.md. `fuzzer` is the loop, `session` one execution after the other on a machine, `target` passes
-inputs to a function, `findings` what is kept, `mutate` changes inputs, `strategies` is for Hypothesis.
+inputs to a function, `findings` what is kept, `files` reads and writes it, `mutate` changes inputs, `minimise`
+makes them smaller, `strategies` is for Hypothesis.
 """
 
 from emu.fuzz.findings import Finding, Found

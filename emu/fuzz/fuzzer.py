@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from emu.errors import BudgetExceeded, FuzzError
 from emu.fuzz.findings import Finding, Found, kind_of
+from emu.fuzz.minimise import smaller
 from emu.fuzz.mutate import Mutator
 from emu.fuzz.session import Session
 from emu.fuzz.target import FunctionTarget
@@ -119,13 +120,26 @@ class Fuzzer:
         """Run one input without counting it; returns the error, or None. In a `with` block, edges that it is the
         first to reach are not new afterwards.
         """
-        if self._session is not None:
-            return self._session.execute(data)[1]
-        session = Session(self._machine, self._place, self._max_instructions, set(), edges=False)
-        try:
+        with self._replaying() as session:
             return session.execute(data)[1]
-        finally:
-            session.close()
+
+    def minimise(self, data: bytes, *, executions: int = 1000) -> bytes:
+        """A smaller input that fails in the same way (the same kind of error at the same place), found with at
+        most `executions` more. Raises FuzzError when `data` does not fail, and as `run`.
+        """
+        if executions < 1:
+            raise FuzzError(f"executions is {executions}, and must be at least 1")
+        with self._replaying() as session:
+            error = session.execute(data)[1]
+            if error is None:
+                raise FuzzError(f"this input of {len(data)} bytes does not fail")
+            kind = kind_of(error)
+
+            def fails_alike(candidate: bytes) -> bool:
+                failed = session.execute(candidate)[1]
+                return failed is not None and kind_of(failed) == kind
+
+            return smaller(bytes(data), fails_alike, executions)
 
     def __enter__(self) -> Self:
         if self._session is not None:
@@ -138,6 +152,17 @@ class Fuzzer:
     ) -> None:
         session, self._session = self._session, None
         if session is not None:
+            session.close()
+
+    @contextmanager
+    def _replaying(self) -> Iterator[Session]:
+        if self._session is not None:
+            yield self._session
+            return
+        session = Session(self._machine, self._place, self._max_instructions, set(), edges=False)
+        try:
+            yield session
+        finally:
             session.close()
 
     @contextmanager

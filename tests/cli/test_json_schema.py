@@ -44,6 +44,10 @@ int used(mixed_t *mixed, enum colour colour) { return mixed->wide + colour; }
 DIFFERING = "int divide(int a, int b) { return a / b; }\nlong double wide(long double x) { return x; }\n"
 
 
+#: A function that fails on every input.
+FAILING = "int parse(const char *data, unsigned long size) { return *(volatile int *)8; }\n"
+
+
 @cache
 def documented() -> dict[str, dict[str, list[str]]]:
     """schema -> path -> types."""
@@ -128,6 +132,8 @@ def samples(folder: Path) -> list[tuple[str, ...]]:
         ("types", str(compiled("x86_64", TYPES, "-g"))),
         ("diff", *(str(compiled("x86_64", TYPES.replace("first", name), "-g")) for name in ("first", "one"))),
         ("test", str(text_file(DIFFERING, ".c")), "-a", "aarch64,riscv64", "--examples", "5"),
+        ("fuzz", str(compiled("x86_64", FAILING, "-g")), "parse", "--executions", "2",
+         "--crashes", str(folder / "crashes")),
         ("diff", str(fixture("arm", "basic")), str(fixture("arm", "libcuser"))),
         ("call", str(fixture("riscv64", "deps/libtop")), "-L", str(deps.parent), "--audit", "top()"),
         ("inspect", str(fixture("i386", "tls_static"))), ("inspect", str(fixture("arm", "ctors"))),

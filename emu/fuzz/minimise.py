@@ -1,0 +1,37 @@
+"""Making an input smaller that still fails in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+
+def smaller(data: bytes, fails_alike: Callable[[bytes], bool], executions: int) -> bytes:
+    """Remove blocks, of half the input down to single bytes, then replace bytes by '0', as long as it fails alike.
+
+    At most `executions` inputs are tried.
+    """
+    left = executions
+
+    def tried(candidate: bytes) -> bool:
+        nonlocal left
+        left -= 1
+        return left >= 0 and fails_alike(candidate)
+
+    size = max(len(data) // 2, 1)
+    while size and left > 0:
+        before, at = data, 0
+        while at < len(data) and left > 0:
+            candidate = data[:at] + data[at + size :]
+            if tried(candidate):
+                data = candidate
+            else:
+                at += size
+        if size > 1 or data == before:
+            size //= 2
+    for at in range(len(data)):
+        if left <= 0:
+            break
+        candidate = data[:at] + b"0" + data[at + 1 :]
+        if candidate != data and tried(candidate):
+            data = candidate
+    return data
