@@ -1,10 +1,10 @@
-"""Code that runs long: the engines, beside qemu-user with the same functions in a program."""
+"""Code that runs long: the engines, beside bare Unicorn and qemu-user with the same functions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from benchmarks import inputs, peers
+from benchmarks.bare_unicorn import BareFunction
+from benchmarks.guest_calls import BARE
 from benchmarks.measure import Absent, Contender, Row, alternately, microseconds
 from benchmarks.subject import Context, Results, subject
 from emu import Machine
@@ -15,37 +15,49 @@ from toolchains.targets import TARGETS
 KINDS = {"counting": 20_000_000, "crc": 6_000, "sha": 500, "calling": 20_000, "floats": 3_000_000}
 #: Of those, the part that is measured here. LoongArch's interpreter takes some 100 times as long.
 _OURS = 20
+_HOW = {
+    "bare Unicorn": "the same bytes by the binding and emu_start with until; code that was translated before",
+    "qemu-user": "code that was translated before, here; qemu's process less one that does nothing",
+}
 
 
 @subject()
 def loops(context: Context) -> Results:
-    """Loops, CRC-32, SHA-256, calls and floating point: qemu-user."""
+    """Loops, CRC-32, SHA-256, calls and floating point: bare Unicorn, qemu-user."""
     for target in TARGETS:
         for kind, rounds in KINDS.items():
             rounds = max(rounds // 50, 50) if context.small else rounds
             with Machine(arch_of(target)) as machine:
-                ours = _function(machine, target, kind, rounds // _OURS)
-                figures = alternately({"ours": ours, "qemu": _program(target, kind, rounds)}, context.rounds)
-            theirs = figures.of_peer("qemu")
-            yield Row(
-                "loops",
-                f"{kind}, {target}",
-                figures.least("ours") * _OURS,
-                peer_name="qemu-user",
-                peer=None if theirs is None else max(theirs, 0.1),
-                absent=figures.reason("qemu"),
-                goal=2.0,
-                how="code that was translated before, here; qemu's process less one that does nothing",
-            )
+                ours, bare = _functions(machine, target, kind, rounds // _OURS)
+                contenders = {"ours": ours, "bare Unicorn": bare, "qemu-user": _program(target, kind, rounds)}
+                figures = alternately(contenders, context.rounds)
+            goals = {"bare Unicorn": 1.1, "qemu-user": None if target in BARE else 2.0}
+            for name, goal in goals.items():
+                theirs = figures.of_peer(name)
+                yield Row(
+                    "loops",
+                    f"{kind}, {target}",
+                    figures.least("ours") * _OURS,
+                    peer_name=name,
+                    peer=None if theirs is None else max(theirs * (1 if name == "qemu-user" else _OURS), 0.1),
+                    absent=figures.reason(name),
+                    goal=goal,
+                    how=_HOW[name],
+                )
 
 
-def _function(machine: Machine, target: str, kind: str, rounds: int) -> Callable[[], float]:
-    """Milliseconds of a call of the function in a library, whose code has run before."""
+def _functions(machine: Machine, target: str, kind: str, rounds: int) -> tuple[Contender, Contender]:
+    """Milliseconds of a call of the function in a library, whose code has run before; the same by bare Unicorn."""
     library = inputs.work(target, kind)
     loaded = machine.load(library, symbols={"host": (lambda value: value, "int host(int)")})
     work = loaded.function("work", "unsigned(unsigned)")
     work(2)
-    return lambda: microseconds(lambda: work(rounds), 1) / 1000
+    bare: Contender = Absent("it has no LoongArch")
+    if target in BARE:
+        function = BareFunction(target, machine, loaded, "work")
+        function(2)
+        bare = lambda: microseconds(lambda: function(rounds), 1) / 1000  # noqa: E731
+    return lambda: microseconds(lambda: work(rounds), 1) / 1000, bare
 
 
 def _program(target: str, kind: str, rounds: int) -> Contender:
