@@ -179,23 +179,35 @@ def main() -> None:
     """
     answers = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what the library prints
+    nothing = os.open(os.devnull, os.O_RDONLY)
     # Its own definitions come first, as in the guests.
     library = ctypes.CDLL(sys.argv[1], os.RTLD_LAZY | os.RTLD_DEEPBIND)
     for line in sys.stdin:
+        answer_file = os.memfd_create("answer")  # no pipe: a process may end after its answer, or fork
         child = os.fork()
         if not child:
+            os.dup2(nothing, 0)
             request = json.loads(line)
             signal.setitimer(signal.ITIMER_REAL, request["seconds"])
             limit_memory(request["memory"])
-            os.write(answers, json.dumps(attempted(library, request)).encode() + b"\n")
+            found = attempted(library, request)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            os.pwrite(answer_file, json.dumps(found).encode(), 0)
             os._exit(0)
         status = os.waitpid(child, 0)[1]
-        if os.WIFSIGNALED(status) or os.WEXITSTATUS(status):
-            how = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-            kind = "time" if how == signal.SIGALRM else "fault"
-            name = signal.Signals(how).name if how else f"exit status {os.WEXITSTATUS(status)}"
-            outcome = {"kind": kind, "value": None, "memory": ["t", []], "detail": f"{kind}: {name}"}
-            os.write(answers, json.dumps(["d", outcome]).encode() + b"\n")
+        written = os.pread(answer_file, os.fstat(answer_file).st_size, 0)
+        os.close(answer_file)
+        if os.WIFSIGNALED(status) or os.WEXITSTATUS(status) or not written:
+            written = json.dumps(["d", _died(status)]).encode()
+        os.write(answers, written + b"\n")
+
+
+def _died(status: int) -> dict[str, Any]:
+    """The outcome of a call that has ended its process."""
+    how = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+    kind = "time" if how == signal.SIGALRM else "fault"
+    name = signal.Signals(how).name if how else f"exit status {os.WEXITSTATUS(status)}"
+    return {"kind": kind, "value": None, "memory": ["t", []], "detail": f"{kind}: {name}"}
 
 
 if __name__ == "__main__":

@@ -17,8 +17,10 @@ pytest.importorskip("ziglang", reason="needs a compiler")
 SOURCE = """
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 struct point { int x; double y; };
 enum mode { FAST = 1, SLOW = 5 };
 int add(int a, int b) { return (int)((unsigned)a + b); }
@@ -52,12 +54,15 @@ int past(const int *values, int n) { return values[n + 3]; }
 void nothing(int n) { (void)n; }
 void *allocated(unsigned size) { return malloc(size); }
 void *too_much(int n) { return malloc(100000000u + (n & 1)); }
+int forks(int n) { fork(); return n; }
+int leaves(int n) { if (n & 1) exit(0); return n; }
+int reads(int n) { return getchar() + (n & 1); }
 #ifdef __aarch64__
 int here_only(int n) { return n; }
 #endif
 int calls_elsewhere(int n) { return elsewhere(n); }
 """
-SAME = ("add", "sum", "reverse", "moved", "counted", "modes", "name", "find", "pack", "past", "nothing")
+SAME = ("add", "sum", "reverse", "moved", "counted", "modes", "name", "find", "pack", "past", "nothing", "leaves", "reads")
 ARCHES = "x86_64,aarch64,riscv32"
 
 
@@ -115,6 +120,13 @@ def test_running_out_of_memory_is_no_difference(relink_emu: RunCommand, source: 
     """How much memory there is does not depend on the library, and engines differ in what a page costs."""
     status, functions = found(relink_emu, source, "-a", "x86_64,loongarch64", "-f", "allocated")
     assert (status, functions["allocated"]["examples"]) == (0, 100)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="compares with an x86-64 host")
+def test_each_call_has_one_answer_of_the_host(relink_emu: RunCommand, source: str) -> None:
+    """Also when two processes return from it."""
+    status, functions = found(relink_emu, source, "-a", "x86_64", "-f", "forks", "-f", "add")
+    assert (status, functions["forks"]["examples"], functions["add"]["examples"]) == (0, 100, 100)
 
 
 def test_functions_are_shown_as_soon_as_they_are_tested(relink_emu: RunCommand, source: str) -> None:
