@@ -62,7 +62,8 @@ int here_only(int n) { return n; }
 #endif
 int calls_elsewhere(int n) { return elsewhere(n); }
 """
-SAME = ("add", "sum", "reverse", "moved", "counted", "modes", "name", "find", "pack", "past", "nothing", "leaves", "reads")
+SAME = ("add", "sum", "reverse", "moved", "counted", "modes", "name", "find", "pack", "past", "nothing", "leaves")
+SAME += ("reads",)
 ARCHES = "x86_64,aarch64,riscv32"
 
 
