@@ -7,19 +7,19 @@ in the dictionary, where the user finds what the guest wrote.
 from __future__ import annotations
 
 import posixpath
-from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from emu.libc.errno import Errno, of_host
 from emu.libc.errno import FileError as FileError
+from emu.libc.file_index import FileIndex, absolute
 from emu.libc.random_bytes import RandomBytes
+from emu.libc.shared import Shared, synchronize
 from relink.errors import GuestAccessError
 from relink.records import dataclass
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc
-    from emu.libc.mapping import Shared
     from emu.memory.limit import MemoryLimit
 
 O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC, O_APPEND = 1, 2, 0o100, 0o200, 0o1000, 0o2000
@@ -44,6 +44,7 @@ class Descriptor:
     position: int = 0
     input: Callable[[int], bytes] | None = None
     limit: MemoryLimit | None = None  #: the account for growth of `data`
+    shared: Sequence[Shared] = ()  #: shared mappings of all files
 
     @property
     def readable(self) -> bool:
@@ -62,6 +63,8 @@ class Descriptor:
             return of_host(self.input, count) if count else b""
         assert self.data is not None
         start = self.position if at is None else at
+        if self.shared:
+            synchronize(self.shared, self.path, start, start + count)
         piece = bytes(self.data[start : start + count])
         if at is None:
             self.position += len(piece)
@@ -82,7 +85,11 @@ class Descriptor:
                 raise FileError(Errno.EFBIG)
             self.resize(max(start, len(self.data)))
             self._charge(start + len(data) - len(self.data))
+        if self.shared:
+            synchronize(self.shared, self.path, start, start + len(data))
         self.data[start : start + len(data)] = data
+        if self.shared:
+            synchronize(self.shared, self.path, start, start + len(data))
         if at is None:
             self.position = start + len(data)
         return len(data)
@@ -106,10 +113,14 @@ class Descriptor:
         if size > FileSystem.LARGEST_FILE:
             raise FileError(Errno.EFBIG)
         self._charge(size - len(self.data))
+        if self.shared:
+            synchronize(self.shared, self.path)
         if size < len(self.data):
             del self.data[size:]
         while len(self.data) < size:
             self.data.extend(bytes(min(_ZEROS, size - len(self.data))))
+        if self.shared:
+            synchronize(self.shared, self.path)
 
     def _charge(self, size: int) -> None:
         if self.limit is not None and not self.limit.take(size):
@@ -131,11 +142,11 @@ class FileSystem:
     LARGEST_FILE = 1 << 30  #: size limit of a file in bytes
 
     def __init__(self, libc: Libc) -> None:
-        self.shared: list[Shared] = []  #: writable shared mappings (`emu.libc.mapping`)
+        self.shared: list[Shared] = []  #: shared mappings of files
         self.files = libc.files
         self.limit = libc.limit
         self.directories: set[str] = {"/"}
-        self._index = _Index(self.files)
+        self._index = FileIndex(self.files)
         self.working_directory = "/"
         self._directory_flag = libc.isa.libc.directory_flag
         #: Devices that always exist: path -> function that returns the bytes read.
@@ -176,7 +187,7 @@ class FileSystem:
 
     def children(self, path: str) -> list[str]:
         """Names directly in a directory, sorted."""
-        folder = _absolute(path)
+        folder = absolute(path)
         prefix = folder.rstrip("/") + "/"
         folders = (each for each in self.directories if each.startswith(prefix) and each != prefix)
         return sorted({each[len(prefix) :].split("/")[0] for each in (*self._index.below(folder), *folders)})
@@ -265,7 +276,7 @@ class FileSystem:
         content = self.files[key]
         if flags & 3 and not isinstance(content, bytearray):
             self._store(key, content := bytearray(b"" if flags & O_TRUNC else content))
-        descriptor = Descriptor(key, flags, content, limit=self.limit)
+        descriptor = Descriptor(key, flags, content, limit=self.limit, shared=self.shared)
         if flags & O_TRUNC and descriptor.writable:
             descriptor.resize(0)
         return self._add(descriptor)
@@ -308,67 +319,6 @@ class FileSystem:
         if descriptor.path not in self.files and self.is_directory(descriptor.path):
             return Status(S_IFDIR | 0o755, 4096, inode(descriptor.path))
         return Status(S_IFREG | 0o644, len(descriptor.data or b""), inode(descriptor.path))
-
-
-class _Index:
-    """An index of the files: absolute path -> key, and the paths in order, so that look-ups do not scan all files.
-
-    A user may change the dictionary of files between calls; the index detects that by its size and last key.
-    """
-
-    def __init__(self, files: dict[str, bytes | bytearray]) -> None:
-        self._files = files
-        self._keys: dict[str, str] = {}
-        self._paths: list[str] = []
-        self._seen: tuple[int, str | None] = (-1, None)
-
-    def _refresh(self) -> None:
-        if self._seen != self._mark():
-            # of two keys for one path, the first
-            self._keys = {_absolute(key): key for key in reversed(self._files)}
-            self._paths = sorted(self._keys)
-            self._seen = self._mark()
-
-    def _mark(self) -> tuple[int, str | None]:
-        return len(self._files), next(reversed(self._files), None)
-
-    def key(self, full: str) -> str | None:
-        """The key of the file at an absolute, normalised path."""
-        self._refresh()
-        return self._keys.get(full)
-
-    def below(self, folder: str) -> Iterator[str]:
-        """The absolute paths of the files below an absolute folder, in order."""
-        self._refresh()
-        prefix = folder.rstrip("/") + "/"
-        for place in range(bisect_left(self._paths, prefix), len(self._paths)):
-            if not self._paths[place].startswith(prefix):
-                return
-            yield self._paths[place]
-
-    def put(self, key: str, content: bytes | bytearray) -> None:
-        """Put a file into the dictionary."""
-        self._refresh()
-        full = _absolute(key)
-        if full not in self._keys:
-            self._keys[full] = key
-            insort(self._paths, full)
-        self._files[key] = content
-        self._seen = self._mark()
-
-    def pop(self, key: str) -> bytes | bytearray:
-        """Remove a file from the dictionary."""
-        self._refresh()
-        full = _absolute(key)
-        if self._keys.pop(full, None) is not None:
-            del self._paths[bisect_left(self._paths, full)]
-        content = self._files.pop(key)
-        self._seen = self._mark()
-        return content
-
-
-def _absolute(key: str) -> str:
-    return posixpath.normpath(posixpath.join("/", key))
 
 
 def _full(data: bytes) -> int:

@@ -9,12 +9,12 @@ from typing import Protocol
 
 from emu.cpu.protocol import Protection
 from emu.libc.errno import Errno, FileError
+from emu.libc.shared import MappedFile, Shared, forget, make_writable, refuse_conflicts
 from emu.ports import PageMemory
 from relink.errors import AddressSpaceError
 from relink.memory.address_space import PAGE, page_ceil
-from relink.records import dataclass
 
-__all__ = ["Shared", "advise", "map_memory", "protect", "remap", "unmap", "write_back"]
+__all__ = ["advise", "map_memory", "protect", "remap", "unmap", "write_back"]
 
 _MAP_SHARED, _MAP_FIXED, _MAP_ANONYMOUS, _MAP_FIXED_NOREPLACE = 0x01, 0x10, 0x20, 0x10_0000
 _PROT_WRITE = 2
@@ -26,33 +26,16 @@ LARGEST = 1 << 32
 _NAME = "[mmap]"
 
 
-class OpenFile(Protocol):
-    """The file of a descriptor; `data` is None when it cannot be mapped."""
+class OpenFile(MappedFile, Protocol):
+    """The file of a descriptor."""
 
-    @property
-    def data(self) -> bytearray | bytes | None: ...
-    @property
-    def readable(self) -> bool: ...
-    @property
-    def writable(self) -> bool: ...
     def read(self, count: int, at: int | None = None) -> bytes: ...
-    def write(self, data: bytes, at: int | None = None) -> int: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """A writable shared mapping of a file: [start, end) of memory, and where `start` is in the file."""
-
-    start: int
-    end: int
-    file: OpenFile
-    offset: int
 
 
 class OpenFiles(Protocol):
     """The table of descriptors."""
 
-    shared: list[Shared]  #: mappings whose contents are to be written back
+    shared: list[Shared]
 
     def get(self, number: int) -> OpenFile: ...
 
@@ -69,52 +52,39 @@ def protection_of(bits: int) -> Protection:
 def map_memory(
     memory: PageMemory, files: OpenFiles, hint: int, size: int, bits: int, flags: int, number: int, offset: int
 ) -> int:
-    """Map zeroed memory, or a private copy of a file's bytes, and return the address. Raises FileError.
-
-    Shared mappings are not written back to files, so a writable shared mapping of a file fails with ENODEV.
+    """Map zeroed memory, or a copy of a file's bytes, and return the address. Raises FileError, and GuestAbort for
+    what `emu.libc.shared` refuses.
     """
     if not size or offset % PAGE or (hint % PAGE and flags & (_MAP_FIXED | _MAP_FIXED_NOREPLACE)):
         raise FileError(Errno.EINVAL)
     if size > LARGEST:
         raise FileError(Errno.ENOMEM)
-    content, shared = b"", False
+    content, shared, writes = b"", False, bool(bits & _PROT_WRITE)
     if not flags & _MAP_ANONYMOUS:
         descriptor = files.get(number)
-        writes = bool(flags & _MAP_SHARED and bits & _PROT_WRITE)
-        shared = writes and isinstance(descriptor.data, bytes | bytearray)
-        if not descriptor.readable or (shared and not descriptor.writable):
+        is_file = isinstance(descriptor.data, bytes | bytearray)
+        shared = bool(flags & _MAP_SHARED) and is_file
+        if not descriptor.readable or (shared and writes and not descriptor.writable):
             raise FileError(Errno.EACCES)
-        content = descriptor.read(size, offset) if isinstance(descriptor.data, bytes | bytearray) else b""
+        content = descriptor.read(size, offset) if is_file else b""
+    if flags & _MAP_FIXED:
+        forget(files.shared, hint, hint + page_ceil(size))
     address = _place(memory, hint, page_ceil(size), flags, protection_of(bits))
     if content:
         memory.write(address, content)
     if shared:
-        files.shared.append(Shared(address, address + page_ceil(size), descriptor, offset))
+        row = Shared(address, address + page_ceil(size), descriptor, offset, memory, content, writes)
+        refuse_conflicts(files.shared, row)
+        files.shared.append(row)
     return address
 
 
-def write_back(memory: PageMemory, files: OpenFiles, start: int = 0, end: int = 1 << 64) -> None:
-    """Write to their files what shared mappings have changed in a range. Raises FileError."""
-    for mapped in files.shared:
-        low, high = max(start, mapped.start), min(end, mapped.end)
-        at = mapped.offset + low - mapped.start
-        size = min(high - low, len(mapped.file.data or b"") - at)
-        if size > 0 and memory.is_mapped(low, page_ceil(size)):
-            content = memory.read(low, size)
-            if content != bytes((mapped.file.data or b"")[at : at + size]):
-                mapped.file.write(content, at)
-
-
-def _forget(files: OpenFiles, start: int, end: int) -> None:
-    """The range is no longer mapped."""
-    kept: list[Shared] = []
-    for mapped in files.shared:
-        if mapped.start < start:
-            kept.append(Shared(mapped.start, min(mapped.end, start), mapped.file, mapped.offset))
-        if mapped.end > end:
-            after = max(mapped.start, end)
-            kept.append(Shared(after, mapped.end, mapped.file, mapped.offset + after - mapped.start))
-    files.shared[:] = kept
+def write_back(files: OpenFiles, start: int = 0, end: int = 1 << 64) -> None:
+    """Write to their files what shared mappings have changed in a range."""
+    for row in files.shared:
+        if row.start < end and start < row.end:
+            base = row.offset - row.start
+            row.synchronize(base + max(start, row.start), base + min(end, row.end))
 
 
 def _place(memory: PageMemory, hint: int, size: int, flags: int, protection: Protection) -> int:
@@ -135,40 +105,44 @@ def unmap(memory: PageMemory, files: OpenFiles, address: int, size: int) -> None
     """Unmap all pages of a range, mapped or not. Raises FileError."""
     if address % PAGE or not size:
         raise FileError(Errno.EINVAL)
-    end = address + page_ceil(size)
-    write_back(memory, files, address, end)
-    _forget(files, address, end)
+    forget(files.shared, address, address + page_ceil(size))
     memory.unmap_pages(address, page_ceil(size))
 
 
-def protect(memory: PageMemory, address: int, size: int, bits: int) -> None:
+def protect(memory: PageMemory, files: OpenFiles, address: int, size: int, bits: int) -> None:
     """Change the protection of whole pages. Raises FileError."""
     if address % PAGE:
         raise FileError(Errno.EINVAL)
     if not size:
         return
+    if bits & _PROT_WRITE and files.shared and not make_writable(files.shared, address, address + size):
+        raise FileError(Errno.EACCES)
     try:
         memory.protect_pages(address, page_ceil(size), protection_of(bits))
     except AddressSpaceError:
         raise FileError(Errno.ENOMEM) from None
 
 
-def remap(memory: PageMemory, old: int, old_size: int, size: int, flags: int) -> int:
-    """Resize a mapping; growing moves it, which requires MREMAP_MAYMOVE. Raises FileError."""
+def remap(memory: PageMemory, files: OpenFiles, old: int, old_size: int, size: int, flags: int) -> int:
+    """Resize a mapping; growing moves it, which requires MREMAP_MAYMOVE. Raises FileError, also for an old size of
+    zero, which asks for a second mapping of the same memory.
+    """
     old_size, size = page_ceil(old_size), page_ceil(size)
-    if old % PAGE or not size or flags & ~_MREMAP_MAYMOVE:
+    if old % PAGE or not size or not old_size or flags & ~_MREMAP_MAYMOVE:
         raise FileError(Errno.EINVAL)
     if max(size, old_size) > LARGEST:
         raise FileError(Errno.ENOMEM)
     if size <= old_size:
         if size < old_size:
-            memory.unmap_pages(old + size, old_size - size)
+            unmap(memory, files, old + size, old_size - size)
         return old
     protection = memory.protection(old)
     if protection is None:
         raise FileError(Errno.EFAULT)
     if not flags & _MREMAP_MAYMOVE:
         raise FileError(Errno.ENOMEM)
+    moved = [row for row in files.shared if row.start < old + old_size and old < row.end]
+    forget(files.shared, old, old + old_size)
     content = memory.read(old, old_size)
     try:
         address = memory.map_anonymous(size, protection, name=_NAME)
@@ -176,6 +150,14 @@ def remap(memory: PageMemory, old: int, old_size: int, size: int, flags: int) ->
         raise FileError(Errno.ENOMEM) from None
     memory.write(address, content)
     memory.unmap_pages(old, old_size)
+    for row in moved:
+        part = row.part(max(row.start, old), min(row.end, old + old_size))
+        part.start, part.end = (
+            address + part.start - old,
+            address + (size if part.end == old + old_size else part.end - old),
+        )
+        files.shared.append(part)
+        part.synchronize()
     return address
 
 

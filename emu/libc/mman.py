@@ -37,14 +37,14 @@ def mmap64(libc: Libc, hint: int, size: int, protection: int, flags: int, number
 @export("void *mremap(void *old, size_t old_size, size_t size, int flags, ...)")
 def mremap(libc: Libc, old: int, old_size: int, size: int, flags: int, arguments: Arguments | None = None) -> int:
     try:
-        return mapping.remap(libc.mappings, old, old_size, size, flags)
+        return mapping.remap(libc.mappings, file_system(libc), old, old_size, size, flags)
     except FileError as error:
         return libc.fail(error.errno, libc.arch.address_mask)
 
 
 @export("int mprotect(void *address, size_t size, int protection)", alias=("__mprotect",))
 def mprotect(libc: Libc, address: int, size: int, protection: int) -> int:
-    return attempt(libc, lambda: mapping.protect(libc.mappings, address, size, protection))
+    return attempt(libc, lambda: mapping.protect(libc.mappings, file_system(libc), address, size, protection))
 
 
 @export("int munmap(void *address, size_t size)", alias=("__munmap",))
@@ -68,7 +68,7 @@ def msync(libc: Libc, address: int, size: int, flags: int) -> int:
     if address % PAGE:
         return libc.fail(Errno.EINVAL)
     end = address + page_ceil(size)
-    return attempt(libc, lambda: mapping.write_back(libc.mappings, file_system(libc), address, end))
+    return attempt(libc, lambda: mapping.write_back(file_system(libc), address, end))
 
 
 @export("int mlock(const void *address, size_t size)", alias=("munlock",))

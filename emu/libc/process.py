@@ -66,7 +66,7 @@ def quick_exit(libc: Libc, status: int) -> None:
 
 @export("void _exit(int status)", alias=("_Exit",))
 def exit_now(libc: Libc, status: int) -> None:
-    write_back(libc.mappings, file_system(libc))
+    write_back(file_system(libc))
     raise GuestExit(status)
 
 
@@ -133,7 +133,7 @@ def errno_location(libc: Libc) -> int:
 
 # ---------------------------------------------------------------- who and where am I
 
-PROCESS_ID = 4242
+PROCESS_ID, USER_ID = 4242, 1000
 #: sysconf's numbers on Linux -> values.
 _SYSCONF = {0: 131072, 2: 100, 4: 1024, 30: 4096, 83: 1, 84: 1, 85: 262144, 86: 131072}
 
@@ -150,7 +150,7 @@ def getppid(libc: Libc) -> int:
 
 @export("unsigned getuid(void)", alias=("geteuid", "getgid", "getegid"))
 def getuid(libc: Libc) -> int:
-    return 1000
+    return USER_ID
 
 
 @export("int getpagesize(void)", alias=("__getpagesize",))

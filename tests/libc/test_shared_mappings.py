@@ -1,11 +1,11 @@
-"""Writable shared mappings of files are written back: at msync, munmap and the program's end."""
+"""Shared mappings of files: written back at msync, munmap and the end; the same as the file for read and write."""
 
 from __future__ import annotations
 
 import pytest
 
 from emu import Machine
-from emu.errors import GuestExit
+from emu.errors import GuestAbort, GuestExit
 from emu.libc.errno import Errno
 from tests.libc.fake import Values
 
@@ -66,4 +66,51 @@ def test_private_mappings_stay_private_and_read_only_files_refuse():
     assert bytes(host.libc.files["/f"][:4]) == b"aaaa"
     host, at, _ = _mapped(_SHARED, 0)
     assert at == host.libc.arch.address_mask
+    assert host.libc.errno == Errno.EACCES
+
+
+def test_the_file_and_its_mapping_are_the_same_for_read_and_write():
+    host, at, number = _mapped(_SHARED)
+    buffer = host.machine.heap.malloc(16)
+    host.memory.write(at + 100, b"mapped")
+    assert host.call("pread64", number, buffer, 6, 100) == 6
+    assert host.memory.read(buffer, 6) == b"mapped"
+    host.memory.write(buffer, b"file")
+    assert host.call("pwrite64", number, buffer, 4, 102) == 4
+    assert host.memory.read(at + 100, 7) == b"mafilea"
+    host.memory.write(at, b"x")
+    assert host.call("msync", at, 8000, 4) == 0
+    assert bytes(host.libc.files["/f"][:1] + host.libc.files["/f"][100:106]) == b"xmafile"
+    assert host.call("ftruncate", number, 50) == host.call("ftruncate", number, 8000) == 0
+    assert host.memory.read(at, 1) == b"x"
+    assert host.memory.read(at + 100, 6) == bytes(6), "cut off, and grown again"
+
+
+def test_a_grown_mapping_stays_shared():
+    host, at, _ = _mapped(_SHARED)
+    host.memory.write(at, b"early")
+    moved = host.call("mremap", at, 8192, 20000, 1, Values())
+    assert moved not in (at, host.libc.arch.address_mask)
+    host.memory.write(moved + 6, b"late")
+    assert host.call("munmap", moved, 20000) == 0
+    assert bytes(host.libc.files["/f"][:10]) == b"earlyalate"
+    assert len(host.libc.files["/f"]) == 8000
+    assert host.call("mremap", moved, 0, 4096, 1, Values()) == host.libc.arch.address_mask, "a second mapping"
+
+
+@pytest.mark.parametrize("second", [_READ_WRITE, 1])
+def test_two_mappings_of_the_same_bytes_are_refused_where_one_is_writable(second: int):
+    host, at, number = _mapped(_SHARED)
+    with pytest.raises(GuestAbort, match="two shared mappings of '/f'"):
+        host.call("mmap", 0, 4096, second, _SHARED, number, 4096)
+    assert host.call("munmap", at, 8192) == 0
+    pages = [host.call("mmap", 0, 4096, 1, _SHARED, number, 0) for _ in range(2)]
+    with pytest.raises(GuestAbort, match="two shared mappings"):
+        host.call("mprotect", pages[0], 4096, _READ_WRITE)
+
+
+def test_a_shared_mapping_of_a_file_opened_for_reading_stays_unwritable():
+    host, _, number = _mapped(_PRIVATE, mode=0)
+    at = host.call("mmap", 0, 4096, 1, _SHARED, number, 0)
+    assert host.call("mprotect", at, 4096, _READ_WRITE) == -1
     assert host.libc.errno == Errno.EACCES

@@ -71,19 +71,19 @@ def munmap(kernel: SystemCalls, address: int, size: int) -> int:
 def msync(kernel: SystemCalls, address: int, size: int, flags: int) -> int:
     if address % _MAP_UNIT:
         return -Errno.EINVAL
-    mapping.write_back(kernel.mappings, file_system(kernel.libc), address, address + page_ceil(size))
+    mapping.write_back(file_system(kernel.libc), address, address + page_ceil(size))
     return 0
 
 
 @call("mprotect")
 def mprotect(kernel: SystemCalls, address: int, size: int, bits: int) -> int:
-    mapping.protect(kernel.mappings, address, size, bits)
+    mapping.protect(kernel.mappings, file_system(kernel.libc), address, size, bits)
     return 0
 
 
 @call("mremap")
 def mremap(kernel: SystemCalls, old: int, old_size: int, size: int, flags: int) -> int:
-    return mapping.remap(kernel.mappings, old, old_size, size, flags)
+    return mapping.remap(kernel.mappings, file_system(kernel.libc), old, old_size, size, flags)
 
 
 @call("madvise")

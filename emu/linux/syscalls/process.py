@@ -24,7 +24,7 @@ _SIGNALS = {
 
 @call("exit", "exit_group")
 def exit_(kernel: SystemCalls, status: int) -> int:
-    write_back(kernel.mappings, file_system(kernel.libc))
+    write_back(file_system(kernel.libc))
     raise GuestExit(status & 0xFF)
 
 
