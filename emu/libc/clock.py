@@ -228,7 +228,7 @@ def sched_yield(libc: Libc) -> int:
     return 0
 
 
-@export("unsigned sleep(unsigned seconds)", alias=("alarm",))
+@export("unsigned sleep(unsigned seconds)")
 def sleep(libc: Libc, seconds: int) -> int:
     return 0
 

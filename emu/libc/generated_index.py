@@ -113,22 +113,23 @@ NAMES: dict[str, str] = {
         readlinkat removexattr renameat renameat2 setxattr symlinkat sync syncfs umask
     """,
     "nobody": """
-        __syslog_chk accept accept4 acct bind chroot clock_settime clone closelog connect copy_file_range
-        ctermid endmntent endutxent epoll_create epoll_create1 epoll_ctl epoll_wait eventfd execl execle
-        execlp execv execve execvp execvpe freeaddrinfo gai_strerror getaddrinfo getdomainname gethostbyname
-        gethostid gethostname getloadavg getmntent getnameinfo getpeername getpgid getpgrp getpriority
-        getprotobyname getrusage getservbyname getsid getsockname getsockopt getutent getutxent hasmntopt
-        initgroups inotify_add_watch inotify_init inotify_init1 inotify_rm_watch listen memfd_create mount
-        msgget nice openlog pclose pipe pipe2 popen posix_spawn posix_spawn_file_actions_addclose
-        posix_spawn_file_actions_adddup2 posix_spawn_file_actions_addopen posix_spawn_file_actions_destroy
-        posix_spawn_file_actions_init posix_spawnattr_destroy posix_spawnattr_init posix_spawnattr_setflags
-        posix_spawnattr_setpgroup posix_spawnattr_setsigdefault posix_spawnattr_setsigmask posix_spawnp recv
-        recvfrom recvmmsg recvmsg semget send sendmmsg sendmsg sendto setdomainname setegid seteuid setgid
-        setgroups sethostname setitimer setlogmask setmntent setpgid setpriority setregid setresgid
-        setresuid setreuid setsid setsockopt settimeofday setuid setutxent shm_open shmget shutdown signalfd
-        sockatmark socket socketpair swapoff swapon sysinfo syslog tcdrain tcflow tcflush tcgetattr
-        tcgetpgrp tcgetsid tcsendbreak tcsetattr tcsetpgrp timer_create timer_settime timerfd_create ttyname
-        umount2 userfaultfd utmpxname vfork vsyslog wait3 wait4 waitid
+        __syslog_chk accept accept4 acct alarm bind chroot clock_settime clone closelog connect
+        copy_file_range ctermid endmntent endutxent epoll_create epoll_create1 epoll_ctl epoll_wait eventfd
+        execl execle execlp execv execve execvp execvpe freeaddrinfo gai_strerror getaddrinfo getdomainname
+        gethostbyname gethostid gethostname getloadavg getmntent getnameinfo getpeername getpgid getpgrp
+        getpriority getprotobyname getrusage getservbyname getsid getsockname getsockopt getutent getutxent
+        hasmntopt initgroups inotify_add_watch inotify_init inotify_init1 inotify_rm_watch listen
+        memfd_create mount msgget nice openlog pclose pipe pipe2 popen posix_spawn
+        posix_spawn_file_actions_addclose posix_spawn_file_actions_adddup2 posix_spawn_file_actions_addopen
+        posix_spawn_file_actions_destroy posix_spawn_file_actions_init posix_spawnattr_destroy
+        posix_spawnattr_init posix_spawnattr_setflags posix_spawnattr_setpgroup
+        posix_spawnattr_setsigdefault posix_spawnattr_setsigmask posix_spawnp recv recvfrom recvmmsg recvmsg
+        semget send sendmmsg sendmsg sendto setdomainname setegid seteuid setgid setgroups sethostname
+        setitimer setlogmask setmntent setpgid setpriority setregid setresgid setresuid setreuid setsid
+        setsockopt settimeofday setuid setutxent shm_open shmget shutdown signalfd sockatmark socket
+        socketpair swapoff swapon sysinfo syslog tcdrain tcflow tcflush tcgetattr tcgetpgrp tcgetsid
+        tcsendbreak tcsetattr tcsetpgrp timer_create timer_settime timerfd_create ttyname umount2
+        userfaultfd utmpxname vfork vsyslog wait3 wait4 waitid
     """,
     "stdio_ext": """
         __fbufsize __flbf __fpending __fpurge __freadable __freading __fsetlocking __fwritable __fwriting
@@ -153,9 +154,12 @@ NAMES: dict[str, str] = {
         sigdelset sigemptyset sigfillset sigismember syscall sysconf system uname
     """,
     "signals": """
-        __libc_current_sigrtmax __libc_current_sigrtmin __sigaction __sysv_signal abort bsd_signal gsignal
-        kill killpg pause pthread_kill pthread_sigmask raise sigaction sigaltstack sigignore siginterrupt
-        signal sigpause sigpending sigprocmask sigsuspend sigwait ssignal sysv_signal tgkill
+        __sigaction __sysv_signal abort bsd_signal gsignal kill killpg pthread_kill raise sigaction
+        sigaltstack sigignore siginterrupt signal ssignal sysv_signal tgkill
+    """,
+    "signal_masks": """
+        __libc_current_sigrtmax __libc_current_sigrtmin pause pthread_sigmask sigpause sigpending
+        sigprocmask sigsuspend sigwait
     """,
     "startup": """
         __libc_start_main
@@ -180,9 +184,9 @@ NAMES: dict[str, str] = {
     "clock": """
         __clock_getres64 __clock_gettime __clock_gettime64 __ctime64 __ctime64_r __difftime64
         __gettimeofday64 __gmtime64 __gmtime64_r __localtime64 __localtime64_r __mktime64 __nanosleep64
-        __relink_utc __time64 __timegm64 alarm asctime asctime_r clock clock_getres clock_gettime ctime
-        ctime_r difftime gettimeofday gmtime gmtime_r localtime localtime_r mktime nanosleep sched_yield
-        sleep time timegm times tzset usleep
+        __relink_utc __time64 __timegm64 asctime asctime_r clock clock_getres clock_gettime ctime ctime_r
+        difftime gettimeofday gmtime gmtime_r localtime localtime_r mktime nanosleep sched_yield sleep time
+        timegm times tzset usleep
     """,
     "strftime": """
         strftime

@@ -1,6 +1,7 @@
 """Signals: those a program sends to itself, and those raised by its own faults (SIGSEGV, SIGILL, SIGFPE, SIGTRAP).
 
-A handler runs as guest code on the interrupted stack, not as a call from Python, so that siglongjmp may leave it.
+A handler runs as guest code on the interrupted stack, or the one that sigaltstack gave, not as a call from Python,
+so that siglongjmp may leave it.
 It is entered with its three arguments as the ABI passes them and a return address that restores all registers;
 after a fault the faulting instruction is then run again. Its ucontext_t argument is filled with zeros, and changes
 a handler makes to it have no effect. Nothing is asynchronous: no other process, timer or terminal exists.
@@ -17,6 +18,7 @@ from emu.calls.plan import plan_call
 from emu.cpu.protocol import Stop, StopReason
 from emu.errors import GuestAbort
 from emu.libc.errno import Errno
+from emu.libc.process import PROCESS_ID, USER_ID
 from emu.libc.table import export
 from emu.libc.threads import Threads
 from relink.errors import RelinkError
@@ -32,11 +34,13 @@ SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGKILL, SIGSEGV, SIGSTOP = 4, 5, 6, 7
 #: By default these are ignored: SIGCHLD, SIGCONT, SIGURG, SIGWINCH.
 _IGNORED = frozenset({17, 18, 23, 28})
 _DEFAULT, _IGNORE, _ERROR = 0, 1, -1
-_LARGEST = 64
-_SET = 128  #: bytes of glibc's sigset_t
-_SA_SIGINFO, _SA_NODEFER, _SA_RESETHAND = 4, 0x4000_0000, 0x8000_0000
+LARGEST = 64
+SIGNAL_SET = 128  #: bytes of glibc's sigset_t
+_SA_SIGINFO, _SA_ONSTACK, _SA_NODEFER, _SA_RESETHAND = 4, 0x0800_0000, 0x4000_0000, 0x8000_0000
+_SS_ONSTACK, _SS_DISABLE = 1, 2
+_LEAST_STACK = 2048  #: bytes of an alternate stack (MINSIGSTKSZ)
 _INFO, _CONTEXT = 128, 1024  #: bytes of siginfo_t, and of room for a ucontext_t
-_SI_USER = 0
+_SI_USER, _SI_TKILL = 0, -6  #: of kill, and of raise
 _PROTOTYPE = "void(int, void *, void *)"
 
 #: Stop -> (signal, si_code): SEGV_MAPERR, SEGV_ACCERR, BUS_ADRALN, ILL_ILLOPN, FPE_INTDIV, TRAP_BRKPT.
@@ -91,8 +95,11 @@ class Signals:
         self.actions: dict[int, Action] = {}
         self.mask = 0
         self.pending: list[int] = []
+        self.alternate = range(0)  #: the stack that sigaltstack gave
+        self._codes: dict[int, int] = {}  #: si_code of pending signals
         self.engine: Engine | None = None
-        self._frames: dict[int, Interrupted] = {}  # keyed by the stack pointer that a handler returns with
+        #: By whether the handler is on the alternate stack; keyed by the stack pointer that it returns with.
+        self._frames: dict[bool, dict[int, Interrupted]] = {False: {}, True: {}}
         self._return: int | None = None
         self._aborting = False
 
@@ -108,7 +115,11 @@ class Signals:
     def action(self, number: int) -> Action:
         return self.actions.get(number, Action(_DEFAULT, 0, 0))
 
-    def send(self, number: int) -> None:
+    def on_alternate(self) -> bool:
+        """Whether the guest runs on the alternate stack."""
+        return self.engine is not None and self.engine.cpu.read_register("sp") - 1 in self.alternate
+
+    def send(self, number: int, code: int = _SI_TKILL) -> None:
         """Make a signal pending, or take its default action. Raises GuestAbort where that ends the process."""
         handler = self.action(number).handler
         if handler == _IGNORE or (handler == _DEFAULT and number in _IGNORED):
@@ -117,6 +128,7 @@ class Signals:
             raise GuestAbort(f"raise({number}) called")
         if number not in self.pending:
             self.pending.append(number)
+            self._codes[number] = code
         self.libc.signals_pending = True
 
     def deliver(self, pc: int) -> int:
@@ -132,7 +144,7 @@ class Signals:
             return pc
         if action.handler == _DEFAULT:
             raise GuestAbort(f"raise({ready}) called")
-        return self._enter(ready, action, pc, _SI_USER, 0)
+        return self._enter(ready, action, pc, self._codes.get(ready, _SI_USER), None)
 
     def fault(self, stop: Stop) -> int | None:
         """Return the handler at which a faulting guest continues, or None where it has none for this fault."""
@@ -156,16 +168,19 @@ class Signals:
         thumb = self.engine.cpu.read_register("cpsr") >> 5 & 1
         return pc & arch.code_address_mask | thumb
 
-    def _enter(self, number: int, action: Action, pc: int, code: int, address: int) -> int:
-        """Save all registers and make a frame for the handler; return the handler's address."""
+    def _enter(self, number: int, action: Action, pc: int, code: int, address: int | None) -> int:
+        """Save all registers and make a frame for the handler; return its address. `address`: of a fault."""
         engine, libc = self.engine, self.libc
         if engine is None:
             raise GuestAbort(f"signal {number}: there is no machine to run its handler")
         cpu, word = engine.cpu, libc.word
-        sp = cpu.read_register("sp")
-        top = (sp - engine.red_zone - _INFO - _CONTEXT) & -64
+        sp, before = cpu.read_register("sp") - engine.red_zone, self.on_alternate()
+        now = before or bool(action.flags & _SA_ONSTACK and self.alternate)
+        top = ((self.alternate.stop if now and not before else sp) - _INFO - _CONTEXT) & -64
         info = number.to_bytes(4, "little") + bytes(4) + code.to_bytes(4, "little", signed=True)
-        info = info.ljust(16 if word == 8 else 12, b"\0") + address.to_bytes(word, "little")
+        sender = PROCESS_ID.to_bytes(4, "little") + USER_ID.to_bytes(4, "little")
+        cause = sender if address is None else address.to_bytes(word, "little")
+        info = info.ljust(16 if word == 8 else 12, b"\0") + cause
         cpu.store(top, info.ljust(_INFO + _CONTEXT, b"\0"))
         aborts = self._aborting and number == SIGABRT
         self._aborting = self._aborting and not aborts
@@ -175,8 +190,9 @@ class Signals:
         if entry.stack:
             cpu.store(entry.sp, bytes(entry.stack))
         cpu.write_registers(entry.registers)
-        self._frames = {at: frame for at, frame in self._frames.items() if at > top}
-        self._frames[top] = saved
+        if not before:
+            self._frames[True].clear()
+        self._frames[now] = {at: frame for at, frame in self._frames[now].items() if at > top} | {top: saved}
         self.mask |= action.mask | (0 if action.flags & _SA_NODEFER else 1 << (number - 1))
         if action.flags & _SA_RESETHAND:
             self.actions.pop(number, None)
@@ -191,11 +207,11 @@ class Signals:
     def _returned(self) -> int:
         assert self.engine is not None
         cpu = self.engine.cpu
-        sp = cpu.read_register("sp")
-        at = min((at for at in self._frames if at >= sp - 64), default=None)
+        sp, frames = cpu.read_register("sp"), self._frames[self.on_alternate()]
+        at = min((at for at in frames if at >= sp - 64), default=None)
         if at is None:
             raise GuestAbort("a return from a signal handler that was never entered")
-        interrupted = self._frames.pop(at)
+        interrupted = frames.pop(at)
         if interrupted.aborts:
             raise GuestAbort("abort() called, and the handler of SIGABRT returned")
         cpu.restore(interrupted.context)
@@ -215,7 +231,7 @@ def _state(libc: Libc) -> Signals:
 
 
 def _valid(number: int) -> bool:
-    return 0 < number <= _LARGEST
+    return 0 < number <= LARGEST
 
 
 def blocked(libc: Libc) -> int:
@@ -228,6 +244,12 @@ def block(libc: Libc, mask: int) -> None:
     signals = _state(libc)
     signals.mask = mask & ~(1 << (SIGKILL - 1) | 1 << (SIGSTOP - 1))
     libc.signals_pending = bool(signals.pending)
+
+
+def leaves_alternate(libc: Libc, stack: int) -> bool:
+    """Whether a jump to a stack pointer leaves the alternate stack."""
+    signals = _state(libc)
+    return signals.on_alternate() and stack not in signals.alternate
 
 
 # ---------------------------------------------------------------- actions
@@ -252,11 +274,11 @@ def sigaction(libc: Libc, number: int, action: int, old: int) -> int:
     before = signals.action(number)
     if action:
         handler, mask = libc.pointer(action), libc.memory.read_uint(action + word, 8)
-        signals.actions[number] = Action(handler, mask, libc.memory.read_uint(action + word + _SET, 4))
+        signals.actions[number] = Action(handler, mask, libc.memory.read_uint(action + word + SIGNAL_SET, 4))
     if old:
         libc.set_pointer(old, before.handler)
-        libc.memory.write(old + word, before.mask.to_bytes(8, "little").ljust(_SET, b"\0"))
-        libc.memory.write_uint(old + word + _SET, 4, before.flags)
+        libc.memory.write(old + word, before.mask.to_bytes(8, "little").ljust(SIGNAL_SET, b"\0"))
+        libc.memory.write_uint(old + word + SIGNAL_SET, 4, before.flags)
     return 0
 
 
@@ -267,9 +289,21 @@ def siginterrupt(libc: Libc, number: int, flag: int = 0) -> int:
 
 @export("int sigaltstack(const void *stack, void *old)")
 def sigaltstack(libc: Libc, stack: int, old: int) -> int:
-    """An alternate stack is ignored: handlers run on the interrupted stack."""
+    """stack_t has the address, flags and the size."""
+    signals, word = _state(libc), libc.word
+    before, inside = signals.alternate, signals.on_alternate()
+    if stack:
+        start, size = libc.pointer(stack), libc.pointer(stack + 2 * word)
+        flags = libc.memory.read_uint(stack + word, 4)
+        if inside or flags & ~(_SS_ONSTACK | _SS_DISABLE) or (not flags & _SS_DISABLE and size < _LEAST_STACK):
+            wrong = Errno.EPERM if inside else Errno.EINVAL if flags & ~3 else Errno.ENOMEM
+            return libc.fail(wrong)
+        signals.alternate = range(0) if flags & _SS_DISABLE else range(start, start + size)
     if old:
-        libc.memory.write(old, bytes(libc.word) + (2).to_bytes(libc.word, "little") + bytes(libc.word))
+        flags = _SS_ONSTACK if inside else 0 if before else _SS_DISABLE
+        libc.memory.write(
+            old, b"".join(each.to_bytes(word, "little") for each in (before.start, flags, len(before)))
+        )
     return 0
 
 
@@ -298,16 +332,18 @@ def abort(libc: Libc) -> None:
 @export("int kill(int process, int number)", alias=("killpg",))
 def kill(libc: Libc, process: int, number: int) -> int:
     """Send a signal to the program itself; there is no other process."""
-    from emu.libc.process import PROCESS_ID
-
     if process not in (PROCESS_ID, -PROCESS_ID, 0, -1):
         return libc.fail(Errno.ESRCH)
-    return 0 if number == 0 else raise_(libc, number)
+    if number and not _valid(number):
+        return libc.fail(Errno.EINVAL)
+    if number:
+        _state(libc).send(number, _SI_USER)
+    return 0
 
 
 @export("int tgkill(int group, int thread, int number)")
 def tgkill(libc: Libc, group: int, thread: int, number: int) -> int:
-    return kill(libc, thread, number)
+    return kill(libc, thread, 0) or raise_(libc, number)
 
 
 @export("int pthread_kill(unsigned long thread, int number)")
@@ -319,59 +355,3 @@ def pthread_kill(libc: Libc, thread: int, number: int) -> int:
     if number:
         _state(libc).send(number)
     return 0
-
-
-# ---------------------------------------------------------------- the mask
-
-
-@export("int sigprocmask(int how, const void *mask, void *old)")
-def sigprocmask(libc: Libc, how: int, mask: int, old: int) -> int:
-    error = pthread_sigmask(libc, how, mask, old)
-    return libc.fail(Errno(error)) if error else 0
-
-
-@export("int pthread_sigmask(int how, const void *mask, void *old)")
-def pthread_sigmask(libc: Libc, how: int, mask: int, old: int) -> int:
-    """SIG_BLOCK, SIG_UNBLOCK and SIG_SETMASK are 0, 1, 2."""
-    before = blocked(libc)
-    if mask:
-        bits = libc.memory.read_uint(mask, 8)
-        if how not in (0, 1, 2):
-            return Errno.EINVAL
-        block(libc, (before | bits, before & ~bits, bits)[how])
-    if old:
-        libc.memory.write(old, before.to_bytes(8, "little").ljust(_SET, b"\0"))
-    return 0
-
-
-@export("int sigpending(void *mask)")
-def sigpending(libc: Libc, mask: int) -> int:
-    bits = sum(1 << (number - 1) for number in _state(libc).pending)
-    libc.memory.write(mask, bits.to_bytes(8, "little").ljust(_SET, b"\0"))
-    return 0
-
-
-@export("int sigsuspend(const void *mask)", alias=("pause", "sigpause"))
-def sigsuspend(libc: Libc, mask: int) -> int:
-    raise GuestAbort("deadlock: the program waits for a signal that no other process or thread can send")
-
-
-@export("int sigwait(const void *mask, int *number)")
-def sigwait(libc: Libc, mask: int, number: int) -> int:
-    signals, wanted = _state(libc), libc.memory.read_uint(mask, 8)
-    found = next((each for each in signals.pending if wanted >> (each - 1) & 1), None)
-    if found is None:
-        raise GuestAbort("deadlock: the program waits for a signal that no other process or thread can send")
-    signals.pending.remove(found)
-    libc.memory.write_uint(number, 4, found)
-    return 0
-
-
-@export("int __libc_current_sigrtmin(void)")
-def sigrtmin(libc: Libc) -> int:
-    return 34
-
-
-@export("int __libc_current_sigrtmax(void)")
-def sigrtmax(libc: Libc) -> int:
-    return _LARGEST

@@ -30,9 +30,9 @@ FAMILIES = (
     "allocation", "memory", "strings", "ctype", "wide", "locale", "numbers", "sorting", "stdio", "formatted",
     "formatted_wide",
     "files", "mman", "limits", "internet", "temporary", "users", "at_calls", "nobody",
-    "stdio_ext", "paths", "directories", "process", "signals", "startup", "dlfcn", "reports", "environment",
-    "getopt", "clock", "strftime", "rand", "jumps", "threads", "thread_attributes", "fortify", "libm",
-    "libm_parts", "fenv", "integers", "softfloat", "quad",
+    "stdio_ext", "paths", "directories", "process", "signals", "signal_masks", "startup", "dlfcn", "reports",
+    "environment", "getopt", "clock", "strftime", "rand", "jumps", "threads", "thread_attributes", "fortify",
+    "libm", "libm_parts", "fenv", "integers", "softfloat", "quad",
     "eabi", "atomics",
 )  # fmt: skip
 

@@ -86,3 +86,47 @@ int aborted(int leaves) {
     abort();
     return -1;
 }
+
+typedef struct { void *start; int flags; unsigned long size; } stack;
+extern int sigaltstack(const stack *, stack *);
+static char room[2][16384];
+static stack was;
+static int inside(volatile void *place) {
+    for (int i = 0; i < 2; i++)
+        if ((char *)place >= room[i] && (char *)place < room[i] + sizeof room[i])
+            return i + 1;
+    return 0;
+}
+static void look(int number, void *info, void *context) {
+    volatile int here;
+    got = got * 10 + inside(&here);
+    if (number == 10)
+        raise(12); /* stays on this stack */
+    sigaltstack(0, &was);
+    if (number == 11)
+        siglongjmp(buffer, 1);
+}
+/* The stacks on which handlers run: 0 the interrupted one, 1 and 2 those in `room`. */
+int alternate(void) {
+    action act = {look, {0}, 0x08000000};
+    stack first = {room[0], 0, sizeof room[0]}, second = {room[1], 0, sizeof room[1]}, off = {0, 2, 0}, old;
+    stack small = {room[0], 0, 100};
+    got = 0;
+    if (sigaltstack(&first, &old) || old.flags != 2 || sigaltstack(&small, 0) != -1)
+        return -1;
+    sigaction(10, &act, 0), sigaction(11, &act, 0);
+    act.flags = 0;
+    sigaction(12, &act, 0);
+    raise(10); /* 1, 1 */
+    if (was.start != room[0] || was.flags != 1)
+        return -2;
+    raise(12); /* 0 */
+    for (volatile int i = 0; i < 2; i++) {
+        if (!__sigsetjmp(buffer, 1))
+            *(volatile int *)16 = 1; /* 1, 2 */
+        sigaltstack(&second, &old);
+    }
+    sigaltstack(&off, 0);
+    raise(10); /* 0, 0 */
+    return got;
+}

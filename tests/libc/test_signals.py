@@ -63,3 +63,7 @@ def test_without_a_handler_raise_ends_the_program() -> None:
                     machine.call(int(address), "int(int)", number)
             else:
                 assert machine.call(int(address), "int(int)", number) == 0
+
+
+def test_handlers_run_on_the_alternate_stack(library: Library) -> None:
+    assert library.function("alternate", "int(void)")() == 1101200
