@@ -271,6 +271,31 @@ def test_memory_and_string_functions_agree_with_python(arch: str) -> None:
             assert memory.read(place + 32768 + dest, size + 1) == text + b"\0"
 
 
+@pytest.mark.parametrize("arch", ISAS)
+def test_spans_of_bytes(arch: str) -> None:
+    rng = random.Random(arch)
+    with Machine(arch) as machine:
+        compiled: CompiledLibrary = machine.linker.resolver.after[-1].compiled  # type: ignore[union-attr]
+        place = machine.memory.map_anonymous(1 << 14)
+
+        def call(name: str, text: int, members: int) -> object:
+            address = compiled.lookup(name)
+            assert address is not None
+            return machine.call(address, "size_t(size_t, size_t)", text, members)
+
+        for size in (0, 1, 7, 64, 255, 256, 257, 5000):
+            text = bytes(rng.choices((0x41, 0x42, 0xC3, 0xFF), k=size))
+            a, b = place + rng.randrange(8), place + 8192 + rng.randrange(8)
+            machine.memory.write(a, text + b"\0")
+            for members in (b"", b"A", bytes(range(128, 256)), b"AB\xc3\xff"):
+                machine.memory.write(b, members + b"\0")
+                accepted = size - len(text.lstrip(members)) if members else 0
+                refused = next((i for i, byte in enumerate(text) if byte in members), size)
+                assert call("strspn", a, b) == accepted
+                assert call("strcspn", a, b) == refused
+                assert call("strpbrk", a, b) == (a + refused if refused < size else 0)
+
+
 def _sign(value: int) -> int:
     value = ctypes.c_int(value).value
     return (value > 0) - (value < 0)

@@ -13,6 +13,8 @@
 
 extern size __relink_hosted_strlen(const char *);
 extern size __relink_hosted_strnlen(const char *, size);
+extern size __relink_hosted_strspn(const char *, const char *);
+extern size __relink_hosted_strcspn(const char *, const char *);
 extern void *memmove(void *, const void *, size);
 
 typedef word __attribute__((may_alias)) aword;
@@ -138,3 +140,39 @@ char *strrchr(const char *s, int c) {
 }
 
 char *rindex(const char *, int) ALIAS("strrchr");
+
+/* A set of bytes, one bit each. */
+typedef struct { u8 bits[32]; } set;
+
+#define HAS(set, byte) ((set).bits[(u8)(byte) >> 3] >> ((byte) & 7) & 1)
+
+static void make_set(set *made, const char *members) {
+    clear((char *)made->bits, sizeof made->bits);
+    for (; *members; members++)
+        made->bits[(u8)*members >> 3] |= (u8)(1 << (*members & 7));
+}
+
+size strspn(const char *s, const char *accept) {
+    size n = 0;
+    set accepted;
+    make_set(&accepted, accept);
+    for (; HAS(accepted, s[n]); n++)
+        if (n >= SOON)
+            return n + __relink_hosted_strspn(s + n, accept);
+    return n;
+}
+
+size strcspn(const char *s, const char *reject) {
+    size n = 0;
+    set rejected;
+    make_set(&rejected, reject);
+    for (; s[n] && !HAS(rejected, s[n]); n++)
+        if (n >= SOON)
+            return n + __relink_hosted_strcspn(s + n, reject);
+    return n;
+}
+
+char *strpbrk(const char *s, const char *accept) {
+    s += strcspn(s, accept);
+    return *s ? (char *)s : 0;
+}
