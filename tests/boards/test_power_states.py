@@ -35,7 +35,7 @@ def test_runs_that_end_early_find_the_same(target: str, fault: str) -> None:
             found = device.cuts(early=early).explore(most_cuts=2)
         finally:
             device.machine.close()
-        assert (sweep.early > 0) == (found.early > 0) == early
+        assert (found.early > 0) == early
         results.append((sweep.outcomes, sweep.states, found.states, found.bad, found.bad_states, found.closed))
     assert results[0] == results[1]
 

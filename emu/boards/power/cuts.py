@@ -260,8 +260,8 @@ class Search:
         if end.problem is not None:  # what follows is of no interest any more
             self._bad.append(state)
         else:
-            self._tried += len(found)
             if self._most_cuts is None or state.depth < self._most_cuts:
+                self._tried += len(found)
                 self._add(found, state)
             else:
                 self._bounded = self._bounded or any(each.digest not in self._known for each in found)
