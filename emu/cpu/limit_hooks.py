@@ -29,11 +29,15 @@ class LimitHooks:
         self._add, self._drop, self._read = add, drop, read
         self._hooks: dict[int, StopRequest] = {}
         self._blocks: set[tuple[int, int]] = set()  #: (block, address) translated with the hook
+        self.known: dict[
+            tuple[int, int], StopRequest
+        ] = {}  #: what `request` said, by the block and the budget there
         self._checked: dict[int, bool] = {}  #: address -> whether a hook stops before it
 
     def code_changed(self) -> None:
         """There may be other instructions now."""
         self._checked.clear()
+        self.known.clear()
 
     def request(self, block: int, size: int, address: int, thumb: bool) -> StopRequest | None:
         """The request that stops the engine before the instruction at `address` in a block; None: there is no hook

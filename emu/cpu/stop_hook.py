@@ -151,6 +151,25 @@ ACCESS_CODE: Final[Mapping[str, bytes]] = {
 }
 
 
+#: A third one, for exceptions: stores the engine and the number of the exception. It is called by the C ABI with
+#: (engine, number, user data).
+EXCEPTION_CODE: Final[Mapping[str, bytes]] = {
+    "x86_64": bytes.fromhex(
+        "48893a"  #              mov [rdx], rdi
+        "897208"  #              mov [rdx + 8], esi
+        "c3"  #                  ret
+    ),
+    "aarch64": b"".join(
+        word.to_bytes(4, "little")
+        for word in (
+            0xF900_0040,  #        str x0, [x2]
+            0xB900_0841,  #        str w1, [x2, #8]
+            0xD65F_03C0,  #        ret
+        )
+    ),
+}
+
+
 #: Values of `stopped`: `left` was reached; a block is not in `table`; a block has more instructions than `budget`.
 ASKED, UNKNOWN_BLOCK, LIMIT = 1, 2, 4
 #: Multiplier of the table's hash function (Knuth, The Art of Computer Programming, 6.4).
@@ -209,6 +228,11 @@ def stop_hook() -> int | None:
 def access_hook() -> int | None:
     """The same for the hook of memory accesses, whose data is an AccessPlace."""
     return mapped_code(ACCESS_CODE.get(platform.machine()))
+
+
+def exception_hook() -> int | None:
+    """The same for the hook of exceptions, whose data is 12 bytes."""
+    return mapped_code(EXCEPTION_CODE.get(platform.machine()))
 
 
 @functools.cache

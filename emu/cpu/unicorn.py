@@ -86,7 +86,7 @@ class UnicornCpu(UnicornTranslations, UnicornSystem):
         isa = ISAS[arch] if model is None else MODELS[arch, model]
         self._handle = handle = api.open_engine(arch, isa)
         super().__init__(handle, isa)
-        self._kept = [self._look, self._seen.callbacks]
+        self._kept = [self._look, self._seen]
         self._free = weakref.finalize(self, _release, handle, self._watch, self._kept)
         self._free.atexit = False  # a thread that outlives the main thread may be in the engine
         api.install_recorders(handle, isa, self._seen)

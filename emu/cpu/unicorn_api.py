@@ -28,7 +28,7 @@ from unicorn.unicorn_py3.unicorn import Uc, uclib
 from emu.cpu.guard_hook import Guard, formatted, guard_hook
 from emu.cpu.misrun import SignallingNan
 from emu.cpu.protocol import Protection, StopReason
-from emu.cpu.stop_hook import MULTIPLIER, StopRequest
+from emu.cpu.stop_hook import MULTIPLIER, StopRequest, exception_hook
 from emu.cpu.unicorn_isas import UnicornIsa
 from relink.errors import AddressSpaceError
 
@@ -238,6 +238,11 @@ class _Record:
         self._engine = memoryview(self._buffer)[:8].cast("Q")
         self.write = partial(self._layout.pack_into, self._buffer, 0)
 
+    @property
+    def place(self) -> ctypes.c_void_p:
+        """The address of the buffer."""
+        return ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(self._buffer)))
+
     def peek(self) -> tuple[int, ...]:
         """The arguments, which remain; zeros if there was no call since they were taken."""
         arguments = self._layout.unpack_from(self._buffer)
@@ -267,6 +272,13 @@ class Seen:
             _INTERRUPT_HOOK(self._exception.write),
             _INSTRUCTION_HOOK(self._syscall.write),
         )
+
+    def exception_recorder(self) -> tuple[ctypes.c_void_p, ctypes.c_void_p | None]:
+        """The hook for exceptions and its data; in machine code where the host allows it."""
+        hook = exception_hook()
+        if hook is None:
+            return ctypes.cast(self.callbacks[1], ctypes.c_void_p), None
+        return ctypes.c_void_p(hook), self._exception.place
 
     def access(self) -> tuple[int, int]:
         """(address, bytes) of the memory fault last recorded, which remains; (0, 0) if there is none."""
@@ -314,13 +326,13 @@ def install_recorders(handle: ctypes.c_void_p, isa: UnicornIsa, seen: Seen) -> N
     """Install hooks that record bad memory accesses, exceptions, and system calls without an exception, and stop
     the engine.
     """
-    memory, exception, syscall = (ctypes.cast(callback, ctypes.c_void_p) for callback in seen.callbacks)
+    memory, _, syscall = (ctypes.cast(callback, ctypes.c_void_p) for callback in seen.callbacks)
     add_hook(handle, uc.UC_HOOK_MEM_INVALID & ~uc.UC_HOOK_MEM_FETCH_INVALID, memory)  # stops by itself
-    stopping = [(uc.UC_HOOK_INTR, exception, ())]
-    stopping += [(uc.UC_HOOK_INSN, syscall, (getattr(unicorn.x86_const, f"UC_{n}"),)) for n in isa.syscalls]  # type: ignore[misc]
-    for kind, callback, extra in stopping:
-        add_hook(handle, kind, callback, None, *extra)
-        add_hook(handle, kind, EMU_STOP, None, *extra)
+    add_hook(handle, uc.UC_HOOK_INTR, *seen.exception_recorder())
+    add_hook(handle, uc.UC_HOOK_INTR, EMU_STOP)
+    for name in isa.syscalls:
+        for callback in (syscall, EMU_STOP):
+            add_hook(handle, uc.UC_HOOK_INSN, callback, None, getattr(unicorn.x86_const, f"UC_{name}"))
 
 
 class _Block(ctypes.Structure):

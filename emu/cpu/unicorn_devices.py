@@ -158,7 +158,6 @@ class UnicornDevices(UnicornStops):
     """The part of a `DeviceCpu` for devices."""
 
     _windows: _Windows | None = None
-    _quick = False  #: whether `run_piece` may be more than `run`
     _unlimited = 0  #: the limit of runs without one: with devices all are counted
     _ports: list[DevicePort]
     _kept: list[object]  #: what the engine refers to

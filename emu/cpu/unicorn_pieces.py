@@ -83,7 +83,7 @@ class UnicornPieces(UnicornDevices, ObservedEngine):
             at = self._read_place()
             if look.stopped == LIMIT:
                 look.left = look.stopped = 0
-                status, at = self._last_block(at)
+                status, at = (LIMIT_REACHED, at) if look.budget == 1 else self._last_block(at)
             elif look.stopped or self._interrupted() or status == uc.UC_ERR_INSN_INVALID:
                 status, at = self._enter(pc, (status, at))
             if status == LIMIT_REACHED and windows.ended_by is None:
@@ -103,13 +103,6 @@ class UnicornPieces(UnicornDevices, ObservedEngine):
             self._running = 0
             windows.finish()
             self.executed = meter.end()
-
-    def _interrupted(self) -> bool:
-        """Whether a new block or an instruction to inspect has stopped the engine."""
-        watched = self._watched
-        return watched is not None and bool(
-            watched.edges.stopped or watched.instructions.stopped or watched.inexact.stopped
-        )
 
     # ---------------------------------------------------------------- words of memory
 

@@ -32,18 +32,25 @@ class _Batch(NamedTuple):
     settles: bool  #: whether any of `_SETTLED` is among them
 
 
-class UnicornGroup:
-    """Some registers of a CPU, as wide as its integer registers, in one array (`RegisterGroup`)."""
+class GroupData:
+    """Arguments of uc_reg_read_batch for registers of one width, in one array."""
 
-    def __init__(self, cpu: UnicornRegisters, numbers: Sequence[int], word: int) -> None:
-        count = len(numbers)
-        self._cpu, self._count = cpu, count
-        self._array = ((ctypes.c_uint32 if word == 4 else ctypes.c_uint64) * count)()
-        base = ctypes.addressof(self._array)
-        self._numbers = (ctypes.c_int * count)(*numbers)
-        self._places = (ctypes.c_void_p * count)(*(base + word * index for index in range(count)))
+    def __init__(self, numbers: Sequence[int], word: int) -> None:
+        self.count = count = len(numbers)
+        self.array = bytearray(word * count)
+        base = ctypes.addressof(ctypes.c_char.from_buffer(self.array))
+        self.numbers = (ctypes.c_int * count)(*numbers)
+        self.places = (ctypes.c_void_p * count)(*(base + word * index for index in range(count)))
         layout = struct.Struct(f"{count}{'I' if word == 4 else 'Q'}")
-        self._unpack, self._pack = layout.unpack_from, layout.pack_into
+        self.unpack, self.pack = layout.unpack_from, layout.pack_into
+
+
+class UnicornGroup:
+    """Some registers of a CPU, as wide as its integer registers (`RegisterGroup`)."""
+
+    def __init__(self, cpu: UnicornRegisters, data: GroupData) -> None:
+        self._cpu, self._array, self._count = cpu, data.array, data.count
+        self._numbers, self._places, self._unpack, self._pack = data.numbers, data.places, data.unpack, data.pack
 
     def read(self) -> tuple[int, ...]:
         cpu = self._cpu
@@ -85,7 +92,9 @@ class UnicornRegisters:
         self._batches: dict[tuple[str, ...], _Batch] = {}
         #: Names of the program counter that read with the Thumb bit.
         self._interworking = frozenset({"pc", "r15"} if isa.constants == "arm" else ())
-        self._place = self._batch(("pc", "cpsr")) if self._interworking else None
+        self._place = (
+            GroupData([self._slots[name][0] for name in ("pc", "cpsr")], 4) if self._interworking else None
+        )
         self.code_state = 0  #: Arm: the Thumb bit at the last stop
         self._suspended: int | None = None  # Arm: the address at which a fault or limit may have left an IT block
         self._running = 0  # the thread that runs the guest; 0: none
@@ -159,7 +168,7 @@ class UnicornRegisters:
 
     def register_group(self, names: Sequence[str]) -> UnicornGroup:
         """See `DeviceCpu.register_group`."""
-        return UnicornGroup(self, [self._slots[name][0] for name in names], self._isa.word)
+        return UnicornGroup(self, GroupData([self._slots[name][0] for name in names], self._isa.word))
 
     def settle_flags(self) -> None:
         """x86: update MXCSR and x87's status word with the flags of executed instructions."""

@@ -55,6 +55,7 @@ class UnicornStops(UnicornRegisters):
         self._limit_hooks: LimitHooks | None = None  #: for limits inside blocks; None: they are translated anew
         self.stops_at_blocks = False  #: whether a run ends after its first block
         self.in_misrun = False  #: whether an instruction is being computed
+        self._quick = False  #: whether runs may skip what is for unusual cases
         self.pausing = False  #: whether the run is to end after that instruction
         self._seen = api.Seen()
         #: Keeps what the engine cannot translate from it; None if there is nothing such.
@@ -176,9 +177,10 @@ class UnicornStops(UnicornRegisters):
             number, pc, reference = self._pc_slot
             reg_read(self._handle, number, reference)
         else:
-            identifiers, pointers, (pc, cpsr), _, _ = place
-            api.reg_read_batch(self._handle, identifiers, pointers, 2)
-            self.code_state = cpsr.value >> 5 & 1
+            api.reg_read_batch(self._handle, place.numbers, place.places, 2)
+            at, cpsr = place.unpack(place.array)
+            self.code_state = cpsr >> 5 & 1
+            return int(at)
         return int(pc.value)
 
     def _permitted(self, code_pages: CodePages, status: int, pc: int) -> int:
@@ -266,14 +268,17 @@ class UnicornStops(UnicornRegisters):
 
     def _last_block(self, pc: int) -> tuple[int, int]:
         """Run the remaining instructions of the budget: the block at `pc` has more than these."""
-        meter = self._meter
+        meter, hooks, place = self._meter, self._limit_hooks, (pc, self._look.budget)
         assert meter is not None
+        if hooks is not None and place in hooks.known:
+            return self._stop_inside(pc, hooks.known[place])
         end, size = meter.cut(pc, bool(self.code_state)), self._look.size
         if end == pc:
             return LIMIT_REACHED, pc
-        if self._limit_hooks is not None and end is not None:
-            request = self._limit_hooks.request(pc, size, end, bool(self.code_state))
+        if hooks is not None and end is not None:
+            request = hooks.request(pc, size, end, bool(self.code_state))
             if request is not None:
+                hooks.known[place] = request
                 return self._stop_inside(pc, request)
         until, watched = self._until.value, self._watched
         looking = watched.edges.left if watched is not None else 0
@@ -290,12 +295,26 @@ class UnicornStops(UnicornRegisters):
         assert self._meter is not None
         self._meter.begin_whole(pc)
         request.left = 1
+        begin, started, inspector = pc | self.code_state, None, self._inspector
         try:
-            status, stopped_at = self._enter(pc | self.code_state)
+            if self._quick and inspector is not None and pc & -inspector.align in inspector.known:
+                self._begin.value = begin
+                status = emu_start(self._handle, self._begin, self._until, api.NO_TIMEOUT, api.NO_COUNT)
+                started = status, self._read_place()
+                if request.stopped and not self._look.stopped and not self._interrupted():
+                    return LIMIT_REACHED, started[1]
+            status, stopped_at = self._enter(begin, started)
             return (LIMIT_REACHED if request.stopped else status), stopped_at
         finally:
             self._meter.end_whole(bool(request.stopped))
             request.left = request.stopped = 0
+
+    def _interrupted(self) -> bool:
+        """Whether a new block or an instruction to inspect has stopped the engine."""
+        watched = self._watched
+        return watched is not None and bool(
+            watched.edges.stopped or watched.instructions.stopped or watched.inexact.stopped
+        )
 
     def _translate_anew(self, block: int, size: int, until: int, looking: int) -> None:
         """Translate a block again, cut at `until` or whole; `looking`: whether new blocks are inspected."""
