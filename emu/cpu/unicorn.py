@@ -1,7 +1,8 @@
 """Unicorn, the engine of six ISAs, behind `Cpu`. The C library itself is `emu.cpu.unicorn_api`.
 
 **Memory** is the caller's: `uc_mem_map_ptr` maps the numpy buffer itself, so the host reads and writes it
-directly. Unicorn does not notice such writes, so `write` drops the translations.
+directly. Unicorn does not notice such writes, so `write` drops the translations. It is told of a mapping before a
+run, or at the guest's first access (`emu.cpu.late_maps`).
 
 **Traps** are addresses where nothing is mapped. The guest's branch completes, the fetch fails with
 UC_ERR_FETCH_UNMAPPED, and all registers are unchanged. No hook is called, so no Python code runs.
@@ -34,22 +35,20 @@ import weakref
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
 from emu.cpu import unicorn_api as api
 from emu.cpu.code_pages import CodePages
+from emu.cpu.late_maps import LateMaps
 from emu.cpu.pages import PAGE_SIZE, PageMap
 from emu.cpu.protocol import Protection, Stop, StopReason
 from emu.cpu.unicorn_api import uc
 from emu.cpu.unicorn_isas import CPSR_IT, ISAS, MODELS
+from emu.cpu.unicorn_memory import UnicornMemory
 from emu.cpu.unicorn_registers import Closed
 from emu.cpu.unicorn_stops import BLOCK_ENDED, LIMIT_REACHED, REFUSED
 from emu.cpu.unicorn_system import UnicornSystem
-from emu.cpu.unicorn_translations import UnicornTranslations
 from emu.cpu.untranslatable import UNTRANSLATABLE
 from emu.cpu.watchdog import WATCHDOG, Watch
-from relink.errors import AddressSpaceError, MachineInUse, UnsupportedElf
+from relink.errors import MachineInUse, UnsupportedElf
 
 if TYPE_CHECKING:
     from emu.cpu.unicorn_events import UnicornEvents
@@ -63,7 +62,7 @@ def _release(handle: ctypes.c_void_p, watch: Watch, *kept_until_here: object) ->
     api.uclib.uc_close(handle)
 
 
-class UnicornCpu(UnicornTranslations, UnicornSystem):
+class UnicornCpu(UnicornMemory, UnicornSystem):
     """A `Cpu` of one of Unicorn's six ISAs (x86_64, i386, aarch64, arm, riscv64, riscv32).
 
     Besides the psABI's registers: `mxcsr fpcw fpsw fptag` (x86), `fs_base gs_base` (x86_64), `pstate nzcv
@@ -91,8 +90,9 @@ class UnicornCpu(UnicornTranslations, UnicornSystem):
         self._free.atexit = False  # a thread that outlives the main thread may be in the engine
         api.install_recorders(handle, isa, self._seen)
         self._pages = PageMap()
+        self._late = LateMaps(handle, arch, self._pages)
         if arch in UNTRANSLATABLE:
-            self._code_pages = CodePages(handle, arch, self._pages)
+            self._code_pages = self._late.code_pages = CodePages(handle, arch, self._pages)
         self._install_stops()
         if self._code_pages is not None and self._inspector is not None:
             self._code_pages.on_search = self._inspector.forget
@@ -107,95 +107,6 @@ class UnicornCpu(UnicornTranslations, UnicornSystem):
         # Unicorn also stops, without an error, at its `until` address; make that a trap too.
         self._until.value = start
 
-    # ---------------------------------------------------------------- memory
-
-    def map(self, address: int, size: int, protection: Protection, buffer: NDArray[np.uint8]) -> None:
-        """Map `buffer` itself; see `Cpu.map`. Raises AddressSpaceError for overlap, a wrong size or alignment, and
-        unsupported addresses.
-        """
-        if self._running:
-            self._refuse_other_threads()
-        if buffer.nbytes != size or buffer.dtype != np.uint8 or not buffer.flags.c_contiguous:
-            raise AddressSpaceError("the buffer does not fit the mapping", address=address, size=size)
-        if buffer.ctypes.data % PAGE_SIZE:
-            raise AddressSpaceError("the buffer is not page-aligned", address=address, size=size)
-        self._isa.check_reach(address, size)
-        overlaps = address < self._trap_end and self._trap_start < address + size
-        if overlaps and protection != Protection.R:  # non-executable pages stop like unmapped ones
-            raise AddressSpaceError("mapping overlaps the trap range", address=address, size=size)
-        self._pages.add(address, memoryview(cast(Any, buffer)), protection)
-        host = ctypes.c_void_p(buffer.ctypes.data)
-        if self._code_pages is not None:
-            protection = self._code_pages.begin(address, size, protection)
-        status = api.uclib.uc_mem_map_ptr(self._handle, address, size, api.PROTECTION[protection], host)
-        if status != uc.UC_ERR_OK:
-            self._pages.remove(address, size)
-            api.check(status, "map memory", address, size)
-        if self._observed is not None:
-            self._observed.remapped(address, size)
-
-    def protect(self, address: int, size: int, protection: Protection) -> None:
-        """Change the permissions of mapped pages. Raises AddressSpaceError if any of them is not mapped."""
-        if self._running:
-            self._refuse_other_threads()
-        pieces = self._pages.covering(address, size, "protect of unmapped memory")
-        if self._code_pages is not None:
-            self._code_pages.forget(address, size)  # first: what goes on is not searched again
-        for piece, low, high in pieces:
-            self._drop_translations(piece, low, high)  # before the protection changes, while the engine finds them
-        self._pages.protect(address, size, protection)
-        if self._code_pages is not None:
-            protection = self._code_pages.begin(address, size, protection)
-        status = api.uclib.uc_mem_protect(self._handle, address, size, api.PROTECTION[protection])
-        api.check(status, "protect memory", address, size)
-        if self._observed is not None:
-            self._observed.remapped(address, size)
-
-    def unmap(self, address: int, size: int) -> None:
-        """Unmap pages and drop their translations. Raises AddressSpaceError if any page is unmapped."""
-        if self._running:
-            self._refuse_other_threads()
-        pieces = self._pages.covering(address, size, "unmap of unmapped memory")
-        if self._code_pages is not None:
-            self._code_pages.forget(address, size)
-        for piece, low, high in pieces:
-            self._drop_translations(piece, low, high)
-        api.check(api.uclib.uc_mem_unmap(self._handle, address, size), "unmap memory", address, size)
-        self._pages.remove(address, size)
-
-    def read(self, address: int, size: int) -> bytes:
-        """Read guest memory, ignoring permissions. Raises GuestAccessError if any byte is unmapped."""
-        return self._pages.read(address, size)
-
-    def load(self, address: int, size: int) -> bytes:
-        """Read guest memory as the guest would. Raises GuestAccessError if any byte cannot be read."""
-        data = self._pages.read(address, size, Protection.R)
-        if self._observed is not None and self._observed.watching:
-            self._observed.host_accesses(address, size, data, write=False)
-        return data
-
-    def store(self, address: int, data: bytes | bytearray | memoryview) -> None:
-        """Write guest memory with the guest's permissions. Raises GuestAccessError, with nothing written."""
-        observed = self._observed if self._observed is not None and self._observed.watching else None
-        before = self._pages.read(address, len(data), Protection.W) if observed is not None else b""
-        for piece, low, high in self._pages.write(address, data, Protection.W):
-            self._forget(piece, low, high)
-        if observed is not None:
-            observed.host_accesses(address, len(data), before, write=True)
-
-    def extent(self, address: int, needed: Protection) -> int:
-        """The number of bytes from `address` on that allow `needed`; see `Cpu.extent`."""
-        return self._pages.extent(address, needed)
-
-    def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
-        """Write guest memory, ignoring permissions, and drop stale translations. Raises GuestAccessError, with
-        nothing written, if any byte is unmapped.
-        """
-        if self._running:
-            self._refuse_other_threads()
-        for piece, low, high in self._pages.write(address, data):
-            self._forget(piece, low, high)
-
     # ---------------------------------------------------------------- running
 
     def run_engine(self, pc: int, *, max_instructions: int, timeout: float) -> Stop:
@@ -206,6 +117,8 @@ class UnicornCpu(UnicornTranslations, UnicornSystem):
         if self._suspended is not None and pc & ~1 != self._suspended:
             self._leave()
         limit = max_instructions or self._unlimited
+        if self._late:
+            self._make_late(pc, counted=bool(limit))
         meter = self._metered(limit) if limit else None
         watch = self._watch
         watch.runs += 1
@@ -249,12 +162,14 @@ class UnicornCpu(UnicornTranslations, UnicornSystem):
     def _make_events(self) -> UnicornEvents:
         from emu.cpu.unicorn_events import UnicornEvents
 
+        self._late.end()
         return UnicornEvents(weakref.proxy(self), (1 << 64) - 2 if self._interworking else (1 << 64) - 1)
 
     @property
     def native(self) -> Any:
         """This engine as a `unicorn.Uc`; docs/events.md says what may be done with it."""
         if self._native is None:
+            self._late.end()
             self._native = api.native(self._handle, self._isa, self)
         return self._native
 
@@ -269,7 +184,8 @@ class UnicornCpu(UnicornTranslations, UnicornSystem):
 
     def drop_translations(self, low: int, high: int) -> None:
         """Have code in [low, high) translated again."""
-        if self._pages.extent(low, Protection.X):
+        piece = self._pages.at(low)
+        if piece is not None and piece.protection & Protection.X and piece.start not in self._late:
             if self._meter is not None:
                 self._meter.forget()
             api.control(self._handle, uc.UC_CTL_TB_REMOVE_CACHE, low, high)
@@ -364,12 +280,6 @@ class UnicornCpu(UnicornTranslations, UnicornSystem):
             self.write_register("pc", pc | self._thumb_bit())
         return pc
 
-    def _fetched(self, pc: int) -> int:
-        """The address of a failed fetch: the next page if the instruction at `pc` extends into it."""
-        piece = self._pages.at(pc)
-        fetchable = piece is not None and piece.protection & Protection.X
-        return (pc | (PAGE_SIZE - 1)) + 1 if fetchable else pc
-
     def _leave(self) -> None:
         """Arm: clear the state of the IT block in which the guest was stopped, and where it does not continue.
 
@@ -390,6 +300,7 @@ class UnicornCpu(UnicornTranslations, UnicornSystem):
         if self._observed is not None and self._free.alive:
             self._observed.closing()
         self._free()
+        self._late.close()
         # Calling the freed engine would crash; all calls go through one of these.
         self._handle = self._begin = self._slots = self._batches = self._pages = cast(Any, Closed())
         self._suspended = None

@@ -15,7 +15,7 @@ import ctypes
 import struct
 import weakref
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final
 
 import unicorn.arm64_const
@@ -180,6 +180,7 @@ _BUFFERS: Mapping[int, Any] = {
 }
 
 
+@cache
 def register_number(module: str, constant: str) -> int:
     """Unicorn's number of a register, by the names in `UnicornIsa`."""
     return int(getattr(_CONSTANTS[module], f"UC_{module.upper()}_REG_{constant}"))

@@ -173,6 +173,7 @@ class UnicornDevices(UnicornStops):
     def map_device(self, address: int, size: int, port: DevicePort) -> None:
         """See `DeviceCpu.map_device`. Raises AddressSpaceError, MachineError on a host that cannot count."""
         self._need_hook("the time of devices")
+        self._late.end()
         if self._windows is None:
             self._windows, self._ports = _Windows(self._handle, self._pc_slot, self._look), []
             self._kept.append(self._windows.place)

@@ -64,6 +64,7 @@ class UnicornPieces(UnicornDevices, ObservedEngine):
             or self.stops_at_blocks
             or (self._observed is not None and self._observed.active)
             or self._native is not None
+            or self._late
             or (meter is None or windows is None or inspector is None)
             or pc & -inspector.align not in inspector.known
         ):

@@ -13,6 +13,7 @@ from emu.cpu import watchdog
 from emu.cpu.code_pages import CodePages, Store
 from emu.cpu.finders import DENORMAL_FINDERS, FINDERS
 from emu.cpu.inspector import Inspector, Verdict
+from emu.cpu.late_maps import LateMaps
 from emu.cpu.limit_hooks import LimitHooks
 from emu.cpu.meter import Meter
 from emu.cpu.protocol import CpuContext
@@ -60,6 +61,11 @@ class UnicornStops(UnicornRegisters):
         self._seen = api.Seen()
         #: Keeps what the engine cannot translate from it; None if there is nothing such.
         self._code_pages: CodePages | None = None
+        self._late: LateMaps  #: mappings that the engine does not have yet
+
+    @abstractmethod
+    def _made_late(self, status: int, pc: int) -> bool:
+        """Whether the engine lacked a mapping that had waited, which it has now: the run can go on."""
 
     @abstractmethod
     def read(self, address: int, size: int) -> bytes:
@@ -161,12 +167,13 @@ class UnicornStops(UnicornRegisters):
                 code_pages.set_exits(self._until.value)
             status: int = emu_start(self._handle, self._begin, self._until, api.NO_TIMEOUT, api.NO_COUNT)
             pc = self._read_place()
-            if code_pages is None or not (status in _PROTECTION or pc in code_pages.bad):
+            refused = code_pages is not None and (status in _PROTECTION or pc in code_pages.bad)
+            if refused:
+                assert code_pages is not None
+                status = self._permitted(code_pages, status, pc)
+            if not (refused and status == uc.UC_ERR_OK) and not (self._late and self._made_late(status, pc)):
                 return status, pc
-            status = self._permitted(code_pages, status, pc)
-            if status != uc.UC_ERR_OK:
-                return status, pc
-            pc = self._read_place()
+            pc = self._read_place() | self.code_state
             if self._inspector is not None:
                 self._inspector.begin(pc)
 

@@ -14,6 +14,7 @@ from emu.cpu.unicorn_api import uc
 if TYPE_CHECKING:
     from emu.cpu.code_pages import CodePages
     from emu.cpu.inspector import Inspector
+    from emu.cpu.late_maps import LateMaps
     from emu.cpu.limit_hooks import LimitHooks
     from emu.cpu.meter import Meter
     from emu.cpu.unicorn_events import UnicornEvents
@@ -24,6 +25,7 @@ class UnicornTranslations:
 
     _handle: ctypes.c_void_p
     _pages: PageMap
+    _late: LateMaps
     _meter: Meter | None
     _limit_hooks: LimitHooks | None
     _inspector: Inspector | None
@@ -64,6 +66,8 @@ class UnicornTranslations:
         self._drop_translations(piece, low, high)
 
     def _drop_translations(self, piece: Piece, low: int, high: int) -> None:
+        if piece.start in self._late:
+            return
         if piece.translated and self._code_pages is not None:
             self._code_pages.changed(low, high)
         if piece.translated and (self._meter is None or self._meter.may_be_translated(low, high)):

@@ -15,6 +15,7 @@ from relink.elf.headers import Header, Section, section_bytes
 from relink.elf.relocations import RelocationTable, read_relocations, read_relr
 from relink.elf.section_table import read_sections
 from relink.elf.segments import special_segment
+from relink.elf.source import FileMapping, file_mapping
 from relink.elf.strings import StringTable
 from relink.elf.symbols import SymbolTable, read_strings, read_symbols
 from relink.elf.versions import Versions, read_versions
@@ -52,6 +53,11 @@ class Decoded:
     dso_handle: int | None = None
 
     # ---------------------------------------------------------- extent and special segments
+
+    @cached_property
+    def mapping(self) -> FileMapping | None:
+        """The mapping of a file behind `data`; None for bytes that other processes cannot change."""
+        return file_mapping(self.data)
 
     @cached_property
     def min_vaddr(self) -> int:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
-from relink.elf.source import file_mapping
 from relink.errors import AddressSpaceError, MalformedElf
 from relink.image import Image
 from relink.load.neighbours import limit_for, low_if_possible
@@ -61,10 +60,12 @@ def refuse_warnings(nodes: Sequence[Node]) -> None:
 
 def check_files(nodes: Sequence[Node], loaded: Sequence[Image]) -> None:
     """Raise ElfError where a new file that is mapped has been changed, or that of a loaded image cut short."""
-    new = [node.decoded for node in nodes if node.is_new and node.decoded is not None]
-    for decoded in (*new, *(image.decoded for image in loaded)):
-        if (mapped := file_mapping(decoded.data)) is not None:
-            mapped.check(overwritten=decoded in new)
+    for node in nodes:
+        if node.decoded is not None and (mapped := node.decoded.mapping) is not None and node.is_new:
+            mapped.check()
+    for image in loaded:
+        if (mapped := image.decoded.mapping) is not None:
+            mapped.check(overwritten=any(node.decoded is image.decoded and node.is_new for node in nodes))
 
 
 def put_program_first(plan: Plan) -> None:

@@ -12,7 +12,6 @@ from relink.arrays import U8, U64, Bools
 from relink.elf import Decoded, ProgramHeader
 from relink.elf.constants import FileType
 from relink.elf.contents import frozen
-from relink.elf.source import file_mapping
 from relink.errors import AddressSpaceError, UnsupportedElf
 from relink.memory.address_space import PAGE, AddressSpace, Pages, Protection, Region, page_ceil, page_floor
 from relink.memory.once import once_per_file
@@ -147,12 +146,7 @@ def fill(region: Region, decoded: Decoded) -> None:
     The result is that of a mapping in either case: the rest of a segment's first and last page comes from the
     file, except where another segment has bytes; after the file-backed bytes of a segment with bss it is zero.
     """
-    if (
-        region.parts
-        or decoded.address is not None
-        or len(region.buffer) > _SMALL
-        or file_mapping(decoded.data) is not None
-    ):
+    if region.parts or decoded.address is not None or len(region.buffer) > _SMALL or decoded.mapping is not None:
         _fill(region, decoded)
     else:
         region.buffer[:] = _content(decoded)
@@ -198,7 +192,7 @@ def _zero(region: Region, begin: int, end: int, filled: Bools) -> None:
 def _map(region: Region, decoded: Decoded, segment: ProgramHeader, move: int) -> bool:
     """Map a segment's pages from the file; False when that is impossible."""
     lead = segment.vaddr % PAGE
-    mapped = file_mapping(decoded.data)
+    mapped = decoded.mapping
     return (
         mapped is not None
         and segment.filesz > 0

@@ -8,10 +8,11 @@ the search rule that found it; for a missing one, every place that was tried.
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, overload
 
 from relink.arch import Architecture
 from relink.elf import Decoded
@@ -254,7 +255,7 @@ def _find(name: str, parent: Node | None, context: SearchContext, chain: Sequenc
     if (image := context.loaded(name)) is not None:
         node.image, node.rule = image, "already loaded"
         return node
-    chain = _chain(parent) if chain is None else chain
+    chain = _Ancestors(parent) if chain is None else chain
     needed = parent is not None or not chain
     for candidate in context.search.candidates(name, chain, context.architecture, needed=needed):
         problem = candidate.problem
@@ -282,13 +283,36 @@ def _find(name: str, parent: Node | None, context: SearchContext, chain: Sequenc
     return node
 
 
-def _chain(node: Node | None) -> list[Decoded]:
-    chain = []
-    while node is not None:
-        if node.decoded is not None:
-            chain.append(node.decoded)
-        node = node.parent
-    return chain
+class _Ancestors(Sequence[Decoded]):
+    """The image of a node, that of the node which needs it, and so on, looked up as far as somebody asks."""
+
+    def __init__(self, node: Node | None) -> None:
+        self._next = node
+        self._known: list[Decoded] = []
+
+    def _reaches(self, count: int) -> bool:
+        """Whether there are so many."""
+        while len(self._known) < count and self._next is not None:
+            if self._next.decoded is not None:
+                self._known.append(self._next.decoded)
+            self._next = self._next.parent
+        return len(self._known) >= count
+
+    @overload
+    def __getitem__(self, index: int) -> Decoded: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Decoded]: ...
+    def __getitem__(self, index: int | slice) -> Decoded | Sequence[Decoded]:
+        if isinstance(index, slice) or index < 0 or not self._reaches(index + 1):
+            self._reaches(sys.maxsize)
+        return self._known[index]
+
+    def __bool__(self) -> bool:
+        return self._reaches(1)
+
+    def __len__(self) -> int:
+        self._reaches(sys.maxsize)
+        return len(self._known)
 
 
 def dependency_order(items: Iterable[Item], needs: Callable[[Item], Iterable[Item]]) -> list[Item]:

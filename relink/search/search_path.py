@@ -24,7 +24,9 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple, TypeAlias
 
@@ -131,7 +133,7 @@ class SearchPath:
         """
         listed = list(dict.fromkeys(folders.split(":", _MOST_FOLDERS)))
         for folder in listed[:_MOST_FOLDERS]:
-            for expanded in _expand_lib(folder, arch):
+            for expanded in _expand_lib(folder, arch) if "$" in folder.replace("$ORIGIN", "") else (folder,):
                 yield self._from_image(f"{expanded or '.'}/{name}", rule, loader, needed=needed)
         if len(listed) > _MOST_FOLDERS:
             yield Candidate("more folders", rule, None, f"only the first {_MOST_FOLDERS} of a list are searched")
@@ -205,6 +207,9 @@ def _asked(finder: Finder, name: str, asking: Decoded | None) -> Candidate:
 
 def _existing(path: Path, rule: str) -> Candidate:
     place = str(path)
+    with suppress(OSError, ValueError):
+        if stat.S_ISREG(os.stat(place).st_mode):  # the usual case
+            return Candidate(place, rule, path)
     try:
         if path.is_file():
             return Candidate(place, rule, path)
@@ -226,6 +231,8 @@ def _substitute(text: str, token: str, value: str) -> str:
 
 
 def _normalise_tokens(path: str) -> str:
+    if path.startswith("$ORIGIN/") and path.count("$") == 1:
+        return path
     return _TOKEN.sub(lambda m: "$" + (m[1] or m[2]), path)
 
 

@@ -1,0 +1,106 @@
+"""`LateMaps`: mappings that Unicorn is not told of before it needs them.
+
+Unicorn lists all of its memory anew for each mapping: 1,200 of them take a quarter of a second, and the cost grows
+with the square of their number. Loads do not need the engine, and of many libraries a guest uses few. So a mapping
+waits in `PageMap`. All that wait are made before a run; when they are more than `MOST`, each is made at the
+guest's first access to it, which stops the engine and is repeated, as at the first fetch from a page
+(`emu.cpu.code_pages`). Where stops are counted or observed, all are made before the run.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterable
+
+from emu.cpu import unicorn_api as api
+from emu.cpu.code_pages import CodePages
+from emu.cpu.pages import PageMap, Piece
+from emu.cpu.unicorn_api import uc
+from emu.cpu.unicorn_isas import GDT_PAGE
+
+#: Mappings that are made before a run together, without waiting for the guest to use them.
+MOST = 64
+
+
+class LateMaps:
+    """The mappings of one engine that wait; `pages` has them already. As a condition: whether there are any."""
+
+    def __init__(self, handle: ctypes.c_void_p, arch: str, pages: PageMap) -> None:
+        self._handle, self._pages, self._arch = handle, pages, arch
+        self._waiting: dict[int, int] = {}  # address -> address of the memory on the host
+        self.code_pages: CodePages | None = None
+        self.at_once = False  #: whether no mapping may wait
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def __contains__(self, start: int) -> bool:
+        """Whether the piece of `pages` that starts here waits."""
+        return start in self._waiting
+
+    def add(self, address: int, size: int, host: int) -> None:
+        """Add a mapping. Raises UnicornError, without having it, where the engine is told at once and refuses."""
+        self._waiting[address] = host
+        # The CPU's own page is not in `pages`: the engine has to refuse what overlaps it.
+        if self.at_once or (self._arch == "i386" and address + size > GDT_PAGE):
+            self.make(address)
+
+    def make(self, start: int) -> None:
+        """Have the engine map the piece that starts here, if it waits. Raises UnicornError."""
+        host = self._waiting.pop(start, None)
+        if host is None:
+            return
+        piece = self._pages.at(start)
+        assert piece is not None
+        size, protection = piece.end - start, piece.protection
+        if self.code_pages is not None:
+            protection = self.code_pages.begin(start, size, protection)
+        status = api.uclib.uc_mem_map_ptr(
+            self._handle, start, size, api.PROTECTION[protection], ctypes.c_void_p(host)
+        )
+        api.check(status, "map memory", start, size)
+
+    def make_all(self) -> None:
+        """Have the engine map all that waits."""
+        for start in sorted(self._waiting):
+            self.make(start)
+
+    def make_at(self, addresses: Iterable[int]) -> bool:
+        """Map what waits at any of these addresses; whether there was any."""
+        made = False
+        for address in addresses:
+            piece = self._pages.at(address)
+            if piece is not None and piece.start in self._waiting:
+                self.make(piece.start)
+                made = True
+        return made
+
+    def forget(self, pieces: Iterable[tuple[Piece, int, int]]) -> list[tuple[int, int]]:
+        """Forget what is removed, each piece with the bounds of its part; return what the engine has of it."""
+        made: list[tuple[int, int]] = []
+        for piece, low, high in pieces:
+            if (low, high) == (piece.start, piece.end) and self._waiting.pop(low, None) is not None:
+                continue
+            self.make(piece.start)
+            if made and made[-1][1] == low:
+                made[-1] = made[-1][0], high
+            else:
+                made.append((low, high))
+        return made
+
+    def end(self) -> None:
+        """Map all that waits, and from now on at once."""
+        self.at_once = True
+        self.make_all()
+
+    def close(self) -> None:
+        """Forget all: the engine is freed."""
+        self._waiting.clear()
+
+
+#: What the engine reports of an access to a mapping that it does not have.
+UNMAPPED = frozenset({uc.UC_ERR_READ_UNMAPPED, uc.UC_ERR_WRITE_UNMAPPED})
+FETCH = uc.UC_ERR_FETCH_UNMAPPED
