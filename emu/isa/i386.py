@@ -163,6 +163,7 @@ I386 = Isa(
         sonames=("ld-linux.so.2", "libc.musl-x86.so.1"),
         stat={"": OLD_32, "64": STAT64, "64_time64": time64(alignment=4)},
         directory_flag=0o200000,
+        nan_is_negative=True,
         ilogb_minimum=True,
         tls_get_addr_register="eax",
         helpers=frozenset({Helpers.FLOAT128}),

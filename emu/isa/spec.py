@@ -166,6 +166,7 @@ class LibcAbi(NamedTuple):
     helpers: frozenset[Helpers]
     compiled: str  #: folder of the hosted C library's compiled functions (`emu.libc.compiled`)
     float_environment: FloatEnvironment
+    nan_is_negative: bool = False  #: whether a NaN that arithmetic makes is
 
 
 class GdbRegister(NamedTuple):

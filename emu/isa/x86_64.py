@@ -173,6 +173,7 @@ X86_64 = Isa(
         sonames=("ld-linux-x86-64.so.2", "libc.musl-x86_64.so.1"),
         stat={"": STAT, "64": STAT},
         directory_flag=0o200000,
+        nan_is_negative=True,
         ilogb_minimum=True,
         tls_get_addr_register=None,
         helpers=frozenset({Helpers.FLOAT128}),

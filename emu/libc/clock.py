@@ -64,20 +64,32 @@ def read_tm(libc: Libc, address: int) -> list[int]:
     return [int.from_bytes(data[i : i + 4], "little", signed=True) for i in range(0, 36, 4)]
 
 
-def _write_tm(libc: Libc, address: int, fields: list[int]) -> int:
-    """struct tm with tm_gmtoff 0 and tm_zone "UTC"; 0 with EOVERFLOW for a year that does not fit."""
+def zone_at(libc: Libc, address: int) -> str:
+    """The name of the time zone in a struct tm: tm_zone, behind nine ints and tm_gmtoff."""
+    name = libc.pointer(address + (36 + libc.word - 1 & -libc.word) + libc.word)
+    return libc.bounded_string(name, 64).decode("latin-1") if name else ""
+
+
+def _write_tm(libc: Libc, address: int, fields: list[int], zone: str = "__relink_utc") -> int:
+    """struct tm with tm_gmtoff 0 and tm_zone from a symbol; 0 with EOVERFLOW for a year that does not fit."""
     if not -(1 << 31) <= fields[5] < 1 << 31:
         return libc.fail(Errno.EOVERFLOW, 0)
     data = b"".join(value.to_bytes(4, "little", signed=True) for value in fields)
     data += bytes(-len(data) % libc.word + libc.word)
     libc.memory.write(address, data)
-    libc.set_pointer(address + len(data), libc.data_symbol("__relink_utc") or 0)
+    libc.set_pointer(address + len(data), libc.data_symbol(zone) or 0)
     return address
 
 
 @export_data("__relink_utc")
 def utc_name(libc: Libc) -> bytes:
     return b"UTC\0"
+
+
+@export_data("__relink_gmt")
+def gmt_name(libc: Libc) -> bytes:
+    """The zone's name after gmtime and timegm; after localtime and mktime it is that of TZ, "UTC"."""
+    return b"GMT\0"
 
 
 def seconds_of(fields: list[int]) -> int:
@@ -132,6 +144,10 @@ def _read_time(libc: Libc, size: int, address: int) -> int:
 
 
 def _gmtime_r(libc: Libc, size: int, time: int, result: int) -> int:
+    return _write_tm(libc, result, broken_down(_read_time(libc, size, time)), "__relink_gmt")
+
+
+def _localtime_r(libc: Libc, size: int, time: int, result: int) -> int:
     return _write_tm(libc, result, broken_down(_read_time(libc, size, time)))
 
 
@@ -139,11 +155,19 @@ def _gmtime(libc: Libc, size: int, time: int) -> int:
     return _gmtime_r(libc, size, time, libc.state(ClockState).broken_down)
 
 
-def _mktime(libc: Libc, size: int, fields: int) -> int:
+def _localtime(libc: Libc, size: int, time: int) -> int:
+    return _localtime_r(libc, size, time, libc.state(ClockState).broken_down)
+
+
+def _timegm(libc: Libc, size: int, fields: int) -> int:
+    return _mktime(libc, size, fields, "__relink_gmt")
+
+
+def _mktime(libc: Libc, size: int, fields: int, zone: str = "__relink_utc") -> int:
     seconds = seconds_of(read_tm(libc, fields))
     if size == 4 and not -(1 << 31) <= seconds < 1 << 31:
         return libc.fail(Errno.EOVERFLOW)
-    return seconds if _write_tm(libc, fields, broken_down(seconds)) else -1
+    return seconds if _write_tm(libc, fields, broken_down(seconds), zone) else -1
 
 
 def _ctime_r(libc: Libc, size: int, time: int, buffer: int) -> int:
@@ -171,11 +195,11 @@ _TIMED: dict[str, tuple[str, Callable[..., int | float]]] = {
     "clock_getres": ("int {}(int clock, void *result)", _clock_getres),
     "gettimeofday": ("int {}(void *result, void *zone)", _gettimeofday),
     "gmtime_r": ("void *{}(const void *time, void *result)", _gmtime_r),
-    "localtime_r": ("void *{}(const void *time, void *result)", _gmtime_r),
+    "localtime_r": ("void *{}(const void *time, void *result)", _localtime_r),
     "gmtime": ("void *{}(const void *time)", _gmtime),
-    "localtime": ("void *{}(const void *time)", _gmtime),
+    "localtime": ("void *{}(const void *time)", _localtime),
     "mktime": ("T {}(void *fields)", _mktime),
-    "timegm": ("T {}(void *fields)", _mktime),
+    "timegm": ("T {}(void *fields)", _timegm),
     "ctime_r": ("char *{}(const void *time, char *buffer)", _ctime_r),
     "ctime": ("char *{}(const void *time)", _ctime),
     "difftime": ("double {}(T end, T start)", _difftime),

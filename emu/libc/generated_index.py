@@ -184,9 +184,9 @@ NAMES: dict[str, str] = {
     "clock": """
         __clock_getres64 __clock_gettime __clock_gettime64 __ctime64 __ctime64_r __difftime64
         __gettimeofday64 __gmtime64 __gmtime64_r __localtime64 __localtime64_r __mktime64 __nanosleep64
-        __relink_utc __time64 __timegm64 asctime asctime_r clock clock_getres clock_gettime ctime ctime_r
-        difftime gettimeofday gmtime gmtime_r localtime localtime_r mktime nanosleep sched_yield sleep time
-        timegm times tzset usleep
+        __relink_gmt __relink_utc __time64 __timegm64 asctime asctime_r clock clock_getres clock_gettime
+        ctime ctime_r difftime gettimeofday gmtime gmtime_r localtime localtime_r mktime nanosleep
+        sched_yield sleep time timegm times tzset usleep
     """,
     "strftime": """
         strftime

@@ -39,6 +39,10 @@ _POLES = frozenset("log log2 log10 log1p atanh lgamma gamma logb y0 y1 yn".split
 #: Functions that can underflow.
 _SCALING = frozenset({"ldexp", "scalbn", "scalbln"})
 _UNDERFLOWING = _SCALING | frozenset("exp exp2 exp10 pow10 pow erfc tgamma".split())
+#: Functions that give a NaN a sign.
+_SIGNED = frozenset({"fabs", "copysign"})
+#: Functions whose NaN is positive on every ISA (glibc 2.36).
+_POSITIVE_NAN = frozenset("acos asin log10 tgamma y0 y1 yn".split())
 #: Functions that are exact, or do not raise the inexact exception.
 _QUIET = frozenset(
     {"fabs", "copysign", "fmax", "fmin", "ceil", "floor", "trunc", "round", "roundeven", "nearbyint", "logb",
@@ -68,6 +72,16 @@ def _is_rounded(name: str, value: Exact, argument: Exact) -> bool:
     if name in _QUIET or name in _DIRECTED:
         return False
     return value != int(value) or magnitude(value) >= _LARGE or (value == 0 and argument != 0)
+
+
+def _signed(libc: Libc, name: str, args: Sequence[float], result: float) -> float:
+    """A NaN with the sign that the ISA's arithmetic gives it: that of a NaN among the operands, or its own."""
+    if result == result or name in _SIGNED:
+        return result
+    given = next((float(arg) for arg in args if arg != arg), None)
+    own = libc.isa.libc.nan_is_negative and name not in _POSITIVE_NAN
+    negative = own if given is None else math.copysign(1, given) < 0
+    return math.copysign(_NAN, -1 if negative else 1)
 
 
 def _report(libc: Libc, name: str, args: Sequence[float], result: float, form: Format) -> None:
@@ -108,7 +122,7 @@ def _by_double(name: str, function: Callable[..., float], form: Format) -> Calla
         if form is SINGLE:
             result = single(result)
         _report(libc, name, args, result, form)
-        return result
+        return _signed(libc, name, args, result)
 
     return call
 
@@ -150,7 +164,7 @@ def _by_exact(name: str, form: Format | None) -> Callable[..., float]:
             raise_flags(libc, Raised.INEXACT)
         if name in ("lgamma", "gamma"):
             _set_sign(libc, args[0])
-        return result
+        return _signed(libc, name, args, result)
 
     return call
 

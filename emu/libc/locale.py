@@ -6,9 +6,10 @@ nl_langinfo's items and the C locale's texts: glibc, bits/types/__locale_t.h, la
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from emu.libc.clock import MONTHS, WEEKDAYS, read_tm
+from emu.libc.clock import MONTHS, WEEKDAYS, read_tm, zone_at
 from emu.libc.ctype import CLASSES, tolower, toupper
 from emu.libc.errno import Errno
 from emu.libc.stdio import EOF, fgetc, fputc, ungetc
@@ -193,7 +194,8 @@ def _wide_text(units: list[int]) -> str:
 
 @export("size_t wcsftime(wchar_t *dest, size_t size, const wchar_t *format, const void *fields)")
 def wcsftime(libc: Libc, dest: int, size: int, template: int, fields: int) -> int:
-    text = strftime_text(_wide_text(read_wide(libc, template, _LONGEST_FORMAT)), read_tm(libc, fields))
+    given, zone = _wide_text(read_wide(libc, template, _LONGEST_FORMAT)), partial(zone_at, libc, fields)
+    text = strftime_text(given, read_tm(libc, fields), zone)
     if len(text) >= size:
         return 0
     _write_wide(libc, dest, [*map(ord, text), 0])

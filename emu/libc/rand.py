@@ -26,7 +26,7 @@ class Generators:
     def __init__(self, libc: Libc) -> None:
         self.words: deque[int] = deque(maxlen=31)
         self.seed(1)
-        self.lcg = 0x1234_ABCD_330E
+        self.lcg = 0  # as in glibc and musl until srand48
 
     def seed(self, seed: int) -> None:
         word = seed & _MASK or 1

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from emu.libc.clock import MONTHS, WEEKDAYS, days_from_civil, read_tm, seconds_of
+from emu.libc.clock import MONTHS, WEEKDAYS, days_from_civil, read_tm, seconds_of, zone_at
 from emu.libc.table import export
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ _TEXTS: Final[Mapping[str, _Text]] = {
     "b": lambda t: MONTHS[t[4]][:3] if 0 <= t[4] < 12 else "?",
     "B": lambda t: MONTHS[t[4]] if 0 <= t[4] < 12 else "?",
     "n": lambda t: "\n", "t": lambda t: "\t", "%": lambda t: "%",
-    "p": lambda t: "AM" if t[2] < 12 else "PM", "Z": lambda t: "UTC",
+    "p": lambda t: "AM" if t[2] < 12 else "PM",
 }  # fmt: skip
 _Number = Callable[[list[int]], int]
 #: Conversion -> (digits, value).
@@ -72,12 +73,12 @@ _MODIFIED: Final[Mapping[str, frozenset[str]]] = {
 }
 
 
-def strftime_text(template: str, tm: list[int]) -> str:
+def strftime_text(template: str, tm: list[int], zone: Callable[[], str]) -> str:
     """strftime in the C locale; the E and O modifiers have no effect there. Unknown conversions are copied."""
-    return _CONVERSION.sub(lambda match: _converted(match, tm), template)
+    return _CONVERSION.sub(lambda match: _converted(match, tm, zone), template)
 
 
-def _converted(match: re.Match[str], tm: list[int]) -> str:
+def _converted(match: re.Match[str], tm: list[int], zone: Callable[[], str]) -> str:
     flags, digits, modifier, conversion = match.groups()
     pad = next((flag for flag in reversed(flags) if flag in "_-0"), "")
     width = min(int(digits or 0), _WIDEST)
@@ -88,13 +89,13 @@ def _converted(match: re.Match[str], tm: list[int]) -> str:
     if modifier and conversion not in _MODIFIED[modifier]:
         text = match[0]
     elif conversion in _COMPOSED:
-        text = strftime_text(_COMPOSED[conversion], tm)
+        text = strftime_text(_COMPOSED[conversion], tm, zone)
     elif conversion in _NUMBERS:
         least, value = _NUMBERS[conversion]
         sign = _padded("+", width, pad) if conversion == "z" else ""
         return sign + _number(value(tm), max(least, width), width, pad or "_" * (conversion in _SPACED))
-    elif conversion in _TEXTS:
-        text = _TEXTS[conversion](tm)
+    elif conversion in _TEXTS or conversion == "Z":
+        text = zone() if conversion == "Z" else _TEXTS[conversion](tm)
         if swapped:
             lower, upper = (True, False) if conversion in "pZ" else (lower, upper or conversion in "aAbB")
     else:
@@ -117,7 +118,8 @@ def _number(value: int, digits: int, width: int, pad: str) -> str:
 @export("size_t strftime(char *dest, size_t size, const char *format, const void *fields)")
 def strftime(libc: Libc, dest: int, size: int, template: int, fields: int) -> int:
     given = libc.bounded_string(template, _LONGEST_FORMAT)
-    text = strftime_text(given.decode("latin-1"), read_tm(libc, fields)).encode("latin-1")
+    zone = partial(zone_at, libc, fields)
+    text = strftime_text(given.decode("latin-1"), read_tm(libc, fields), zone).encode("latin-1")
     if len(text) >= size:
         return 0
     libc.put_string(dest, text)

@@ -354,6 +354,15 @@ def strerror(libc: Libc, number: int) -> int:
 
 #: Errors and signals below this number have permanent texts; all others share a buffer, as in glibc.
 _ERRORS, _SIGNALS = 4096, 65
+#: Of signals 1 to 31 (glibc, sysdeps/generic/siglist.h).
+_SIGNAL_TEXTS = (
+    "Hangup", "Interrupt", "Quit", "Illegal instruction", "Trace/breakpoint trap", "Aborted", "Bus error",
+    "Floating point exception", "Killed", "User defined signal 1", "Segmentation fault", "User defined signal 2",
+    "Broken pipe", "Alarm clock", "Terminated", "Stack fault", "Child exited", "Continued", "Stopped (signal)",
+    "Stopped", "Stopped (tty input)", "Stopped (tty output)", "Urgent I/O condition", "CPU time limit exceeded",
+    "File size limit exceeded", "Virtual timer expired", "Profiling timer expired", "Window changed",
+    "I/O possible", "Power failure", "Bad system call",
+)  # fmt: skip
 
 
 def _static_text(libc: Libc, number: int, text: bytes, *, known: bool) -> int:
@@ -379,4 +388,9 @@ def xpg_strerror_r(libc: Libc, number: int, buffer: int, size: int) -> int:
 
 @export("char *strsignal(int number)")
 def strsignal(libc: Libc, number: int) -> int:
-    return _static_text(libc, _ERRORS + number, b"Unknown signal %d" % number, known=0 <= number < _SIGNALS)
+    """glibc's texts."""
+    real_time = (
+        b"Real-time signal %d" % (number - 34) if 34 <= number < _SIGNALS else b"Unknown signal %d" % number
+    )
+    text = _SIGNAL_TEXTS[number - 1].encode() if 0 < number <= len(_SIGNAL_TEXTS) else real_time
+    return _static_text(libc, _ERRORS + number, text, known=0 <= number < _SIGNALS)

@@ -180,3 +180,13 @@ def test_wide_values_beyond_doubles_are_finite():
     assert host.call("__isinfl", huge) == 0
     assert host.call("ilogbl", huge) == 13287
     assert abs(exact(host.call("log10l", huge)) - 4000) < Fraction(1, 10**25)
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "i386", "aarch64", "riscv32"])
+def test_a_nan_has_the_sign_of_the_isas_arithmetic(arch):
+    host = Harness(arch)
+    for name, arguments in (("sqrt", [-1.0]), ("fmod", [1.0, 0.0]), ("pow", [-8.0, 0.5]), ("sin", [math.inf])):
+        assert math.copysign(1, host.call(name, *arguments)) == (-1 if arch in ("x86_64", "i386") else 1), name
+    assert math.copysign(1, host.call("acos", 2.0)) == 1, "glibc makes this one another way"
+    assert math.copysign(1, host.call("sin", math.copysign(math.nan, -1))) == -1
+    assert math.copysign(1, host.call("fabs", math.copysign(math.nan, -1))) == 1

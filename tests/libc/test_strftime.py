@@ -21,4 +21,4 @@ TM = [5, 6, 7, 8, 9, 101, 3, 280, 0]  # 2001-10-08 07:06:05, a Wednesday for thi
     ],
 )
 def test_glibcs_flags_and_widths(template: str, expected: str) -> None:
-    assert strftime_text(template, TM) == expected
+    assert strftime_text(template, TM, lambda: "UTC") == expected

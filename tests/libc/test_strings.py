@@ -168,6 +168,12 @@ def test_error_messages_are_the_hosts(glibc, host, number):
     assert host.string(host.call("strerror", number)) == glibc.strerror(number)
 
 
+@pytest.mark.parametrize("number", [*range(36), 64, 65])
+def test_names_of_signals_are_the_hosts(glibc, host, number):
+    glibc.strsignal.restype = ctypes.c_char_p
+    assert host.string(host.call("strsignal", number)) == glibc.strsignal(number)
+
+
 @given(st.integers(240, 270), st.sampled_from([b"", b"a", b"b"]), st.sampled_from([b"", b"a", b"b"]))
 def test_strings_that_differ_late_compare_as_the_host_says(glibc, shared, a, b):
     first, second = b"x" * shared + a, b"x" * shared + b

@@ -35,13 +35,14 @@ def test_rand_r_and_drand48_give_glibcs_numbers(glibc, seed):
     host.call("srand48", seed)
     for name in ("drand48", "lrand48", "mrand48") * 3:
         assert host.call(name) == getattr(glibc, name)(), name
+    assert Harness().call("drand48") == 0xB / 2**48, "before any srand48"
 
 
 #: From the year 1000 on: below, glibc pads %C one way or another by version.
 _TIMES = st.integers(-30_610_137_600, 1 << 40)
 _STRFTIME = (
     b"%a %A %b %B %c|%C %d %D %e %F|%g %G %H %I %j|%k %l %m %M|%p %P %r %R",
-    b"%S %T %u %U %V %w %W %x %X %y %Y %%%n",
+    b"%S %T %u %U %V %w %W %x %X %y %Y %%%n%z%Z",
 )
 
 
