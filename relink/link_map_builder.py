@@ -177,8 +177,11 @@ class _Mapper:
             first += len(file.symbols)
 
     def discarded(self) -> Iterator[DiscardedGroup]:
-        files = self.combined.files if self.combined else ()
-        for number, group, kept in discarded_groups(files):
+        batch = self.combined.batch if self.combined else None
+        if batch is None:
+            return
+        files = batch.files
+        for number, group, kept in discarded_groups(batch):
             members = (files[number].sections[member] for member in group.members)
             names = tuple(member.name for member in members if member.type not in RELOCATION_SECTIONS)
             yield DiscardedGroup(group.signature, files[number].name, files[kept].name, names)

@@ -15,7 +15,7 @@ from relink.records import replace
 from relink.resolve.local_symbols import function_at
 
 if TYPE_CHECKING:
-    from relink.objects.combined import InputSection
+    from relink.objects.input_sections import InputSection
 
 
 class Symbolizer:
@@ -101,9 +101,7 @@ def _covering(images: Iterable[Image], address: int) -> Image | None:
 def input_at(image: Image, address: int) -> InputSection | None:
     """The section of a linked object at a guest address, or None."""
     objects = image.objects
-    inputs = objects.inputs if objects is not None else ()
-    offset = address - image.base
-    return next((section for section in inputs if section.offset <= offset < section.offset + section.size), None)
+    return None if objects is None else objects.input_at(address - image.base)
 
 
 def _object_name(image: Image, address: int) -> str | None:

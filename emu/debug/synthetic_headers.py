@@ -87,7 +87,7 @@ def own_unwind_table(image: Image) -> UnwindTable | None:
         wanted = unwind_segment(image)
         found = next((row for row in image.decoded.program_headers if row.type == wanted), None)
         return None if found is None else UnwindTable(image.address_of(found.vaddr), found.memsz)
-    from relink.objects.combined import INDEX_TABLE
+    from relink.objects.input_sections import INDEX_TABLE
 
     index = [section for section in objects.inputs if section.name.startswith(INDEX_TABLE) and section.size]
     if unwind_segment(image) != PT_ARM_EXIDX or not index:

@@ -77,6 +77,11 @@ class Archive:
         """Decode member `number`. Raises what `decode_object` raises; errors name the archive and the member."""
         return decode_opened_object(self.members.full_name(number), None, self.members.content(number))
 
+    def undecoded(self) -> list[ObjectFile]:
+        """All `objects`, not yet decoded nor checked."""
+        members = self.members
+        return [ObjectFile(members.full_name(number), None, members.content(number)) for number in self.objects]
+
     @cached_property
     def objects(self) -> tuple[int, ...]:
         """The numbers of the members that are relocatable objects; an archive may also contain other files."""

@@ -19,6 +19,7 @@ class Layout:
 
     bits: int
     header: struct.Struct  #: e_type … e_shstrndx, after the 16 bytes of e_ident
+    header_record: np.dtype[Any]  #: the whole ELF header as a dtype
     program_header: struct.Struct
     program_header_fields: tuple[str, ...]
     section_header: struct.Struct
@@ -41,9 +42,18 @@ class Layout:
         return 1 << self.bits
 
 
+def _header_record(word: str) -> np.dtype[Any]:
+    ident = [("magic", "S4"), ("class", "u1"), ("order", "u1"), ("ident_version", "u1"), ("os_abi", "u1"),
+             ("abi_version", "u1"), ("padding", "V7")]  # fmt: skip
+    return np.dtype([*ident, ("type", "<u2"), ("machine", "<u2"), ("version", "<u4"), ("entry", word),
+                     ("phoff", word), ("shoff", word), ("flags", "<u4"), ("ehsize", "<u2"), ("phentsize", "<u2"),
+                     ("phnum", "<u2"), ("shentsize", "<u2"), ("shnum", "<u2"), ("shstrndx", "<u2")])  # fmt: skip
+
+
 ELF32 = Layout(
     bits=32,
     header=struct.Struct("<HHIIIIIHHHHHH"),
+    header_record=_header_record("<u4"),
     program_header=struct.Struct("<8I"),
     program_header_fields=("type", "offset", "vaddr", "paddr", "filesz", "memsz", "flags", "align"),
     section_header=struct.Struct("<10I"),
@@ -62,6 +72,7 @@ ELF32 = Layout(
 ELF64 = Layout(
     bits=64,
     header=struct.Struct("<HHIQQQIHHHHHH"),
+    header_record=_header_record("<u8"),
     program_header=struct.Struct("<IIQQQQQQ"),
     program_header_fields=("type", "flags", "offset", "vaddr", "paddr", "filesz", "memsz", "align"),
     section_header=struct.Struct("<IIQQQQIIQQ"),

@@ -89,6 +89,20 @@ class Names:
         ]
 
     @cached_property
+    def groups(self) -> tuple[I64, I64]:
+        """(index of the first of each group of equal names, group of each name), groups in no particular order."""
+        keys = self.gnu_hash.astype(np.uint64) << np.uint64(32) | self.length.astype(np.uint64)
+        _, first, group = np.unique(keys, return_index=True, return_inverse=True)
+        everything = np.arange(len(self))
+        if (
+            len(first) < len(self) and not self.equal(everything, self, first[group]).all()
+        ):  # a hash that two share
+            known: dict[bytes, int] = {}
+            group = np.array([known.setdefault(self.raw(row), len(known)) for row in range(len(self))], np.int64)
+            first = np.unique(group, return_index=True)[1]
+        return frozen(first.astype(np.int64)), frozen(group.astype(np.int64))
+
+    @cached_property
     def gnu_hash(self) -> U32:
         """uint32[n]: the hash of DT_GNU_HASH, h = 33·h + c over all bytes, from 5381.
 

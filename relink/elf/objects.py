@@ -34,13 +34,13 @@ from relink.elf.object_symbols import (
     no_symbols,
     symbol_sections,
 )
-from relink.elf.section_checks import check_sections, lacks_bytes
+from relink.elf.section_checks import check_sections, with_bytes
 from relink.elf.section_table import SectionTable, read_sections
 from relink.elf.segments import check_not_debug_file
 from relink.elf.source import Source, open_source
 from relink.elf.strings import StringTable
 from relink.errors import MalformedElf, Truncated, UnsupportedElf
-from relink.records import cached_property, dataclass, field
+from relink.records import cached_property, dataclass
 
 __all__ = [
     "ABSOLUTE", "COMMON", "UNDEFINED", "Group", "ObjectFile", "ObjectRelocations", "ObjectSymbols",
@@ -67,21 +67,44 @@ class Group:
     index: int
 
 
-@dataclass(frozen=True, eq=False)
 class ObjectFile:
-    """A decoded relocatable object; arrays are read-only views or copies.
+    """A relocatable object, decoded as far as it has been asked; arrays are read-only views or copies.
 
     `name` is the object's name in errors ("libz.a(adler32.o)" for a member of an archive), `path` the file it is
-    mapped from, if any, `data` its bytes. `sections` are all section headers, including number 0.
+    mapped from, if any, `data` its bytes. Its header and its section headers are correct: `check` has passed.
     """
 
-    name: str
-    path: Path | None
-    data: U8
-    header: Header
-    sections: SectionTable
-    _plain: dict[int, U8] = field(default_factory=dict, repr=False)
-    _tables: dict[int, ObjectRelocations] = field(default_factory=dict, repr=False)
+    def __init__(self, name: str, path: Path | None, data: U8) -> None:
+        self.name, self.path, self.data = name, path, data
+        self._plain: dict[int, U8] = {}
+        self._tables: dict[int, ObjectRelocations] = {}
+
+    def __repr__(self) -> str:
+        return f"ObjectFile({self.name!r})"
+
+    @cached_property
+    def header(self) -> Header:
+        """The ELF header."""
+        if len(self.data) == 0:
+            raise Truncated(self.name, "the file is empty", 0)
+        return read_header(self.name, self.data[:64].tobytes())
+
+    @cached_property
+    def sections(self) -> SectionTable:
+        """All section headers, including number 0."""
+        return read_sections(self.name, self.header, self.data)
+
+    def check(self) -> None:
+        """Check the header and the section headers. Raises as `decode_object` does."""
+        name, header, data = self.name, self.header, self.data
+        if header.type != FileType.REL:
+            raise UnsupportedElf(name, f"e_type is {FileType(header.type).name}, not a relocatable object", 16)
+        sections = self.sections
+        check_sections(name, sections, len(data))
+        if not with_bytes(sections.rows).any():
+            check_not_debug_file(header, data, Findings(name))
+        if problem := lto_problem(sections.prefixed(LTO_SECTION), self.section_bytes):
+            raise UnsupportedElf(name, problem)
 
     # ---------------------------------------------------------- sections
 
@@ -198,7 +221,7 @@ class ObjectFile:
 
         Raises MalformedElf for a symbol or offset out of range (see `ObjectRelocations`).
         """
-        return tuple(map(self._relocations, self.sections.of_type(*RELOCATION_SECTIONS)))
+        return tuple(map(self.relocation_table, self.sections.of_type(*RELOCATION_SECTIONS)))
 
     @cached_property
     def loaded_relocations(self) -> tuple[ObjectRelocations, ...]:
@@ -208,7 +231,7 @@ class ObjectFile:
         Raises MalformedElf for a symbol or offset out of range (see `ObjectRelocations`), and for a bad sh_info.
         """
         return tuple(
-            self._relocations(index)
+            self.relocation_table(index)
             for index in self.sections.of_type(*RELOCATION_SECTIONS)
             if self._target(index).flags & _ALLOC
         )
@@ -216,10 +239,10 @@ class ObjectFile:
     def debug_relocations(self, index: int) -> tuple[ObjectRelocations, ...]:
         """The relocation sections that patch section `index`. Raises as `relocations` does."""
         tables = self.sections.of_type(*RELOCATION_SECTIONS)
-        return tuple(self._relocations(table) for table in tables if self.sections[table].info == index)
+        return tuple(self.relocation_table(table) for table in tables if self.sections[table].info == index)
 
-    def _relocations(self, index: int) -> ObjectRelocations:
-        """Relocation section `index`, read once and cached."""
+    def relocation_table(self, index: int) -> ObjectRelocations:
+        """Relocation section `index`, read once and cached. Raises as `relocations` does."""
         if index not in self._tables:
             section = self.sections[index]
             self._check_target(index)
@@ -344,17 +367,8 @@ def decode_object(source: Source | Decoded, *, name: str | None = None) -> Objec
 
 def decode_opened_object(name: str, path: Path | None, data: U8, header: Header | None = None) -> ObjectFile:
     """`decode_object` for a file that `open_source` has opened, and whose header may have been read already."""
-    if header is None:
-        if len(data) == 0:
-            raise Truncated(name, "the file is empty", 0)
-        header = read_header(name, data[:64].tobytes())
-    if header.type != FileType.REL:
-        raise UnsupportedElf(name, f"e_type is {FileType(header.type).name}, not a relocatable object", 16)
-    sections = read_sections(name, header, data)
-    check_sections(name, sections, len(data))
-    file = ObjectFile(name, path, data, header, sections)
-    if lacks_bytes(sections.rows):
-        check_not_debug_file(header, data, Findings(name))
-    if problem := lto_problem(sections.prefixed(LTO_SECTION), file.section_bytes):
-        raise UnsupportedElf(name, problem)
+    file = ObjectFile(name, path, data)
+    if header is not None:
+        file.header = header
+    file.check()
     return file

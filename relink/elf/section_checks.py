@@ -17,15 +17,15 @@ _ALLOC, _INFO_LINK, _LINK_ORDER, _COMPRESSED = (
     int(flag)
     for flag in (SectionFlag.ALLOC, SectionFlag.INFO_LINK, SectionFlag.LINK_ORDER, SectionFlag.COMPRESSED)
 )
-_NULL, _NOBITS = int(SectionType.NULL), int(SectionType.NOBITS)
-_WITHOUT_BYTES = (_NOBITS, int(SectionType.NOTE))
+_NULL, _NOBITS, _NOTE = int(SectionType.NULL), int(SectionType.NOBITS), int(SectionType.NOTE)
 _CHECKED = _INFO_LINK | _LINK_ORDER | _COMPRESSED
 
 
-def lacks_bytes(rows: AnyArray) -> bool:
-    """Whether no section has bytes that a separate debug file lacks."""
+def with_bytes(rows: AnyArray) -> Bools:
+    """Which sections have bytes that a separate debug file lacks."""
     loaded = (rows["flags"] & rows["flags"].dtype.type(_ALLOC) != 0) & (rows["size"] != 0)
-    return not (loaded & ~np.isin(rows["type"], _WITHOUT_BYTES)).any()
+    found: Bools = loaded & (rows["type"] != _NOBITS) & (rows["type"] != _NOTE)
+    return found
 
 
 def suspects(rows: AnyArray, file_sizes: int | U64, counts: int | I64) -> Bools:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from relink.arrays import I64, U8, U32
+from relink.arrays import I64, U8, U32, Bools
 from relink.elf.contents import frozen
 from relink.elf.names import Names
 from relink.errors import MalformedElf
@@ -148,3 +150,31 @@ class StringTable:
                 self.name,
                 f"{what}: the strings overlap so much that their total size is many times that of the table",
             )
+
+
+class Pieces:
+    """Several string tables, one after another, behind an empty string."""
+
+    def __init__(self, parts: Sequence[memoryview]) -> None:
+        self.blob: U8 = np.frombuffer(b"".join([b"\0", *parts]), np.uint8)
+        self.sizes = np.fromiter(map(len, parts), np.int64, len(parts))
+        self.base = 1 + np.cumsum(self.sizes) - self.sizes  #: where each table begins
+
+    def names(self, piece: I64, offsets: U32) -> tuple[Names, Bools]:
+        """The string at each of `offsets` of table number `piece`, and for each table whether it has an offset
+        that `StringTable` may refuse; such a name is empty. A table without bytes has one string, the empty one.
+        """
+        size, begin = self.sizes[piece], self.base[piece]
+        start: I64 = np.where(size == 0, 0, begin) + offsets.astype(np.int64)
+        nuls = np.flatnonzero(self.blob == 0)
+        at = np.searchsorted(nuls, start)
+        end = nuls[np.minimum(at, len(nuls) - 1)]
+        odd = np.where(size == 0, offsets != 0, (offsets >= size) | (at == len(nuls)) | (end >= begin + size))
+        start[odd] = 0
+        length = np.where(odd, 0, end - start)
+        long = np.maximum(length - _SLACK, 0)
+        bad: Bools = np.zeros(len(self.sizes), np.bool_)
+        if long.any():
+            bad |= np.bincount(piece, long, len(bad)) > _OVERLAP * self.sizes
+        bad[piece[odd]] = True
+        return Names(self.blob, frozen(start), frozen(length)), bad

@@ -54,7 +54,7 @@ def realign(arch: Architecture, file: ObjectFile, table: ObjectRelocations) -> R
     rule = arch.alignment
     if rule is None:
         return None
-    entries = np.flatnonzero(np.isin(table.type, _kinds(arch.name)))
+    entries = np.flatnonzero(np.isin(table.type, align_types(arch.name)))
     if not len(entries):
         return None
     if table.addend is None:
@@ -87,6 +87,6 @@ def realign(arch: Architecture, file: ObjectFile, table: ObjectRelocations) -> R
 
 
 @cache
-def _kinds(arch: str) -> tuple[int, ...]:
-    """The numbers of an architecture's Role.ALIGN types."""
+def align_types(arch: str) -> tuple[int, ...]:
+    """The numbers of an architecture's relocation types that ask for an alignment of code (Role.ALIGN)."""
     return tuple(number for number, row in architecture(arch).relocations.items() if row.role is Role.ALIGN)

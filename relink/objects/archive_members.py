@@ -21,6 +21,7 @@ from relink.objects.options import ObjectOptions
 
 if TYPE_CHECKING:
     from relink.elf.archive import Archive
+    from relink.elf.object_batch import ObjectBatch
     from relink.elf.objects import ObjectFile
 
 _DEFAULT = ObjectOptions()
@@ -48,17 +49,18 @@ def header_of(source: Source) -> Header:
     return archive.object(number).header
 
 
-def collect(sources: Sequence[Source | Decoded], options: ObjectOptions = _DEFAULT) -> list[ObjectFile]:
+def collect(sources: Sequence[Source | Decoded], options: ObjectOptions = _DEFAULT) -> ObjectBatch:
     """The objects of a link, in link order.
 
     The names in `options.undefined` are undefined from the start, so that they select members when only archives
     are given. Raises ElfError for damaged objects and archives.
     """
     objects: list[ObjectFile] = []
+    archives: list[Archive] = []
     from relink.elf.archive import Archive
+    from relink.elf.object_batch import ObjectBatch
     from relink.elf.objects import decode_object
 
-    archives: list[Archive] = []
     for source in sources:
         if isinstance(source, Decoded):
             objects.append(decode_object(source))
@@ -71,12 +73,8 @@ def collect(sources: Sequence[Source | Decoded], options: ObjectOptions = _DEFAU
         else:
             objects.append(decode_object(source, name=name))
     if options.whole_archive or not (objects or options.undefined):
-        return [*objects, *(member for archive in archives for member in _members(archive))]
-    return _pulled(objects, archives, options)
-
-
-def _members(archive: Archive) -> list[ObjectFile]:
-    return [archive.object(number) for number in archive.objects]
+        return ObjectBatch([*objects, *(member for archive in archives for member in archive.undecoded())])
+    return ObjectBatch(_pulled(objects, archives, options))
 
 
 def _pulled(objects: list[ObjectFile], archives: Sequence[Archive], options: ObjectOptions) -> list[ObjectFile]:

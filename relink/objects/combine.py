@@ -13,18 +13,17 @@ all branches reach.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 import numpy as np
 
 from relink.arch import Architecture, FloatAbi
 from relink.arch.spec import Stub
 from relink.arrays import I64
+from relink.elf.batch_symbols import BatchSymbols
 from relink.elf.constants import SegmentType
 from relink.elf.contents import Contents
 from relink.elf.dynamic import Dynamic
 from relink.elf.layout import ELF32, ELF64
-from relink.elf.objects import ObjectFile
+from relink.elf.object_batch import ObjectBatch
 from relink.errors import LinkError, raise_all
 from relink.objects import linker_symbols, script_symbols
 from relink.objects.combined import (
@@ -33,12 +32,12 @@ from relink.objects.combined import (
     FIRST,
     CombinedObjects,
     DebugLinker,
-    InputSection,
     no_debug_sections,
 )
-from relink.objects.float_abi import build_attributes, object_float_abi
+from relink.objects.float_abi import all_attributes, float_abis
 from relink.objects.gc import live_sections
 from relink.objects.got_and_stubs import Slots, assign_slots, choose_callers, far_callees, stub_symbols, stub_table
+from relink.objects.input_sections import InputSections
 from relink.objects.layout import Layout
 from relink.objects.options import ObjectOptions
 from relink.objects.placed import PlacedImage
@@ -55,7 +54,7 @@ _ROUNDS = 8  #: maximum number of layout passes
 
 def combine(
     name: str,
-    files: Sequence[ObjectFile],
+    files: ObjectBatch,
     arch: Architecture,
     options: ObjectOptions = _DEFAULT,
     link_debug_sections: DebugLinker = no_debug_sections,
@@ -69,16 +68,17 @@ def combine(
     stub, float_abi, errors = _common_abi(files, arch)
     script = options.script
     sections = kept_sections(files)
+    rows = BatchSymbols(files)
     if script is not None:
         sections = without_discarded(sections, script)
-    symbols, tables = _tables(name, files, arch, options, sections, errors)
+    symbols, tables = _tables(name, rows, arch, options, sections, errors)
     if script is not None and script.gc:
         raise_all(name, errors)
-        sections = live_sections(script, symbols, tables, sections, options.undefined)
-        symbols, tables = _tables(name, files, arch, options, sections, errors)
+        sections = live_sections(script, symbols, tables, options.undefined)
+        symbols, tables = _tables(name, rows, arch, options, sections, errors)
     errors += tables.errors
     slots, got_size = assign_slots(arch, tables)
-    parts = name, arch, stub, list(sections.values()), symbols
+    parts = name, arch, stub, symbols
     layout = Layout(*parts) if script is None else PlacedLayout(*parts, script)
     defined_here, of_script = linker_symbols.asked_for(symbols), dict[str, int]()
     if isinstance(layout, PlacedLayout):
@@ -101,37 +101,35 @@ def combine(
 
 def _tables(
     name: str,
-    files: Sequence[ObjectFile],
+    rows: BatchSymbols,
     arch: Architecture,
     options: ObjectOptions,
-    sections: Mapping[tuple[int, int], InputSection],
+    sections: InputSections,
     errors: list[LinkError],
 ) -> tuple[Symbols, InputTables]:
     """The symbols of all objects, resolved, and the relocations of `sections`; errors are added to `errors`."""
-    symbols = Symbols(name, files, sections)
+    symbols = Symbols(name, rows, sections)
     errors += symbols.resolve(frozenset(options.undefined), options.wrapped)
     errors += linker_symbols.redefined(symbols)
     symbols.override(options.overridden)
-    return symbols, InputTables(arch, symbols, sections)
+    return symbols, InputTables(arch, symbols)
 
 
-def _common_abi(
-    files: Sequence[ObjectFile], arch: Architecture
-) -> tuple[Stub | None, FloatAbi | None, list[LinkError]]:
+def _common_abi(batch: ObjectBatch, arch: Architecture) -> tuple[Stub | None, FloatAbi | None, list[LinkError]]:
     """(stubs that every object's core can run, common floating-point convention, errors for objects that
     differ).
     """
-    attributes = [build_attributes(file, arch) for file in files]
+    attributes = all_attributes(batch, arch)
     errors: list[LinkError] = []
-    first: tuple[FloatAbi, str] | None = None
-    for file in files:
-        abi = object_float_abi(file, arch)
-        if abi is not None and first is not None and abi is not first[0]:
-            problem = f"makes {abi.value} calls, {first[1]} makes {first[0].value} calls"
-            errors.append(LinkError(file.name, problem))
-        if abi is not None and first is None:
-            first = abi, file.name
-    stub = arch.baseline_stub if any(map(arch.is_baseline, attributes)) else arch.stub
+    first: tuple[FloatAbi, int] | None = None
+    for number, abi in float_abis(batch, arch, attributes):
+        if first is None:
+            first = abi, number
+        elif abi is not first[0]:
+            problem = f"makes {abi.value} calls, {batch.files[first[1]].name} makes {first[0].value} calls"
+            errors.append(LinkError(batch.files[number].name, problem))
+    different = {*attributes.values(), *([] if len(attributes) == len(batch) else [b""])}
+    stub = arch.baseline_stub if any(map(arch.is_baseline, different)) else arch.stub
     return stub, first[0] if first else None, errors
 
 
@@ -154,7 +152,7 @@ def _place_once(layout: Layout, tables: InputTables, got_size: int, callees: I64
 
 
 def _image(layout: Layout, tables: InputTables, slots: Slots, callees: I64) -> CombinedObjects:
-    symbols, files = layout.symbols, layout.symbols.files
+    symbols = layout.symbols
     stubs = stub_table(callees, layout, len(symbols))
     placed = None
     if isinstance(layout, PlacedLayout):
@@ -171,13 +169,13 @@ def _image(layout: Layout, tables: InputTables, slots: Slots, callees: I64) -> C
         None,
         data,
         None,
-        files[0].header,
+        symbols.batch.files[0].header,
         headers,
         segments,
         Contents(layout.name, segments, lambda s: data[s.offset : s.offset + s.filesz]),
         Dynamic.empty(),
-        inputs=tuple(sorted(symbols.sections.values(), key=lambda s: s.offset)),
-        files=tuple(files),
+        input_sections=symbols.sections,
+        batch=symbols.batch,
         alias=symbols.alias,
         table=symbols.table(ELF64 if layout.arch.bits == 64 else ELF32),
         static=tables.combined(),

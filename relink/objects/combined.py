@@ -16,23 +16,21 @@ from relink.arch import Architecture, FloatAbi
 from relink.arch.spec import Slot
 from relink.arrays import I64, U32, U64, Bools
 from relink.elf import Decoded, Names, RelocationTable, SymbolTable, Versions
-from relink.elf.constants import SectionFlag, SymbolBind
+from relink.elf.constants import SectionFlag, SectionType, SymbolBind
 from relink.elf.debug_sections import DebugSections
 from relink.elf.headers import Section
+from relink.elf.object_batch import ObjectBatch
 from relink.elf.objects import Group, ObjectFile
-from relink.objects.align import Realigned
+from relink.objects.input_sections import InputSection, InputSections
 from relink.records import cached_property, dataclass, field
 
 if TYPE_CHECKING:
     from relink.objects.placed import PlacedImage
 
 FIRST = 64  #: no symbol is at offset 0: the value 0 would mean undefined
-R, RX, RWX, TLS, RW, BSS = range(6)  #: the order of sections by permission
-CODE = (RX, RWX)
 #: Sections that form one function of the whole link, to which every object adds instructions.
 CODE_FRAGMENTS = (".init", ".fini")
-INDEX_TABLE = ".ARM.exidx"
-_LINK_ONCE = ".gnu.linkonce."
+LINK_ONCE = ".gnu.linkonce."
 CONSTRUCTORS = (".preinit_array", ".init_array", ".ctors")
 DESTRUCTORS = (".fini_array", ".dtors")
 LAST_GROUP = 3  #: sort key of writable sections: after constructors and destructors
@@ -53,29 +51,6 @@ class Offered:
 
     def reaches(self, hashes: U32, symbols: I64) -> Bools:
         return np.ones(len(symbols), np.bool_)
-
-
-@dataclass(slots=True, eq=False)
-class InputSection:
-    """A section of an object that is part of the image."""
-
-    file: ObjectFile
-    index: int
-    name: str
-    flags: int
-    size: int  #: bytes, after realignment
-    align: int
-    bits: bool  #: has bytes in the file
-    kind: int = R
-    order: tuple[int, ...] = ()  #: sort key among sections of equal permission; equal keys keep link order
-    output_align: int = 1  #: alignment of the output section that contains it
-    offset: int = -1  #: offset in the image
-    realigned: Realigned | None = None
-
-    @property
-    def reversed(self) -> bool:
-        """Whether the words run from last to first: .ctors and .dtors."""
-        return self.kind == RW and self.name.split(".")[1:2] in (["ctors"], ["dtors"])
 
 
 @dataclass(frozen=True)
@@ -106,14 +81,14 @@ class CombinedTable(RelocationTable):
 
     #: first entry of each input table in this one
     starts: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
-    #: (object and section, image offset of the section) of each input table
-    origins: tuple[tuple[str, int], ...] = ()
+    #: (object and section, image offset of the section) of an input table, by its number
+    origin_of: Callable[[int], tuple[str, int]] = field(default=lambda number: ("", 0), repr=False)
     #: image offset of the section's end, for each input table
     ends: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def origin(self, index: int) -> tuple[str, int]:
         number = int(np.searchsorted(self.starts, index, side="right")) - 1
-        name, base = self.origins[number]
+        name, base = self.origin_of(number)
         return name, int(self.offset[index]) - base
 
     def room(self, entries: I64) -> U64:
@@ -135,8 +110,8 @@ def no_debug_sections(combined: CombinedObjects) -> DebugSections:
 class CombinedObjects(Decoded):
     """Objects laid out as one image, before it has an address. `data` is the image's content."""
 
-    inputs: tuple[InputSection, ...] = ()
-    files: tuple[ObjectFile, ...] = ()  #: in link order; their symbols follow row 0 of `table` in this order
+    input_sections: InputSections | None = None
+    batch: ObjectBatch | None = None  #: the objects in link order; their symbols follow row 0 of `table`
     #: row of `table` -> the row with the definition of its name
     alias: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
     direct: I64 = field(default_factory=lambda: np.zeros(0, np.int64))  #: see `InputTables.direct`
@@ -178,10 +153,39 @@ class CombinedObjects(Decoded):
         return (self.static,) if self.static is not None else ()
 
     @property
+    def files(self) -> Sequence[ObjectFile]:
+        """The objects in link order."""
+        return () if self.batch is None else self.batch.files
+
+    @cached_property
+    def inputs(self) -> tuple[InputSection, ...]:
+        """The sections of the objects that are part of the image, by their offsets in it."""
+        sections = self.input_sections
+        return () if sections is None else tuple(map(sections.__getitem__, self._by_offset.tolist()))
+
+    @cached_property
+    def _by_offset(self) -> I64:
+        assert self.input_sections is not None
+        return np.argsort(self.input_sections.offset, kind="stable")
+
+    def input_at(self, offset: int) -> InputSection | None:
+        """The first section that contains an image offset, None where there is none."""
+        sections = self.input_sections
+        if sections is None:
+            return None
+        start = sections.offset
+        found = np.flatnonzero((start <= offset) & (offset < start + sections.size))
+        return sections[min(found.tolist(), key=lambda number: start[number])] if len(found) else None
+
+    @property
     def stack_executable(self) -> bool:
         """Whether an object needs an executable stack: its `.note.GNU-stack` section has SHF_EXECINSTR."""
-        notes = (s for file in self.files for s in file.sections if s.name == ".note.GNU-stack")
-        return any(note.flags & SectionFlag.EXECINSTR for note in notes)
+        if self.batch is None:
+            return False
+        texts, group = self.batch.section_groups
+        notes = np.array([text == ".note.GNU-stack" for text in texts], np.bool_)[group]
+        flags = self.batch.sections["flags"][notes]
+        return bool((flags & flags.dtype.type(SectionFlag.EXECINSTR)).any())
 
     @property
     def init(self) -> int | None:
@@ -237,24 +241,32 @@ def combined(decoded: Decoded) -> CombinedObjects | None:
 
 def once_only(section: str) -> str | None:
     """The signature of a .gnu.linkonce section, the predecessor of COMDAT groups; None for any other section."""
-    return section.split(".", 4)[-1] if section.startswith(_LINK_ONCE) and section.count(".") > 3 else None
+    return section.split(".", 4)[-1] if section.startswith(LINK_ONCE) and section.count(".") > 3 else None
 
 
-def discarded_groups(files: Sequence[ObjectFile]) -> Iterator[tuple[int, Group, int]]:
+def groups_and_copies(batch: ObjectBatch) -> list[int]:
+    """The numbers of the objects with groups or .gnu.linkonce sections, ascending."""
+    groups = batch.section_file[batch.sections["type"] == SectionType.GROUP]
+    copies = batch.section_file[batch.sections_prefixed(LINK_ONCE)]
+    return [int(number) for number in np.unique(np.concatenate((groups, copies)))]
+
+
+def discarded_groups(batch: ObjectBatch) -> Iterator[tuple[int, Group, int]]:
     """The COMDAT groups that a link discards, as (file, group, file whose copy is kept) (gABI, "Section Groups").
 
     A group of one section is a copy of a .gnu.linkonce section of its name, too (GNU ld).
     """
     first: dict[str, int] = {}
     once: dict[str, int] = {}
-    for number, file in enumerate(files):
-        for group in file.groups:
+    copies = batch.sections_prefixed(LINK_ONCE)
+    for number in groups_and_copies(batch):
+        for group in batch.files[number].groups:
             if group.comdat and group.signature in first:
                 yield number, group, first[group.signature]
             elif group.comdat and group.signature in once and len(group.members) == 1:
                 yield number, group, once[group.signature]
             elif group.comdat:
                 first[group.signature] = number
-        for section in file.sections:
-            if (name := once_only(section.name)) is not None and name not in first:
+        for row in copies[batch.section_file[copies] == number].tolist():
+            if (name := once_only(batch.section_names.text(row))) is not None and name not in first:
                 once.setdefault(name, number)

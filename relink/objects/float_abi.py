@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from relink.elf import decode
+from relink.elf.constants import SectionFlag
 from relink.elf.linker_script import is_linker_script, neighbour
 from relink.elf.source import Source, is_archive, open_source
 from relink.errors import UnsupportedElf
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from relink.arch import Architecture, FloatAbi
     from relink.elf.archive import Archive
+    from relink.elf.object_batch import ObjectBatch
     from relink.elf.objects import ObjectFile
 
 
@@ -69,3 +73,31 @@ def build_attributes(file: ObjectFile, arch: Architecture) -> bytes:
     wanted = arch.attributes_section
     found = (i for i, section in enumerate(file.sections) if wanted and section.type == wanted)
     return next((file.section_bytes(index).tobytes() for index in found), b"")
+
+
+def all_attributes(batch: ObjectBatch, arch: Architecture) -> dict[int, bytes]:
+    """The build attributes of the objects that have some, by the number of the object."""
+    rows = np.flatnonzero(batch.sections["type"] == (arch.attributes_section or -1))
+    files, first = np.unique(batch.section_file[rows], return_index=True)
+    rows = rows[first]
+    found = dict(zip(files.tolist(), map(bytes, batch.section_bytes(rows)), strict=True))
+    compressed = batch.sections["flags"][rows] & batch.sections["flags"].dtype.type(SectionFlag.COMPRESSED) != 0
+    for number in files[compressed | np.isin(rows, batch.sections_prefixed(".zdebug_"))].tolist():
+        found[number] = build_attributes(batch.files[number], arch)
+    return found
+
+
+def float_abis(
+    batch: ObjectBatch, arch: Architecture, attributes: Mapping[int, bytes]
+) -> Iterator[tuple[int, FloatAbi]]:
+    """(number of an object, its floating-point convention) of the objects that have one, in link order."""
+    flags = batch.headers["flags"]
+    if not attributes and all(arch.float_abi(each, b"") is None for each in np.unique(flags).tolist()):
+        return
+    known: dict[tuple[int, bytes], FloatAbi | None] = {}
+    for number in np.flatnonzero(~batch.unset_flags).tolist():
+        key = int(flags[number]), attributes.get(number, b"")
+        if key not in known:
+            known[key] = arch.float_abi(*key)
+        if (abi := known[key]) is not None:
+            yield number, abi

@@ -13,7 +13,8 @@ from relink.arch.spec import Slot, Stub
 from relink.arrays import I64, Bools
 from relink.elf.constants import SymbolType
 from relink.elf.objects import ABSOLUTE, UNDEFINED
-from relink.objects.combined import CODE, StubTable
+from relink.objects.combined import StubTable
+from relink.objects.input_sections import CODE
 from relink.objects.layout import Layout
 from relink.objects.placed_layout import PlacedLayout
 from relink.objects.relocation_tables import InputTable, InputTables
@@ -99,9 +100,10 @@ def _in_other_set(row: Reloc, tables: InputTables, used: I64) -> Bools:
 
 def choose_callers(layout: PlacedLayout, tables: InputTables, callees: I64) -> None:
     """Choose the output sections that get a copy of the stubs: those whose code refers to `callees`."""
-    callers = {id(t.target) for t in tables.tables if len(callees) and np.isin(t.symbol, callees).any()}
+    entries = np.isin(tables.symbol, callees) if len(callees) else np.zeros(len(tables.symbol), np.bool_)
+    callers = set(tables.target[np.unique(tables.table[entries])].tolist())
     for output in layout.outputs:
-        output.has_stubs = any(id(section) in callers and section.kind in CODE for section in output.sections)
+        output.has_stubs = any(section.number in callers and section.kind in CODE for section in output.sections)
     if len(callees) and not any(output.has_stubs for output in layout.outputs):
         code = [output for output in layout.outputs if any(section.kind in CODE for section in output.sections)]
         for output in code[:1]:
@@ -114,13 +116,14 @@ def far_callees(arch: Architecture, layout: Layout, tables: InputTables, stubs: 
     A stub jumps to a symbol. For a far branch to symbol plus addend, as assemblers write a local label, a symbol
     is added at that address.
     """
-    text = layout.edges(lambda s: s.kind in CODE)
+    text = layout.edges(lambda sections: sections.of_kinds(*CODE))
     if layout.stub is None or text is None or text[1] - text[0] < arch.branch_reach:
         return np.zeros(0, np.int64)
     found = [np.zeros(0, np.int64)]
-    for number, table in enumerate(tables.tables):
+    for number in np.flatnonzero(layout.sections.of_kinds(*CODE)[tables.target]).tolist():
+        table = tables.one(number)
         in_place = table.addend is None
-        if (in_place and not isinstance(layout, PlacedLayout)) or table.target.kind not in CODE:
+        if in_place and not isinstance(layout, PlacedLayout):
             continue
         far = _far(arch, tables, table)
         inside = np.flatnonzero(far & (table.addend != 0)) if table.addend is not None else ()
@@ -128,7 +131,8 @@ def far_callees(arch: Architecture, layout: Layout, tables: InputTables, stubs: 
             symbol, addend = table.symbol.copy(), table.addend.copy()
             symbol[inside] = tables.symbols.add_inside(symbol[inside], addend[inside])
             addend[inside] = 0
-            table = tables.tables[number] = table._replace(symbol=symbol, addend=addend)
+            tables.move(number, symbol, addend)
+            table = tables.one(number)
         found.append(table.symbol[far])
     return np.setdiff1d(np.concatenate(found), stubs)
 

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import numpy as np
 
 from relink.arch import Architecture
 from relink.arch.spec import Stub
-from relink.arrays import U8
+from relink.arrays import I64, U8, Bools
 from relink.elf import ProgramHeader
 from relink.elf.constants import SegmentType, SymbolType
 from relink.elf.headers import MAX_ALIGN, MAX_SPAN
 from relink.elf.objects import COMMON
 from relink.errors import MalformedElf, UnsupportedElf
 from relink.memory.address_space import PAGE, page_ceil
-from relink.objects.combined import (
-    BSS,
-    CODE,
-    CODE_FRAGMENTS,
-    FIRST,
-    LAST_GROUP,
-    RW,
-    RWX,
-    RX,
-    TLS,
-    InputSection,
-    R,
-    StubTable,
-)
+from relink.objects.combined import CODE_FRAGMENTS, FIRST, LAST_GROUP, StubTable
+from relink.objects.input_sections import BSS, CODE, RW, RWX, RX, TLS, InputSection, InputSections, R
 from relink.objects.symbols import Symbols
 
 _SEGMENT_FLAGS = {R: 4, RX: 5, RWX: 7, TLS: 6, RW: 6, BSS: 6}
@@ -43,11 +31,11 @@ class Layout:
         name: str,
         arch: Architecture,
         stub: Stub | None,
-        sections: Sequence[InputSection],
         symbols: Symbols,
     ) -> None:
         self.name, self.arch, self.stub, self.symbols = name, arch, stub, symbols
-        self.sections = sorted(sections, key=lambda s: (s.kind, s.order))
+        self.sections = symbols.sections
+        self.order: I64 = self.sections.sorted()  #: the numbers of the sections, as they are placed
         self.segments: list[tuple[int, int, int]] = []  #: (kind, start, end)
         self.got = 0
         self.islands: list[int] = []  #: offsets of the copies of the stub table; every caller has one in range
@@ -84,16 +72,25 @@ class Layout:
         self.end = position
 
     def _place_sections(self, kind: int, position: int, island: int) -> int:
-        island_end, output = position, None
-        for section in (s for s in self.sections if s.kind == kind):
-            if section.order[:2] != output:  # an output section has the largest alignment of its parts
-                output = section.order[:2]
-                position = aligned(position, section.output_align)
-            end = aligned(position, section.align) + section.size
-            if kind in CODE and island and end - island_end > self.arch.branch_reach // 2:
-                position = island_end = self._place_island(position, island)
-            section.offset = aligned(position, section.align)
-            position = section.offset + section.size
+        sections, island_end = self.sections, position
+        numbers = self.order[sections.kind[self.order] == kind]
+        outputs = sections.order[numbers, :2]
+        is_first = np.ones(len(numbers), np.bool_)  # of its output section
+        is_first[1:] = (outputs[1:] != outputs[:-1]).any(axis=1)
+        # An output section has the largest alignment of its parts.
+        first_align = np.where(is_first, sections.output_align[numbers], 1)
+        offsets = []
+        checked = kind in CODE and island > 0
+        columns = (first_align, sections.align[numbers], sections.size[numbers])
+        for output, align, size in zip(*(column.tolist() for column in columns), strict=True):
+            position = (position + output - 1) & -output
+            start = (position + align - 1) & -align
+            if checked and start + size - island_end > self.arch.branch_reach // 2:
+                island_end = self._place_island(position, island)
+                start = aligned(island_end, align)
+            offsets.append(start)
+            position = start + size
+        sections.offset[numbers] = offsets
         return position
 
     def _place_island(self, position: int, size: int) -> int:
@@ -126,31 +123,44 @@ class Layout:
 
     # ------------------------------------------------------------ what lies where
 
-    def edges(self, chosen: Callable[[InputSection], bool], *, empty: bool = False) -> tuple[int, int] | None:
+    def edges(self, chosen: Callable[[InputSections], Bools], *, empty: bool = False) -> tuple[int, int] | None:
         """(start, end) of the sections that `chosen` selects, or None; empty sections count only with `empty`."""
-        parts = [s for s in self.sections if (empty or s.size) and chosen(s)]
-        return (min(s.offset for s in parts), max(s.offset + s.size for s in parts)) if parts else None
+        which = chosen(self.sections)
+        if not empty:
+            which = which & (self.sections.size != 0)
+        if not which.any():
+            return None
+        start = self.sections.offset[which]
+        return int(start.min()), int((start + self.sections.size[which]).max())
 
     def array(self, names: tuple[str, ...]) -> tuple[int, int] | None:
         """(offset, words) of the constructor or destructor sections, which are adjacent."""
-        edges = self.edges(lambda s: s.kind == RW and s.name.startswith(names) and s.order[0] < LAST_GROUP)
+
+        def chosen(sections: InputSections) -> Bools:
+            found: Bools = (sections.kind == RW) & (sections.order[:, 0] < LAST_GROUP)
+            if found.any():
+                found &= sections.named(lambda name: name.startswith(names))
+            return found
+
+        edges = self.edges(chosen)
         return None if edges is None else (edges[0], (edges[1] - edges[0]) // self.arch.word_size)
 
     @property
-    def thread_local(self) -> list[InputSection]:
-        """The sections of the TLS block."""
-        return [section for section in self.sections if section.kind == TLS]
+    def thread_local(self) -> Bools:
+        """bool[n]: the sections of the TLS block."""
+        found: Bools = self.sections.kind == TLS
+        return found
 
     @property
     def tls_start(self) -> int:
         """The offset of the TLS block's initialisation image."""
-        return min((section.offset for section in self.thread_local), default=0)
+        return int(self.sections.offset[self.thread_local].min(initial=1 << 62)) if self.thread_local.any() else 0
 
     # ------------------------------------------------------------ the image
 
     def program_headers(self) -> Iterator[ProgramHeader]:
         """PT_LOADs by permission, writable data and bss as one; PT_TLS."""
-        align = max([PAGE, *(s.align for s in self.sections), *self._common_alignments])
+        align = max([PAGE, int(self.sections.align.max(initial=1)), *self._common_alignments])
         runs: list[list[int]] = []  # flags, start, end of the file-backed part, end
         for kind, start, end in self.segments:
             flags = _SEGMENT_FLAGS[kind]
@@ -163,24 +173,40 @@ class Layout:
 
     def tls_header(self) -> Iterator[ProgramHeader]:
         """PT_TLS, if there is thread-local storage."""
-        if tls := self.thread_local:
-            start = self.tls_start
-            filled = max((s.offset + s.size for s in tls if s.bits), default=start) - start
+        sections, tls = self.sections, self.thread_local
+        if tls.any():
+            start, ends = self.tls_start, sections.offset + sections.size
+            filled = int(ends[tls & sections.bits].max(initial=start)) - start
             # at least a byte: a segment of no size is no module, but symbols of empty sections need one
-            size = max(1, max(s.offset + s.size for s in tls) - start)
-            yield ProgramHeader(SegmentType.TLS, 4, start, start, start, filled, size, max(s.align for s in tls))
+            size = max(1, int(ends[tls].max()) - start)
+            align = int(sections.align[tls].max())
+            yield ProgramHeader(SegmentType.TLS, 4, start, start, start, filled, size, align)
 
     def content(self, stubs: StubTable) -> U8:
         """The image's bytes before relocation, in whole pages. Raises MalformedElf for .ctors with a partial
         word.
         """
         data = np.zeros(page_ceil(max(self.end, 1)), np.uint8)
-        for section in self.sections:
-            if section.bits and section.size:
-                data[section.offset : section.offset + section.size] = self._section_content(section)
+        self._fill(data, self.sections.offset)
         self._join_fragments(data)
         self._write_stubs(data, stubs)
         return data
+
+    def _fill(self, data: U8, starts: I64) -> None:
+        """Copy the bytes of all sections to `starts` in `data`."""
+        sections, batch = self.sections, self.sections.batch
+        odd = sections.reversed | sections.named(lambda name: name.startswith(".zdebug_"))
+        odd[list(sections.realigned)] = True
+        plain = np.flatnonzero(sections.bits & (sections.size != 0) & ~odd)
+        target = data.data
+        ends = (starts[plain] + sections.size[plain]).tolist()
+        parts = batch.section_bytes(sections.row[plain])
+        for start, end, part in zip(starts[plain].tolist(), ends, parts, strict=True):
+            target[start:end] = part
+        for number in np.flatnonzero(sections.bits & (sections.size != 0) & odd).tolist():
+            content = self._section_content(sections[number])
+            start = int(starts[number])
+            data[start : start + len(content)] = content
 
     def index(self, offset: int) -> int:
         """The index in the image's content of an image offset."""
@@ -195,8 +221,10 @@ class Layout:
 
     def _fragments(self) -> Iterator[tuple[InputSection, InputSection]]:
         """Neighbours among the parts of `.init` and of `.fini`."""
+        fragments = self.sections.named(CODE_FRAGMENTS.__contains__)
+        parts = [self.sections[number] for number in self.order[fragments[self.order]].tolist()]
         for name in CODE_FRAGMENTS:
-            yield from pairwise([section for section in self.sections if section.name == name])
+            yield from pairwise([section for section in parts if section.name == name])
 
     def _join_fragments(self, data: U8) -> None:
         """Fill alignment gaps between the parts of `.init` and `.fini` with NOPs: execution continues from one

@@ -10,10 +10,12 @@ from typing import TypeAlias
 
 import numpy as np
 
+from relink.arrays import Bools
 from relink.elf.constants import SymbolBind, SymbolType, Visibility
 from relink.elf.objects import UNDEFINED
 from relink.errors import DuplicateSymbol
-from relink.objects.combined import BSS, CODE, DESTRUCTORS, FIRST, INDEX_TABLE, InputSection
+from relink.objects.combined import DESTRUCTORS, FIRST
+from relink.objects.input_sections import BSS, CODE, INDEX_TABLE, InputSections
 from relink.objects.layout import Layout
 from relink.objects.symbols import Symbols
 
@@ -35,9 +37,13 @@ def _array_edge(names: tuple[str, ...], last: bool) -> _Place:
     return place
 
 
-def _edge(last: bool, chosen: Callable[[InputSection], bool]) -> _Place:
+def _edge(last: bool, chosen: Callable[[InputSections], Bools]) -> _Place:
     """The start or end of the chosen sections; the same offset for both when there are none."""
     return lambda layout: (layout.edges(chosen) or (FIRST, FIRST))[last]
+
+
+def _index_tables(sections: InputSections) -> Bools:
+    return sections.named(lambda name: name.startswith(INDEX_TABLE))
 
 
 def _before_bss(layout: Layout) -> int:
@@ -53,7 +59,7 @@ _PLACES: Mapping[str, _Place] = {
     DSO_HANDLE: _nowhere,
     "__ehdr_start": lambda layout: 0,
     "__executable_start": lambda layout: 0,
-    **dict.fromkeys(("etext", "_etext", "__etext"), _edge(True, lambda s: s.kind in CODE)),
+    **dict.fromkeys(("etext", "_etext", "__etext"), _edge(True, lambda s: s.of_kinds(*CODE))),
     **dict.fromkeys(("edata", "_edata", "__bss_start"), _before_bss),
     **dict.fromkeys(("end", "_end"), lambda layout: layout.end),
     "__global_pointer$": lambda layout: layout.got + 0x800,
@@ -63,8 +69,8 @@ _PLACES: Mapping[str, _Place] = {
     "__fini_array_end": _array_edge(DESTRUCTORS, True),
     "__preinit_array_start": _array_edge((".preinit_array",), False),
     "__preinit_array_end": _array_edge((".preinit_array",), True),
-    "__exidx_start": _edge(False, lambda s: s.name.startswith(INDEX_TABLE)),
-    "__exidx_end": _edge(True, lambda s: s.name.startswith(INDEX_TABLE)),
+    "__exidx_start": _edge(False, _index_tables),
+    "__exidx_end": _edge(True, _index_tables),
     # The loader resolves ifuncs, so a static C library must find an empty IRELATIVE table.
     **dict.fromkeys(("__rela_iplt_start", "__rela_iplt_end", "__rel_iplt_start", "__rel_iplt_end"), _nowhere),
 }
@@ -72,17 +78,12 @@ _PLACES: Mapping[str, _Place] = {
 
 def asked_for(symbols: Symbols) -> dict[str, int]:
     """The linker-defined symbols that the objects refer to and do not define, with their rows."""
-    return {
-        name: row
-        for name, row in symbols.chosen.items()
-        if symbols.section[row] == UNDEFINED
-        and (name in _PLACES or _SECTION_EDGE.fullmatch(name) or name == _TLS_BASE)
-    }
+    return symbols.named(lambda name: name in _PLACES or name == _TLS_BASE or bool(_SECTION_EDGE.fullmatch(name)))
 
 
 def redefined(symbols: Symbols) -> list[DuplicateSymbol]:
     """An error if an object defines `_GLOBAL_OFFSET_TABLE_`: relocations refer to the linker's, whatever it is."""
-    row = symbols.chosen.get(_GOT)
+    row = symbols.find(_GOT)
     if row is None or symbols.section[row] == UNDEFINED:
         return []
     return [DuplicateSymbol(symbols.name, _GOT, "the linker", symbols.file_of(row))]
@@ -92,7 +93,7 @@ def define(names: Mapping[str, int], symbols: Symbols, layout: Layout) -> None:
     """Define the symbols of `asked_for` once the layout is known; they are hidden from other images."""
     for name, row in names.items():
         if name == _TLS_BASE:
-            if layout.thread_local:
+            if layout.thread_local.any():
                 symbols.shndx[row], symbols.info[row] = 1, SymbolBind.GLOBAL << 4 | SymbolType.TLS
                 symbols.other[row] |= np.uint8(Visibility.HIDDEN)
             continue
@@ -106,5 +107,5 @@ def _section_edge(name: str, layout: Layout) -> int | None:
     """The value of `__start_x` or `__stop_x`: an edge of the sections named x."""
     stop = name.startswith("__stop_")
     section = name.removeprefix("__stop_" if stop else "__start_")
-    edges = layout.edges(lambda s: s.name == section, empty=True)
+    edges = layout.edges(lambda sections: sections.named(section.__eq__), empty=True)
     return edges[stop] if edges else None

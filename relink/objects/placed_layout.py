@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -18,7 +18,8 @@ from relink.elf import ProgramHeader
 from relink.elf.constants import SegmentType
 from relink.errors import LinkError
 from relink.memory.address_space import PAGE
-from relink.objects.combined import BSS, CODE_FRAGMENTS, RW, TLS, InputSection, StubTable
+from relink.objects.combined import CODE_FRAGMENTS, StubTable
+from relink.objects.input_sections import BSS, RW, TLS, InputSection
 from relink.objects.layout import Layout, aligned
 from relink.objects.placed import PlacedSection
 from relink.objects.placed_outputs import PlacedOutput, assign
@@ -52,13 +53,12 @@ class PlacedLayout(Layout):
         name: str,
         arch: Architecture,
         stub: Stub | None,
-        sections: Sequence[InputSection],
         symbols: Symbols,
         script: LinkScript,
     ) -> None:
-        super().__init__(name, arch, stub, sections, symbols)
+        super().__init__(name, arch, stub, symbols)
         self.script = script
-        self.outputs = assign(name, script, list(sections))
+        self.outputs = assign(name, script, self.sections)
         self.table_at: int | None = None  #: the address of the tables of copies and of zeroed memory
         self.wants_tables = False
         self._runs: list[_Segment] = []
@@ -73,7 +73,7 @@ class PlacedLayout(Layout):
         island = stub_count * len(self.stub.code) if self.stub else 0
         for output in self.outputs:
             self._start(output, cursors, got_size)
-            self._fill(output, got_size, island if output.has_stubs else 0)
+            self._fill_output(output, got_size, island if output.has_stubs else 0)
             cursors[output.region.name] = max(cursors[output.region.name], output.end)
             self._store(output, cursors)
         self._check_regions(cursors)
@@ -103,7 +103,7 @@ class PlacedLayout(Layout):
             raise SectionOverlap(self.name, output.name, rule.at, problem)
         output.address = rule.at
 
-    def _fill(self, output: PlacedOutput, got_size: int, island: int) -> None:
+    def _fill_output(self, output: PlacedOutput, got_size: int, island: int) -> None:
         """Place what belongs to an output section; set its size."""
         position = island_end = output.address
         for section in output.sections:
@@ -152,7 +152,7 @@ class PlacedLayout(Layout):
 
     def _check_block(self) -> None:
         """Raise LinkError when other sections lie in the TLS block, which is one range of memory."""
-        if (edges := self.edges(lambda s: s.kind == TLS)) is None:
+        if (edges := self.edges(lambda sections: sections.kind == TLS)) is None:
             return
         for output in self.outputs:
             if output.kind != TLS and output.size and edges[0] < output.end and output.address < edges[1]:
@@ -161,11 +161,12 @@ class PlacedLayout(Layout):
 
     def array(self, names: tuple[str, ...]) -> tuple[int, int] | None:
         """(address, words) of constructor or destructor sections. Raises LinkError if others lie between them."""
-        chosen = [s for s in self.sections if s.size and s.name.startswith(names)]
+        sections = [self.sections[number] for number in self.order.tolist()]
+        chosen = [s for s in sections if s.size and s.name.startswith(names)]
         if not chosen:
             return None
         start, end = min(s.offset for s in chosen), max(s.offset + s.size for s in chosen)
-        others = (s for s in self.sections if s.size and not s.name.startswith(names))
+        others = (s for s in sections if s.size and not s.name.startswith(names))
         between = next((s for s in others if start <= s.offset < end), None)
         if between is not None:
             raise LinkError(self.name, f"{between.name} of {between.file.name} lies between sections {names[0]}")

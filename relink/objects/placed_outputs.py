@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fnmatch import translate
 from functools import cache
 
+import numpy as np
+
 from relink.elf.constants import SectionFlag
-from relink.objects.combined import (
+from relink.objects.combined import CONSTRUCTORS, DESTRUCTORS
+from relink.objects.input_sections import (
     BSS,
-    CONSTRUCTORS,
-    DESTRUCTORS,
     INDEX_TABLE,
     RW,
     RWX,
     RX,
     TLS,
     InputSection,
+    InputSections,
     R,
 )
 from relink.objects.script import LinkScript, MemoryRegion, OutputSection, named_output
 from relink.objects.script_errors import ScriptError, UnplacedSection
-from relink.objects.sections import linked_section, output_name
+from relink.objects.sections import output_name
 from relink.records import dataclass, field
 
 _WRITE, _CODE, _TLS = int(SectionFlag.WRITE), int(SectionFlag.EXECINSTR), int(SectionFlag.TLS)
@@ -95,11 +97,9 @@ def is_meant(patterns: Iterable[str], section: InputSection) -> bool:
     return any(_matcher(pattern)(section.file.name, section.name) for pattern in patterns)
 
 
-def without_discarded(
-    sections: Mapping[tuple[int, int], InputSection], script: LinkScript
-) -> dict[tuple[int, int], InputSection]:
+def without_discarded(sections: InputSections, script: LinkScript) -> InputSections:
     """The sections that the script does not discard."""
-    return {key: section for key, section in sections.items() if not is_meant(script.discard, section)}
+    return sections.only(np.array([not is_meant(script.discard, section) for section in sections], np.bool_))
 
 
 # ---------------------------------------------------------------- who goes where
@@ -218,7 +218,7 @@ def _sort_index(output: PlacedOutput, outputs: Sequence[PlacedOutput]) -> None:
         for position, section in enumerate(other.sections)
     }
     last = (1 << 64, 0, 0)
-    output.sections.sort(key=lambda s: place.get((id(s.file), linked_section(s) or -1), last))
+    output.sections.sort(key=lambda s: place.get((id(s.file), s.linked or -1), last))
 
 
 def _choose_additions(outputs: list[PlacedOutput]) -> None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from relink.arch import Architecture, Role
 from relink.arch.fields import address_bits
-from relink.arrays import I64, U8, U32, U64
-from relink.elf.objects import UNDEFINED, ObjectRelocations
+from relink.arrays import I64, U8, U32, U64, Bools
+from relink.elf.batch_relocations import BatchRelocations
+from relink.elf.objects import UNDEFINED
 from relink.errors import LinkError, RelocationError
 from relink.memory.buffers import read_words
-from relink.objects.align import realign
-from relink.objects.combined import CombinedTable, InputSection
+from relink.objects.align import align_types, realign
+from relink.objects.combined import CombinedTable
+from relink.objects.input_sections import InputSection
 from relink.objects.symbols import Symbols
 
 #: Sections that describe code, including discarded copies.
@@ -27,16 +29,10 @@ class InputTable(NamedTuple):
     """The relocations of one section of an object; arrays have one element per entry."""
 
     target: InputSection
-    name: str  #: name of the relocation section
     offset: U64  #: offset from the start of `target`
     type: U32
     symbol: I64  #: rows of `Symbols`
     addend: I64 | None
-
-    @property
-    def source(self) -> str:
-        """Its name in errors: object and relocation section."""
-        return f"{self.target.file.name}({self.name})"
 
 
 def addends_in_place(arch: Architecture, content: U8, offsets: U64, types: U32) -> I64:
@@ -53,59 +49,119 @@ def addends_in_place(arch: Architecture, content: U8, offsets: U64, types: U32) 
 
 
 class InputTables:
-    """The tables of all kept sections, in link order."""
+    """The entries of all kept sections, in link order.
 
-    def __init__(
-        self, arch: Architecture, symbols: Symbols, sections: Mapping[tuple[int, int], InputSection]
-    ) -> None:
+    Each entry: `offset` from the start of its section, `type`, `symbol` (row of `Symbols`), `addend` (None when
+    all are in place), and `table`, the number of its table. Each table: `target`, the number of the section that
+    it patches, and `rows`, its own row in `batch.sections`; its entries are those from `first[number]` on.
+    """
+
+    def __init__(self, arch: Architecture, symbols: Symbols) -> None:
         self.arch, self.symbols = arch, symbols
-        self.tables: list[InputTable] = []
+        self.sections, self.batch = symbols.sections, symbols.batch
         self.errors: list[LinkError] = []
-        for number, file in enumerate(symbols.files):
-            for relocations in file.loaded_relocations:
-                target = sections.get((number, relocations.section))
-                if target is not None and len(relocations):
-                    self.tables.append(self._table(number, target, relocations))
+        found = BatchRelocations(symbols.rows)
+        place = self.sections.place[found.targets]
+        counts = np.diff(found.first)
+        kept = (place >= 0) & (counts > 0)
+        self.offset: U64 = found.offset
+        self._realign(found, kept, place)
+        base = symbols.base[self.batch.section_file[found.rows]][found.table]
+        rows = symbols.referred(np.where(found.symbol == 0, 0, found.symbol + base))
+        gone = symbols.dropped[rows]
+        wanted = kept[found.table]
+        if (gone & wanted).any():
+            self.errors += self._dropped(found, place, gone & wanted)
+        wanted &= ~gone
+        number = np.cumsum(kept) - 1
+        self.target: I64 = place[kept]
+        self.rows: I64 = found.rows[kept]
+        self.explicit: Bools = found.explicit[kept]
+        self.table: I64 = number[found.table]
+        self.type, self.symbol, self.addend = found.type, rows, found.addend
+        if not wanted.all():
+            self.table, self.offset, self.type = self.table[wanted], self.offset[wanted], self.type[wanted]
+            self.symbol = rows[wanted]
+            self.addend = None if found.addend is None else found.addend[wanted]
+        self._by_type: list[tuple[int, I64]] | None = None
+        self.first: I64 = np.searchsorted(self.table, np.arange(len(self.target) + 1))
 
-    def _table(self, number: int, target: InputSection, relocations: ObjectRelocations) -> InputTable:
-        rows = self.symbols.referred(relocations.symbol.astype(np.int64) + int(self.symbols.base[number]))
-        rows = np.where(relocations.symbol == 0, 0, rows)
-        offset, kind, addend = relocations.offset, relocations.type, relocations.addend
-        realigned = realign(self.arch, target.file, relocations)
-        if realigned is not None:
-            target.realigned = realigned
-            target.size = len(realigned.content)
-            offset = realigned.moved(offset)
-        gone = self.symbols.dropped[rows]
-        if gone.any():
-            self.errors += self._dropped(target, relocations.name, offset[gone])
-            offset, kind, rows = offset[~gone], kind[~gone], rows[~gone]
-            addend = None if addend is None else addend[~gone]
-        return InputTable(target, relocations.name, offset, kind, rows, addend)
+    def __len__(self) -> int:
+        return len(self.target)
 
-    def _dropped(self, target: InputSection, name: str, offsets: U64) -> Iterator[RelocationError]:
+    def _realign(self, found: BatchRelocations, kept: Bools, place: I64) -> None:
+        """Remove excess padding from code. Raises MalformedElf, also for tables that could not be read."""
+        aligned = set(np.unique(found.table[np.isin(found.type, align_types(self.arch.name))]).tolist())
+        file = self.batch.section_file[found.rows]
+        events = [(int(file[number]), False, number) for number in found.refused]
+        events += [(int(file[number]), True, number) for number in aligned if kept[number]]
+        for owner, is_aligned, number in sorted(events):
+            if not is_aligned:
+                raise found.refused[number]
+            entries = slice(int(found.first[number]), int(found.first[number + 1]))
+            realigned = realign(self.arch, self.batch.files[owner], found.one(number))
+            if realigned is None:
+                continue
+            target = int(place[number])
+            self.sections.realigned[target] = realigned
+            self.sections.size[target] = len(realigned.content)
+            if not self.offset.flags.writeable or self.offset is found.offset:
+                self.offset = found.offset.copy()
+            self.offset[entries] = realigned.moved(self.offset[entries])
+
+    def _dropped(self, found: BatchRelocations, place: I64, gone: Bools) -> Iterator[RelocationError]:
         """Errors for entries that refer to a section discarded with its COMDAT group.
 
         Sections that describe code may have such entries, which are then ignored; code and data may not.
         """
-        if target.name.startswith(_TABLES):
-            return
-        for offset in offsets[:_REPORTED].tolist():
-            yield RelocationError(
-                self.symbols.name,
-                "refers to a section that was discarded",
-                offset=offset,
-                section=f"{target.file.name}({name})",
-                type_name="relocation",
-            )
+        for number in np.unique(found.table[gone]).tolist():
+            target = self.sections[int(place[number])]
+            if target.name.startswith(_TABLES):
+                continue
+            entries = slice(int(found.first[number]), int(found.first[number + 1]))
+            for offset in self.offset[entries][gone[entries]][:_REPORTED].tolist():
+                yield RelocationError(
+                    self.symbols.name,
+                    "refers to a section that was discarded",
+                    offset=offset,
+                    section=self._source(int(found.rows[number])),
+                    type_name="relocation",
+                )
+
+    def _source(self, row: int) -> str:
+        """The name of a relocation section in errors: object and section."""
+        return f"{self.batch.files[int(self.batch.section_file[row])].name}({self.batch.section_names.text(row)})"
+
+    def entries(self, number: int) -> slice:
+        """The entries of table `number`."""
+        return slice(int(self.first[number]), int(self.first[number + 1]))
+
+    def one(self, number: int) -> InputTable:
+        """Table `number`."""
+        some = self.entries(number)
+        addend = self.addend[some] if self.addend is not None and self.explicit[number] else None
+        target = self.sections[int(self.target[number])]
+        return InputTable(target, self.offset[some], self.type[some], self.symbol[some], addend)
 
     def types_used(self) -> list[tuple[int, I64]]:
         """(type number, rows of the symbols its entries refer to), over all tables."""
-        if not self.tables:
-            return []
-        types = np.concatenate([table.type for table in self.tables]).astype(np.int64)
-        symbols = np.concatenate([table.symbol for table in self.tables])
-        return [(int(n), symbols[types == n]) for n in np.unique(types)]
+        if self._by_type is None:
+            order = np.argsort(self.type, kind="stable")
+            types, symbols = self.type[order], self.symbol[order]
+            numbers, starts = np.unique(types, return_index=True)
+            self._by_type = (
+                list(zip(numbers.tolist(), np.split(symbols, starts[1:]), strict=True)) if len(types) else []
+            )
+        return self._by_type
+
+    def move(self, number: int, symbol: I64, addend: I64) -> None:
+        """Change the symbols and the addends of table `number`."""
+        some = self.entries(number)
+        assert self.addend is not None
+        if not self.addend.flags.writeable:
+            self.addend = self.addend.copy()
+        self.symbol[some], self.addend[some] = symbol, addend
+        self._by_type = None
 
     def low_bits(self) -> int:
         """n when the image must be below 2^n for its narrowest absolute address (x86-64's small code model,
@@ -135,23 +191,31 @@ class InputTables:
 
     def combined(self) -> CombinedTable:
         """All entries in one table, with image offsets; where REL and RELA are mixed, with addends."""
-        tables = self.tables
-        if not tables:
+        if not len(self):
             nothing = np.zeros(0, np.uint64)
             return CombinedTable(".rela", nothing, nothing.astype(np.uint32), nothing.astype(np.uint32), None)
-        addends: list[I64] = []
-        if any(table.addend is not None for table in tables):
-            addends = [self.addends(table) for table in tables]
+        start, size = self.sections.offset[self.target], self.sections.size[self.target]
+        target, rows, source = start, self.rows, self._source
         return CombinedTable(
             ".rela",
-            np.concatenate([self._image_offsets(table) for table in tables]),
-            np.concatenate([table.type for table in tables]),
-            np.concatenate([table.symbol for table in tables]).astype(np.uint32),
-            np.concatenate(addends) if addends else None,
-            np.cumsum([0, *(len(table.offset) for table in tables)])[:-1],
-            tuple((table.source, table.target.offset) for table in tables),
-            np.array([table.target.offset + table.target.size for table in tables], np.int64),
+            self._image_offsets(start, size),
+            self.type,
+            self.symbol.astype(np.uint32),
+            self._addends() if self.explicit.any() else None,
+            self.first[:-1],
+            lambda number: (source(int(rows[number])), int(target[number])),
+            start + size,
         )
+
+    def _addends(self) -> I64:
+        """The addends of all entries, those in place too."""
+        assert self.addend is not None
+        if self.explicit.all():
+            return self.addend
+        addends = self.addend.copy()
+        for number in np.flatnonzero(~self.explicit).tolist():
+            addends[self.entries(number)] = self.addends(self.one(number))
+        return addends
 
     def addends(self, table: InputTable) -> I64:
         """The addends of a table's entries, those in place too."""
@@ -161,9 +225,12 @@ class InputTables:
         content = target.file.section_bytes(target.index) if target.bits else np.zeros(0, np.uint8)
         return addends_in_place(self.arch, content, table.offset, table.type)
 
-    def _image_offsets(self, table: InputTable) -> U64:
-        offset = table.offset
-        if table.target.reversed:
-            word = np.uint64(self.arch.word_size)
-            offset = np.uint64(table.target.size) - word - offset // word * word + offset % word
-        return offset + np.uint64(table.target.offset)
+    def _image_offsets(self, start: I64, size: I64) -> U64:
+        reverse = self.sections.reversed[self.target]
+        offset = self.offset + start.astype(np.uint64)[self.table]
+        if reverse.any():
+            mine = np.flatnonzero(reverse[self.table])
+            table, old, word = self.table[mine], self.offset[mine], np.uint64(self.arch.word_size)
+            new = size.astype(np.uint64)[table] - word - old // word * word + old % word
+            offset[mine] = new + start.astype(np.uint64)[table]
+        return offset

@@ -20,9 +20,8 @@ from typing import NamedTuple
 import numpy as np
 
 from relink.elf.constants import SHN_ABS, Visibility
-from relink.elf.objects import UNDEFINED
 from relink.errors import LinkError
-from relink.objects.combined import BSS, RW, TLS
+from relink.objects.input_sections import BSS, RW, TLS
 from relink.objects.placed_layout import PlacedLayout
 from relink.objects.placed_outputs import PlacedOutput
 from relink.objects.script import LinkScript
@@ -78,9 +77,7 @@ def asked_for(symbols: Symbols, layout: PlacedLayout) -> dict[str, int]:
     known = {*layout.script.symbols, *_TABLES, *_places(layout)}
     if _data(layout) is not None:
         known |= {*_HEAP, *_STACK, _GLOBAL_POINTER}
-    found = {
-        name: row for name, row in symbols.chosen.items() if symbols.section[row] == UNDEFINED and name in known
-    }
+    found = symbols.named(known.__contains__)
     layout.wants_tables = any(name in _TABLES for name in found)
     return found
 
@@ -146,7 +143,7 @@ def entry_row(script: LinkScript, symbols: Symbols) -> int:
     """The row of the entry's symbol; 0 without an entry. Raises LinkError when it is not defined."""
     if script.entry is None:
         return 0
-    row = symbols.chosen.get(script.entry)
+    row = symbols.find(script.entry)
     if row is None or symbols.shndx[row] == 0:
         raise LinkError(symbols.name, f"the script's entry {script.entry} is not defined")
     return row

@@ -14,27 +14,24 @@ SORT_BY_INIT_PRIORITY), sections with SHF_LINK_ORDER by their associated section
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
+
+from relink.arrays import I64, Bools
 from relink.elf.constants import SHT_LOOS, SectionFlag, SectionType
-from relink.elf.objects import ObjectFile
+from relink.elf.object_batch import ObjectBatch
 from relink.errors import UnsupportedElf
 from relink.objects.combined import (
-    BSS,
     CODE_FRAGMENTS,
     CONSTRUCTORS,
     DESTRUCTORS,
-    INDEX_TABLE,
     LAST_GROUP,
-    RW,
-    RWX,
-    RX,
-    TLS,
-    InputSection,
-    R,
+    LINK_ONCE,
     discarded_groups,
+    groups_and_copies,
     once_only,
 )
+from relink.objects.input_sections import BSS, INDEX_TABLE, RW, RWX, RX, TLS, InputSections, R
 
 # Plain integers: an operation on an enum's member costs microseconds.
 _ALLOC, _EXCLUDE, _WRITE, _CODE, _TLS, _LINK_ORDER, _NONCONFORMING = (
@@ -49,9 +46,10 @@ _ALLOC, _EXCLUDE, _WRITE, _CODE, _TLS, _LINK_ORDER, _NONCONFORMING = (
         SectionFlag.OS_NONCONFORMING,
     )
 )
-_NOBITS = int(SectionType.NOBITS)
 _LAST_PRIORITY = 65536
 _PRIORITY_DIGITS = 9
+_ZIPPED = ".zdebug_"
+_RUN = (*CONSTRUCTORS, *DESTRUCTORS)
 _NO_CONTENT = (int(SectionType.NULL), int(SectionType.GROUP))
 #: Compilers may put each function and variable in a separate section, named after it; linkers merge them into one
 #: (lld, `getOutputSectionName`; GNU ld's default linker script).
@@ -65,67 +63,108 @@ _GATHERED_PREFIX = re.compile(rf"({'|'.join(map(re.escape, _GATHERED))})(?:\.|\Z
 _CRT = re.compile(r"crt(begin|end)[ST]?\.o\)?$")
 
 
-def kept_sections(files: Sequence[ObjectFile]) -> dict[tuple[int, int], InputSection]:
-    """The sections in the image, by (file number, section index)."""
-    dropped = {(number, index) for number, group, _ in discarded_groups(files) for index in group.members}
-    once: set[str] = set()  # the sections and groups of which copies are dropped
-    kept: dict[tuple[int, int], InputSection] = {}
-    for number, file in enumerate(files):
-        for index, section in enumerate(file.sections):
-            if not _is_part(file, index) or (number, index) in dropped:
-                continue
-            if (name := once_only(section.name)) is not None:
-                if once.intersection((name, section.name)):
-                    continue
-                once.add(section.name)
-            kept[number, index] = InputSection(
-                file,
-                index,
-                section.name,
-                section.flags,
-                file.section_size(index),
-                max(section.addralign, 1),
-                section.type != _NOBITS,
-            )
-        once.update(group.signature for group in file.groups if group.comdat)
-    _drop_orphans(kept)
-    _arrange(kept)
+def kept_sections(batch: ObjectBatch) -> InputSections:
+    """The sections in the image. Raises UnsupportedElf for one of an unknown type that is to be loaded, and
+    ElfError for damaged groups.
+    """
+    kept = _parts(batch)
+    for number, group, _ in discarded_groups(batch):
+        kept[batch.first_section[number] + np.array(group.members, np.int64)] = False
+    sizes = _refuse_unknown(batch, kept)
+    _drop_copies(batch, kept)
+    about = _about(batch)
+    _drop_orphans(kept, about)
+    sections = InputSections(batch, np.flatnonzero(kept))
+    if sizes:
+        numbers = sections.place[list(sizes)]
+        sections.size[numbers[numbers >= 0]] = np.array(list(sizes.values()))[numbers >= 0]
+    _arrange(sections)
+    _sort_by_what_they_are_about(sections, about)
+    return sections
+
+
+def _parts(batch: ObjectBatch) -> Bools:
+    """The sections to load, of an unknown type or not, without what gcc adds to .ctors and .dtors."""
+    flags, type_ = batch.sections["flags"].astype(np.uint64), batch.sections["type"]
+    kept: Bools = (flags & np.uint64(_ALLOC) != 0) & (flags & np.uint64(_EXCLUDE) == 0)
+    for none in _NO_CONTENT:
+        kept &= type_ != none
+    for name in (".ctors", ".dtors"):
+        for row in batch.sections_prefixed(name).tolist():
+            exact = batch.section_names.text(row) == name
+            if exact and _is_known(batch, row) and _CRT.search(batch.files[int(batch.section_file[row])].name):
+                kept[row] = False
     return kept
 
 
-def _is_part(file: ObjectFile, index: int) -> bool:
-    section = file.sections[index]
-    if not section.flags & _ALLOC or section.flags & _EXCLUDE or section.type in _NO_CONTENT:
-        return False
-    unknown = SectionType.RELR < section.type < SHT_LOOS
-    if unknown or section.flags & _NONCONFORMING:
-        problem = f"section {index} ({section.name}) has the unknown type {section.type:#x}"
-        why = "" if unknown else ", and the flag SHF_OS_NONCONFORMING: it needs special processing"
-        raise UnsupportedElf(file.name, problem + why)
-    return not (section.name in (".ctors", ".dtors") and _CRT.search(file.name))
+def _is_known(batch: ObjectBatch, row: int) -> bool:
+    type_, flags = int(batch.sections["type"][row]), int(batch.sections["flags"][row])
+    return not (SectionType.RELR < type_ < SHT_LOOS or flags & _NONCONFORMING)
 
 
-def _drop_orphans(kept: dict[tuple[int, int], InputSection]) -> None:
+def _refuse_unknown(batch: ObjectBatch, kept: Bools) -> dict[int, int]:
+    """Raise UnsupportedElf for the first section to load whose type is unknown. Returns the sizes of compressed
+    sections among `kept`.
+    """
+    type_, flags = batch.sections["type"], batch.sections["flags"].astype(np.uint64)
+    unknown = (type_ > SectionType.RELR) & (type_ < SHT_LOOS)
+    odd = unknown | (flags & np.uint64(_NONCONFORMING) != 0)
+    odd &= (flags & np.uint64(_ALLOC) != 0) & (flags & np.uint64(_EXCLUDE) == 0) & ~np.isin(type_, _NO_CONTENT)
+    zipped = batch.sections_prefixed(_ZIPPED)
+    sizes = {}
+    for row in sorted({*np.flatnonzero(odd).tolist(), *zipped[kept[zipped]].tolist()}):
+        number = int(batch.section_file[row])
+        file, index = batch.files[number], row - int(batch.first_section[number])
+        section = file.sections[index]
+        if odd[row]:
+            problem = f"section {index} ({section.name}) has the unknown type {section.type:#x}"
+            why = "" if unknown[row] else ", and the flag SHF_OS_NONCONFORMING: it needs special processing"
+            raise UnsupportedElf(file.name, problem + why)
+        sizes[row] = file.section_size(index)
+    return sizes
+
+
+def _drop_copies(batch: ObjectBatch, kept: Bools) -> None:
+    """Discard .gnu.linkonce sections of which an earlier object has a copy, or a COMDAT group of their name."""
+    once: set[str] = set()  # the sections and groups of which copies are dropped
+    copies = batch.sections_prefixed(LINK_ONCE)
+    if not len(copies):
+        return
+    for number in groups_and_copies(batch):
+        for row in copies[batch.section_file[copies] == number].tolist():
+            section = batch.section_names.text(row)
+            if kept[row] and (name := once_only(section)) is not None:
+                if once.intersection((name, section)):
+                    kept[row] = False
+                else:
+                    once.add(section)
+        once.update(group.signature for group in batch.files[number].groups if group.comdat)
+
+
+def _about(batch: ObjectBatch) -> I64:
+    """The row of the associated section of each section with SHF_LINK_ORDER; -1 for others and for sh_link 0, the
+    number of all sections for one that there is not.
+    """
+    about = np.full(len(batch.sections), -1, np.int64)
+    link, flags = batch.sections["link"].astype(np.int64), batch.sections["flags"].astype(np.uint64)
+    ordered = flags & np.uint64(_LINK_ORDER) != 0
+    ordered[batch.sections_prefixed(INDEX_TABLE)] = True
+    rows = np.flatnonzero(ordered & (link != 0))
+    file = batch.section_file[rows]
+    there = link[rows] < np.diff(batch.first_section)[file]
+    about[rows] = np.where(there, batch.first_section[file] + link[rows], len(about))
+    return about
+
+
+def _drop_orphans(kept: Bools, about: I64) -> None:
     """Discard sections whose associated section is not kept, transitively."""
-    while True:
-        gone = [key for key, section in kept.items() if (about := _about(key, section)) and about not in kept]
-        if not gone:
+    rows = np.flatnonzero(about >= 0)
+    while len(rows):
+        rows = rows[kept[rows]]
+        gone = rows[~np.append(kept, False)[about[rows]]]
+        if not len(gone):
             return
-        for key in gone:
-            del kept[key]
-
-
-def _about(key: tuple[int, int], section: InputSection) -> tuple[int, int] | None:
-    """The associated section of a section with SHF_LINK_ORDER; None for sh_link 0."""
-    link = linked_section(section)
-    return None if link is None else (key[0], link)
-
-
-def linked_section(section: InputSection) -> int | None:
-    """The index of the section in the same object that a section is about (sh_link); None for other sections."""
-    link = section.file.sections[section.index].link
-    ordered = section.flags & _LINK_ORDER or section.name.startswith(INDEX_TABLE)
-    return link if ordered and link else None
+        kept[gone] = False
 
 
 # ---------------------------------------------------------------- order
@@ -137,62 +176,66 @@ def output_name(name: str) -> str:
     return found[1] if found else name
 
 
-def _arrange(kept: Mapping[tuple[int, int], InputSection]) -> None:
+def _arrange(sections: InputSections) -> None:
     """Set the permissions and the sort key of every section."""
-    outputs: dict[tuple[str, bool], list[InputSection]] = {}
-    for section in kept.values():
-        constructors = _constructor_order(section.name)
-        thread_local = bool(section.flags & _TLS)
-        if constructors and section.bits and not thread_local:  # even when the assembler made them read-only
-            section.kind, section.order = RW, constructors
-        else:
-            outputs.setdefault((output_name(section.name), thread_local), []).append(section)
-    for number, ((name, thread_local), parts) in enumerate(outputs.items()):
-        kind = TLS if thread_local else _kind(parts)
-        align = max(section.align for section in parts)
-        for section in parts:
-            section.kind, section.order, section.output_align = kind, (*_group(name, kind, parts), number), align
-    _sort_by_what_they_are_about(kept)
+    thread_local = sections.flags & np.uint64(_TLS) != 0
+    runs = np.zeros(len(sections.texts), np.bool_)
+    order = np.zeros((len(runs), 3), np.int64)
+    for number, name in enumerate(sections.texts):
+        if name.startswith(_RUN) and (found := _constructor_order(name)):
+            runs[number], order[number] = True, found
+    # Constructors can be written even when the assembler made them read-only.
+    mine = runs[sections.name_number] & sections.bits & ~thread_local
+    sections.kind[mine], sections.order[mine, :3] = RW, order[sections.name_number[mine]]
+    _gather(sections, np.flatnonzero(~mine), thread_local)
 
 
-def _kind(parts: Iterable[InputSection]) -> int:
-    """An output section has the permissions of all its parts."""
-    flags = 0
-    bits = False
-    for section in parts:
-        flags |= section.flags
-        bits |= section.bits
-    if flags & _CODE:
-        return RWX if flags & _WRITE else RX
-    if not flags & _WRITE:
-        return R
-    return RW if bits else BSS
+def _gather(sections: InputSections, rows: I64, thread_local: Bools) -> None:
+    """Set the permissions and the sort key of the sections `rows`, which are not constructors."""
+    numbers: dict[str, int] = {}
+    output = np.array([numbers.setdefault(output_name(name), len(numbers)) for name in sections.texts], np.int64)
+    keys = 2 * output[sections.name_number[rows]] + thread_local[rows]
+    keys, first, part = np.unique(keys, return_index=True, return_inverse=True)
+    count, flags = len(first), sections.flags[rows]
+    code, write, bits = (
+        np.bincount(part, which, count) > 0
+        for which in (flags & np.uint64(_CODE) != 0, flags & np.uint64(_WRITE) != 0, sections.bits[rows])
+    )
+    align = np.ones(count, np.int64)
+    np.maximum.at(align, part, sections.align[rows])
+    # An output section has the permissions of all its parts.
+    kind = np.where(code, np.where(write, RWX, RX), np.where(write, np.where(bits, RW, BSS), R))
+    kind[keys & 1 == 1] = TLS
+    names = list(numbers)
+    columns = zip(kind.tolist(), bits.tolist(), (keys >> 1).tolist(), strict=True)
+    group = np.array([_group(names[name], kind_, has_bits) for kind_, has_bits, name in columns], np.int64)
+    place = np.empty(count, np.int64)
+    place[np.argsort(first)] = np.arange(count)
+    sections.kind[rows], sections.output_align[rows] = kind[part], align[part]
+    sections.order[rows, 0], sections.order[rows, 1] = group[part], place[part]
 
 
-def _group(name: str, kind: int, parts: Sequence[InputSection]) -> tuple[int]:
-    """The sort key among sections of equal permission."""
+def _group(name: str, kind: int, bits: bool) -> int:
+    """The sort key of an output section among those of equal permission."""
     if kind == TLS:
-        return (0 if any(section.bits for section in parts) else 1,)
+        return 0 if bits else 1
     if kind == RX:
-        return (0 if name in CODE_FRAGMENTS else 1,)
+        return 0 if name in CODE_FRAGMENTS else 1
     if kind == R:
-        return (1 if name == INDEX_TABLE else 0,)
-    return (LAST_GROUP,)
+        return 1 if name == INDEX_TABLE else 0
+    return LAST_GROUP
 
 
-def _sort_by_what_they_are_about(kept: Mapping[tuple[int, int], InputSection]) -> None:
+def _sort_by_what_they_are_about(sections: InputSections, about: I64) -> None:
     """In an output section, sections with SHF_LINK_ORDER come last, in the order of their associated sections."""
-    about = {key: link for key, section in kept.items() if (link := _about(key, section))}
-    if not about:
+    about = about[sections.row]
+    rows = np.flatnonzero(about >= 0)
+    if not len(rows):
         return
-    for key in about:
-        kept[key].order += (1,)
-    for key, section in kept.items():
-        if key not in about:
-            section.order += (0,)
-    place = {key: n for n, key in enumerate(sorted(kept, key=lambda key: (kept[key].kind, kept[key].order)))}
-    for key, link in about.items():
-        kept[key].order += (place[link],)
+    sections.order[rows, 3] = 1
+    place = np.empty(len(sections), np.int64)
+    place[sections.sorted()] = np.arange(len(sections))
+    sections.order[rows, 4] = place[sections.place[about[rows]]]
 
 
 def _constructor_order(name: str) -> tuple[int, ...]:

@@ -80,8 +80,9 @@ class _DebugLinker:
 
     def _lay_out(self) -> Mapping[str, tuple[int, int]]:
         """The (start, end) of each name's sections in the buffer."""
-        files = self.combined.files
-        dropped = {(number, index) for number, group, _ in discarded_groups(files) for index in group.members}
+        files, batch = self.combined.files, self.combined.batch
+        assert batch is not None
+        dropped = {(number, index) for number, group, _ in discarded_groups(batch) for index in group.members}
         named: defaultdict[str, list[tuple[int, int, int]]] = defaultdict(list)
         for number, file in enumerate(files):
             for index, size in self._sizes(file).items():
@@ -137,7 +138,7 @@ class _DebugLinker:
             data=buffer,
             program_headers=(segment,),
             segments=(segment,),
-            inputs=(),
+            input_sections=None,
             table=symbols,
             static=table,
             slots={},
@@ -183,7 +184,7 @@ class _DebugLinker:
             np.concatenate([c[2] for c in columns]).astype(np.uint32),
             np.concatenate(addends) if addends else None,
             np.cumsum([0, *(len(c[0]) for c in columns)])[:-1],
-            tuple(origins),
+            origins.__getitem__,
             np.array(ends, np.int64),
         )
 

@@ -107,12 +107,12 @@ def open_objects(
     from relink.objects.archive_members import collect  # imported late: creating its classes is slow
     from relink.objects.combine import combine
 
-    files = collect(sources, options)
-    for file in files:
+    objects = collect(sources, options)
+    for file in objects.unlike(arch):
         check_architecture(file.name, file.header, arch, flags=not file.has_unset_flags)
-    if not files:
+    if not objects:
         raise UnsupportedElf(name or "<objects>", "contains no relocatable object")
-    return combine(name or files[0].name, files, arch, options, _debug_sections)
+    return combine(name or objects[0].name, objects, arch, options, _debug_sections)
 
 
 def _debug_sections(combined: CombinedObjects) -> DebugSections:

@@ -1,0 +1,154 @@
+"""The symbol tables of several relocatable objects as one (see `relink.elf.object_batch`)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from relink.arrays import I64, U8, AnyArray, Bools
+from relink.elf.constants import SHN_ABS, SHN_COMMON, SHN_LORESERVE, SectionFlag, SectionType, SymbolBind
+from relink.elf.contents import frozen
+from relink.elf.names import Names
+from relink.elf.object_batch import ObjectBatch
+from relink.elf.object_symbols import ABSOLUTE, COMMON
+from relink.elf.strings import Pieces
+from relink.errors import ElfError
+
+_COMPRESSED = int(SectionFlag.COMPRESSED)
+_GNU_COMPRESSED = ".zdebug_"
+
+
+class BatchSymbols:
+    """The symbols of all objects, each object's undefined symbol 0 included; one row per symbol.
+
+    - `records`: the rows as in the files (`Layout.symbol`); `section` is as in `ObjectSymbols`;
+    - `file`: the number of the object; `first`: the first row of each object, and the number of all rows;
+    - `first_global`: the index in its object of the first symbol that is not local;
+    - `names`, in `pieces`: the names. `tables` are the section rows of the symbol tables, -1 for none.
+    """
+
+    def __init__(self, batch: ObjectBatch) -> None:
+        """Raises what `ObjectFile.symbols` raises, for the first bad object."""
+        self.batch = batch
+        self.tables = self._find_tables()
+        self._odd: set[int] = set()
+        self._decode(~self._plain())
+        self._read()
+        unfit = self._suspects()
+        if unfit.any():
+            self._decode(unfit)
+            self._read()
+
+    def check_names(self) -> None:
+        """Raise what `ObjectFile.symbols.names` raises for the first bad object."""
+        for number in np.flatnonzero(self._bad_names).tolist():
+            _ = self.batch.files[number].symbols.names
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def _find_tables(self) -> I64:
+        batch = self.batch
+        found = np.flatnonzero(batch.sections["type"] == SectionType.SYMTAB)
+        tables = np.full(len(batch), -1, np.int64)
+        tables[batch.section_file[found[::-1]]] = found[::-1]
+        return tables
+
+    def _plain(self) -> Bools:
+        """Which objects have at most one symbol table, with a valid header, and no table of section indices."""
+        batch, tables = self.batch, self.tables
+        if not len(batch.sections):
+            return np.ones(len(batch), np.bool_)
+        rows = batch.sections[np.maximum(tables, 0)]
+        count, size = np.diff(batch.first_section), self.batch.layout.symbol.itemsize
+        link = rows["link"].astype(np.int64)
+        strings = batch.sections[np.where(link < count, batch.first_section[:-1] + link, 0)]
+        plain: Bools = (
+            (rows["entsize"] == size)
+            & (rows["size"] % rows["size"].dtype.type(size) == 0)
+            & (rows["info"] * rows["size"].dtype.type(size) <= rows["size"])
+            & (link > 0)
+            & (link < count)
+            & (strings["type"] == SectionType.STRTAB)
+            & ((rows["flags"] | strings["flags"]) & rows["flags"].dtype.type(_COMPRESSED) == 0)
+        )
+        plain |= tables < 0
+        type_, file = batch.sections["type"], batch.section_file
+        plain &= np.bincount(file, type_ == SectionType.SYMTAB, len(batch)) <= 1
+        plain[file[type_ == SectionType.SYMTAB_SHNDX]] = False
+        plain[file[batch.sections_prefixed(_GNU_COMPRESSED)]] = False
+        return plain
+
+    def _nothing(self) -> AnyArray:
+        return np.zeros(len(self.batch), self.batch.layout.section_record)
+
+    def _decode(self, unfit: Bools) -> None:
+        """Read the tables of some objects separately."""
+        for number in np.flatnonzero(unfit).tolist():
+            try:
+                _ = self.batch.files[number].symbols
+            except ElfError:
+                if number and not self._odd:  # an earlier object may have another fault
+                    BatchSymbols(ObjectBatch(self.batch.files[:number]))
+                raise
+        self._odd.update(np.flatnonzero(unfit).tolist())
+
+    def _read(self) -> None:
+        batch, tables = self.batch, self.tables
+        rows = batch.sections[np.maximum(tables, 0)] if len(batch.sections) else self._nothing()
+        good = tables >= 0
+        good[list(self._odd)] = False
+        files = np.arange(len(batch))
+        symbols = batch.gather(files, *(np.where(good, rows[f], 0).astype(np.int64) for f in ("offset", "size")))
+        linked = np.where(good, batch.first_section[:-1] + rows["link"], 0)
+        strings = batch.sections[linked] if len(batch.sections) else rows
+        texts = batch.gather(files, *(np.where(good, strings[f], 0).astype(np.int64) for f in ("offset", "size")))
+        self.first_global = np.where(good, rows["info"], 0).astype(np.int64)
+        for number in self._odd:
+            table = batch.files[number].symbols
+            symbols[number] = memoryview(table.records.tobytes())
+            texts[number] = table.strings.data.data
+            self.first_global[number] = table.first_global
+        size = batch.layout.symbol.itemsize
+        counts = np.fromiter(map(len, symbols), np.int64, len(symbols)) // size
+        self.first: I64 = np.concatenate(([0], np.cumsum(counts)))
+        self.file: I64 = np.repeat(files, counts)
+        self.records: AnyArray = np.frombuffer(b"".join(symbols), batch.layout.symbol)
+        self.pieces = Pieces(texts)
+        self.names: Names
+        self.names, self._bad_names = self.pieces.names(self.file, self.records["name"])
+        self._read_sections()
+
+    def _read_sections(self) -> None:
+        """Set `section`."""
+        section = self.records["shndx"].astype(np.int64)
+        section[section == SHN_ABS] = ABSOLUTE
+        section[section == SHN_COMMON] = COMMON
+        for number in self._odd:
+            section[self.rows_of(number)] = self.batch.files[number].symbols.section
+        self.section: I64 = frozen(section)
+
+    def rows_of(self, number: int) -> slice:
+        """The rows of object `number`."""
+        return slice(int(self.first[number]), int(self.first[number + 1]))
+
+    def _suspects(self) -> Bools:
+        """Which objects `ObjectFile.symbols` may refuse, or has another reserved section index."""
+        found = np.zeros(len(self.batch), np.bool_)
+        count = np.diff(self.batch.first_section)[self.file]
+        found[self.file[(self.section >= SHN_LORESERVE) | (self.section >= count)]] = True
+        found[self.file[self.is_global != (self.bind != SymbolBind.LOCAL)]] = True
+        found[list(self._odd)] = False
+        return found
+
+    @property
+    def is_global(self) -> Bools:
+        """bool[n]: which symbols come after the local ones of their object."""
+        index = np.arange(len(self)) - self.first[self.file]
+        found: Bools = index >= self.first_global[self.file]
+        return found
+
+    @property
+    def bind(self) -> U8:
+        """The binding of each symbol."""
+        found: U8 = self.records["info"] >> np.uint8(4)
+        return found

@@ -1,0 +1,232 @@
+"""Several relocatable objects at once: their tables as arrays over all objects.
+
+A link of an archive has thousands of objects with a handful of sections and symbols each. Array operations on
+each would cost more than the work itself, so here each array has the rows of all objects. The objects are checked
+together; one that looks bad, or is in a rare form, is decoded separately (`ObjectFile`), which raises its error.
+The first error in the order of the objects is raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import overload
+
+import numpy as np
+
+from relink.arch import Architecture
+from relink.arrays import I64, U8, U64, AnyArray, Bools
+from relink.elf.constants import ELF_MAGIC, ELFCLASS64, SHN_XINDEX, FileType, SectionFlag, SectionType
+from relink.elf.foreign import LTO_SECTION
+from relink.elf.headers import MAX_SPAN
+from relink.elf.layout import ELF32, ELF64, Layout
+from relink.elf.objects import ObjectFile
+from relink.elf.section_checks import OVERLAP, suspects, with_bytes
+from relink.elf.strings import Pieces
+from relink.errors import ElfError
+from relink.records import cached_property
+
+#: Up to this number of objects, each is decoded separately: array operations would cost more.
+_FEW = 4
+_PLAIN_SYSTEMS = (0, 3)  #: EI_OSABI
+_NULL, _NOBITS = int(SectionType.NULL), int(SectionType.NOBITS)
+
+
+class ObjectBatch(Sequence[ObjectFile]):
+    """Relocatable objects of one class, in link order. Arrays with a row for each section:
+
+    - `sections`: the section headers as in the files (`Layout.section_record`);
+    - `section_file`: the number of the object; `section_names`: the names;
+    - `first_section`: the first row of each object, and the number of all rows.
+
+    `headers` has a row for each object (`Layout.header_record`).
+    """
+
+    def __init__(self, files: Sequence[ObjectFile]) -> None:
+        """Raises what `decode_object` raises, for the first bad object."""
+        self.files = tuple(files)
+        self.layout = _layout(self.files)
+        self.views = [file.data.data for file in self.files]
+        self._odd: set[int] = set()  # objects that have been decoded separately
+        self.headers = self._read_headers()
+        everything = np.arange(len(self.files))
+        few = len(self.files) <= _FEW
+        refused = self._decode(everything if few else np.flatnonzero(~self._plain_headers()))
+        if refused is not None:
+            if refused[0] and not few:  # an earlier object may have another fault
+                ObjectBatch(self.files[: refused[0]])
+            raise refused[1]
+        self._read_sections()
+        refused = None if few else self._decode(np.flatnonzero(self._suspects()))
+        if refused is not None:
+            raise refused[1]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @overload
+    def __getitem__(self, number: int) -> ObjectFile: ...
+    @overload
+    def __getitem__(self, number: slice) -> tuple[ObjectFile, ...]: ...
+    def __getitem__(self, number: int | slice) -> ObjectFile | tuple[ObjectFile, ...]:
+        return self.files[number]
+
+    def __iter__(self) -> Iterator[ObjectFile]:
+        return iter(self.files)
+
+    def gather(self, files: I64, offsets: I64, sizes: I64) -> list[memoryview]:
+        """The bytes [offset, offset + size) of each of `files`, as views."""
+        views = self.views
+        columns = zip(files.tolist(), offsets.tolist(), (offsets + sizes).tolist(), strict=True)
+        return [views[file][start:end] for file, start, end in columns]
+
+    def _decode(self, files: I64) -> tuple[int, ElfError] | None:
+        """Decode some objects separately; return the first that is refused, and its error."""
+        for number in files.tolist():
+            if number not in self._odd:
+                try:
+                    self.files[number].check()
+                except ElfError as error:
+                    return number, error
+                self._odd.add(number)
+        return None
+
+    # ------------------------------------------------------------ reading
+
+    def _read_headers(self) -> AnyArray:
+        size = self.layout.header_record.itemsize
+        nothing = bytes(size)
+        parts = [view[:size] if len(view) >= size else nothing for view in self.views]
+        return np.frombuffer(b"".join(parts), self.layout.header_record)
+
+    @cached_property
+    def _sizes(self) -> U64:
+        return np.fromiter(map(len, self.views), np.uint64, len(self.views))
+
+    def _plain_headers(self) -> Bools:
+        """Which headers are valid, and have the number of the sections and of their string table in them."""
+        header, sizes = self.headers, self._sizes
+        entry = np.uint64(self.layout.section_header.size)
+        start = header["shoff"].astype(np.uint64)
+        count, names = header["shnum"], header["shstrndx"]
+        plain: Bools = (
+            (header["magic"] == ELF_MAGIC)
+            & (header["class"] == self.layout.bits // 32)
+            & (header["order"] == 1)
+            & (header["ident_version"] == 1)
+            & np.isin(header["os_abi"], _PLAIN_SYSTEMS)
+            & (header["type"] == FileType.REL)
+            & (start != 0)
+            & (header["shentsize"] == entry)
+            & (count != 0)
+            & (names != 0)
+            & (names != SHN_XINDEX)
+            & (names < count)
+            & (start <= sizes)
+            & (count * entry <= sizes - np.minimum(start, sizes))
+        )
+        return plain
+
+    def _read_sections(self) -> None:
+        count, files = self.headers["shnum"].astype(np.int64), np.arange(len(self.files))
+        start, entry = self.headers["shoff"].astype(np.int64), self.layout.section_header.size
+        for number in self._odd:
+            count[number], start[number] = len(self.files[number].sections), 0
+        parts: list[memoryview] = self.gather(files, start, count * entry)
+        for number in self._odd:
+            file = self.files[number]
+            rows = (
+                file.sections.rows
+                if file.header.layout is self.layout
+                else np.empty(0, self.layout.section_record)
+            )
+            count[number], parts[number] = len(rows), rows.view(np.uint8).data
+        self.sections: AnyArray = np.frombuffer(b"".join(parts), self.layout.section_record)
+        self.first_section: I64 = np.concatenate(([0], np.cumsum(count)))
+        self.section_file: I64 = np.repeat(files, count)
+        self._read_names()
+
+    def _read_names(self) -> None:
+        tables = self.first_section[:-1] + self.headers["shstrndx"]
+        tables[list(self._odd)] = 0
+        rows = self.sections[tables] if len(self.sections) else np.zeros(len(tables), self.layout.section_record)
+        start, size = rows["offset"].astype(np.uint64), rows["size"].astype(np.uint64)
+        inside = (start <= self._sizes) & (size <= self._sizes - np.minimum(start, self._sizes))
+        good = inside & (rows["type"] != _NOBITS) & (rows["type"] != _NULL)
+        start, size = np.where(good, start, 0), np.where(good, size, 0)
+        parts = self.gather(np.arange(len(self.files)), start.astype(np.int64), size.astype(np.int64))
+        for number in self._odd:
+            strings = self.files[number].sections.strings
+            parts[number] = memoryview(b"" if strings is None else strings.data.data)
+        # An object without names of sections has none but the first string of all pieces, which is empty.
+        pieces = Pieces(parts)
+        self.section_names, self._bad_names = pieces.names(self.section_file, self.sections["name"])
+
+    # ------------------------------------------------------------ checking
+
+    def _suspects(self) -> Bools:
+        """Which objects `check_sections` or another check of `decode_object` may refuse."""
+        rows, file = self.sections, self.section_file
+        found = self._bad_names.copy()
+        odd = suspects(rows, self._sizes[file], np.diff(self.first_section)[file])
+        found[file[odd]] = True
+        size, type_ = np.where(odd, 0, rows["size"]).astype(np.float64), rows["type"]
+        count = len(self.files)
+        in_memory = np.bincount(file, size * (type_ == _NOBITS), count)
+        in_file = np.bincount(file, size * ((type_ != _NOBITS) & (type_ != _NULL)), count)
+        found |= (in_memory > MAX_SPAN) | (in_file > OVERLAP * self._sizes)
+        filled = np.zeros(count, np.bool_)
+        filled[file[with_bytes(rows)]] = True
+        found |= ~filled
+        found[file[self.sections_prefixed(LTO_SECTION)]] = True
+        return found
+
+    # ------------------------------------------------------------ asking
+
+    def unlike(self, arch: Architecture) -> Iterator[ObjectFile]:
+        """The objects that are for another architecture or ABI, or were decoded separately, in link order."""
+        header = self.headers
+        same = (header["machine"] == arch.machine) & (self.layout.bits == arch.bits)
+        same &= ~np.isin(
+            header["flags"], [f for f in np.unique(header["flags"]).tolist() if arch.flags_problem(f)]
+        )
+        same[list(self._odd)] = False
+        yield from map(self.files.__getitem__, np.flatnonzero(~same).tolist())
+
+    @cached_property
+    def unset_flags(self) -> Bools:
+        """See `ObjectFile.has_unset_flags`, of each object."""
+        rows = self.sections
+        code = (rows["flags"] & rows["flags"].dtype.type(SectionFlag.EXECINSTR) != 0) & (rows["size"] != 0)
+        found: Bools = self.headers["flags"] == 0
+        found[self.section_file[code]] = False
+        return found
+
+    @cached_property
+    def section_groups(self) -> tuple[list[str], I64]:
+        """(the different names of sections, the number of each section's name among them)."""
+        first, group = self.section_names.groups
+        return self.section_names.take(first).texts(), group
+
+    def sections_prefixed(self, prefix: str) -> I64:
+        """The rows of the sections whose names begin with `prefix`."""
+        if prefix.encode() not in self.section_names.blob.data.tobytes():
+            return np.zeros(0, np.int64)
+        texts, group = self.section_groups
+        return np.flatnonzero(np.array([text.startswith(prefix) for text in texts], np.bool_)[group])
+
+    def section_bytes(self, rows: I64) -> list[memoryview]:
+        """The bytes of sections in the file, as views; rows of SHT_NOBITS and compressed sections excluded."""
+        picked = self.sections[rows]
+        return self.gather(
+            self.section_file[rows], picked["offset"].astype(np.int64), picked["size"].astype(np.int64)
+        )
+
+
+def _layout(files: Sequence[ObjectFile]) -> Layout:
+    start = files[0].data[:5].tobytes() if files else b""
+    return ELF64 if start[4:] == bytes([ELFCLASS64]) else ELF32
+
+
+def concatenated(parts: Sequence[memoryview]) -> U8:
+    """The bytes of all parts in one array, copied only when there are several."""
+    return np.frombuffer(parts[0] if len(parts) == 1 else b"".join(parts), np.uint8)
