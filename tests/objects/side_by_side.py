@@ -31,7 +31,8 @@ from relink.image import Image
 from relink.linker import LoadOptions
 from relink.memory import placement as place
 from relink.module import Module
-from relink.objects.combined import TLS, CombinedObjects, InputSection
+from relink.objects.combined import CombinedObjects
+from relink.objects.input_sections import TLS, InputSection
 from relink.relocate.state import Environment
 from relink.relocate.static import ObjectRelocator
 from relink.resolve.scopes import LookupScope
