@@ -150,13 +150,14 @@ class _Mapper:
                 )
 
     def _owners(self, rows: I64) -> list[str | None]:
-        """The object of each row of the combined symbol table; None for linker-defined symbols."""
+        """The object of each row of the combined symbol table; None for symbols that the link defines or adds."""
         if self.combined is None:
             return [None] * len(rows)
         files = self.combined.files
         ends = 1 + np.cumsum([len(file.symbols) for file in files])
         number = np.searchsorted(ends, rows, side="right").tolist()
-        section = np.concatenate([[UNDEFINED], *(file.symbols.section for file in files)])[rows].tolist()
+        section = np.concatenate([[UNDEFINED], *(file.symbols.section for file in files)])
+        section = section[np.where(rows < ends[-1], rows, 0)].tolist()
         return [None if s == UNDEFINED else files[n].name for n, s in zip(number, section, strict=True)]
 
     def commons(self) -> Iterator[MapCommon]:

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from relink.arrays import I64, U32, U64, AnyArray, Bools
+from relink.arrays import I64, U32, U64, AnyArray, Bools, one_of
 from relink.elf.batch_symbols import BatchSymbols
 from relink.elf.constants import SectionFlag, SectionType
 from relink.elf.object_relocations import RELOCATION_SECTIONS, ObjectRelocations
@@ -14,6 +14,9 @@ from relink.errors import ElfError
 
 _ALLOC, _COMPRESSED, _NOBITS = int(SectionFlag.ALLOC), int(SectionFlag.COMPRESSED), int(SectionType.NOBITS)
 _GNU_COMPRESSED = ".zdebug_"
+#: Up to this number of tables, each is read separately: array operations would cost more.
+_FEW = 4
+_TABLES = tuple(map(int, RELOCATION_SECTIONS))
 _PLAIN = (int(SectionType.REL), int(SectionType.RELA))
 
 
@@ -30,16 +33,26 @@ class BatchRelocations:
     def __init__(self, symbols: BatchSymbols) -> None:
         self.symbols, self.batch = symbols, symbols.batch
         self.refused: dict[int, ElfError] = {}
+        self._rela = True  #: the commonest type
         self._find()
-        plain = self._plain_headers()
+        if not len(self.rows):
+            self._nothing()
+            return
+        plain = self._plain_headers() if len(self.rows) > _FEW else np.zeros(len(self.rows), np.bool_)
         self._odd: dict[int, ObjectRelocations] = {}
         self._decode(np.flatnonzero(~plain))
         self._read(plain)
-        unfit = self._suspects()
-        if len(unfit):
+        if plain.any() and len(unfit := self._suspects()):
             self._decode(unfit)
             plain[unfit] = False
             self._read(plain)
+
+    def _nothing(self) -> None:
+        """There are no tables."""
+        self.first = self.table = np.zeros(1, np.int64)
+        self.table, self.explicit, self.addend = self.table[:0], np.zeros(0, np.bool_), None
+        self.offset, self.type = np.zeros(0, np.uint64), np.zeros(0, np.uint32)
+        self.symbol = self.type
 
     def one(self, number: int) -> ObjectRelocations:
         """One table by itself."""
@@ -54,7 +67,7 @@ class BatchRelocations:
 
     def _find(self) -> None:
         batch = self.batch
-        rows = np.flatnonzero(np.isin(batch.sections["type"], list(RELOCATION_SECTIONS)))
+        rows = np.flatnonzero(one_of(batch.sections["type"], _TABLES))
         file = batch.section_file[rows]
         first, count = batch.first_section[file], np.diff(batch.first_section)[file]
         info = batch.sections["info"][rows].astype(np.int64)
@@ -111,8 +124,9 @@ class BatchRelocations:
         counts[picked] = np.fromiter(map(len, parts), np.int64, len(parts)) // size
         for number, table in self._odd.items():
             counts[number] = len(table)
-        self.first: I64 = np.concatenate(([0], np.cumsum(counts)))
-        self.table: I64 = np.repeat(np.arange(len(counts)), counts)
+        self.first: I64 = np.zeros(len(counts) + 1, np.int64)
+        counts.cumsum(out=self.first[1:])
+        self.table: I64 = np.arange(len(counts)).repeat(counts)
         self.explicit: Bools = np.full(len(self.rows), self._rela)
         offset = records["offset"].astype(np.uint64)
         if layout.bits == 64:

@@ -14,6 +14,10 @@ from relink.elf.strings import Pieces
 from relink.errors import ElfError
 
 _COMPRESSED = int(SectionFlag.COMPRESSED)
+_SYMTAB, _STRTAB, _SYMTAB_SHNDX = (
+    int(type_) for type_ in (SectionType.SYMTAB, SectionType.STRTAB, SectionType.SYMTAB_SHNDX)
+)
+_LOCAL, _NOTHING = int(SymbolBind.LOCAL), memoryview(b"")
 _GNU_COMPRESSED = ".zdebug_"
 
 
@@ -31,10 +35,9 @@ class BatchSymbols:
         self.batch = batch
         self.tables = self._find_tables()
         self._odd: set[int] = set()
-        self._decode(~self._plain())
+        self._decode(np.ones(len(batch), np.bool_) if batch.few else ~self._plain())
         self._read()
-        unfit = self._suspects()
-        if unfit.any():
+        if not batch.few and (unfit := self._suspects()).any():
             self._decode(unfit)
             self._read()
 
@@ -48,7 +51,7 @@ class BatchSymbols:
 
     def _find_tables(self) -> I64:
         batch = self.batch
-        found = np.flatnonzero(batch.sections["type"] == SectionType.SYMTAB)
+        found = np.flatnonzero(batch.sections["type"] == _SYMTAB)
         tables = np.full(len(batch), -1, np.int64)
         tables[batch.section_file[found[::-1]]] = found[::-1]
         return tables
@@ -68,18 +71,15 @@ class BatchSymbols:
             & (rows["info"] * rows["size"].dtype.type(size) <= rows["size"])
             & (link > 0)
             & (link < count)
-            & (strings["type"] == SectionType.STRTAB)
+            & (strings["type"] == _STRTAB)
             & ((rows["flags"] | strings["flags"]) & rows["flags"].dtype.type(_COMPRESSED) == 0)
         )
         plain |= tables < 0
         type_, file = batch.sections["type"], batch.section_file
-        plain &= np.bincount(file, type_ == SectionType.SYMTAB, len(batch)) <= 1
-        plain[file[type_ == SectionType.SYMTAB_SHNDX]] = False
+        plain &= np.bincount(file, type_ == _SYMTAB, len(batch)) <= 1
+        plain[file[type_ == _SYMTAB_SHNDX]] = False
         plain[file[batch.sections_prefixed(_GNU_COMPRESSED)]] = False
         return plain
-
-    def _nothing(self) -> AnyArray:
-        return np.zeros(len(self.batch), self.batch.layout.section_record)
 
     def _decode(self, unfit: Bools) -> None:
         """Read the tables of some objects separately."""
@@ -93,16 +93,8 @@ class BatchSymbols:
         self._odd.update(np.flatnonzero(unfit).tolist())
 
     def _read(self) -> None:
-        batch, tables = self.batch, self.tables
-        rows = batch.sections[np.maximum(tables, 0)] if len(batch.sections) else self._nothing()
-        good = tables >= 0
-        good[list(self._odd)] = False
-        files = np.arange(len(batch))
-        symbols = batch.gather(files, *(np.where(good, rows[f], 0).astype(np.int64) for f in ("offset", "size")))
-        linked = np.where(good, batch.first_section[:-1] + rows["link"], 0)
-        strings = batch.sections[linked] if len(batch.sections) else rows
-        texts = batch.gather(files, *(np.where(good, strings[f], 0).astype(np.int64) for f in ("offset", "size")))
-        self.first_global = np.where(good, rows["info"], 0).astype(np.int64)
+        batch = self.batch
+        symbols, texts = self._plain_tables()
         for number in self._odd:
             table = batch.files[number].symbols
             symbols[number] = memoryview(table.records.tobytes())
@@ -110,13 +102,32 @@ class BatchSymbols:
             self.first_global[number] = table.first_global
         size = batch.layout.symbol.itemsize
         counts = np.fromiter(map(len, symbols), np.int64, len(symbols)) // size
-        self.first: I64 = np.concatenate(([0], np.cumsum(counts)))
-        self.file: I64 = np.repeat(files, counts)
+        self.first: I64 = np.zeros(len(counts) + 1, np.int64)
+        counts.cumsum(out=self.first[1:])
+        self.file: I64 = np.arange(len(counts)).repeat(counts)
         self.records: AnyArray = np.frombuffer(b"".join(symbols), batch.layout.symbol)
         self.pieces = Pieces(texts)
         self.names: Names
         self.names, self._bad_names = self.pieces.names(self.file, self.records["name"])
         self._read_sections()
+
+    def _plain_tables(self) -> tuple[list[memoryview], list[memoryview]]:
+        """The symbol tables, and their string tables; empty for the objects whose tables are read separately. Sets
+        `first_global`.
+        """
+        batch, tables = self.batch, self.tables
+        if batch.few or not len(batch.sections):
+            self.first_global = np.zeros(len(batch), np.int64)
+            return [_NOTHING] * len(batch), [_NOTHING] * len(batch)
+        rows = batch.sections[np.maximum(tables, 0)]
+        good = tables >= 0
+        good[list(self._odd)] = False
+        files = np.arange(len(batch))
+        symbols = batch.gather(files, *(np.where(good, rows[f], 0).astype(np.int64) for f in ("offset", "size")))
+        strings = batch.sections[np.where(good, batch.first_section[:-1] + rows["link"], 0)]
+        texts = batch.gather(files, *(np.where(good, strings[f], 0).astype(np.int64) for f in ("offset", "size")))
+        self.first_global = np.where(good, rows["info"], 0).astype(np.int64)
+        return symbols, texts
 
     def _read_sections(self) -> None:
         """Set `section`."""
@@ -136,7 +147,7 @@ class BatchSymbols:
         found = np.zeros(len(self.batch), np.bool_)
         count = np.diff(self.batch.first_section)[self.file]
         found[self.file[(self.section >= SHN_LORESERVE) | (self.section >= count)]] = True
-        found[self.file[self.is_global != (self.bind != SymbolBind.LOCAL)]] = True
+        found[self.file[self.is_global != (self.bind != _LOCAL)]] = True
         found[list(self._odd)] = False
         return found
 

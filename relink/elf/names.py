@@ -80,6 +80,8 @@ class Names:
 
     def texts(self) -> list[str]:
         """Every name as text."""
+        if len(self) <= _SEVERAL:
+            return [self.text(index) for index in range(len(self))]
         compact = self.compact()
         blob = compact.blob.tobytes()
         ends = np.cumsum(compact.length).tolist()
@@ -91,16 +93,23 @@ class Names:
     @cached_property
     def groups(self) -> tuple[I64, I64]:
         """(index of the first of each group of equal names, group of each name), groups in no particular order."""
+        if len(self) <= _SEVERAL:
+            return self._groups_by_bytes()
         keys = self.gnu_hash.astype(np.uint64) << np.uint64(32) | self.length.astype(np.uint64)
         _, first, group = np.unique(keys, return_index=True, return_inverse=True)
         everything = np.arange(len(self))
-        if (
-            len(first) < len(self) and not self.equal(everything, self, first[group]).all()
-        ):  # a hash that two share
-            known: dict[bytes, int] = {}
-            group = np.array([known.setdefault(self.raw(row), len(known)) for row in range(len(self))], np.int64)
-            first = np.unique(group, return_index=True)[1]
+        if len(first) < len(self) and not self.equal(everything, self, first[group]).all():  # of one hash
+            return self._groups_by_bytes()
         return frozen(first.astype(np.int64)), frozen(group.astype(np.int64))
+
+    def _groups_by_bytes(self) -> tuple[I64, I64]:
+        known: dict[bytes, int] = {}
+        first: list[int] = []
+        group = [known.setdefault(self.raw(row), len(known)) for row in range(len(self))]
+        for row, number in enumerate(group):
+            if number == len(first):
+                first.append(row)
+        return frozen(np.array(first, np.int64)), frozen(np.array(group, np.int64))
 
     @cached_property
     def gnu_hash(self) -> U32:

@@ -8,13 +8,13 @@ The first error in the order of the objects is raised.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
 
 import numpy as np
 
 from relink.arch import Architecture
-from relink.arrays import I64, U8, U64, AnyArray, Bools
+from relink.arrays import I64, U8, U64, AnyArray, Bools, one_of
 from relink.elf.constants import ELF_MAGIC, ELFCLASS64, SHN_XINDEX, FileType, SectionFlag, SectionType
 from relink.elf.foreign import LTO_SECTION
 from relink.elf.headers import MAX_SPAN
@@ -28,7 +28,8 @@ from relink.records import cached_property
 #: Up to this number of objects, each is decoded separately: array operations would cost more.
 _FEW = 4
 _PLAIN_SYSTEMS = (0, 3)  #: EI_OSABI
-_NULL, _NOBITS = int(SectionType.NULL), int(SectionType.NOBITS)
+_NULL, _NOBITS, _REL = int(SectionType.NULL), int(SectionType.NOBITS), int(FileType.REL)
+_CODE, _NOTHING = int(SectionFlag.EXECINSTR), memoryview(b"")
 
 
 class ObjectBatch(Sequence[ObjectFile]):
@@ -48,15 +49,14 @@ class ObjectBatch(Sequence[ObjectFile]):
         self.views = [file.data.data for file in self.files]
         self._odd: set[int] = set()  # objects that have been decoded separately
         self.headers = self._read_headers()
-        everything = np.arange(len(self.files))
-        few = len(self.files) <= _FEW
-        refused = self._decode(everything if few else np.flatnonzero(~self._plain_headers()))
+        self.few = few = len(self.files) <= _FEW  #: whether each object has been decoded separately
+        refused = self._decode(range(len(self.files)) if few else np.flatnonzero(~self._plain_headers()).tolist())
         if refused is not None:
             if refused[0] and not few:  # an earlier object may have another fault
                 ObjectBatch(self.files[: refused[0]])
             raise refused[1]
         self._read_sections()
-        refused = None if few else self._decode(np.flatnonzero(self._suspects()))
+        refused = None if few else self._decode(np.flatnonzero(self._suspects()).tolist())
         if refused is not None:
             raise refused[1]
 
@@ -79,9 +79,9 @@ class ObjectBatch(Sequence[ObjectFile]):
         columns = zip(files.tolist(), offsets.tolist(), (offsets + sizes).tolist(), strict=True)
         return [views[file][start:end] for file, start, end in columns]
 
-    def _decode(self, files: I64) -> tuple[int, ElfError] | None:
+    def _decode(self, files: Iterable[int]) -> tuple[int, ElfError] | None:
         """Decode some objects separately; return the first that is refused, and its error."""
-        for number in files.tolist():
+        for number in files:
             if number not in self._odd:
                 try:
                     self.files[number].check()
@@ -113,8 +113,8 @@ class ObjectBatch(Sequence[ObjectFile]):
             & (header["class"] == self.layout.bits // 32)
             & (header["order"] == 1)
             & (header["ident_version"] == 1)
-            & np.isin(header["os_abi"], _PLAIN_SYSTEMS)
-            & (header["type"] == FileType.REL)
+            & one_of(header["os_abi"], _PLAIN_SYSTEMS)
+            & (header["type"] == _REL)
             & (start != 0)
             & (header["shentsize"] == entry)
             & (count != 0)
@@ -128,10 +128,12 @@ class ObjectBatch(Sequence[ObjectFile]):
 
     def _read_sections(self) -> None:
         count, files = self.headers["shnum"].astype(np.int64), np.arange(len(self.files))
-        start, entry = self.headers["shoff"].astype(np.int64), self.layout.section_header.size
-        for number in self._odd:
-            count[number], start[number] = len(self.files[number].sections), 0
-        parts: list[memoryview] = self.gather(files, start, count * entry)
+        parts = [_NOTHING] * len(self.files)
+        if not self.few:
+            start, entry = self.headers["shoff"].astype(np.int64), self.layout.section_header.size
+            odd = list(self._odd)
+            count[odd], start[odd] = 0, 0
+            parts = self.gather(files, start, count * entry)
         for number in self._odd:
             file = self.files[number]
             rows = (
@@ -141,11 +143,21 @@ class ObjectBatch(Sequence[ObjectFile]):
             )
             count[number], parts[number] = len(rows), rows.view(np.uint8).data
         self.sections: AnyArray = np.frombuffer(b"".join(parts), self.layout.section_record)
-        self.first_section: I64 = np.concatenate(([0], np.cumsum(count)))
-        self.section_file: I64 = np.repeat(files, count)
+        self.first_section: I64 = np.zeros(len(files) + 1, np.int64)
+        count.cumsum(out=self.first_section[1:])
+        self.section_file: I64 = files.repeat(count)
         self._read_names()
 
     def _read_names(self) -> None:
+        parts = [_NOTHING] * len(self.files) if self.few else self._name_tables()
+        for number in self._odd:
+            strings = self.files[number].sections.strings
+            parts[number] = _NOTHING if strings is None else strings.data.data
+        # An object without names of sections has none but the first string of all pieces, which is empty.
+        self.section_names, self._bad_names = Pieces(parts).names(self.section_file, self.sections["name"])
+
+    def _name_tables(self) -> list[memoryview]:
+        """The string tables of the names of sections, empty for those that are not in the file."""
         tables = self.first_section[:-1] + self.headers["shstrndx"]
         tables[list(self._odd)] = 0
         rows = self.sections[tables] if len(self.sections) else np.zeros(len(tables), self.layout.section_record)
@@ -153,13 +165,7 @@ class ObjectBatch(Sequence[ObjectFile]):
         inside = (start <= self._sizes) & (size <= self._sizes - np.minimum(start, self._sizes))
         good = inside & (rows["type"] != _NOBITS) & (rows["type"] != _NULL)
         start, size = np.where(good, start, 0), np.where(good, size, 0)
-        parts = self.gather(np.arange(len(self.files)), start.astype(np.int64), size.astype(np.int64))
-        for number in self._odd:
-            strings = self.files[number].sections.strings
-            parts[number] = memoryview(b"" if strings is None else strings.data.data)
-        # An object without names of sections has none but the first string of all pieces, which is empty.
-        pieces = Pieces(parts)
-        self.section_names, self._bad_names = pieces.names(self.section_file, self.sections["name"])
+        return self.gather(np.arange(len(self.files)), start.astype(np.int64), size.astype(np.int64))
 
     # ------------------------------------------------------------ checking
 
@@ -186,9 +192,8 @@ class ObjectBatch(Sequence[ObjectFile]):
         """The objects that are for another architecture or ABI, or were decoded separately, in link order."""
         header = self.headers
         same = (header["machine"] == arch.machine) & (self.layout.bits == arch.bits)
-        same &= ~np.isin(
-            header["flags"], [f for f in np.unique(header["flags"]).tolist() if arch.flags_problem(f)]
-        )
+        refused = [flags for flags in set(header["flags"].tolist()) if arch.flags_problem(flags)]
+        same &= ~one_of(header["flags"], refused)
         same[list(self._odd)] = False
         yield from map(self.files.__getitem__, np.flatnonzero(~same).tolist())
 
@@ -196,7 +201,7 @@ class ObjectBatch(Sequence[ObjectFile]):
     def unset_flags(self) -> Bools:
         """See `ObjectFile.has_unset_flags`, of each object."""
         rows = self.sections
-        code = (rows["flags"] & rows["flags"].dtype.type(SectionFlag.EXECINSTR) != 0) & (rows["size"] != 0)
+        code = (rows["flags"] & rows["flags"].dtype.type(_CODE) != 0) & (rows["size"] != 0)
         found: Bools = self.headers["flags"] == 0
         found[self.section_file[code]] = False
         return found
@@ -207,9 +212,13 @@ class ObjectBatch(Sequence[ObjectFile]):
         first, group = self.section_names.groups
         return self.section_names.take(first).texts(), group
 
+    @cached_property
+    def _name_bytes(self) -> bytes:
+        return self.section_names.blob.tobytes()
+
     def sections_prefixed(self, prefix: str) -> I64:
         """The rows of the sections whose names begin with `prefix`."""
-        if prefix.encode() not in self.section_names.blob.data.tobytes():
+        if prefix.encode() not in self._name_bytes:
             return np.zeros(0, np.int64)
         texts, group = self.section_groups
         return np.flatnonzero(np.array([text.startswith(prefix) for text in texts], np.bool_)[group])

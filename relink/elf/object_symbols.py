@@ -27,6 +27,7 @@ from relink.records import cached_property, dataclass
 #: Values of `ObjectSymbols.section` that are not section indices.
 UNDEFINED, ABSOLUTE, COMMON = 0, -1, -2
 
+_LOCAL = int(SymbolBind.LOCAL)
 _RESERVED = {SHN_ABS: ABSOLUTE, SHN_COMMON: COMMON}
 
 
@@ -139,7 +140,7 @@ def symbol_sections(
 
 def check_order(name: str, info: U8, first_global: int) -> None:
     """Check that all local symbols come first and that sh_info is their number (gABI, "sh_link and sh_info")."""
-    is_local = info >> np.uint8(4) == SymbolBind.LOCAL
+    is_local = info >> np.uint8(4) == _LOCAL
     if not is_local[:first_global].all():
         symbol = int(is_local[:first_global].argmin())
         raise MalformedElf(name, f"symbol {symbol} is not local, but sh_info gives {first_global} local symbols")

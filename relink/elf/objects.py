@@ -49,7 +49,10 @@ __all__ = [
 
 # Plain integers: with enumeration members, reading sections spends most of its time in enum lookups.
 _ALLOC, _COMPRESSED = int(SectionFlag.ALLOC), int(SectionFlag.COMPRESSED)
-_NOBITS = int(SectionType.NOBITS)
+_NOBITS, _GROUP, _SYMTAB, _SYMTAB_SHNDX = (
+    int(type_)
+    for type_ in (SectionType.NOBITS, SectionType.GROUP, SectionType.SYMTAB, SectionType.SYMTAB_SHNDX)
+)
 _EMPTY = (_NOBITS, int(SectionType.NULL))
 
 
@@ -76,6 +79,7 @@ class ObjectFile:
 
     def __init__(self, name: str, path: Path | None, data: U8) -> None:
         self.name, self.path, self.data = name, path, data
+        self._checked = False
         self._plain: dict[int, U8] = {}
         self._tables: dict[int, ObjectRelocations] = {}
 
@@ -95,7 +99,9 @@ class ObjectFile:
         return read_sections(self.name, self.header, self.data)
 
     def check(self) -> None:
-        """Check the header and the section headers. Raises as `decode_object` does."""
+        """Check the header and the section headers, once. Raises as `decode_object` does."""
+        if self._checked:
+            return
         name, header, data = self.name, self.header, self.data
         if header.type != FileType.REL:
             raise UnsupportedElf(name, f"e_type is {FileType(header.type).name}, not a relocatable object", 16)
@@ -105,6 +111,7 @@ class ObjectFile:
             check_not_debug_file(header, data, Findings(name))
         if problem := lto_problem(sections.prefixed(LTO_SECTION), self.section_bytes):
             raise UnsupportedElf(name, problem)
+        self._checked = True
 
     # ---------------------------------------------------------- sections
 
@@ -161,7 +168,7 @@ class ObjectFile:
     @cached_property
     def _symbol_table(self) -> int | None:
         """The index of the SHT_SYMTAB section, None without one."""
-        found = self.sections.of_type(SectionType.SYMTAB)
+        found = self.sections.of_type(_SYMTAB)
         if len(found) > 1:
             raise MalformedElf(self.name, f"sections {found[0]} and {found[1]} are both symbol tables")
         return found[0] if found else None
@@ -188,7 +195,7 @@ class ObjectFile:
 
     def _extended_indices(self, symbol_table: int, count: int) -> U32 | None:
         """The rows of the SHT_SYMTAB_SHNDX section of the symbol table."""
-        found = self.sections.of_type(SectionType.SYMTAB_SHNDX)
+        found = self.sections.of_type(_SYMTAB_SHNDX)
         tables = [index for index in found if self.sections[index].link == symbol_table]
         if not tables:
             return None
@@ -296,7 +303,7 @@ class ObjectFile:
     def groups(self) -> tuple[Group, ...]:
         """The section groups, in file order. Raises MalformedElf where they contradict each other."""
         owners: dict[int, int] = {}
-        return tuple(self._group(index, owners) for index in self.sections.of_type(SectionType.GROUP))
+        return tuple(self._group(index, owners) for index in self.sections.of_type(_GROUP))
 
     def _group(self, index: int, owners: dict[int, int]) -> Group:
         section, where = self.sections[index], self._where(index)

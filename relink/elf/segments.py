@@ -22,7 +22,8 @@ from relink.errors import MalformedElf, Truncated, UnsupportedElf
 from relink.records import replace
 
 _FAR_APART = 1 << 20
-_ALLOC_AND_CODE = (SectionFlag.ALLOC, SectionFlag.EXECINSTR)
+_ALLOC_AND_CODE = (int(SectionFlag.ALLOC), int(SectionFlag.EXECINSTR))
+_NOTE, _NOBITS = int(SectionType.NOTE), int(SectionType.NOBITS)
 
 
 def loadable_segments(
@@ -241,9 +242,9 @@ def check_not_debug_file(header: Header, data: U8, findings: Findings) -> None:
     if not header.shoff or not header.shnum or header.shentsize != entry.size or end > len(data):
         return
     rows = np.frombuffer(data[header.shoff : end].tobytes(), layout.section_record)
-    alloc, code = (rows["flags"] & rows["flags"].dtype.type(flag.value) != 0 for flag in _ALLOC_AND_CODE)
-    allocated = alloc & (rows["size"] != 0) & (rows["type"] != SectionType.NOTE)
-    if (allocated & code).any() and (rows["type"][allocated] == SectionType.NOBITS).all():
+    alloc, code = (rows["flags"] & rows["flags"].dtype.type(flag) != 0 for flag in _ALLOC_AND_CODE)
+    allocated = alloc & (rows["size"] != 0) & (rows["type"] != _NOTE)
+    if (allocated & code).any() and (rows["type"][allocated] == _NOBITS).all():
         of = "an object" if header.type == FileType.REL else "a library or program"
         findings.refuse(
             UnsupportedElf(

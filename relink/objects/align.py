@@ -54,7 +54,7 @@ def realign(arch: Architecture, file: ObjectFile, table: ObjectRelocations) -> R
     rule = arch.alignment
     if rule is None:
         return None
-    entries = np.flatnonzero(np.isin(table.type, align_types(arch.name)))
+    entries = np.flatnonzero(one_of(table.type, align_types(arch.name)))
     if not len(entries):
         return None
     if table.addend is None:

@@ -79,6 +79,10 @@ def collect(sources: Sequence[Source | Decoded], options: ObjectOptions = _DEFAU
 
 def _pulled(objects: list[ObjectFile], archives: Sequence[Archive], options: ObjectOptions) -> list[ObjectFile]:
     """Add members until no archive defines a name that is still undefined."""
+    if not archives:
+        for file in objects:
+            _ = file.symbols.names  # raises the first error
+        return objects
     defined: set[str] = set()
     wanted = dict.fromkeys(options.undefined)  # in the order of first reference
     meant = options.wrapped.reference

@@ -46,7 +46,6 @@ from relink.objects.placed_outputs import without_discarded
 from relink.objects.relocation_tables import InputTables
 from relink.objects.sections import kept_sections
 from relink.objects.symbols import Symbols
-from relink.records import replace
 
 _DEFAULT = ObjectOptions()
 _ROUNDS = 8  #: maximum number of layout passes
@@ -95,8 +94,7 @@ def combine(
         script_symbols.define(of_script, symbols, layout)
     symbols.bind_to_own_image()
     dso_handle = FIRST if linker_symbols.DSO_HANDLE in defined_here else None
-    image = _image(layout, tables, slots, callees)
-    return replace(image, float_abi=float_abi, dso_handle=dso_handle, link_debug_sections=link_debug_sections)
+    return _image(layout, tables, slots, callees, float_abi, dso_handle, link_debug_sections)
 
 
 def _tables(
@@ -151,7 +149,15 @@ def _place_once(layout: Layout, tables: InputTables, got_size: int, callees: I64
     layout.place(got_size, len(callees))
 
 
-def _image(layout: Layout, tables: InputTables, slots: Slots, callees: I64) -> CombinedObjects:
+def _image(
+    layout: Layout,
+    tables: InputTables,
+    slots: Slots,
+    callees: I64,
+    float_abi: FloatAbi | None,
+    dso_handle: int | None,
+    link_debug_sections: DebugLinker,
+) -> CombinedObjects:
     symbols = layout.symbols
     stubs = stub_table(callees, layout, len(symbols))
     placed = None
@@ -190,4 +196,7 @@ def _image(layout: Layout, tables: InputTables, slots: Slots, callees: I64) -> C
         destructors=None if placed else layout.array(DESTRUCTORS),
         routines=(None, None) if placed else (symbols.offset_of("_init"), symbols.offset_of("_fini")),
         placed=placed,
+        float_abi=float_abi,
+        dso_handle=dso_handle,
+        link_debug_sections=link_debug_sections,
     )

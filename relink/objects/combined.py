@@ -17,6 +17,7 @@ from relink.arch.spec import Slot
 from relink.arrays import I64, U32, U64, Bools
 from relink.elf import Decoded, Names, RelocationTable, SymbolTable, Versions
 from relink.elf.constants import SectionFlag, SectionType, SymbolBind
+from relink.elf.contents import frozen
 from relink.elf.debug_sections import DebugSections
 from relink.elf.headers import Section
 from relink.elf.object_batch import ObjectBatch
@@ -33,6 +34,7 @@ CODE_FRAGMENTS = (".init", ".fini")
 LINK_ONCE = ".gnu.linkonce."
 CONSTRUCTORS = (".preinit_array", ".init_array", ".ctors")
 DESTRUCTORS = (".fini_array", ".dtors")
+_GROUP, _LOCAL = int(SectionType.GROUP), int(SymbolBind.LOCAL)
 LAST_GROUP = 3  #: sort key of writable sections: after constructors and destructors
 
 
@@ -139,10 +141,10 @@ class CombinedObjects(Decoded):
     def known_symbols(self) -> SymbolTable | None:
         return self.table
 
-    @property
+    @cached_property
     def offered(self) -> I64:
         """Rows of the symbols that others may bind to."""
-        return np.flatnonzero((self.symbols.section != 0) & (self.symbols.bind != SymbolBind.LOCAL))
+        return frozen(np.flatnonzero((self.symbols.section != 0) & (self.symbols.bind != _LOCAL)))
 
     @property
     def versions(self) -> Versions:
@@ -246,9 +248,9 @@ def once_only(section: str) -> str | None:
 
 def groups_and_copies(batch: ObjectBatch) -> list[int]:
     """The numbers of the objects with groups or .gnu.linkonce sections, ascending."""
-    groups = batch.section_file[batch.sections["type"] == SectionType.GROUP]
+    groups = batch.section_file[batch.sections["type"] == _GROUP]
     copies = batch.section_file[batch.sections_prefixed(LINK_ONCE)]
-    return [int(number) for number in np.unique(np.concatenate((groups, copies)))]
+    return sorted({*groups.tolist(), *copies.tolist()})
 
 
 def discarded_groups(batch: ObjectBatch) -> Iterator[tuple[int, Group, int]]:

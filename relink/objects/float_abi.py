@@ -77,7 +77,11 @@ def build_attributes(file: ObjectFile, arch: Architecture) -> bytes:
 
 def all_attributes(batch: ObjectBatch, arch: Architecture) -> dict[int, bytes]:
     """The build attributes of the objects that have some, by the number of the object."""
-    rows = np.flatnonzero(batch.sections["type"] == (arch.attributes_section or -1))
+    if not arch.attributes_section:
+        return {}
+    rows = np.flatnonzero(batch.sections["type"] == arch.attributes_section)
+    if not len(rows):
+        return {}
     files, first = np.unique(batch.section_file[rows], return_index=True)
     rows = rows[first]
     found = dict(zip(files.tolist(), map(bytes, batch.section_bytes(rows)), strict=True))
@@ -92,7 +96,7 @@ def float_abis(
 ) -> Iterator[tuple[int, FloatAbi]]:
     """(number of an object, its floating-point convention) of the objects that have one, in link order."""
     flags = batch.headers["flags"]
-    if not attributes and all(arch.float_abi(each, b"") is None for each in np.unique(flags).tolist()):
+    if not attributes and all(arch.float_abi(each, b"") is None for each in set(flags.tolist())):
         return
     known: dict[tuple[int, bytes], FloatAbi | None] = {}
     for number in np.flatnonzero(~batch.unset_flags).tolist():

@@ -19,6 +19,9 @@ from relink.records import cached_property
 if TYPE_CHECKING:
     from relink.objects.symbols import Symbols
 
+#: Up to this number of names they are in a dictionary, otherwise in an array in the order of their hashes.
+_FEW = 64
+_WEAK_BIND = int(SymbolBind.WEAK)
 _WEAK, _COMMON, _STRONG = 2, 3, 4  #: precedence of definitions; 1 is undefined, 0 weak and undefined
 
 
@@ -99,13 +102,19 @@ class GlobalNames:
         return None if number < 0 else int(self.best[number])
 
     def _number(self, name: str) -> int:
-        wanted = Names.of([name])
-        begin, end = np.searchsorted(self._hashes, wanted.gnu_hash[0], "left"), 0
-        end = np.searchsorted(self._hashes, wanted.gnu_hash[0], "right")
-        text = wanted.raw(0)
-        found = (number for number in self._order[begin:end].tolist() if self.different.raw(number) == text)
-        number = next(found, -1)
+        text = name.encode("utf-8", "surrogateescape")
+        number = self._of_few.get(text, -1) if len(self.different) <= _FEW else self._by_hash(text)
         return -1 if number in self._gone else number
+
+    def _by_hash(self, text: bytes) -> int:
+        wanted = Names.of([text]).gnu_hash[0]
+        begin, end = (int(np.searchsorted(self._hashes, wanted, side)) for side in ("left", "right"))
+        numbers = self._order[begin:end].tolist()
+        return next((number for number in numbers if self.different.raw(number) == text), -1)
+
+    @cached_property
+    def _of_few(self) -> dict[bytes, int]:
+        return {self.different.raw(number): number for number in range(len(self.different))}
 
     @cached_property
     def _order(self) -> I64:
@@ -121,7 +130,9 @@ class GlobalNames:
 
     def undefined(self, symbols: Symbols) -> Iterator[tuple[str, int]]:
         """The names without a definition, with the row of a reference, in the order of first appearance."""
-        yield from self._some(symbols.section[self.best] == UNDEFINED)
+        which = symbols.section[self.best] == UNDEFINED
+        if which.any():
+            yield from self._some(which)
 
     def _some(self, which: Bools) -> Iterator[tuple[str, int]]:
         which[list(self._gone)] = False
@@ -134,7 +145,7 @@ class GlobalNames:
 
 def _ranks(symbols: Symbols) -> I64:
     """The precedence of each row."""
-    defined, weak = symbols.section != UNDEFINED, symbols.bind == SymbolBind.WEAK
+    defined, weak = symbols.section != UNDEFINED, symbols.bind == _WEAK_BIND
     among_defined = np.where(symbols.section == COMMON, _COMMON, np.where(weak, _WEAK, _STRONG))
     return np.where(defined, among_defined, np.where(weak, 0, 1))
 

@@ -10,7 +10,7 @@ import numpy as np
 from relink.arch import Architecture, Reloc, Role
 from relink.arch.fields import Word
 from relink.arch.spec import Slot, Stub
-from relink.arrays import I64, Bools
+from relink.arrays import I64, Bools, one_of
 from relink.elf.constants import SymbolType
 from relink.elf.objects import ABSOLUTE, UNDEFINED
 from relink.objects.combined import StubTable
@@ -19,6 +19,8 @@ from relink.objects.layout import Layout
 from relink.objects.placed_layout import PlacedLayout
 from relink.objects.relocation_tables import InputTable, InputTables
 
+_TLS, _GNU_IFUNC = int(SymbolType.TLS), int(SymbolType.GNU_IFUNC)
+_CALLABLE = int(SymbolType.NOTYPE), int(SymbolType.FUNC)
 _THUMB, _THUMB_CALL = "THM_", "THM_CALL"  #: names of Arm's types for Thumb code, and for its BL
 
 #: Kind of slot -> (rows of the symbols with such a slot, their offsets in the GOT).
@@ -28,7 +30,9 @@ Slots: TypeAlias = dict[Slot, tuple[I64, I64]]
 def assign_slots(arch: Architecture, tables: InputTables) -> tuple[Slots, int]:
     """Assign a GOT slot to every symbol and kind that relocations need. Also returns the GOT's size in bytes."""
     wanted: dict[Slot, list[I64]] = {}
-    thread_local = tables.symbols.type == SymbolType.TLS
+    if not len(tables):
+        return {}, arch.got_header * arch.word_size
+    thread_local = tables.symbols.type == _TLS
     for number, symbols in tables.types_used():
         row = arch.relocations.get(number)
         if row is None or row.slot is None:
@@ -66,8 +70,8 @@ def stub_symbols(
     undefined = symbols.section == UNDEFINED
     undefined[list(defined or ())] = False
     outside = undefined | (symbols.section == ABSOLUTE)
-    indirect = symbols.type == SymbolType.GNU_IFUNC
-    callable_ = undefined & np.isin(symbols.type, (SymbolType.NOTYPE, SymbolType.FUNC))
+    indirect = symbols.type == _GNU_IFUNC
+    callable_ = undefined & one_of(symbols.type, _CALLABLE)
     needs = np.zeros(len(symbols), np.bool_)
     for number, used in tables.types_used():
         row = arch.relocations.get(number)
@@ -116,8 +120,10 @@ def far_callees(arch: Architecture, layout: Layout, tables: InputTables, stubs: 
     A stub jumps to a symbol. For a far branch to symbol plus addend, as assemblers write a local label, a symbol
     is added at that address.
     """
+    if layout.stub is None or layout.end < arch.branch_reach:
+        return np.zeros(0, np.int64)
     text = layout.edges(lambda sections: sections.of_kinds(*CODE))
-    if layout.stub is None or text is None or text[1] - text[0] < arch.branch_reach:
+    if text is None or text[1] - text[0] < arch.branch_reach:
         return np.zeros(0, np.int64)
     found = [np.zeros(0, np.int64)]
     for number in np.flatnonzero(layout.sections.of_kinds(*CODE)[tables.target]).tolist():

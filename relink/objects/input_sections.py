@@ -9,7 +9,7 @@ from typing import overload
 
 import numpy as np
 
-from relink.arrays import I64, U64, Bools
+from relink.arrays import I64, U64, Bools, one_of
 from relink.elf.constants import SectionFlag, SectionType
 from relink.elf.object_batch import ObjectBatch
 from relink.elf.objects import ObjectFile
@@ -172,7 +172,7 @@ class InputSections(Sequence[InputSection]):
 
     def of_kinds(self, *kinds: int) -> Bools:
         """bool[n]: the sections of these kinds."""
-        return np.isin(self.kind, kinds)
+        return one_of(self.kind, kinds)
 
     @property
     def reversed(self) -> Bools:

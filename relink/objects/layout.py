@@ -36,6 +36,7 @@ class Layout:
         self.name, self.arch, self.stub, self.symbols = name, arch, stub, symbols
         self.sections = symbols.sections
         self.order: I64 = self.sections.sorted()  #: the numbers of the sections, as they are placed
+        self._kinds = set(self.sections.kind.tolist())
         self.segments: list[tuple[int, int, int]] = []  #: (kind, start, end)
         self.got = 0
         self.islands: list[int] = []  #: offsets of the copies of the stub table; every caller has one in range
@@ -72,6 +73,8 @@ class Layout:
         self.end = position
 
     def _place_sections(self, kind: int, position: int, island: int) -> int:
+        if kind not in self._kinds:
+            return position
         sections, island_end = self.sections, position
         numbers = self.order[sections.kind[self.order] == kind]
         outputs = sections.order[numbers, :2]
@@ -79,7 +82,7 @@ class Layout:
         is_first[1:] = (outputs[1:] != outputs[:-1]).any(axis=1)
         # An output section has the largest alignment of its parts.
         first_align = np.where(is_first, sections.output_align[numbers], 1)
-        offsets = []
+        offsets: list[int] = []
         checked = kind in CODE and island > 0
         columns = (first_align, sections.align[numbers], sections.size[numbers])
         for output, align, size in zip(*(column.tolist() for column in columns), strict=True):

@@ -9,7 +9,7 @@ import numpy as np
 
 from relink.arch import Architecture, Role
 from relink.arch.fields import address_bits
-from relink.arrays import I64, U8, U32, U64, Bools
+from relink.arrays import I64, U8, U32, U64, Bools, one_of
 from relink.elf.batch_relocations import BatchRelocations
 from relink.elf.objects import UNDEFINED
 from relink.errors import LinkError, RelocationError
@@ -91,7 +91,7 @@ class InputTables:
 
     def _realign(self, found: BatchRelocations, kept: Bools, place: I64) -> None:
         """Remove excess padding from code. Raises MalformedElf, also for tables that could not be read."""
-        aligned = set(np.unique(found.table[np.isin(found.type, align_types(self.arch.name))]).tolist())
+        aligned = set(found.table[one_of(found.type, align_types(self.arch.name))].tolist())
         file = self.batch.section_file[found.rows]
         events = [(int(file[number]), False, number) for number in found.refused]
         events += [(int(file[number]), True, number) for number in aligned if kept[number]]
@@ -180,14 +180,16 @@ class InputTables:
     def direct(self) -> I64:
         """Rows of undefined symbols that entries other than branches refer to relative to themselves, without the
         GOT."""
-        found = [np.zeros(0, np.int64)]
+        found = []
         for number, symbols in self.types_used():
             row = self.arch.relocations.get(number)
             letters = row.formula.letters if row is not None and row.formula is not None else frozenset[str]()
             if row is not None and row.role in (Role.DATA, Role.HIGH) and {"S", "P"} <= letters <= {"S", "A", "P"}:
                 found.append(symbols[self.symbols.section[symbols] == UNDEFINED])
-        rows: I64 = np.setdiff1d(np.concatenate(found), [0])
-        return rows
+        if not any(map(len, found)):
+            return np.zeros(0, np.int64)
+        rows: I64 = np.unique(np.concatenate(found))
+        return rows[rows != 0]
 
     def combined(self) -> CombinedTable:
         """All entries in one table, with image offsets; where REL and RELA are mixed, with addends."""

@@ -17,7 +17,7 @@ import re
 
 import numpy as np
 
-from relink.arrays import I64, Bools
+from relink.arrays import I64, Bools, one_of
 from relink.elf.constants import SHT_LOOS, SectionFlag, SectionType
 from relink.elf.object_batch import ObjectBatch
 from relink.errors import UnsupportedElf
@@ -46,6 +46,7 @@ _ALLOC, _EXCLUDE, _WRITE, _CODE, _TLS, _LINK_ORDER, _NONCONFORMING = (
         SectionFlag.OS_NONCONFORMING,
     )
 )
+_LAST_TYPE = int(SectionType.RELR)  #: of the general types
 _LAST_PRIORITY = 65536
 _PRIORITY_DIGITS = 9
 _ZIPPED = ".zdebug_"
@@ -99,7 +100,7 @@ def _parts(batch: ObjectBatch) -> Bools:
 
 def _is_known(batch: ObjectBatch, row: int) -> bool:
     type_, flags = int(batch.sections["type"][row]), int(batch.sections["flags"][row])
-    return not (SectionType.RELR < type_ < SHT_LOOS or flags & _NONCONFORMING)
+    return not (_LAST_TYPE < type_ < SHT_LOOS or flags & _NONCONFORMING)
 
 
 def _refuse_unknown(batch: ObjectBatch, kept: Bools) -> dict[int, int]:
@@ -107,10 +108,12 @@ def _refuse_unknown(batch: ObjectBatch, kept: Bools) -> dict[int, int]:
     sections among `kept`.
     """
     type_, flags = batch.sections["type"], batch.sections["flags"].astype(np.uint64)
-    unknown = (type_ > SectionType.RELR) & (type_ < SHT_LOOS)
+    unknown = (type_ > _LAST_TYPE) & (type_ < SHT_LOOS)
     odd = unknown | (flags & np.uint64(_NONCONFORMING) != 0)
-    odd &= (flags & np.uint64(_ALLOC) != 0) & (flags & np.uint64(_EXCLUDE) == 0) & ~np.isin(type_, _NO_CONTENT)
     zipped = batch.sections_prefixed(_ZIPPED)
+    if not len(zipped) and not odd.any():
+        return {}
+    odd &= (flags & np.uint64(_ALLOC) != 0) & (flags & np.uint64(_EXCLUDE) == 0) & ~one_of(type_, _NO_CONTENT)
     sizes = {}
     for row in sorted({*np.flatnonzero(odd).tolist(), *zipped[kept[zipped]].tolist()}):
         number = int(batch.section_file[row])
@@ -150,6 +153,8 @@ def _about(batch: ObjectBatch) -> I64:
     ordered = flags & np.uint64(_LINK_ORDER) != 0
     ordered[batch.sections_prefixed(INDEX_TABLE)] = True
     rows = np.flatnonzero(ordered & (link != 0))
+    if not len(rows):
+        return about
     file = batch.section_file[rows]
     there = link[rows] < np.diff(batch.first_section)[file]
     about[rows] = np.where(there, batch.first_section[file] + link[rows], len(about))
@@ -194,9 +199,10 @@ def _gather(sections: InputSections, rows: I64, thread_local: Bools) -> None:
     """Set the permissions and the sort key of the sections `rows`, which are not constructors."""
     numbers: dict[str, int] = {}
     output = np.array([numbers.setdefault(output_name(name), len(numbers)) for name in sections.texts], np.int64)
-    keys = 2 * output[sections.name_number[rows]] + thread_local[rows]
-    keys, first, part = np.unique(keys, return_index=True, return_inverse=True)
-    count, flags = len(first), sections.flags[rows]
+    part = 2 * output[sections.name_number[rows]] + thread_local[rows]
+    count, flags = 2 * len(numbers), sections.flags[rows]
+    first = np.full(count, len(rows))
+    first[part[::-1]] = np.arange(len(rows))[::-1]
     code, write, bits = (
         np.bincount(part, which, count) > 0
         for which in (flags & np.uint64(_CODE) != 0, flags & np.uint64(_WRITE) != 0, sections.bits[rows])
@@ -205,10 +211,9 @@ def _gather(sections: InputSections, rows: I64, thread_local: Bools) -> None:
     np.maximum.at(align, part, sections.align[rows])
     # An output section has the permissions of all its parts.
     kind = np.where(code, np.where(write, RWX, RX), np.where(write, np.where(bits, RW, BSS), R))
-    kind[keys & 1 == 1] = TLS
-    names = list(numbers)
-    columns = zip(kind.tolist(), bits.tolist(), (keys >> 1).tolist(), strict=True)
-    group = np.array([_group(names[name], kind_, has_bits) for kind_, has_bits, name in columns], np.int64)
+    kind[1::2] = TLS
+    columns = zip([name for name in numbers for _ in range(2)], kind.tolist(), bits.tolist(), strict=True)
+    group = np.array([_group(*column) for column in columns], np.int64)
     place = np.empty(count, np.int64)
     place[np.argsort(first)] = np.arange(count)
     sections.kind[rows], sections.output_align[rows] = kind[part], align[part]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from relink.arrays import I64, U8, U16, U64, AnyArray, Bools
+from relink.arrays import I64, U8, U16, U64, AnyArray, Bools, one_of
 from relink.elf import Names, SymbolTable
 from relink.elf.batch_symbols import BatchSymbols
 from relink.elf.constants import SHN_ABS, VERSYM_HIDDEN, SymbolBind, SymbolType, Visibility
@@ -22,6 +22,9 @@ from relink.objects.global_names import GlobalNames
 from relink.objects.input_sections import TLS, InputSections
 from relink.objects.options import Wrapped
 
+# Numbers of the arrays' type: an operation of an array on an enum's member takes five times as long.
+_LOCAL, _HIDDEN, _PROTECTED = (np.uint8(each) for each in (SymbolBind.LOCAL, Visibility.HIDDEN, Visibility.PROTECTED))
+_BINDINGS = tuple(map(int, SymbolBind))
 _FIRST_VERSION = 3  #: first index after the base version 2, which references without a version use
 
 
@@ -57,7 +60,7 @@ class Symbols:
         self.kept: I64 = np.where(self.section > 0, place, -1)  #: number of a symbol's section; -1 for none
         gone = (self.section > 0) & (self.kept < 0)
         self.section[gone] = UNDEFINED
-        self.dropped: Bools = gone & (self.bind == SymbolBind.LOCAL)  #: local symbols of discarded sections
+        self.dropped: Bools = gone & (self.bind == _LOCAL)  #: local symbols of discarded sections
 
     def __len__(self) -> int:
         return len(self.value)
@@ -98,7 +101,7 @@ class Symbols:
         """The names under which rows are known: without default versions, and those that `wrapped` gives them."""
         marks = np.flatnonzero(names.blob == ord("@"))
         changed: dict[int, str] = {}
-        for number in np.unique(np.searchsorted(names.start, marks, "right") - 1).tolist():
+        for number in sorted(set((np.searchsorted(names.start, marks, "right") - 1).tolist())):
             row = int(rows[number])
             found = versioned(names.text(number))
             if found.version is not None:
@@ -118,7 +121,9 @@ class Symbols:
 
     def _unknown_bindings(self) -> Iterator[tuple[tuple[int, int], LinkError]]:
         """An error for the first symbol of each object that is neither local nor global, weak or unique."""
-        odd = np.flatnonzero(~np.isin(self.bind, list(SymbolBind)))
+        odd = np.flatnonzero(~one_of(self.bind, _BINDINGS))
+        if not len(odd):
+            return
         for row in odd[np.unique(self.file[odd], return_index=True)[1]].tolist():
             file = self.batch.files[int(self.file[row])]
             name = printable(self.rows.names.text(row - 1))
@@ -235,10 +240,10 @@ class Symbols:
         lost = self.alias != np.arange(len(self.alias))
         self.shndx[lost] = 0
         # Like other linkers: an undefined protected symbol does not bind to another image either.
-        undefined = (self.shndx == 0) & ~lost & (self.other & 3 == Visibility.PROTECTED)
-        self.other[undefined] = self.other[undefined] & ~np.uint8(3) | np.uint8(Visibility.HIDDEN)
-        winners = (self.shndx != 0) & (self.bind != SymbolBind.LOCAL) & ((self.other & 3) == 0)
-        self.other[winners] |= np.uint8(Visibility.PROTECTED)
+        undefined = (self.shndx == 0) & ~lost & (self.other & 3 == _PROTECTED)
+        self.other[undefined] = self.other[undefined] & ~np.uint8(3) | _HIDDEN
+        winners = (self.shndx != 0) & (self.bind != _LOCAL) & ((self.other & 3) == 0)
+        self.other[winners] |= _PROTECTED
 
     def offset_of(self, name: str) -> int | None:
         """The image offset of the function with that name; None when the objects do not define one."""
@@ -258,7 +263,7 @@ class Symbols:
             blob = np.concatenate((blob, np.frombuffer(names, np.uint8)))
         records["value"], records["size"] = self.value, self.size
         records["info"], records["other"], records["shndx"] = self.info, self.other, self.shndx
-        offered = np.flatnonzero((self.shndx != 0) & (self.bind != SymbolBind.LOCAL))
+        offered = np.flatnonzero((self.shndx != 0) & (self.bind != _LOCAL))
         return SymbolTable(records, StringTable(self.name, blob), Offered(offered), self._versym())
 
     def versions(self) -> Versions:
