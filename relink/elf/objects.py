@@ -50,8 +50,7 @@ __all__ = [
 # Plain integers: with enumeration members, reading sections spends most of its time in enum lookups.
 _ALLOC, _COMPRESSED = int(SectionFlag.ALLOC), int(SectionFlag.COMPRESSED)
 _NOBITS, _GROUP, _SYMTAB, _SYMTAB_SHNDX = (
-    int(type_)
-    for type_ in (SectionType.NOBITS, SectionType.GROUP, SectionType.SYMTAB, SectionType.SYMTAB_SHNDX)
+    int(type_) for type_ in (SectionType.NOBITS, SectionType.GROUP, SectionType.SYMTAB, SectionType.SYMTAB_SHNDX)
 )
 _EMPTY = (_NOBITS, int(SectionType.NULL))
 

@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 
 from relink.arch import Architecture, Role, architecture
-from relink.arrays import I64, U8, U64
+from relink.arrays import I64, U8, U64, one_of
 from relink.elf.objects import ObjectFile, ObjectRelocations
 from relink.errors import MalformedElf
 from relink.records import dataclass

@@ -23,7 +23,9 @@ from relink.objects.input_sections import TLS, InputSections
 from relink.objects.options import Wrapped
 
 # Numbers of the arrays' type: an operation of an array on an enum's member takes five times as long.
-_LOCAL, _HIDDEN, _PROTECTED = (np.uint8(each) for each in (SymbolBind.LOCAL, Visibility.HIDDEN, Visibility.PROTECTED))
+_LOCAL, _HIDDEN, _PROTECTED = (
+    np.uint8(each) for each in (SymbolBind.LOCAL, Visibility.HIDDEN, Visibility.PROTECTED)
+)
 _BINDINGS = tuple(map(int, SymbolBind))
 _FIRST_VERSION = 3  #: first index after the base version 2, which references without a version use
 

@@ -197,6 +197,8 @@ def test_a_far_branch_to_symbol_plus_addend_arrives_there(target: str) -> None:
             section(target, "far", function(target, "far", *(add(target, 1) for _ in range(3)), isa.leave)),
         )
         assert [lib.function(f"call_{n}", "int(int)")(10) for n in (0, 1, 2)] == [13, 12, 11]
+        owners = {symbol.name: symbol.object for symbol in lib.link_map().symbols}
+        assert owners["far"] == owners["call_2"] == lib.link_map().objects[0]
 
 
 @pytest.mark.parametrize("target", ADDENDS)
