@@ -35,9 +35,17 @@ class BatchRelocations:
         self.refused: dict[int, ElfError] = {}
         self._rela = True  #: the commonest type
         self._find()
-        if not len(self.rows):
-            self._nothing()
-            return
+        self.first: I64 = np.zeros(len(self.rows) + 1, np.int64)
+        self.explicit: Bools = np.ones(len(self.rows), np.bool_)
+        self.offset: U64 = np.zeros(0, np.uint64)
+        self.type: U32 = np.zeros(0, np.uint32)
+        self.table: I64 = np.zeros(0, np.int64)
+        self.symbol: U32 = self.type
+        self.addend: I64 | None = None
+        if len(self.rows):
+            self._read_all()
+
+    def _read_all(self) -> None:
         plain = self._plain_headers() if len(self.rows) > _FEW else np.zeros(len(self.rows), np.bool_)
         self._odd: dict[int, ObjectRelocations] = {}
         self._decode(np.flatnonzero(~plain))
@@ -46,13 +54,6 @@ class BatchRelocations:
             self._decode(unfit)
             plain[unfit] = False
             self._read(plain)
-
-    def _nothing(self) -> None:
-        """There are no tables."""
-        self.first = self.table = np.zeros(1, np.int64)
-        self.table, self.explicit, self.addend = self.table[:0], np.zeros(0, np.bool_), None
-        self.offset, self.type = np.zeros(0, np.uint64), np.zeros(0, np.uint32)
-        self.symbol = self.type
 
     def one(self, number: int) -> ObjectRelocations:
         """One table by itself."""
@@ -124,10 +125,9 @@ class BatchRelocations:
         counts[picked] = np.fromiter(map(len, parts), np.int64, len(parts)) // size
         for number, table in self._odd.items():
             counts[number] = len(table)
-        self.first: I64 = np.zeros(len(counts) + 1, np.int64)
         counts.cumsum(out=self.first[1:])
-        self.table: I64 = np.arange(len(counts)).repeat(counts)
-        self.explicit: Bools = np.full(len(self.rows), self._rela)
+        self.table = np.arange(len(counts)).repeat(counts)
+        self.explicit[:] = self._rela
         offset = records["offset"].astype(np.uint64)
         if layout.bits == 64:
             type_, symbol = records["type"].copy(), records["symbol"].copy()
@@ -140,11 +140,11 @@ class BatchRelocations:
         mine = [self._odd[number] for number in odd]
         nothing = [np.zeros(len(t), np.int64) if t.addend is None else t.addend for t in mine]
         cuts = (np.cumsum(np.where(plain, counts, 0)) - np.where(plain, counts, 0))[odd].tolist()
-        self.offset: U64 = _joined(offset, cuts, [t.offset for t in mine])
-        self.type: U32 = _joined(type_, cuts, [t.type for t in mine])
-        self.symbol: U32 = _joined(symbol, cuts, [t.symbol for t in mine])
+        self.offset = _joined(offset, cuts, [t.offset for t in mine])
+        self.type = _joined(type_, cuts, [t.type for t in mine])
+        self.symbol = _joined(symbol, cuts, [t.symbol for t in mine])
         explicit = bool(self.explicit.any())
-        self.addend: I64 | None = _joined(addend, cuts, nothing) if explicit else None
+        self.addend = _joined(addend, cuts, nothing) if explicit else None
 
     def _suspects(self) -> I64:
         """The plain tables that `read_object_relocations` may refuse."""

@@ -188,8 +188,9 @@ class InputTables:
                 found.append(symbols[self.symbols.section[symbols] == UNDEFINED])
         if not any(map(len, found)):
             return np.zeros(0, np.int64)
-        rows: I64 = np.unique(np.concatenate(found))
-        return rows[rows != 0]
+        rows = np.unique(np.concatenate(found))
+        wanted: I64 = rows[rows != 0]
+        return wanted
 
     def combined(self) -> CombinedTable:
         """All entries in one table, with image offsets; where REL and RELA are mixed, with addends."""
