@@ -17,6 +17,7 @@ from relink.elf.strings import StringTable
 from relink.elf.versioned_names import VersionedName, versioned
 from relink.elf.versions import VersionDef, VersionNeed, Versions
 from relink.errors import LinkError, printable
+from relink.objects.align import Realigned
 from relink.objects.combined import Offered
 from relink.objects.global_names import GlobalNames
 from relink.objects.input_sections import TLS, InputSections
@@ -176,9 +177,8 @@ class Symbols:
     def image_offsets(self, symbols: I64) -> U64:
         """The image offsets of symbols defined in sections, in the current layout."""
         kept, value = self.kept[symbols], self.value[symbols]
-        for number in self.sections.realigned.keys() & set(kept.tolist()) if self.sections.realigned else ():
-            mine = kept == number
-            value[mine] = self.sections.realigned[number].moved(value[mine])
+        for realigned, mine in self._realigned(kept):
+            value[mine] = realigned.moved(value[mine])
         return value + self.sections.offset[kept].astype(np.uint64)
 
     def add_inside(self, symbols: I64, addends: I64) -> I64:
@@ -227,15 +227,20 @@ class Symbols:
 
     def _move_over_cuts(self) -> None:
         """Adjust values and sizes in sections from which padding was removed."""
-        if not self.sections.realigned:
-            return
         rows = np.flatnonzero(self.section > 0)
-        rows = rows[np.argsort(self.kept[rows], kind="stable")]
-        edges = np.searchsorted(self.kept[rows], np.arange(len(self.sections) + 1))
-        for number, realigned in self.sections.realigned.items():
-            mine = rows[edges[number] : edges[number + 1]]
-            if len(mine):
-                self.value[mine], self.size[mine] = realigned.moved_symbols(self.value[mine], self.size[mine])
+        for realigned, places in self._realigned(self.kept[rows]):
+            mine = rows[places]
+            self.value[mine], self.size[mine] = realigned.moved_symbols(self.value[mine], self.size[mine])
+
+    def _realigned(self, kept: I64) -> Iterator[tuple[Realigned, I64]]:
+        """The places in `kept` of each section from which padding was removed."""
+        if not self.sections.realigned or not len(kept):
+            return
+        order = np.argsort(kept, kind="stable")
+        numbers, first = np.unique(kept[order], return_index=True)
+        for number, mine in zip(numbers.tolist(), np.split(order, first[1:]), strict=True):
+            if (realigned := self.sections.realigned.get(number)) is not None:
+                yield realigned, mine
 
     def bind_to_own_image(self) -> None:
         """Undefine rows that were not chosen; bind the chosen rows to this image."""

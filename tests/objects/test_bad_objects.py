@@ -31,6 +31,7 @@ from relink.errors import (
 from relink.linker import Linker, LoadOptions
 from relink.load.plan import constructors, destructors
 from relink.memory.address_space import HostMemory
+from tests.elf.build_object import Sec, write_object
 from tests.fixtures import arch_of, fixture, targets_of
 from tests.objects.build import TARGETS, archived, compiled
 from tests.sampling import examples
@@ -112,6 +113,14 @@ def test_a_symbol_the_table_does_not_have() -> None:
     struct.pack_into("<I", data, entry_of(data, ".rela.data") + 12, 999)
     with pytest.raises(MalformedElf, match="999"):
         link(bytes(data))
+
+
+def test_a_stripped_objects_entries_name_no_symbol() -> None:
+    """`llvm-strip --strip-all` leaves the relocations of an object, without types and symbols."""
+    entries = Sec(".rela.text", SectionType.RELA, bytes(48), info=1, entsize=24)
+    stripped = write_object([Sec(".text", data=bytes(8), flags=6), entries])
+    for several in ([stripped], [bytes(one_entry()), stripped], [stripped] * 7):
+        link(several)
 
 
 def test_the_member_of_an_archive_is_named(tmp_path: Path) -> None:
