@@ -18,6 +18,7 @@ import numpy as np
 from relink.arch import Architecture, FloatAbi
 from relink.arch.spec import Stub
 from relink.arrays import I64
+from relink.elf import ProgramHeader
 from relink.elf.batch_symbols import BatchSymbols
 from relink.elf.constants import SegmentType
 from relink.elf.contents import Contents
@@ -165,11 +166,7 @@ def _image(
         entry = script_symbols.entry_row(layout.script, symbols)
         placed = PlacedImage(layout.script, layout.rows(), entry)
     data = layout.content(stubs)
-    headers = tuple(layout.program_headers())
-    loads = (header for header in headers if header.type == SegmentType.LOAD)
-    segments = tuple(sorted(loads, key=lambda header: header.vaddr))
-    if not segments:
-        raise LinkError(layout.name, "has nothing to load")
+    headers, segments = _segments(layout)
     return CombinedObjects(
         layout.name,
         None,
@@ -200,3 +197,13 @@ def _image(
         dso_handle=dso_handle,
         link_debug_sections=link_debug_sections,
     )
+
+
+def _segments(layout: Layout) -> tuple[tuple[ProgramHeader, ...], tuple[ProgramHeader, ...]]:
+    """(all program headers, those of PT_LOAD by address). Raises LinkError when there is nothing to load."""
+    headers = tuple(layout.program_headers())
+    loads = (header for header in headers if header.type == SegmentType.LOAD)
+    segments = tuple(sorted(loads, key=lambda header: header.vaddr))
+    if not segments:
+        raise LinkError(layout.name, "has nothing to load")
+    return headers, segments

@@ -5,19 +5,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
-from relink.arrays import I64, Bools
+from relink.arrays import I64, U8, U64, Bools
 from relink.elf.constants import SymbolBind, SymbolType
 from relink.elf.names import Names
 from relink.elf.objects import ABSOLUTE, COMMON, UNDEFINED
+from relink.elf.versioned_names import VersionedName
 from relink.errors import DuplicateSymbol, LinkError
 from relink.records import cached_property
-
-if TYPE_CHECKING:
-    from relink.objects.symbols import Symbols
 
 #: Up to this number of names they are in a dictionary, otherwise in an array in the order of their hashes.
 _FEW = 64
@@ -25,8 +23,27 @@ _WEAK_BIND = int(SymbolBind.WEAK)
 _WEAK, _COMMON, _STRONG = 2, 3, 4  #: precedence of definitions; 1 is undefined, 0 weak and undefined
 
 
+class Rows(Protocol):
+    """What is asked of `relink.objects.symbols.Symbols`; see there."""
+
+    name: str
+    value: U64
+    size: U64
+    info: U8
+    other: U8
+    section: I64
+    file: I64
+    alias: I64
+    versioned: dict[int, VersionedName]
+
+    @property
+    def bind(self) -> U8: ...
+
+    def file_of(self, row: int) -> str: ...
+
+
 class GlobalNames:
-    """The different names, each with a number. `names` are the names of `rows` (of `Symbols`), ascending; `group`
+    """The different names, each with a number. `names` are the names of `rows`, ascending; `group`
     the number of each of them; `best[number]` is the row of the name's definition, once `choose` has been called.
     """
 
@@ -44,7 +61,7 @@ class GlobalNames:
 
     # ------------------------------------------------------------ the definition of each
 
-    def choose(self, symbols: Symbols) -> Iterator[tuple[tuple[int, int], LinkError]]:
+    def choose(self, symbols: Rows) -> Iterator[tuple[tuple[int, int], LinkError]]:
         """Choose the definitions. Yields errors with their sort keys."""
         rank = _ranks(symbols)[self.rows]
         order = np.lexsort((-rank, self.group))  # stable: of equal ranks the first row
@@ -53,7 +70,7 @@ class GlobalNames:
         several = np.bincount(self.group, rank >= _WEAK, len(self.different)) > 1
         yield from self._compare(symbols, np.flatnonzero(several[self.group]), rank)
 
-    def _compare(self, symbols: Symbols, positions: I64, rank: I64) -> Iterator[tuple[tuple[int, int], LinkError]]:
+    def _compare(self, symbols: Rows, positions: I64, rank: I64) -> Iterator[tuple[tuple[int, int], LinkError]]:
         """Choose among several definitions of a name, in link order."""
         chosen: dict[int, int] = {}  # name -> position
         for position, number in zip(positions.tolist(), self.group[positions].tolist(), strict=True):
@@ -70,7 +87,7 @@ class GlobalNames:
         for number, position in chosen.items():
             self.best[number] = self.rows[position]
 
-    def join_versions(self, symbols: Symbols) -> None:
+    def join_versions(self, symbols: Rows) -> None:
         """Bind references to N with a version to the definition of N whose default version that is."""
         now = np.arange(len(self.different))
         for row, found in symbols.versioned.items():
@@ -81,7 +98,7 @@ class GlobalNames:
         if self._gone:
             self.group = now[self.group]
 
-    def merge(self, symbols: Symbols, exported: Iterable[str]) -> None:
+    def merge(self, symbols: Rows, exported: Iterable[str]) -> None:
         """Make all rows of a name aliases of its definition, with the most restrictive of their visibilities."""
         symbols.alias[self.rows] = self.best[self.group]
         visibility = symbols.other[self.rows] & np.uint8(3)
@@ -128,7 +145,7 @@ class GlobalNames:
         """Each name and the row of its definition or of a reference, in the order of first appearance."""
         yield from self._some(np.ones(len(self.different), np.bool_))
 
-    def undefined(self, symbols: Symbols) -> Iterator[tuple[str, int]]:
+    def undefined(self, symbols: Rows) -> Iterator[tuple[str, int]]:
         """The names without a definition, with the row of a reference, in the order of first appearance."""
         which = symbols.section[self.best] == UNDEFINED
         if which.any():
@@ -143,14 +160,14 @@ class GlobalNames:
         yield from zip(self.different.take(numbers).texts(), self.best[numbers].tolist(), strict=True)
 
 
-def _ranks(symbols: Symbols) -> I64:
+def _ranks(symbols: Rows) -> I64:
     """The precedence of each row."""
     defined, weak = symbols.section != UNDEFINED, symbols.bind == _WEAK_BIND
     among_defined = np.where(symbols.section == COMMON, _COMMON, np.where(weak, _WEAK, _STRONG))
     return np.where(defined, among_defined, np.where(weak, 0, 1))
 
 
-def _conflict(symbols: Symbols, name: str, row: int, best: int, ranks: tuple[int, int]) -> LinkError | None:
+def _conflict(symbols: Rows, name: str, row: int, best: int, ranks: tuple[int, int]) -> LinkError | None:
     """The error when two definitions of a name exclude each other: of the row and of the best before it."""
     mine, other = symbols.file_of(row), symbols.file_of(best)
     here, there = (int(symbols.info[each]) & 15 == SymbolType.TLS for each in (row, best))
@@ -162,7 +179,7 @@ def _conflict(symbols: Symbols, name: str, row: int, best: int, ranks: tuple[int
     return None
 
 
-def _clash(symbols: Symbols, row: int, best: int) -> bool:
+def _clash(symbols: Rows, row: int, best: int) -> bool:
     """Whether two strong definitions of a name conflict. They do not when `.symver f, f@@V` made both."""
     one, other = (
         (int(c.file[r]), int(c.section[r]), int(c.value[r])) for c, r in ((symbols, row), (symbols, best))
