@@ -79,7 +79,7 @@ def main() -> None:
     peer = native()
     if peer is not None:
         print(f"{'ld.so, native':<14} first {peer[0]:7.2f} us           later {peer[1]:6.2f} us")
-    for name, target in TARGETS.items():
+    for name, target in [x for x in TARGETS.items() if not sys.argv[1:] or x[0] in sys.argv[1:]]:
         first, later = measured(name, target.arch, "lazy")
         faithful, _ = measured(name, target.arch, "faithful")
         ratio = f"   binding {(first - later) / max(peer[0] - peer[1], 0.01):6.0f}x of ld.so's" if peer else ""

@@ -17,7 +17,7 @@ from hypothesis import settings
 from hypothesis.internal.conjecture import providers
 from hypothesis.internal.constants_ast import Constants
 
-from emu.cpu import watchdog
+from emu.cpu import hot_code, watchdog
 from tests import sampling, toolcache
 from tests.fixtures import TARGETS
 from tests.grouping import SKIPPED
@@ -87,6 +87,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
     group.addoption(
+        "--jit",
+        choices=("at once", "never"),
+        help="LoongArch64: compile all code, or none; else what is hot",
+    )
+    group.addoption(
         "--snapshots",
         type=int,
         default=0,
@@ -102,6 +107,7 @@ def pytest_configure(config: pytest.Config) -> None:
         snapshots_everywhere.install(config.getoption("snapshots"))
     sampling.configure(config)
     watchdog.stop_every = config.getoption("stop_every")
+    hot_code.default_jit = {"at once": True, "never": False}.get(config.getoption("jit") or "")
     if config.getoption("no_tool_cache"):
         toolcache.use_fresh_folder()
     elif not hasattr(config, "workerinput"):

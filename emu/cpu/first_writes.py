@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from emu.cpu.pages import PAGE_SIZE
 from emu.cpu.spans import SpanMap
 from relink.memory.address_space import Protection
 
 if TYPE_CHECKING:
-    from emu.cpu.icicle_engine import Vocabulary
+    from emu.cpu.icicle_engine import Engine, Vocabulary
     from emu.cpu.icicle_events import IcicleEvents
 
 _WRITE = int(Protection.W)  # operators of enumerations take a microsecond
@@ -126,7 +126,7 @@ class SavedEngine:
 
     @property
     @abstractmethod
-    def _engine(self) -> Any:
+    def _engine(self) -> Engine:
         """The engine."""
 
     @abstractmethod
@@ -153,14 +153,14 @@ class SavedEngine:
             self._observed.guard_again()
 
     def _page(self, page: int) -> bytes:
-        return bytes(self._engine.mem_read(page, PAGE_SIZE))
+        return self._engine.mem_read(page, PAGE_SIZE)
 
     def _permit(self, start: int, end: int, protection: Protection) -> None:
-        self._engine.mem_protect(start, end - start, self._words.protections[int(protection)])
+        self._engine.mem_protect(start, end - start, protection)
 
     def _admitted(self) -> bool:
         """Whether the engine refused a write only because it was the first to its page since a snapshot."""
-        address = int(self._engine.exception_value)
+        address = int(self._engine.raw.exception_value)
         if self._first_writes is None or not self._first_writes.admit(address):
             return False
         # A change of permissions makes the engine forget that it has translated code of the page.

@@ -15,22 +15,17 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Iterator
-from threading import get_ident
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emu.cpu import watchdog
-from emu.cpu.first_writes import SavedEngine
-from emu.cpu.icicle_engine import HAS_ADDRESS, create_engine, nonzero_blocks
-from emu.cpu.icicle_registers import Context, IcicleRegisters
-from emu.cpu.loongarch64.hostops import HostOperations
-from emu.cpu.loongarch64.registers import ENGINE_REGISTERS, INTEGER_REGISTERS
+from emu.cpu.icicle_engine import HAS_ADDRESS, Engine, nonzero_blocks
+from emu.cpu.icicle_tiers import EngineTiers
+from emu.cpu.loongarch64.registers import INTEGER_REGISTERS
 from emu.cpu.observed import ObservedEngine
 from emu.cpu.protocol import Stop, StopReason
-from emu.cpu.spans import Span, SpanMap
 from relink.errors import AddressSpaceError, MachineInUse
 from relink.memory.address_space import Protection
 
@@ -38,9 +33,6 @@ if TYPE_CHECKING:
     from emu.cpu.icicle_events import IcicleEvents
 
 PAGE_SIZE = 4096
-#: Instructions per slice, after which the clock and Ctrl-C are checked: some 50 ms, or 2 ms when a timeout is set.
-SLICE = 1 << 21
-TIMED_SLICE = 1 << 16
 
 _WORD = (1 << 64) - 1
 #: A page for running a single instruction, at an address that `map` refuses.
@@ -50,14 +42,7 @@ _SCRATCH_PAGE = (1 << 63) - PAGE_SIZE
 _NOT_BEGUN = {StopReason.FETCH_UNMAPPED, StopReason.FETCH_PROTECTED, StopReason.INVALID_INSTRUCTION}
 
 
-class _Carried(NamedTuple):
-    """The state of an engine before a refresh: (span, non-zero blocks) of all memory, and registers."""
-
-    contents: list[tuple[Span, list[tuple[int, bytes]]]]
-    registers: Context
-
-
-class IcicleCpu(SavedEngine, IcicleRegisters, ObservedEngine):
+class IcicleCpu(EngineTiers, ObservedEngine):
     """A LoongArch64 hart (base integer, F, D, LSX, atomics). Implements `emu.cpu.Cpu`.
 
     Besides the integer registers it has `f0`-`f31` (also `fa0`…, `ft0`…, `fs0`…; raw 64-bit patterns),
@@ -74,30 +59,11 @@ class IcicleCpu(SavedEngine, IcicleRegisters, ObservedEngine):
         if arch != "loongarch64":
             raise ValueError(f"this CPU runs loongarch64, not {arch}")
         self.arch = arch
-        self._thread = get_ident()
-        self._carried: _Carried | None = None  # state during a refresh
+        super().__init__()
         self._running = False
-        self._engine_here, self._words = create_engine()
-        self._host = HostOperations(self._engine)
-        self._pages = SpanMap()
         self._trap_start = self._trap_end = 0
-        #: Pages that were executable during a run: the engine may have translations of them.
-        self._ran = SpanMap()
-        self._stale = False
-        self._ran_current = False
-        self._slice = watchdog.stop_every or SLICE
-        self._timed_slice = watchdog.stop_every or TIMED_SLICE
-
-    @property
-    def _engine(self) -> Any:
-        """The engine. Raises MachineError in another thread than the one that created it, where the engine would
-        panic.
-        """
-        if get_ident() != self._thread:
-            raise MachineInUse("icicle runs LoongArch64 only in the thread that created the machine")
-        if self._carried is not None:
-            self._refill()
-        return self._engine_here
+        #: Instructions per slice at most.
+        self._most = watchdog.stop_every or _WORD
 
     # ---------------------------------------------------------------- memory
 
@@ -113,7 +79,7 @@ class IcicleCpu(SavedEngine, IcicleRegisters, ObservedEngine):
         if collides or self._pages.overlapping(address, end):
             raise AddressSpaceError("memory is already mapped", address=address, size=size)
         try:
-            self._engine.mem_map(address, size, self._words.protections[int(protection)])
+            self._engine.mem_map(address, size, protection)
         except self._words.memory_error:
             raise AddressSpaceError("the engine refuses to map", address=address, size=size) from None
         self._pages.add(address, end, protection)
@@ -127,7 +93,7 @@ class IcicleCpu(SavedEngine, IcicleRegisters, ObservedEngine):
     def protect(self, address: int, size: int, protection: Protection) -> None:
         """Change the permissions of mapped pages. Raises AddressSpaceError if one is not mapped."""
         end = self._mapped_range(address, size)
-        self._engine.mem_protect(address, size, self._words.protections[int(protection)])
+        self._engine.mem_protect(address, size, protection)
         self._forget(address, end)
         self._pages.remove(address, end)
         self._pages.add(address, end, protection)
@@ -160,7 +126,7 @@ class IcicleCpu(SavedEngine, IcicleRegisters, ObservedEngine):
             return b""
         # The engine allocates the size before checking it, and aborts the process when that fails.
         self._pages.require(address, size, needed, write=False)
-        data = bytes(self._engine.mem_read(address, size))
+        data = self._engine.mem_read(address, size)
         if needed and self._observed is not None and self._observed.watching:
             self._observed.host_accesses(address, size, data, write=False)
         return data
@@ -212,86 +178,6 @@ class IcicleCpu(SavedEngine, IcicleRegisters, ObservedEngine):
         for offset, block in nonzero_blocks(data):
             self._engine.mem_write(address + offset, block)
 
-    # ---------------------------------------------------------------- translated code
-
-    def _forget(self, start: int, end: int) -> None:
-        """Mark code in [start, end) as changed, for which the engine may have translations."""
-        if self._ran.overlapping(start, end):
-            self._stale = True
-            if self._observed is not None:
-                self._observed.forget_blocks()
-
-    def _became_executable(self, start: int) -> None:
-        """Handle new executable pages: a block that ran off the end of the page before was translated with a fetch
-        fault at its end.
-        """
-        self._ran_current = False
-        if self._ran.find(start - 1):
-            self._stale = True
-
-    def _prepare(self, *, refresh: bool = False) -> None:
-        """Before a run: drop stale translations, and record the pages that may be translated from now on."""
-        if self._stale or refresh:
-            self._refresh()
-        self._ran.spans = [span for span in self._pages.spans if span.protection & Protection.X]
-        self._ran_current = True
-
-    def _refresh(self) -> None:
-        """Rebuild the engine without translations, with the same memory and registers."""
-        contents = [(span, list(self._nonzero_memory(span))) for span in self._pages.spans]
-        self._carried = _Carried(contents, self.save())
-        self._refill()
-
-    def _refill(self) -> None:
-        """Restore the saved state in the engine. If a signal handler raises during this, the next use of the
-        engine starts over.
-        """
-        engine, carried = self._engine_here, self._carried
-        assert carried is not None
-        engine.reset()
-        for span, blocks in carried.contents:
-            engine.mem_map(span.start, span.end - span.start, self._words.protections[int(span.protection)])
-            for offset, block in blocks:
-                engine.mem_write(span.start + offset, block)
-        for name, value in zip(ENGINE_REGISTERS, carried.registers.values, strict=True):
-            engine.reg_write(name, value)
-        self._stale = self._ran_current = False
-        self._ran = SpanMap()
-        self._carried = None
-        if self._first_writes is not None:
-            self._first_writes.protect_all()
-        if self._observed is not None:
-            self._observed.rebuilt()
-
-    def _nonzero_memory(self, span: Span) -> Iterator[tuple[int, bytes]]:
-        """(offset, block) of the non-zero blocks of a span, read in pieces of 1 MiB; most of a stack or heap
-        is zero.
-        """
-        for start in range(span.start, span.end, 1 << 20):
-            piece = memoryview(self._engine.mem_read(start, min(1 << 20, span.end - start)))
-            for offset, block in nonzero_blocks(piece):
-                yield start - span.start + offset, block
-
-    def _store_over_code(self, pc: int) -> Stop | None:
-        """Execute the store at `pc`, which the engine refused because it changes translated code.
-
-        Dropping the translations is not enough: if the changed code follows the store closely, both are translated
-        together, and the store is refused again. So a copy of the store is executed alone at the end of a separate
-        page. (No store is relative to pc.) Returns the Stop if it faults.
-        """
-        self._prepare(refresh=True)
-        engine = self._engine
-        engine.mem_map(_SCRATCH_PAGE, PAGE_SIZE, self._words.protections[int(Protection.R | Protection.X)])
-        alone = _SCRATCH_PAGE + PAGE_SIZE - 4
-        engine.mem_write(alone, engine.mem_read(pc, 4))
-        engine.pc = alone
-        engine.icount_limit = engine.icount + 1
-        status = engine.run()
-        engine.mem_unmap(_SCRATCH_PAGE, PAGE_SIZE)
-        done = status == self._words.instruction_limit
-        engine.pc = pc + 4 if done else pc
-        return None if done else self._stop(int(engine.exception_code), pc)
-
     # ---------------------------------------------------------------- running
 
     def run_engine(self, pc: int, *, max_instructions: int, timeout: float) -> Stop:
@@ -301,6 +187,8 @@ class IcicleCpu(SavedEngine, IcicleRegisters, ObservedEngine):
         deadline = time.monotonic() + timeout if timeout else 0.0
         try:
             self._running = True
+            if self._hot.left <= 0:
+                self._look(pc)
             if self._stale or not self._ran_current:
                 self._prepare()
             stop = self._run(pc, max_instructions or -1, deadline)
@@ -313,40 +201,85 @@ class IcicleCpu(SavedEngine, IcicleRegisters, ObservedEngine):
     def _run(self, pc: int, limit: int, deadline: float) -> Stop:
         """Run in slices of instructions: each ends exactly, and then Python handles signals."""
         engine = self._engine
-        engine.pc = pc
+        engine.complete()
+        engine.raw.pc = pc
         self.executed = 0
-        slice_size = self._timed_slice if deadline else self._slice
         while True:
-            engine.icount = 0
-            engine.icount_limit = slice_size if limit < 0 else min(slice_size, limit - self.executed)
-            status = engine.run()
-            self.executed += engine.icount
-            pc = engine.pc
+            status = self._slice(engine, limit if limit < 0 else limit - self.executed)
+            pc = engine.raw.pc
             if self._trap_start <= pc < self._trap_end:
                 return Stop(StopReason.TRAP, pc)
             if status != self._words.instruction_limit:
                 if status == self._words.breakpoint:
                     return Stop(StopReason.BREAK, pc)
-                code = int(engine.exception_code)
-                if code == self._words.self_modifying:
-                    stop = self._store_over_code(pc)
-                    if stop is not None:
-                        return stop
-                    pc += 4
-                elif code == self._words.host_operation:
-                    reason = self._host.execute(pc)
-                    if reason is not None:
-                        return Stop(reason, pc)
-                    engine.pc = pc = pc + 4 & _WORD
-                elif code == self._words.write_refused and self._admitted():
-                    self.executed -= 1  # it is repeated
-                    engine.pc = pc
-                else:
-                    return self._stop(code, pc)
+                stop = self._exception(int(engine.raw.exception_code), pc)
+                if stop is not None:
+                    return stop
+                engine = self._engine
+                pc = engine.raw.pc
             if 0 <= limit <= self.executed:
                 return Stop(StopReason.INSTRUCTION_LIMIT, pc)
             if deadline and time.monotonic() >= deadline:
                 return Stop(StopReason.TIMEOUT, pc)
+            if self._hot.left <= 0:
+                self._look(pc)
+                engine = self._engine
+
+    def _slice(self, engine: Engine, limit: int) -> Any:
+        """Run a slice of at most `limit` instructions (negative: any number), and count it; return the status."""
+        hot, raw = self._hot, engine.raw
+        size = min(self._most, hot.slice)
+        if 0 <= limit < size:
+            size = limit
+        raw.icount = 0
+        raw.icount_limit = size if engine.jit else min(size, hot.left)
+        started = time.perf_counter()
+        status = raw.run()
+        ran: int = raw.icount
+        (hot.ran if engine.jit else hot.interpreted)(ran, time.perf_counter() - started)
+        self.executed += ran
+        return status
+
+    def _exception(self, code: int, pc: int) -> Stop | None:
+        """Handle the engine's exception at `pc`. Returns the Stop, or None if the guest can go on."""
+        engine, words = self._engine, self._words
+        if code == words.host_operation:
+            reason = engine.host.execute(pc)
+            if reason is not None:
+                return Stop(reason, pc)
+            engine.raw.pc = pc + 4 & _WORD
+        elif code == words.self_modifying:
+            return self._store_over_code(pc)
+        elif code in words.refused and engine.admit(int(engine.raw.exception_value)):
+            self.executed -= 1  # it is repeated
+        elif code == words.write_refused and self._admitted():
+            self.executed -= 1
+        elif code == words.not_compiled:
+            self._prepare(refresh=True)
+        else:
+            return self._stop(code, pc)
+        return None
+
+    def _store_over_code(self, pc: int) -> Stop | None:
+        """Execute the store at `pc`, which the engine refused because it changes translated code.
+
+        Dropping the translations is not enough: if the changed code follows the store closely, both are translated
+        together, and the store is refused again. So a copy of the store is executed alone at the end of a separate
+        page. (No store is relative to pc.) Returns the Stop if it faults.
+        """
+        self._prepare(refresh=True)
+        engine = self._engine
+        engine.mem_map(_SCRATCH_PAGE, PAGE_SIZE, Protection.R | Protection.X)
+        alone = _SCRATCH_PAGE + PAGE_SIZE - 4
+        engine.mem_write(alone, engine.mem_read(pc, 4))
+        raw = engine.raw
+        raw.pc = alone
+        raw.icount_limit = raw.icount + 1
+        status = raw.run()
+        engine.mem_unmap(_SCRATCH_PAGE, PAGE_SIZE)
+        done = status == self._words.instruction_limit
+        raw.pc = pc + 4 if done else pc
+        return None if done else self._stop(int(raw.exception_code), pc)
 
     # ---------------------------------------------------------------- events
 
@@ -355,7 +288,7 @@ class IcicleCpu(SavedEngine, IcicleRegisters, ObservedEngine):
     def _make_events(self) -> IcicleEvents:
         from emu.cpu.icicle_events import IcicleEvents
 
-        return IcicleEvents(weakref.proxy(self), self._words.protections)
+        return IcicleEvents(weakref.proxy(self))
 
     def _remapped(self, address: int, size: int) -> None:
         if self._observed is not None:
@@ -363,15 +296,17 @@ class IcicleCpu(SavedEngine, IcicleRegisters, ObservedEngine):
 
     @property
     def native(self) -> Any:
-        """This engine as an `icicle.Icicle`; docs/events.md says what may be done with it."""
-        return self._engine
+        """This engine as an `icicle.Icicle`, for good: code is not compiled from now on."""
+        self.jit = False
+        self._engine.reusable = False  # whoever has the handle may keep it
+        return self._engine.raw
 
     def _stop(self, code: int, pc: int) -> Stop:
         """The engine's exception as a Stop."""
         reason = self._words.reasons.get(code, StopReason.EXCEPTION)
         if reason not in HAS_ADDRESS:
             return Stop(reason, pc)
-        address = int(self._engine.exception_value)
+        address = int(self._engine.raw.exception_value)
         if code == self._words.fetch_refused:
             address = pc
             if self._pages.find(pc):
@@ -386,4 +321,4 @@ class IcicleCpu(SavedEngine, IcicleRegisters, ObservedEngine):
             raise MachineInUse("the guest is running on this CPU: it cannot be closed")
         if self._observed is not None:
             self._observed.closing()
-        self._engine_here = self._host = None  # type: ignore[assignment]
+        self._leave()

@@ -11,13 +11,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
 from emu.cpu.engine_events import PAGE_SIZE, EngineEvents, ObservedCpu, RawAccess
 from emu.cpu.events import Recorded, Recording, Sink
+from emu.cpu.icicle_engine import Engine
 from emu.cpu.loongarch64.decoding import Branch, branch, data_access
 from emu.cpu.protocol import Protection, Stop, StopReason
 from relink.errors import AddressSpaceError, MachineError
@@ -31,7 +31,8 @@ class SteppedCpu(ObservedCpu, Protocol):
     """The part of an IcicleCpu that its events use."""
 
     @property
-    def native(self) -> Any: ...
+    def engine(self) -> Engine: ...
+    def interpret(self) -> None: ...
     def write_register(self, name: str, value: int) -> None: ...
     def other_protection(self, page: int) -> None: ...
 
@@ -76,10 +77,9 @@ class IcicleEvents(EngineEvents):
 
     single_steps = True
 
-    def __init__(self, cpu: SteppedCpu, protections: Mapping[int, object]) -> None:
+    def __init__(self, cpu: SteppedCpu) -> None:
         super().__init__(cpu, _LAST)
-        self._protections = protections  #: of this project -> of the engine
-        self._engine = cpu
+        self._stepped = cpu
         self._set: set[int] = set()  #: breakpoints in the engine
         self._logs: list[_Recording] = []
         self._coming: set[int] = set()  #: starts of blocks that have not run
@@ -91,16 +91,16 @@ class IcicleEvents(EngineEvents):
     def _prepare(self) -> None:
         wanted = {*self._breakpoints, *self._entries, *self._coming, *self._jumps}
         for address in self._set - wanted:
-            self._engine.native.remove_breakpoint(address)
+            self._stepped.engine.remove_breakpoint(address)
         for address in wanted - self._set:
-            self._engine.native.add_breakpoint(address)
+            self._stepped.engine.add_breakpoint(address)
         self._set = wanted
 
     def rebuilt(self) -> None:
         """The engine has been rebuilt without translations."""
         for address in self._set:
-            self._engine.native.remove_breakpoint(address)
-            self._engine.native.add_breakpoint(address)
+            self._stepped.engine.remove_breakpoint(address)
+            self._stepped.engine.add_breakpoint(address)
         self.guard_again()
         self.forget_blocks()
 
@@ -139,6 +139,7 @@ class IcicleEvents(EngineEvents):
     # ---------------------------------------------------------------- running
 
     def _advance(self, pc: int, limit: int, timeout: float) -> Stop:
+        self._stepped.interpret()  # stops would compile code anew
         ordered = any(log.what is not Recorded.NEW_BLOCKS for log in self._logs)
         run = self._run_in_steps if ordered else self._run_to_places
         try:
@@ -166,7 +167,7 @@ class IcicleEvents(EngineEvents):
             else:
                 unknown = False
                 left = limit and limit - executed
-                stop = self._engine.run_engine(pc, max_instructions=left, timeout=timeout)
+                stop = self._stepped.run_engine(pc, max_instructions=left, timeout=timeout)
             if new and stop.reason.is_fault:
                 self._faulted(stop.pc)
             executed += self._cpu.executed
@@ -185,14 +186,14 @@ class IcicleEvents(EngineEvents):
 
     def _pass(self, pc: int, timeout: float) -> Stop:
         """Run the one instruction at a breakpoint."""
-        native = self._engine.native
+        engine = self._stepped.engine
         if pc in self._set:
-            native.remove_breakpoint(pc)
+            engine.remove_breakpoint(pc)
         try:
-            return self._engine.run_engine(pc, max_instructions=1, timeout=timeout)
+            return self._stepped.run_engine(pc, max_instructions=1, timeout=timeout)
         finally:
             if pc in self._set:
-                native.add_breakpoint(pc)
+                engine.add_breakpoint(pc)
 
     def _run_in_steps(self, pc: int, limit: int, timeout: float) -> Stop:
         """Run instruction by instruction, and record."""
@@ -281,8 +282,8 @@ class IcicleEvents(EngineEvents):
     # ---------------------------------------------------------------- watched memory
 
     def _protect_page(self, page: int, protection: Protection) -> None:
-        self._engine.other_protection(page)
-        self._engine.native.mem_protect(page, PAGE_SIZE, self._protections[int(protection)])
+        self._stepped.other_protection(page)
+        self._stepped.engine.mem_protect(page, PAGE_SIZE, protection)
 
     def _step_noting(self, pc: int, timeout: float) -> tuple[Stop, list[RawAccess]]:
         word = int.from_bytes(self._cpu.read(pc, 4), "little")
@@ -295,7 +296,7 @@ class IcicleEvents(EngineEvents):
         return stop, [RawAccess(address, access.size, write) for write in kinds]
 
     def _set_pc(self, pc: int) -> None:
-        self._engine.write_register("pc", pc)
+        self._stepped.write_register("pc", pc)
 
     def _resumed_at(self, stop: Stop) -> int:
         return stop.pc

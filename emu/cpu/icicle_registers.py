@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import cast
 
-from emu.cpu.loongarch64.hostops import HostOperations
+from emu.cpu.icicle_engine import Engine
 from emu.cpu.loongarch64.registers import ALIASES, ENGINE_REGISTERS, VECTOR_REGISTERS, WRITE_MASKS
 from emu.cpu.protocol import CpuContext
 from relink.records import dataclass
@@ -24,11 +24,9 @@ class Context(CpuContext):
 class IcicleRegisters:
     """The part of a `Cpu` for registers."""
 
-    _host: HostOperations
-
     @property
     @abstractmethod
-    def _engine(self) -> Any:
+    def _engine(self) -> Engine:
         """The engine."""
 
     def read_register(self, name: str) -> int:
@@ -40,7 +38,7 @@ class IcicleRegisters:
         if name == "zero":
             return 0
         if name == "fcsr":
-            self._host.settle_cause()
+            self._engine.host.settle_cause()
         return int(self._engine.reg_read(name))
 
     def write_register(self, name: str, value: int) -> None:
@@ -53,7 +51,7 @@ class IcicleRegisters:
         if name == "zero":
             return
         if name == "fcsr":
-            self._host.settle_cause()
+            self._engine.host.settle_cause()
         self._engine.reg_write(name, value & WRITE_MASKS.get(name, _WORD))
 
     def read_registers(self, names: Sequence[str]) -> list[int]:

@@ -171,7 +171,7 @@ def test_cause_tells_of_the_last_operation_and_flags_of_all(cpu: IcicleCpu) -> N
 
 def test_ordinary_floating_point_never_needs_the_host(cpu: IcicleCpu, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other tests cannot see it, since the host would give the same results, a hundred times slower."""
-    monkeypatch.setattr(cpu._host, "execute", lambda pc: StopReason.EXCEPTION)
+    monkeypatch.setattr(cpu.engine.host, "execute", lambda pc: StopReason.EXCEPTION)
     hosts = ("fscaleb", "flogb", "mov")
     for fcsr in (0, 1 << 16):  # nothing inexact so far; something
         for opcode in (opcode for opcode in FLOATING if not opcode.name.startswith(hosts)):

@@ -1,0 +1,147 @@
+"""When the code of a guest is worth compiling.
+
+An engine interprets 30 million instructions a second, code that runs for the first time too. Compiled code is
+twenty to a hundred times as fast, but to compile an instruction takes as long as to interpret a thousand. So
+a guest is interpreted first. After every `INTERVAL` instructions, over all runs, a sample of the program
+counter is taken. The number of different places in the latest samples tells how much code the guest is
+running, and so what compiling it would take; the number of samples, how long it has been running it. It is
+compiled once it could have been in the time its interpretation took, so at worst a guest takes twice as long
+as with the better of both. Code that is run once is never compiled.
+
+Compiled code is watched too: if it loses more time in the compiler than it gains, the guest is interpreted
+again, and compiled later than before.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+#: Instructions between two samples: half a millisecond. The same when compiled.
+INTERVAL = 1 << 14
+COMPILED_INTERVAL = 1 << 18
+#: What compiling the code of a line takes, in interpreted instructions: what is slow in the one is in the other.
+LINE_COST = 4_000
+#: Seconds: to create an engine that compiles; to begin with one that was used before; to copy a MiB of code.
+CREATION, START, MIB_COST = 13e-3, 0.7e-3, 2e-3
+#: Seconds of an interpreted instruction, without a measurement and within these limits.
+_USUAL, _FASTEST, _SLOWEST = 33e-9, 10e-9, 500e-9
+
+_LINE = 6  #: a place of the guest is a line of this many bytes, as a power of two
+_SAMPLES = 1024  #: that are kept
+_FEW = 8  #: so many samples tell nothing unless places repeat
+_NEVER = 1 << 62
+#: Instructions per slice, after which the clock and Ctrl-C are checked: interpreted ones take 4 ms, compiled ones
+#: about as long, with their compilation.
+_SLICE = 1 << 17
+_FIRST_SLICE, _MOST = 1 << 13, 1 << 24
+_SHORT, _LONG = 2e-3, 8e-3
+_MOST_FAILURES = 5
+_MAY_LOSE = 50e-3  #: seconds, some of which other processes may have taken
+#: Seconds of compilation after which another engine is used, since they free no code: that is some 80,000 blocks,
+#: in 160 MB and 28,000 mappings of the host's 65,530. And what is not compilation: this for each instruction.
+MOST_COMPILATION = 20.0
+_COMPILED = 20e-9
+
+#: For tests: whether new CPUs compile code at once (True), never (False), or when it is hot.
+default_jit: bool | None = None
+
+
+class HotCode:
+    """The decision for one CPU. `left` is the number of instructions until the next; it is due at 0."""
+
+    def __init__(self, jit: bool | None) -> None:
+        self.jit = jit  #: whether to compile: at once, never, when hot (None)
+        self._places: deque[int] = deque(maxlen=_SAMPLES)
+        self._failures: int = 0  #: how often compiled code was given up
+        self.begin()
+
+    def begin(self) -> None:
+        """The guest is interpreted from now on."""
+        self._places.clear()
+        self._count = 0
+        self._instructions, self._seconds = 0, 0.0  #: interpreted
+        self._gain = 0.0  #: seconds that compiled code has gained, or may still lose
+        self.slice = _SLICE
+        self._interpreted_each = _USUAL
+        self.compilation = 0.0  #: seconds that the engine has compiled for
+        if self.jit is None or (self.jit and self._failures):
+            self.wait()
+        else:
+            self.left = 0 if self.jit else _NEVER
+
+    def wait(self) -> None:
+        """Decide later."""
+        self.left = INTERVAL
+
+    def interpreted(self, instructions: int, seconds: float) -> None:
+        """Note a slice of interpreted code."""
+        self.left -= instructions
+        self._instructions += instructions
+        self._seconds += seconds
+
+    @property
+    def _each(self) -> float:
+        """Seconds of an interpreted instruction of this guest."""
+        if not self._instructions:
+            return _USUAL
+        return max(_FASTEST, min(self._seconds / self._instructions, _SLOWEST))
+
+    def sampled(self, pc: int, start: float) -> bool:
+        """Note that the guest is at `pc` after `INTERVAL` more instructions: whether to compile its code. `start`
+        is what it takes to begin, in seconds.
+        """
+        if self.jit and not self._failures:
+            return True
+        self.wait()
+        self._places.append(pc >> _LINE)
+        self._count += 1
+        places = list(self._places)
+        begin = start / self._each
+        recent = self._count & -self._count  # a power of two of samples at its multiples: few a sample on average
+        while recent:
+            if recent <= len(places) and self._are_worth(places[-recent:], begin):
+                return True
+            recent >>= 1
+        return False
+
+    def _are_worth(self, places: list[int], begin: float) -> bool:
+        count, different = len(places), len(set(places))
+        if count < _FEW and different * 2 > count:
+            return False
+        # Few places that were met again mean that there are many that no sample has met.
+        lines = different * count / (count - different + 1)
+        return count * INTERVAL >= (begin + lines * LINE_COST) * (1 << 2 * self._failures)
+
+    # ---------------------------------------------------------------- compiled
+
+    def begin_compiled(self, compilation: float) -> None:
+        """The guest's code is compiled from now on, by an engine that has compiled for these seconds before."""
+        self.left = COMPILED_INTERVAL
+        self.slice = _FIRST_SLICE
+        self.compilation = compilation
+        self._gain = _MAY_LOSE + self._seconds
+        self._interpreted_each = self._each
+
+    def ran(self, instructions: int, seconds: float) -> None:
+        """Note a slice of compiled code, with its compilation."""
+        self.left -= instructions
+        self._gain += instructions * self._interpreted_each - seconds
+        self.compilation += max(0.0, seconds - instructions * _COMPILED)
+        if seconds > _LONG:
+            self.slice = max(self.slice // 4, _FIRST_SLICE)
+        elif instructions >= self.slice and seconds < _SHORT:
+            self.slice = min(self.slice * 2, _MOST)
+
+    def is_worth_it(self) -> bool:
+        """Whether compiled code was no loss so far."""
+        self.left = COMPILED_INTERVAL
+        return bool(self.jit) or self._gain > 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the engine has compiled as much as it may."""
+        return self.compilation > MOST_COMPILATION
+
+    def give_up(self) -> None:
+        """Compiled code is given up. The guest is compiled later than before, if at all."""
+        self._failures = min(self._failures + 1, _MOST_FAILURES)
