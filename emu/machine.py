@@ -270,7 +270,7 @@ class Machine(DebuggedGuest, PatchedGuest, ObservedGuest, SnapshotGuest, TypedGu
     @property
     def first_calls(self) -> list[FirstCall]:
         """The first call through each lazily bound slot, in order, which shows the links in use. The last 65,536
-        are kept.
+        are kept. The functions that made them are found when this is asked, or their images are unloaded.
         """
         return list(self.parts.lazy_calls.first_calls)
 

@@ -116,7 +116,7 @@ class Parts:
             self.initialisers,
             self.link_maps,
             runner,
-            lambda: self.caller(source=False),
+            lambda address: self.symbolizer.symbolize(address, source=False),
         )
         self.loader = Loader(
             linker,

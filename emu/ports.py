@@ -244,3 +244,7 @@ class HostGuest(Guest, Protocol):
     """The same, for running host functions."""
 
     in_host: bool  #: whether a host function is running, which may call the guest
+    between_instructions: bool  #: whether such a call preserves all registers
+
+    def return_address(self) -> int:
+        """The return address of the guest function just entered (a trap)."""

@@ -63,6 +63,9 @@ class LibcSymbols:
     def may_know(self, names: Names) -> NDArray[np.bool_] | None:
         return None
 
+    def knows(self, name: str) -> bool:
+        return True
+
     def lookup(self, request: SymbolRequest) -> int | ThreadLocal | None:
         name = request.name
         if name in _THREAD_LOCAL:

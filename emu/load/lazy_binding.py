@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 #: Number of first calls kept, to bound memory.
 _REMEMBERED = 1 << 16
+_UNNAMED = 1 << 12  #: of them, without the names of their callers
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +67,16 @@ class LazyCalls:
         initialisers: Initialisers,
         link_maps: LinkMaps,
         guest: HostGuest,
-        caller: Callable[[], Frame],
+        frame: Callable[[int], Frame],
     ) -> None:
         self._linker, self._memory, self._cpu, self._traps = linker, memory, cpu, traps
-        self._initialisers, self._link_maps, self._guest, self._caller = initialisers, link_maps, guest, caller
+        self._initialisers, self._link_maps, self._guest, self._frame = initialisers, link_maps, guest, frame
         self._start = time.perf_counter()
         self._blocks: dict[Image, int] = {}
         self._resolvers: dict[Image, int] = {}
-        #: The last first calls, in the order they happened.
-        self.first_calls: deque[FirstCall] = deque(maxlen=_REMEMBERED)
+        self._first_calls: deque[FirstCall] = deque(maxlen=_REMEMBERED)
+        #: First calls whose caller is not named yet: it is, at the latest before an image goes.
+        self._unnamed: list[tuple[float, str, int, str, str | None, str | None, int]] = []
         self.changes = 0  #: number of slots bound so far
 
     def slot_traps(self, slots: LazySlots) -> tuple[int, int]:
@@ -88,6 +90,21 @@ class LazyCalls:
         name = f"resolver of {image.short_name}"
         trap = self._resolvers[image] = self._traps.add(name, partial(self._resolve, slots))
         return self._link_maps.link_map_address(image), trap
+
+    @property
+    def first_calls(self) -> deque[FirstCall]:
+        """The last first calls, in the order they happened."""
+        self.name_callers()
+        return self._first_calls
+
+    def name_callers(self) -> None:
+        """Find the functions that have made the first calls so far, while their images are there."""
+        if self._unnamed:
+            unnamed, self._unnamed = self._unnamed, []
+            self.changes += 1
+            for seconds, image, caller, symbol, version, provider, address in unnamed:
+                frame = self._frame(caller)
+                self._first_calls.append(FirstCall(seconds, image, frame, symbol, version, provider, address))
 
     def forget(self, image: Image) -> None:
         """Free the traps of an image that has been unloaded."""
@@ -106,10 +123,10 @@ class LazyCalls:
 
     def _called(self, slots: LazySlots, slot: int) -> int:
         """Bind a slot; return the function's address. All registers are preserved."""
-        linker = self._linker
-        caller = self._caller()
-        context = self._cpu.save()  # an ifunc resolver or a symbol source may run guest code
-        self._guest.in_host = True
+        linker, guest = self._linker, self._guest
+        caller = guest.return_address()
+        # An ifunc resolver or a symbol source may run guest code.
+        guest.in_host = guest.between_instructions = True
         try:
             self.changes += 1
             answer = linker.bind_slot(image_of(slots.image), slot)
@@ -117,25 +134,17 @@ class LazyCalls:
             if answer.indirect and answer.provider is not None:
                 address = self._initialisers.ifunc_target(answer.provider, address)
         except UnresolvedSymbol as missing:
-            raise UnresolvedCall(missing.symbol, caller) from missing
+            raise UnresolvedCall(missing.symbol, self._frame(caller)) from missing
         finally:
-            self._guest.in_host = False
-            self._cpu.restore(context)
+            guest.in_host = guest.between_instructions = False
         if answer.kind == "weak":
-            raise UnresolvedCall(answer.name, caller)
+            raise UnresolvedCall(answer.name, self._frame(caller))
         self._memory.write_uint(int(slots.place[slot]), linker.architecture.word_size, address)
         provider = answer.provider.name if answer.provider is not None else None
-        self.first_calls.append(
-            FirstCall(
-                time.perf_counter() - self._start,
-                slots.image.name,
-                caller,
-                answer.name,
-                answer.version,
-                provider,
-                address,
-            )
-        )
+        seconds, image = time.perf_counter() - self._start, slots.image.name
+        self._unnamed.append((seconds, image, caller, answer.name, answer.version, provider, address))
+        if len(self._unnamed) >= _UNNAMED:
+            self.name_callers()
         emit.slot_bound(linker.observers, image_of(slots.image), answer, address)
         return address
 

@@ -67,6 +67,9 @@ class LinkerSymbols:
     def may_know(self, names: Names) -> NDArray[np.bool_] | None:
         return np.isin(names.gnu_hash, self._hashes)
 
+    def knows(self, name: str) -> bool:
+        return name in self._known
+
     def lookup(self, request: SymbolRequest) -> int | None:
         return None if request.name == "pthread_create" else self.address(request.name)
 
@@ -122,6 +125,9 @@ class InsteadOfLdso:
         if self.is_idle:
             return np.zeros(len(names), np.bool_)
         return np.isin(names.gnu_hash, self._hashes)
+
+    def knows(self, name: str) -> bool:
+        return name in self._own.instead and not self.is_idle
 
     def lookup(self, request: SymbolRequest) -> int | None:
         return self._own.address(request.name) if request.name in self._own.instead else None

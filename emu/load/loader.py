@@ -238,6 +238,7 @@ class Loader:
                 yield pending
                 pending.advance()
             except BaseException:
+                self._lazy_calls.name_callers()
                 self._hooks.load_failed(plan.images)
                 raise
             load.commit()
@@ -364,6 +365,7 @@ class Loader:
 
     def _release(self, unload: Callable[[], list[Image]]) -> None:
         """Call `unload`, and free the machine's resources for the images it returns."""
+        self._lazy_calls.name_callers()
         with self._link_maps.changing(State.DELETE):
             for image in unload():
                 for forget in self.on_release:

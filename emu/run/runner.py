@@ -301,17 +301,17 @@ class Runner:
             if stop.reason is StopReason.TRAP:
                 if stop.pc == end:
                     return
-                trap = traps.get(stop.pc)
-                if trap is None:
+                handler = traps.handler(stop.pc)
+                if handler is None:
                     raise self._stopped(Stop(StopReason.FETCH_UNMAPPED, stop.pc, stop.pc))
             elif stop.reason is StopReason.SYSCALL:
-                trap = None
-            elif stop.reason is StopReason.FETCH_UNMAPPED and (fixed := traps.get(stop.pc)) is not None:
-                trap = fixed
+                handler = None
+            elif stop.reason is StopReason.FETCH_UNMAPPED and (fixed := traps.handler(stop.pc)) is not None:
+                handler = fixed
             else:
                 pc = self._handled(stop)
                 continue
-            if budget.limit and trap is not None:
+            if budget.limit and handler is not None:
                 budget.spend(0, on_host=1)
                 if budget.instructions < 0:
                     raise self._stopped(Stop(StopReason.INSTRUCTION_LIMIT, stop.pc))
@@ -319,7 +319,7 @@ class Runner:
                 raise self._stopped(Stop(StopReason.TIMEOUT, stop.pc))
             self._reached = stop.pc
             try:
-                pc = self._syscall(stop.pc) if trap is None else trap.handler()
+                pc = self._syscall(stop.pc) if handler is None else handler()
             except GuestUnwinding as unwinding:
                 if unwinding.depth == self.depth:
                     raise

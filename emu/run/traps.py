@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable
 from functools import partial
+from operator import attrgetter
 from typing import TypeAlias
 
 from emu.errors import GuestAbort
@@ -43,6 +44,9 @@ class _Block:
     count: int
     name: Callable[[int], str]
     handler: Callable[[int], int]
+
+
+_start = attrgetter("start")
 
 
 def _never_handled() -> int:
@@ -132,7 +136,7 @@ class TrapTable:
             start = gap[0]
             if gap[1] > count:
                 self._gaps.append((start + count * self.spacing, gap[1] - count))
-        index = bisect_right(self._blocks, start, key=lambda block: block.start)
+        index = bisect_right(self._blocks, start, key=_start)
         self._blocks.insert(index, _Block(start, count, name, handler))
         return start
 
@@ -160,13 +164,27 @@ class TrapTable:
     def get(self, address: int) -> Trap | None:
         """The trap at exactly this address."""
         trap = self._traps.get(address)
-        if trap is None and self._blocks:
-            index = bisect_right(self._blocks, address, key=lambda block: block.start) - 1
-            block = self._blocks[index]
-            number, rest = divmod(address - block.start, self.spacing)
-            if index >= 0 and not rest and number < block.count:
-                return Trap(block.name(number), partial(block.handler, number))
+        if trap is None and (found := self._in_block(address)) is not None:
+            block, number = found
+            return Trap(block.name(number), partial(block.handler, number))
         return trap
+
+    def handler(self, address: int) -> Handler | None:
+        """The handler of the trap at exactly this address."""
+        trap = self._traps.get(address)
+        if trap is not None:
+            return trap.handler
+        found = self._in_block(address)
+        return None if found is None else partial(found[0].handler, found[1])
+
+    def _in_block(self, address: int) -> tuple[_Block, int] | None:
+        """The block of traps that has this address, and the trap's number in it."""
+        blocks = self._blocks
+        if not blocks or (index := bisect_right(blocks, address, key=_start)) == 0:
+            return None
+        block = blocks[index - 1]
+        number, rest = divmod(address - block.start, self.spacing)
+        return None if rest or number >= block.count else (block, number)
 
     def __contains__(self, address: int) -> bool:
         return self.start <= address < self.start + self.size

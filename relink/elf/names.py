@@ -120,7 +120,7 @@ class Names:
         is odd and has an inverse modulo 2^32.
         """
         if len(self) <= _FEW or (len(self) <= _SEVERAL and int(self.length.sum()) <= _SHORT):
-            return frozen(np.array([_gnu_hash_of(self.raw(index)) for index in range(len(self))], np.uint32))
+            return frozen(np.array([gnu_hash_of(self.raw(index)) for index in range(len(self))], np.uint32))
         hashes = np.empty(len(self), np.uint32)
         short = np.flatnonzero(self.length <= _LONG)
         powers = _powers_of_33(-8, int(self.length[short].max(initial=0)) + 1)
@@ -203,7 +203,8 @@ class Names:
 NO_NAMES = Names.of(())
 
 
-def _gnu_hash_of(name: bytes) -> int:
+def gnu_hash_of(name: bytes) -> int:
+    """The hash of DT_GNU_HASH of one name."""
     value = 5381
     for byte in name:
         value = value * 33 + byte & 0xFFFFFFFF

@@ -74,6 +74,10 @@ class StringTable:
         end = offset + len(name)
         return end < len(self.data) and self.data[offset : end + 1].tobytes() == name + b"\0"
 
+    def raw(self, offset: int) -> bytes:
+        """The string at an offset that has been checked (`check`)."""
+        return self._read(offset) or b""
+
     def names(self, offsets: U32, what: str, *, again: bool = False) -> Names:
         """The strings at all `offsets`. Raises as `text` does. With `again`, the strings do not count towards the
         limit on bytes of names.

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
@@ -27,13 +27,14 @@ from relink.memory import placement as place
 from relink.memory.buffers import read_words, write_words
 from relink.module import Module
 from relink.records import dataclass, field
-from relink.resolve.bindings import HOST, UNRESOLVED, Bindings
-from relink.resolve.resolver import Resolver, Use
+from relink.resolve.one_name import bind_call
+from relink.resolve.resolver import Resolver
 from relink.resolve.scopes import LookupScope
 
 #: Jump slots that are not bound during the load: the entries of one type of a table.
 Waiting: TypeAlias = tuple[RelocationTable, Reloc, I64]
 _ALL_ONES = (1 << 64) - 1
+_IFUNC = int(SymbolType.GNU_IFUNC)
 
 
 class BindMode(enum.StrEnum):
@@ -55,8 +56,7 @@ class LazyHost(Protocol):
         """(word that identifies the image, guest address of the resolver): the words that a PLT header loads."""
 
 
-@dataclass(frozen=True, slots=True)
-class SlotBinding:
+class SlotBinding(NamedTuple):
     """The binding of a slot."""
 
     name: str
@@ -84,7 +84,8 @@ class LazySlots:
 
     def name(self, slot: int) -> str:
         """The name of a slot's symbol."""
-        return self.image.decoded.symbols.names.text(int(self.symbol[slot]))
+        table = self.image.decoded.symbols
+        return table.strings.raw(table.row(int(self.symbol[slot])).name_at).decode("utf-8", "surrogateescape")
 
     def slot_at(self, place: int) -> int | None:
         """The slot at a guest address."""
@@ -98,28 +99,16 @@ class LazySlots:
 
     def bind(self, slot: int, resolver: Resolver, scope: LookupScope) -> SlotBinding:
         """Look up a slot's symbol and record the binding. Raises UnresolvedSymbol for undefined strong ones."""
-        index = int(self.symbol[slot])
-        image = self.image
-        found = resolver.bind(image, np.array([index], np.int64), scope, np.array([Use.CALL], np.uint8))
-        answer = _answer(found, self.name(slot), image.decoded.version_of(index), int(self.addend[slot]))
-        if answer.kind == "weak" and image.decoded.symbols.bind[index] != SymbolBind.WEAK:
-            raise UnresolvedSymbol(image.name, answer.name, answer.version, detail="bound at its first call")
+        index, image = int(self.symbol[slot]), self.image
+        found = bind_call(resolver, image, index, scope)
+        name, version = found.name, found.version
+        kind = "host" if found.is_host else "weak" if found.provider is None else "image"
+        if kind == "weak" and image.decoded.symbols.bind[index] != SymbolBind.WEAK:
+            raise UnresolvedSymbol(image.name, name, version, detail="bound at its first call")
+        address = found.address + int(self.addend[slot]) & int(image.address_mask)
+        answer = SlotBinding(name, version, address, found.provider, found.type == _IFUNC, kind)
         self.bound[slot] = answer
         return answer
-
-
-def _answer(found: Bindings, name: str, version: str | None, addend: int) -> SlotBinding:
-    number = int(found.provider[0])
-    kind = {UNRESOLVED: "weak", HOST: "host"}.get(number, "image")
-    mask = int(found.images[0].address_mask)
-    return SlotBinding(
-        name,
-        version,
-        int(found.address[0]) + addend & mask,
-        found.images[number] if kind == "image" else None,
-        found.type[0] == SymbolType.GNU_IFUNC,
-        kind,
-    )
 
 
 def bound_at_once(image: Module, table: RelocationTable, indices: I64, binding: BindMode) -> I64:

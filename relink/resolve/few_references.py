@@ -18,7 +18,7 @@ from relink.elf import Decoded, Names
 from relink.elf.constants import SHN_ABS, SHN_UNDEF, VERSYM_INDEX, SymbolBind, SymbolType, Visibility
 from relink.module import Module
 from relink.resolve.bindings import NO_SYMBOL, UNRESOLVED, Bindings
-from relink.resolve.definitions import NOT_DEFINED, VersionIds, definition_of
+from relink.resolve.definitions import NOT_DEFINED, VersionIds, definition_of, definitions
 from relink.resolve.scope_index import ScopeIndex, ScopeIndices
 from relink.resolve.scopes import LookupScope
 
@@ -48,13 +48,13 @@ class Few:
         for number, (symbol, call) in enumerate(zip(symbols, calls, strict=True)):
             row = table.row(symbol)
             own = row.section != SHN_UNDEF and (row.bind == _LOCAL or row.visibility != _DEFAULT)
-            version = _version(decoded, symbol)
+            version = version_of(decoded, symbol)
             self.references.append(Reference(symbol, own, names.raw(number), hashes[number], version, call))
         self.asked: I64 = np.array([0, *symbols], np.int64)  #: the symbols of the elements of the bindings
         self.asked.flags.writeable = False
 
 
-def _version(decoded: Decoded, symbol: int) -> str | None:
+def version_of(decoded: Decoded, symbol: int) -> str | None:
     """The version that a reference requires, as the resolver reads it."""
     if not decoded.symbols.has_versions:
         return None
@@ -78,7 +78,7 @@ def bind_few(
     provider, symbols, open_ = [UNRESOLVED] * count, [NO_SYMBOL] * count, list[int]()
     index = indices.of(images)
     for element, reference in enumerate(few.references, 1):
-        found = _definition(image, reference, images, versions, index)
+        found = definition_in_scope(image, reference, images, versions, index)
         if found is None:
             return None
         number, symbol = found
@@ -105,11 +105,17 @@ def bind_few(
     return FewBound(bindings, open_)
 
 
-def _definition(
-    image: Module, reference: Reference, images: Sequence[Module], versions: VersionIds, index: ScopeIndex | None
+def definition_in_scope(
+    image: Module,
+    reference: Reference,
+    images: Sequence[Module],
+    versions: VersionIds,
+    index: ScopeIndex | None,
+    *,
+    alone: bool = False,
 ) -> tuple[int, int] | None:
     """(number in the bindings, symbol) of the first definition in the images; NOT_DEFINED if there is none. None
-    where a batch has to be made of it.
+    where a batch has to be made of it, unless it is `alone`.
     """
     if reference.own:
         return 0, reference.symbol
@@ -121,6 +127,8 @@ def _definition(
         if symbolic and number and owner is image:
             continue
         symbol = definition_of(owner, name, hash_, required, versions, newest=False, call=reference.call)
+        if symbol is None and alone:
+            symbol = _definition_by_array(owner, name, required, versions, call=reference.call)
         if symbol is None:
             return None
         if index is not None and number:
@@ -128,3 +136,9 @@ def _definition(
         if symbol != NOT_DEFINED:
             return number, symbol
     return 0, NOT_DEFINED
+
+
+def _definition_by_array(owner: Module, name: bytes, required: int, versions: VersionIds, *, call: bool) -> int:
+    names, versions_required, calls = Names.of([name]), np.array([required], np.int64), np.array([call])
+    _, found = definitions(owner, names, versions_required, calls, versions, newest=False)
+    return int(found[0]) if len(found) else NOT_DEFINED

@@ -40,7 +40,7 @@ from relink.resolve.sources import (
     as_source,
 )
 
-_AnySource: TypeAlias = SymbolSource | Lookup
+AnySource: TypeAlias = SymbolSource | Lookup
 #: So few names are looked up one by one: that is what arrays cost.
 _FEW = 8
 # Numbers: an enum's member costs a microsecond each time it is named.
@@ -170,7 +170,7 @@ class Resolver:
         scope: Sequence[Module],
         *,
         hosts: bool = False,
-        after: Sequence[_AnySource] = (),
+        after: Sequence[AnySource] = (),
     ) -> Bindings:
         """Look up one name for a user: like `bind`, but an unversioned request gets the default version (dlsym).
 
@@ -184,7 +184,7 @@ class Resolver:
         self._keep_unique(bindings)
         return bindings
 
-    def _search(self, search: _Search, before: Sequence[_AnySource], after: Sequence[_AnySource]) -> None:
+    def _search(self, search: _Search, before: Sequence[AnySource], after: Sequence[AnySource]) -> None:
         """Search the providers in order: sources, images, sources."""
         pending = self._ask(before, search, np.arange(len(search.where)))
         barred = pending[:0]
@@ -282,7 +282,7 @@ class Resolver:
             bindings.define_one(int(search.where[element]), number, symbol)
         return left
 
-    def _ask(self, sources: Sequence[_AnySource], search: _Search, pending: I64) -> I64:
+    def _ask(self, sources: Sequence[AnySource], search: _Search, pending: I64) -> I64:
         """Search sources outside the images, name by name; return the references still pending."""
         bindings = search.bindings
         for source in map(as_source, sources):
@@ -312,18 +312,22 @@ class Resolver:
 
     def _define(self, bindings: Bindings, element: int, request: SymbolRequest, definition: object) -> None:
         """Bind a reference to the answer of a source."""
-        if not isinstance(definition, (int, ThreadLocal)):
-            if not isinstance(definition, SymbolDefinition):
-                definition = self.host_value(request, definition)
-            if isinstance(definition, SymbolDefinition):
-                definition.image.check_open(definition.name)
-                number = bindings.number_of(definition.image)
-                bindings.define(np.array([element]), number, np.array([definition.index]))
-                return
-        if not isinstance(definition, ThreadLocal | DataAddress) and self.holds_data(definition):
-            definition = DataAddress(definition)
-        number = not isinstance(definition, ThreadLocal | DataAddress) and not self.is_host_function(definition)
-        bindings.define_host(element, definition, number=number)
+        value = self.valued(request, definition)
+        if isinstance(value, SymbolDefinition):
+            bindings.define_one(element, bindings.number_of(value.image), value.index)
+            return
+        number = not isinstance(value, ThreadLocal | DataAddress) and not self.is_host_function(value)
+        bindings.define_host(element, value, number=number)
+
+    def valued(self, request: SymbolRequest, definition: object) -> int | ThreadLocal | SymbolDefinition:
+        """The answer of a source as an address or a definition. Raises UseAfterUnload and as `host_value`."""
+        if not isinstance(definition, (int, ThreadLocal, SymbolDefinition)):
+            definition = self.host_value(request, definition)
+        if isinstance(definition, SymbolDefinition):
+            definition.image.check_open(definition.name)
+        elif not isinstance(definition, ThreadLocal | DataAddress) and self.holds_data(definition):
+            return DataAddress(definition)
+        return definition
 
     def _required(self, image: Module, symbols: I64) -> I64:
         """The version id that each of an image's references requires; -1 for none."""

@@ -87,7 +87,8 @@ class SymbolSource(Protocol):
     def may_know(self, names: Names) -> Bools | None:
         """Which of the names `lookup` should be called for (None: all), so that large batches stay fast.
 
-        A source may also have a property `is_idle`: whether it has no definition of any name now.
+        A source may also have a property `is_idle`: whether it has no definition of any name now; and a method
+        `knows`: whether `lookup` should be called for one name, which is asked instead of this for a single one.
         """
 
 
@@ -103,6 +104,9 @@ class DefinedSymbols:
 
     def may_know(self, names: Names) -> Bools | None:
         return np.isin(names.gnu_hash, self._hashes)
+
+    def knows(self, name: str) -> bool:
+        return name in self.addresses
 
     @property
     def is_idle(self) -> bool:
@@ -125,3 +129,13 @@ def source_from(function: Lookup) -> SymbolSource:
 def as_source(source: SymbolSource | Lookup) -> SymbolSource:
     """The source itself, or a `SymbolSource` made of a function."""
     return cast(SymbolSource, source) if hasattr(source, "lookup") else _FunctionSource(source)
+
+
+def is_worth_asking(source: SymbolSource | Lookup, name: str) -> bool:
+    """Whether the source's `lookup` should be called for one name."""
+    knows = getattr(source, "knows", None)
+    if knows is not None:
+        return bool(knows(name))
+    may_know = getattr(source, "may_know", None)
+    mask = None if may_know is None else may_know(Names.of([name]))
+    return mask is None or bool(mask[0])
