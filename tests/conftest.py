@@ -85,12 +85,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="stop engines from outside, and go on, after every N blocks of guest code (icicle: instructions)",
     )
-
-    group.addoption(
-        "--jit",
-        choices=("at once", "never"),
-        help="LoongArch64: compile all code, or none; else what is hot",
-    )
+    jit = "LoongArch64: compile all code, or none; else what is hot"
+    group.addoption("--jit", choices=("at once", "never"), help=jit)
     group.addoption(
         "--snapshots",
         type=int,

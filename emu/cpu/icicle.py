@@ -61,6 +61,8 @@ class IcicleCpu(EngineTiers, ObservedEngine):
         self.arch = arch
         super().__init__()
         self._running = False
+        #: What signal handlers have written to code during a run: (address, bytes). Written between two slices.
+        self._late_code: list[tuple[int, bytes]] = []
         self._trap_start = self._trap_end = 0
         #: Instructions per slice at most.
         self._most = watchdog.stop_every or _WORD
@@ -127,6 +129,10 @@ class IcicleCpu(EngineTiers, ObservedEngine):
         # The engine allocates the size before checking it, and aborts the process when that fails.
         self._pages.require(address, size, needed, write=False)
         data = self._engine.mem_read(address, size)
+        for start, late in self._late_code:
+            if start < address + size and address < start + len(late):
+                first, last = max(start, address), min(start + len(late), address + size)
+                data = data[: first - address] + late[first - start : last - start] + data[last - address :]
         if needed and self._observed is not None and self._observed.watching:
             self._observed.host_accesses(address, size, data, write=False)
         return data
@@ -149,17 +155,32 @@ class IcicleCpu(EngineTiers, ObservedEngine):
         if not size:
             return
         self._pages.require(address, size, needed, write=True)
-        if self._ran.overlapping(address, address + size):
+        if self._late_code or self._ran.overlapping(address, address + size):
             if self._observed is not None:
                 self._observed.forget_blocks()
+            if self._running or self._late_code:
+                self._late_code.append((address, bytes(data)))
+                return
             self._refresh()
         observed = self._observed if needed and self._observed is not None and self._observed.watching else None
         before = self.read(address, size) if observed is not None else b""
-        if self._first_writes is not None:
-            self._first_writes.writing(address, address + size)
-        self._engine.mem_write(address, bytes(data))
+        self._write_engine(address, bytes(data))
         if observed is not None:
             observed.host_accesses(address, size, before, write=True)
+
+    def _write_engine(self, address: int, data: bytes) -> None:
+        if self._first_writes is not None:
+            self._first_writes.writing(address, address + len(data))
+        self._engine.mem_write(address, data)
+        if self._late_writes is not None:
+            self._late_writes.append((address, data))
+
+    def _write_late_code(self) -> None:
+        """Write what signal handlers have changed in code during a run."""
+        self._refresh()
+        while self._late_code:
+            self._write_engine(*self._late_code[0])
+            del self._late_code[0]
 
     def _range(self, address: int, size: int) -> int:
         """The end of a page range; raises AddressSpaceError if it is not one."""
@@ -187,6 +208,7 @@ class IcicleCpu(EngineTiers, ObservedEngine):
         deadline = time.monotonic() + timeout if timeout else 0.0
         try:
             self._running = True
+            self._engine.raw.pc = pc
             if self._hot.left <= 0:
                 self._look(pc)
             if self._stale or not self._ran_current:
@@ -197,6 +219,8 @@ class IcicleCpu(EngineTiers, ObservedEngine):
             return stop
         finally:
             self._running = False
+            if self._late_code:
+                self._write_late_code()
 
     def _run(self, pc: int, limit: int, deadline: float) -> Stop:
         """Run in slices of instructions: each ends exactly, and then Python handles signals."""
@@ -205,6 +229,10 @@ class IcicleCpu(EngineTiers, ObservedEngine):
         engine.raw.pc = pc
         self.executed = 0
         while True:
+            if self._late_code:
+                self._write_late_code()
+                self._prepare()
+                engine = self._engine
             status = self._slice(engine, limit if limit < 0 else limit - self.executed)
             pc = engine.raw.pc
             if self._trap_start <= pc < self._trap_end:

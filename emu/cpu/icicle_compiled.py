@@ -4,6 +4,9 @@ Engines do not share memory, so it is moved: code at once, the rest, `CHUNK` byt
 host first uses it. Until then the guest has no access to it in this engine, and the other engine has the content.
 Faults of icicle leave everything as before the access, in the middle of an instruction too, and it goes on from
 there.
+
+A signal handler may read and write memory at any time. What it writes while memory is being copied goes to the
+other engine, and the copy is made again.
 """
 
 from __future__ import annotations
@@ -21,7 +24,9 @@ _WIDEST = 16
 
 
 class CompiledEngine(Engine):
-    """Takes over the registers of `source` and its memory, which is mapped as `spans` say."""
+    """Takes over the registers of `source` and its memory, which is mapped as `spans` say; the code only with
+    `take_code`.
+    """
 
     jit = True
 
@@ -29,31 +34,45 @@ class CompiledEngine(Engine):
         super().__init__()
         self.source = source
         self._absent = SpanMap()  #: memory that `source` still has, with the guest's permissions
-        self._moving: Span | None = None
+        self._moving: Span | None = None  #: has been moved, but for its permissions
+        self._copying = 0, 0  #: what is being copied
+        self._changes = 0  #: number of changes of that by the host
         for span in spans:
             super().mem_map(span.start, span.end - span.start, Protection.NONE)
         self._absent.spans = list(spans)
         for name in ENGINE_REGISTERS:
             self.reg_write(name, source.reg_read(name))
-        for span in spans:
-            if span.protection & Protection.X:  # compiled code would keep a fault in it
+
+    def take_code(self) -> None:
+        """Move the code: compiled code would keep the fault that memory which has not been moved causes."""
+        for span in self._absent.spans:
+            if span.protection & Protection.X:
                 self._move(span.start, span.end)
 
     def _move(self, start: int, end: int) -> None:
         self.complete()
-        for span in self._absent.overlapping(start, end):
+        while found := self._absent.overlapping(start, end):
+            span, changes = found[0], self._changes
+            self._copying = span.start, span.end
             size = span.end - span.start
             for offset, block in nonzero_blocks(memoryview(self.source.mem_read(span.start, size))):
                 self.raw.mem_write(span.start + offset, block)
-            self._moving = span
-            self.complete()
-            self.source.mem_unmap(span.start, size)
+            rest = SpanMap()
+            rest.spans = self._absent.spans
+            rest.remove(span.start, span.end)
+            # A handler cannot run within the statement.
+            self._absent, self._moving = (rest, span) if self._changes == changes else (self._absent, None)
+            if self._absent is rest:
+                self.complete()
+                self.source.mem_unmap(span.start, size)
+
+    def _changed(self, start: int, end: int) -> None:
+        self._changes += start < self._copying[1] and self._copying[0] < end
 
     def complete(self) -> None:
         if self._moving is not None:
             start, end, protection = self._moving
             super().mem_protect(start, end - start, protection)
-            self._absent.remove(start, end)
             self._moving = None
 
     def _use(self, start: int, end: int) -> None:
@@ -82,12 +101,15 @@ class CompiledEngine(Engine):
         return bytes(whole)
 
     def mem_write(self, address: int, data: bytes) -> None:
-        self._use(address, address + len(data))
-        self.raw.mem_write(address, data)
+        self._changed(address, address + len(data))
+        for span in self._absent.overlapping(address, address + len(data)):
+            self.source.mem_write(span.start, data[span.start - address : span.end - address])
+        self.raw.mem_write(address, data)  # what is not here will be moved over it
 
     def mem_protect(self, address: int, size: int, protection: Protection) -> None:
-        self.complete()
         end = address + size
+        self._changed(address, end)
+        self.complete()
         if protection & Protection.X or size <= CHUNK:
             self._use(address, end)
         position = address

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from threading import get_ident
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emu.cpu import hot_code
 from emu.cpu.first_writes import SavedEngine
@@ -26,6 +27,7 @@ class _Carried(NamedTuple):
 
     contents: list[tuple[Span, list[tuple[int, bytes]]]]
     registers: Context
+    late_writes: list[tuple[int, bytes]]
 
 
 class EngineTiers(SavedEngine, IcicleRegisters):
@@ -43,6 +45,9 @@ class EngineTiers(SavedEngine, IcicleRegisters):
         self._ran = SpanMap()
         self._ran_current = False
         self._stale = False
+        self._rebuilt = 0  #: number of refreshes
+        #: What signal handlers write while memory is being saved for a refresh.
+        self._late_writes: list[tuple[int, bytes]] | None = None
         self._unprotected = False  #: whether the engine is new, and first writes are not yet noticed
         self._hot = HotCode(hot_code.default_jit)
 
@@ -114,7 +119,7 @@ class EngineTiers(SavedEngine, IcicleRegisters):
         return begin + code / (1 << 20) * hot_code.MIB_COST
 
     def _compile(self) -> None:
-        """Let an engine that compiles take over. An exception of a signal handler leaves one or the other."""
+        """Let an engine that compiles take over."""
         engine = CompiledEngine(self._engine, self._pages.spans)
         self._unprotected, self._ran_current = True, False
         self._engine_here = engine
@@ -145,6 +150,7 @@ class EngineTiers(SavedEngine, IcicleRegisters):
                 self._hot.give_up()
             self._refresh()
         if self._unprotected:
+            self._engine.take_code()
             if self._first_writes is not None:
                 self._first_writes.protect_all()
             self._unprotected = False
@@ -153,13 +159,22 @@ class EngineTiers(SavedEngine, IcicleRegisters):
 
     def _refresh(self) -> None:
         """Rebuild the engine without translations, with the same memory and registers. It interprets."""
-        contents = [(span, list(self._nonzero_memory(span))) for span in self._pages.spans]
-        self._carried = _Carried(contents, self.save())
-        self._refill()
+        if self._carried is None:
+            self._late_writes, rebuilt = (late := list[tuple[int, bytes]]()), self._rebuilt
+            try:
+                contents = [(span, list(self._nonzero_memory(span))) for span in self._pages.spans]
+                carried = _Carried(contents, self.save(), late)
+                # If a signal handler has changed code, that has rebuilt the engine.
+                self._carried = carried if self._rebuilt == rebuilt else None
+            finally:
+                if self._carried is None:
+                    self._late_writes = None
+        if self._carried is not None:
+            self._refill()
 
     def _refill(self) -> None:
         """Restore the saved state in the engine. If a signal handler raises during this, the next use of the
-        engine starts over.
+        engine starts over; if it uses the engine, that completes it.
         """
         engine, carried = self._engine_here, self._carried
         assert carried is not None
@@ -167,21 +182,32 @@ class EngineTiers(SavedEngine, IcicleRegisters):
             self._engine_here = engine.source
             engine.release(self._hot.compilation)
             engine = self._engine_here
-        engine.reset()
-        for span, blocks in carried.contents:
-            engine.mem_map(span.start, span.end - span.start, span.protection)
-            for offset, block in blocks:
-                engine.mem_write(span.start + offset, block)
-        for name, value in zip(ENGINE_REGISTERS, carried.registers.values, strict=True):
-            engine.reg_write(name, value)
+        for step in self._steps_to(engine.raw, carried, self._words.protections):
+            _ = self._carried is carried and step()  # a handler cannot run within the statement
+        if self._carried is not carried:
+            return
+        self._carried = self._late_writes = None
+        self._rebuilt += 1
         self._hot.begin()
         self._stale = self._ran_current = False
         self._ran = SpanMap()
-        self._carried = None
         if self._first_writes is not None:
             self._first_writes.protect_all()
         if self._observed is not None:
             self._observed.rebuilt()
+
+    @staticmethod
+    def _steps_to(raw: Any, carried: _Carried, protections: Mapping[int, Any]) -> Iterator[Callable[[], object]]:
+        """The calls that bring the engine to a state."""
+        yield raw.reset
+        for (start, end, protection), blocks in carried.contents:
+            yield partial(raw.mem_map, start, end - start, protections[int(protection)])
+            for offset, block in blocks:
+                yield partial(raw.mem_write, start + offset, block)
+        for address, data in carried.late_writes:
+            yield partial(raw.mem_write, address, data)
+        for name, value in zip(ENGINE_REGISTERS, carried.registers.values, strict=True):
+            yield partial(raw.reg_write, name, value)
 
     def _nonzero_memory(self, span: Span) -> Iterator[tuple[int, bytes]]:
         """(offset, block) of the non-zero blocks of a span, read in pieces of 1 MiB; most of a stack or heap
