@@ -270,7 +270,7 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
 
     def _waits(self, pc: int) -> bool:
         """Whether the engine stopped after an instruction that waits, and not at the instruction at `pc`."""
-        return self._begin.value & ~1 != pc and any(
+        return self._is_behind(self._begin.value & ~1, pc) and any(
             self._before(pc, len(halt)) == halt for halt in self._isa.halts
         )
 

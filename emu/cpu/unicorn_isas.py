@@ -198,6 +198,15 @@ def _aarch64() -> UnicornIsa:
     )
 
 
+#: Hints in Thumb code, narrow and wide.
+_YIELD, _WFE, _WFI = ((bytes((hint << 4, 0xBF)), bytes((0xAF, 0xF3, hint, 0x80))) for hint in (1, 2, 3))
+
+
+def _a32(hint: int) -> tuple[bytes, ...]:
+    """A hint in A32 code, with each condition."""
+    return tuple(bytes((hint, 0xF0, 0x20, condition << 4 | 3)) for condition in range(15))
+
+
 def _arm() -> UnicornIsa:
     general = tuple(f"r{n}" for n in range(13))
     names = {
@@ -211,8 +220,7 @@ def _arm() -> UnicornIsa:
     }
     return UnicornIsa(
         "arm", "ARM", "ARM", 4, "ARM_MAX", names, (*general, "sp", "lr", "cpsr", "pc"), "tpidruro",
-        _ARM_EXCEPTIONS, _arm_overshoot, halts=(bytes.fromhex("03f020e3"), bytes.fromhex("30bf")),  # wfi
-        pauses=tuple(map(bytes.fromhex, ("01f020e3", "10bf", "02f020e3", "20bf"))),  # yield, wfe
+        _ARM_EXCEPTIONS, _arm_overshoot, halts=(*_a32(3), *_WFI), pauses=(*_a32(1), *_a32(2), *_YIELD, *_WFE),
         setup={"cpacr": 0xF << 20, "fpexc": 1 << 30},  # full access to cp10 and cp11; FPEXC.EN
     )  # fmt: skip
 
@@ -237,8 +245,7 @@ def _cortex_m(model: str) -> UnicornIsa:
     names |= _plain(("xpsr", "ipsr", "msp", "psp", "control", "primask", "basepri", "faultmask"), 4)
     return UnicornIsa(
         "arm", "ARM", "THUMB", 4, f"ARM_CORTEX_{model}", names, (*arm.printed[:-2], "xpsr", "pc"), "tpidruro",
-        _CORTEX_M_EXCEPTIONS, _arm_overshoot, halts=(bytes.fromhex("30bf"), bytes.fromhex("20bf")),  # wfi, wfe
-        pauses=(bytes.fromhex("10bf"),),  # yield
+        _CORTEX_M_EXCEPTIONS, _arm_overshoot, halts=(*_WFI, *_WFE), pauses=_YIELD,
         setup={"xpsr": 1 << 24},  # Thumb
     )  # fmt: skip
 

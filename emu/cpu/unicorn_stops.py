@@ -156,6 +156,8 @@ class UnicornStops(UnicornRegisters):
                     return self._last_block(stopped_at)
             elif status != uc.UC_ERR_INSN_INVALID or not self._paused(pc, stopped_at):
                 return status, stopped_at
+            else:
+                stopped_at = self._read_place()
             pc = stopped_at | self.code_state
 
     def _start(self, pc: int) -> tuple[int, int]:
@@ -352,9 +354,22 @@ class UnicornStops(UnicornRegisters):
 
     def _paused(self, begin: int, pc: int) -> bool:
         """Whether the engine only stopped at a hint (Arm's yield and wfe), which it reports as invalid."""
-        if begin & ~1 == pc:
+        if not any(self._before(pc, len(pause)) == pause for pause in self._isa.pauses):
             return False
-        return any(self._before(pc, len(pause)) == pause for pause in self._isa.pauses)
+        if self._is_behind(begin & ~1, pc):
+            return True
+        if self._look.budget:
+            return False
+        return (
+            self._run_one(pc | self.code_state) == uc.UC_ERR_OK
+        )  # a loop around a hint, or an invalid instruction
+
+    def _is_behind(self, begin: int, pc: int) -> bool:
+        """Whether a run from `begin` has stopped after the instruction before `pc`, and not at the one there."""
+        look = self._look
+        if look.budget:
+            return bool(look.block_size) and pc == look.block + look.block_size
+        return begin != pc
 
     def _before(self, pc: int, size: int) -> bytes:
         try:

@@ -163,3 +163,38 @@ def test_itm_ports_print_once_they_are_enabled() -> None:
     guest.run(max_instructions=40)
     assert guest.devices[itm].output == {0: b"A"}  # type: ignore[attr-defined]
     assert guest.machine.cpu.read_registers(("r3", "r4")) == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("cpu", "wait"),
+    [("cortex-m0", [WFI]), ("cortex-m0", [WFE]), ("cortex-m3", [0xF3AF, 0x8003]), ("cortex-m3", [0xF3AF, 0x8002])],
+)
+def test_waiting_in_a_loop_wakes_at_each_interrupt(cpu: str, wait: list[int]) -> None:
+    back = 0xE7FD if len(wait) == 1 else 0xE7FC
+    guest = board([*wait, back], cpu=cpu, handlers={15: [0x3401, 0x4770]})  # adds r4, #1; bx lr
+    systick = profile(guest).system.systick
+    systick.write(0x14, 99)
+    systick.write(0x10, 7)
+    guest.run(max_instructions=200)
+    woken = guest.machine.cpu.read_register("r4")
+    assert woken > 30
+    assert abs(woken - guest.clock.time // 100) <= 1
+
+
+@pytest.mark.parametrize("sev", [[SEV], [0xF3AF, 0x8004]])
+def test_sev_ends_the_next_wfe_only(sev: list[int]) -> None:
+    guest = board([*sev, WFE, 0x3001, WFE, 0x3001, HERE])  # adds r0, #1
+    with pytest.raises(Deadlock):
+        guest.run(max_instructions=20)
+    assert guest.machine.cpu.read_register("r0") == 1
+
+
+@pytest.mark.parametrize("cpu", ["cortex-m0", "cortex-m0plus", "cortex-m23", "cortex-m3"])
+def test_debug_registers_that_startup_code_touches_are_there(cpu: str) -> None:
+    """DEMCR, DWT_CTRL, DWT_CYCCNT, the ROM table."""
+    code = []
+    for address in (0xE000_EDFC, 0xE000_1000, 0xE000_1004, 0xE00F_F000):
+        code += [0x4900 | 1, 0x6808, 0x6008, 0xE001, address & 0xFFFF, address >> 16]  # ldr r1; ldr; str; b over
+    guest = raising(board([*code, HERE], cpu=cpu))
+    guest.run(max_instructions=50)
+    assert guest.pc & ~1 == CODE + 2 * len(code)

@@ -256,6 +256,21 @@ def test_hints_to_a_hypervisor_are_run_through(bench: Bench) -> None:
     assert bench.value == 2
 
 
+@where_there_is("hints in a loop")
+@pytest.mark.parametrize("limit", [0, 100, 5])
+def test_a_loop_around_a_hint_goes_on_and_an_invalid_instruction_behind_one_is_none(
+    bench: Bench, limit: int
+) -> None:
+    """The engine reports both alike, where a run begins behind the hint."""
+    entry = bench.load("hints in a loop")
+    bench.prepare(value=4)
+    stop = bench.cpu.run(entry, max_instructions=limit)
+    while stop.reason is StopReason.INSTRUCTION_LIMIT:
+        stop = bench.cpu.run(bench.cpu.read_register("pc"), max_instructions=limit)
+    assert (stop.reason, bench.value) == (StopReason.INVALID_INSTRUCTION, 0)
+    assert stop.pc == entry - bench.guest.entry_bit + 4 * bench.guest.nop
+
+
 # ---------------------------------------------------------------- limits
 
 

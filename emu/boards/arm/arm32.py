@@ -7,14 +7,17 @@ modelled, and refused by name: MMU and MPU (SCTLR.M), HVC and SMC. No controller
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from emu.boards.arm.generic_timer import COMPARE, CONTROL, VALUE, GenericTimer, Timer
 from emu.boards.arm.gic import Distributor
 from emu.boards.errors import FirmwareError, NotModelled
 from emu.boards.vectored import VectoredProfile
+from emu.cpu.find_arm import arm
 from emu.cpu.misrun import Finder, Guest, Misrun, Outcome
 from emu.cpu.protocol import Stop, StopReason
 from relink.errors import AddressSpaceError
@@ -178,6 +181,10 @@ class Arm32(VectoredProfile):
 
     def _finder(self) -> Finder:
         def find(code: bytes, address: int, *, to_branch: bool = False) -> Iterator[Misrun]:
+            others = arm(code, address, to_branch=to_branch)
+            return heapq.merge(accesses(code, address), others, key=attrgetter("address"))
+
+        def accesses(code: bytes, address: int) -> Iterator[Misrun]:
             for at in range(0, len(code) - 3, 2):
                 word = int.from_bytes(code[at : at + 4], "little")
                 place = address + at

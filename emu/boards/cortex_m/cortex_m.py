@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from emu.ports import Memory
 
 SYSTEM_CONTROL = 0xE000_E000
-_WFE = b"\x20\xbf"
+_WFE = (b"\x20\xbf", b"\xaf\xf3\x02\x80")
 _TAG_CPU_ARCH, _TAG_PROFILE = "TAG_CPU_ARCH", "TAG_CPU_ARCH_PROFILE"
 
 
@@ -385,8 +385,10 @@ class CortexM:
         return self.nvic.group(self.nvic.priority_of(best)) < self.execution_priority(with_primask=False)
 
     def after_wait(self, stop: Stop) -> int:
-        self._waits_for_event = self.memory.read(stop.pc, 2) == _WFE
-        return stop.pc + 2 | 1
+        narrow = self.memory.read(stop.pc, 2)
+        code = narrow if narrow[1] == 0xBF else self.memory.read(stop.pc, 4)
+        self._waits_for_event = code in _WFE
+        return stop.pc + len(code) | 1
 
     def continuation(self, stop: Stop) -> int:
         return stop.pc | self.cpu.code_state

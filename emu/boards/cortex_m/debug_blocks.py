@@ -40,15 +40,17 @@ class Itm(Device):
 
 
 _ITM, _DWT = 0xE000_0000, 0xE000_1000
+#: Of CPUs without ITM and CYCCNT.
+_SMALL_BLOCKS = {_DWT: "dwt", 0xE000_2000: "breakpoint unit", 0xE00F_F000: "rom table"}
 _BLOCKS = {0xE000_2000: "fpb", 0xE004_0000: "tpiu", 0xE004_1000: "etm", 0xE00F_F000: "rom table"}
 
 
 def private_devices(model: CortexModel) -> Mapping[int, Device]:
     """What a CPU has beside its system control space, by address."""
-    found: dict[int, Device] = {}
+    blocks = _BLOCKS if model.is_mainline else _SMALL_BLOCKS
+    found: dict[int, Device] = {address: DebugBlock(name=name) for address, name in blocks.items()}
     if model.is_mainline:
         found |= {_ITM: Itm(), _DWT: Dwt()}
-        found |= {address: DebugBlock(name=name) for address, name in _BLOCKS.items()}
     if model.has_bit_band:
         found |= {alias: BitBand(target) for alias, target in ALIASES.items()}
     return found

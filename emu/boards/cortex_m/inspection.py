@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from emu.cpu.misrun import Guest, Misrun, Outcome
 
-_SEV, _DIVISION, _DIVISION_MASK = 0xBF40, 0xFB90, 0xFFD0
+_SEV, _WIDE_SEV, _DIVISION, _DIVISION_MASK = 0xBF40, (0xF3AF, 0x8004), 0xFB90, 0xFFD0
 #: v8-M baseline's instructions of 32 bits (ARMv8-M ARM, C1.3.4): (mask, value) of both halfwords.
 _BASELINE = (
     (0xF800_8000, 0xF000_8000),  # B.W (conditional too), BL, MSR, MRS, barriers
@@ -61,7 +61,7 @@ class Inspection:
     def _may_have(self, halves: NDArray[np.uint16]) -> bool:
         if self._baseline:
             return True
-        found = halves == _SEV
+        found = (halves == _SEV) | (halves == _WIDE_SEV[1])
         if self.divide_traps:
             found |= (halves & _DIVISION_MASK) == _DIVISION
         if self._has_fpu and not self.floats_enabled:
@@ -69,7 +69,7 @@ class Inspection:
         return bool(found.any())
 
     def _run(self, first: int, second: int, wide: bool) -> Callable[[Guest], Outcome] | None:
-        if first == _SEV:
+        if first == _SEV or (first, second) == _WIDE_SEV:
             return self._send_event
         if self._baseline and not _in_baseline(first, second, wide):
             return _refuse
