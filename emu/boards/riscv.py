@@ -2,19 +2,23 @@
 
 The engine has the CSRs and executes `mret`; it stops at exceptions, and traps are taken here: mepc, mcause, mtval
 and mstatus are written, and the guest continues at mtvec, direct or vectored. Interrupts are taken between two
-instructions; `mip`, as the guest reads it, does not show them. Time, cycles and instructions are the board's
+instructions. Time, cycles and instructions are the board's
 clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import heapq
+from collections.abc import Callable, Iterator, Mapping
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from emu.boards.errors import BoardError, FirmwareError
 from emu.boards.profile import Interrupts
 from emu.boards.riscv_devices import Clint, Plic
+from emu.boards.riscv_supervisor import supervisor_writes
 from emu.cpu.find_riscv import riscv
+from emu.cpu.misrun import Misrun
 from emu.cpu.protocol import Stop, StopReason
 from emu.ports import Layout
 from relink.errors import AddressSpaceError
@@ -40,6 +44,7 @@ _CAUSES = {
     StopReason.FETCH_PROTECTED: 1,
 }
 #: CSR numbers of the counters: cycle, time, instret, and their machine-mode names; upper halves on RV32.
+_MIP = 0x344
 _COUNTERS, _UPPER = (0xC00, 0xC01, 0xC02, 0xB00, 0xB02), (0xC80, 0xC81, 0xC82, 0xB80, 0xB82)
 
 
@@ -82,12 +87,24 @@ class MachineMode:
 
     def connect(self, cpu: DeviceCpu, memory: Memory, clock: Clock, stop: Callable[[], None]) -> None:
         self.cpu, self.memory, self.clock = cpu, memory, clock
-        counters: dict[int, Callable[[], int]] = dict.fromkeys(_COUNTERS, self._now)
+        counters: dict[int, Callable[[], int | None]] = dict.fromkeys(_COUNTERS, self._now)
         counters[0xC01] = self._time
         if self._bits == 32:
             counters |= {number: lambda: self._now() >> 32 for number in _UPPER}
             counters[0xC81] = lambda: self._time() >> 32
-        cpu.inspect(riscv(self._bits, counters))
+        counters |= {number: self._privileged(read) for number, read in counters.items() if number >> 8 == 0xB}
+        counters[_MIP] = self._privileged(lambda: self._pending | cpu.read_register("mip"))
+        common = riscv(self._bits, counters)
+
+        def find(code: bytes, address: int, *, to_branch: bool = False) -> Iterator[Misrun]:
+            found = common(code, address, to_branch=to_branch)
+            return heapq.merge(found, supervisor_writes(code, address), key=attrgetter("address"))
+
+        cpu.inspect(find)
+
+    def _privileged(self, read: Callable[[], int | None]) -> Callable[[], int | None]:
+        """Only machine mode may read it."""
+        return lambda: read() if self.cpu.read_register("priv") == 3 else None
 
     def _now(self) -> int:
         return self.clock.now

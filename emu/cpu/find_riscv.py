@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from typing import TypeAlias
 
 from emu.cpu import find_riscv_float
 from emu.cpu.misrun import Finder, Guest, Misrun, Outcome
@@ -17,10 +18,15 @@ _LONG_BRANCHES = frozenset({0x63, 0x67, 0x6F, 0x73})
 _TICK = 100  #: nanoseconds per tick of the time counter: 10 MHz, as on QEMU's "virt" board
 
 
-def riscv(bits: int, counters: Mapping[int, Callable[[], int]] | None = None) -> Finder:
-    """A finder for code of `bits`. `counters` has the values of counters by CSR number."""
+Counters: TypeAlias = Mapping[int, Callable[[], int | None]]
+
+
+def riscv(bits: int, counters: Counters | None = None) -> Finder:
+    """A finder for code of `bits`. `counters` has what reads the CSRs of counters, by number; None: the read is
+    illegal.
+    """
     branches = _SHORT_BRANCHES[bits]
-    values = counters if counters is not None else {_RDTIME: _ticks, _RDTIMEH: lambda: _ticks() >> 32}
+    values: Counters = counters if counters is not None else {_RDTIME: _ticks, _RDTIMEH: lambda: _ticks() >> 32}
 
     def find(code: bytes, address: int, *, to_branch: bool = False) -> Iterator[Misrun]:
         floats = find_riscv_float.Block(bits)
@@ -79,11 +85,13 @@ def _ticks() -> int:
     return time.monotonic_ns() // _TICK
 
 
-def _counter(register: int, read: Callable[[], int], bits: int) -> Callable[[Guest], Outcome]:
+def _counter(register: int, read: Callable[[], int | None], bits: int) -> Callable[[Guest], Outcome]:
     """Read a counter into a register."""
 
     def run(guest: Guest) -> Outcome:
         value = read()
+        if value is None:
+            return Outcome.REFUSED
         if register:
             guest.write_register(f"x{register}", value & (1 << bits) - 1)
         return Outcome.DONE

@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from emu.boards import Board, BoardError, Device, Ended, FirmwareError, Ram, Register
+from emu.boards import Board, BoardError, Device, Ended, FirmwareError, NotModelled, Ram, Register
 from emu.boards.firmware import Firmware
 from emu.boards.riscv import MachineMode
 from emu.errors import GuestFault
@@ -149,6 +149,29 @@ def test_counters_are_the_clock(cpu: str) -> None:
     guest = board(cpu, code, [HERE])
     guest.run(max_instructions=10)
     assert guest.machine.cpu.read_registers(("t0", "t1")) == [1, 4]
+
+
+@both
+def test_mip_shows_the_timer_and_is_polled(cpu: str) -> None:
+    read = 0x344 << 20 | 2 << 12 | T0 << 7 | 0x73  # csrr t0, mip
+    poll = [read, 0x0802_F293, 0xFE02_8CE3]  # andi t0, t0, 0x80; beqz t0, back
+    guest = board(cpu, [*poll, HERE], [HERE])
+    profile = guest.profile
+    assert isinstance(profile, MachineMode)
+    profile.clint.write(0x4004, 4, 0)
+    profile.clint.write(0x4000, 4, 100)
+    guest.run(max_instructions=90)
+    assert guest.pc < RAM + 12
+    guest.run(max_instructions=20)
+    assert (guest.pc, guest.machine.cpu.read_register("t0")) == (RAM + 12, 0x80)
+
+
+@both
+@pytest.mark.parametrize(("csr", "name"), [(0x302, "medeleg"), (0x303, "mideleg"), (0x180, "satp")])
+def test_supervisor_mode_is_refused_by_name(cpu: str, csr: int, name: str) -> None:
+    guest = board(cpu, [csrw(csr, 0), addi(T1, 0, 2), csrs(csr, T1), HERE], [HERE])
+    with pytest.raises(NotModelled, match=rf"{name}: .*0x2 is written"):
+        guest.run(max_instructions=10)
 
 
 @both
