@@ -156,9 +156,7 @@ class UnicornStops(UnicornRegisters):
                     return self._last_block(stopped_at)
             elif status != uc.UC_ERR_INSN_INVALID or not self._paused(pc, stopped_at):
                 return status, stopped_at
-            else:
-                stopped_at = self._read_place()
-            pc = stopped_at | self.code_state
+            pc = self._read_place() | self.code_state
 
     def _start(self, pc: int) -> tuple[int, int]:
         """Run until the engine stops; return Unicorn's status and the pc."""
