@@ -115,11 +115,10 @@ def pytest_collection() -> None:
 
 
 def pytest_collection_finish() -> None:
-    gc.enable()
-    # What is there now stays to the end. The collector need not look at it again: two thirds of a full collection,
-    # which some tests ask for.
-    gc.collect()
+    # What is there now stays to the end. The collector need not look at it: two thirds of a full collection, which
+    # some tests ask for.
     gc.freeze()
+    gc.enable()
 
 
 def _words(item: pytest.Item) -> Iterator[object]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -66,3 +67,50 @@ def objects_left(action: Callable[[], object]) -> int:
     after = sys.getallocatedblocks()
     del kept
     return after - before
+
+
+#: Functions of the operating system that a file or a folder is asked with.
+_FILES = frozenset("stat lstat fstat open read readinto listdir scandir readlink access".split())
+
+
+def file_calls(action: Callable[[], object]) -> Counter[str]:
+    """How often `action` asks about files, opens and reads them."""
+    calls: Counter[str] = Counter()
+
+    def count_one(frame: FrameType, event: str, argument: object) -> None:
+        if event == "c_call" and (name := getattr(argument, "__name__", "")) in _FILES:
+            calls[name] += 1
+
+    before = sys.getprofile()
+    sys.setprofile(count_one)
+    try:
+        action()
+    finally:
+        sys.setprofile(before)
+    return calls
+
+
+def most_bytes(action: Callable[[], object]) -> int:
+    """How many bytes of Python and numpy `action` has in use at once, beyond what was there before."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        kept = action()
+        most = tracemalloc.get_traced_memory()[1]
+        del kept
+    finally:
+        tracemalloc.stop()
+    return most
+
+
+def per_item(cost: Callable[[int], int], size: int) -> float:
+    """What one item more costs, of inputs of `size`, twice and four times as many.
+
+    Fails when the last of them cost 1.4 times what the first did: of a cost that grows with the square they cost
+    twice as much, and the steps in which containers grow show in smaller differences.
+    """
+    one, two, four = cost(size), cost(2 * size), cost(4 * size)
+    first, later = (two - one) / size, (four - two) / (2 * size)
+    few = 0.1 * one / size
+    assert later <= 1.4 * first + few, f"one costs {first:.2f} at first, {later:.2f} later: {one}, {two}, {four}"
+    return later

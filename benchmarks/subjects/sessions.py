@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 import time
@@ -26,14 +27,18 @@ def test_add(number, arch):
 """
 
 
-def _session(folder: Path, workers: int, *arguments: str) -> float:
-    """Seconds of a session. Raises CalledProcessError with what it printed."""
+def _session(folder: Path, workers: int, *arguments: str) -> dict[str, float]:
+    """Seconds of a session: elapsed, and processor time of all its processes.
+
+    Raises CalledProcessError with what it printed.
+    """
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", str(workers), *arguments]
-    started = time.perf_counter()
+    started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+    elapsed, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         raise subprocess.CalledProcessError(done.returncode, command, done.stdout[-2000:], done.stderr)
-    return time.perf_counter() - started
+    return {"elapsed": elapsed, "cpu": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime}
 
 
 @subject(asked=True)
@@ -48,20 +53,24 @@ def plugin(context: Context) -> Results:
         (folders[name] / "test_add.py").write_text(text.format(count))
         (folders[name] / "pytest.ini").write_text("[pytest]\n")
     contenders: dict[str, Run] = {
-        "ours": lambda: _session(folders["ours"], 2, "-p", "emu.pytest_plugin"),
-        "pytest": lambda: _session(folders["pytest"], 2),
+        "ours": lambda: _session(folders["ours"], 2, "-p", "emu.pytest_plugin", "test_add.py"),
+        "pytest": lambda: _session(folders["pytest"], 2, "test_add.py"),
     }
     figures = alternately(contenders, min(context.rounds, 2))
-    yield Row(
-        "plugin",
-        f"{7 * count:,} tests with a guest each, -n 2",
-        figures.least("ours"),
-        "s",
-        "pytest",
-        figures.least("pytest"),
-        most=20.0,
-        how="elapsed; the peer's tests call nothing",
-    )
+    for what, workers, how in (
+        ("elapsed", 1, "elapsed"),
+        ("cpu", 2, "processor time of all processes, half of it: what two free processors need"),
+    ):
+        yield Row(
+            "plugin",
+            f"{7 * count:,} tests with a guest each, -n 2, {how.partition(' ')[0].rstrip(',')}",
+            figures.least("ours", what) / workers,
+            "s",
+            "pytest",
+            figures.least("pytest", what) / workers,
+            most=20.0,
+            how=f"{how}; the peer's tests call nothing",
+        )
 
 
 @subject(asked=True)
@@ -73,13 +82,24 @@ def suite(context: Context) -> Results:
         "one": lambda: _session(ROOT, 1, *selection),
     }
     figures = alternately(contenders, 1)
+    two, one = (figures.least(name, "elapsed") for name in ("two", "one"))
+    more = figures.least("two", "cpu") / figures.least("one", "cpu")
     yield Row(
         "suite",
         f"pytest -n 2 {selection[0]}",
-        figures.least("two"),
+        two,
         "s",
         "pytest -n 1",
-        figures.least("one"),
+        one,
         goal=round(1 / 1.9, 3),
         how="elapsed; 0.526 is 1.9 times as fast",
+        note=f"{2 / more:.2f} times as fast by processor time, on two free processors",
+    )
+    collecting = alternately({"": lambda: _session(ROOT, 0, "--collect-only", *selection)}, min(context.rounds, 3))
+    yield Row(
+        "suite",
+        f"collection of {selection[0]}, in each worker",
+        collecting.least("", "cpu"),
+        "s",
+        how="processor time; all processes of a session collect",
     )

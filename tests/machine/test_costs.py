@@ -13,7 +13,8 @@ from emu.cpu.create import create_cpu
 from emu.cpu.protocol import Cpu
 from emu.cpu.unicorn import UnicornCpu
 from relink.arch import ARCHITECTURES
-from tests.counting import engine_calls, objects_left, python_calls
+from relink.search.decoded_cache import CACHE
+from tests.counting import engine_calls, most_bytes, objects_left, python_calls
 from tests.linker.craft import DATA, FUNC, Library, Rel, Sym
 from tests.linker.numbers import SYMBOLIC
 from tests.objects.build import compiled, linked
@@ -75,22 +76,35 @@ def test_no_relocation_and_no_symbol_makes_a_call_of_the_engine(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_relocation_and_no_symbol_calls_a_function_or_leaves_an_object(kind: str) -> None:
-    """Beyond those of an array that is processed in chunks."""
+def test_no_relocation_and_no_symbol_calls_a_function_or_leaves_an_object(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond those of an array that is processed in chunks, and where there are too few for arrays."""
+    monkeypatch.setattr(CACHE, "enabled", False)
 
     def cost(count: int) -> tuple[int, int]:
         content = KINDS[kind]("x86_64", count)
         with Machine("x86_64") as machine:
-            machine.load(KINDS[kind]("x86_64", FEW))  # what is made once
+            machine.load(content)  # what is made once
             left = objects_left(lambda: machine.load(content))
         with Machine("x86_64") as machine:
             return python_calls(lambda: machine.load(content)), left
 
-    cost(FEW)
-    (few_calls, few_left), (many_calls, many_left) = cost(FEW), cost(MANY)
+    (few_calls, few_left), (many_calls, many_left) = cost(MANY), cost(3 * MANY)
     assert few_calls > 100, "the counters count"
-    assert many_calls - few_calls < (MANY - FEW) / 20
-    assert many_left - few_left < (MANY - FEW) / 20
+    assert many_calls - few_calls < MANY / 20
+    assert many_left - few_left < MANY / 20
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_no_byte_of_a_large_file_is_copied(arch: str, tmp_path: Path) -> None:
+    """Beyond those of its tables: contents are mapped."""
+    path = tmp_path / "lib.so"
+    path.write_bytes(Library(arch, "lib.so", symbols=[Sym("v", DATA)], data=bytes(24 << 20)).image())
+    with Machine(arch) as machine:
+        machine.load(referring(arch, FEW))  # what is made once
+        assert most_bytes(lambda: machine.load(path)) < 1 << 19
+        assert most_bytes(lambda: machine.load(path.read_bytes())) > 24 << 20, "the counter counts"
 
 
 SOURCE = """

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from relink.arch import architecture
+from relink.objects.options import ObjectOptions
 from relink.search.decoded_cache import CACHE
 from relink.search.open import open_image
-from tests.counting import objects_left, python_calls
+from tests.counting import file_calls, most_bytes, objects_left, per_item, python_calls
 from tests.elf.build_archive import gnu_archive
 from tests.elf.build_object import Sec, Sym, rela, simple_object
 
@@ -61,3 +63,34 @@ def test_a_part_of_a_link_costs_the_same_among_many(
         print(made.__name__, per_part)
         assert max(per_part) <= most
         assert per_part[1] <= 1.1 * per_part[0] + 0.5
+
+
+@pytest.mark.parametrize("made", [of_sections, of_members, of_symbols])
+def test_memory_grows_with_the_parts(made: Callable[[int], bytes]) -> None:
+    contents = {size: made(size) for size in (150, 300, 600)}
+    open_image(contents[600], ARCH)  # what is made once
+    per_item(lambda size: most_bytes(partial(open_image, contents[size], ARCH)), 150)
+
+
+def test_members_that_nobody_asks_for_cost_a_line_of_the_index() -> None:
+    def counted(size: int, count: Callable[[Callable[[], object]], int]) -> int:
+        content = gnu_archive(
+            {f"m{n}.o": simple_object([Sym(f"f{n}", bind=1, section=1)]) for n in range(size)},
+            {f"f{n}": n for n in range(size)},
+        )
+        return count(lambda: open_image(content, ARCH, options=ObjectOptions(undefined=("f1",))))
+
+    counted(300, python_calls)  # what is made once
+    for count, most in ((python_calls, 17), (objects_left, 1), (most_bytes, 500)):
+        assert per_item(lambda size, of=count: counted(size, of), 300) <= most  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("made", [of_sections, of_members, of_symbols])
+def test_no_part_is_a_question_to_the_file_system(made: Callable[[int], bytes], tmp_path: Path) -> None:
+    costs = []
+    for size in (2, 100):
+        path = tmp_path / f"{size}"
+        path.write_bytes(made(size))
+        costs.append(file_calls(partial(open_image, path, ARCH)))
+    assert costs[0]["open"], "the counters count"
+    assert costs[0] == costs[1]
