@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import translate
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 
@@ -75,7 +75,7 @@ class PlacedOutput:
 # ---------------------------------------------------------------- patterns
 
 
-@cache
+@lru_cache(maxsize=1024)
 def _matcher(pattern: str) -> Callable[[str, str], bool]:
     """Whether a section (file name, section name) is meant by a pattern."""
     found = _WITH_FILE.fullmatch(pattern)

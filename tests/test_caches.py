@@ -1,0 +1,127 @@
+"""What is kept between loads, calls and runs is bounded: it goes with its object, is of a finite number, or the
+oldest goes.
+
+The cache of decoded files has its own tests (tests/linker/test_decoded_cache.py), and threads that share what it
+keeps (tests/calls/test_several_threads.py).
+"""
+
+from __future__ import annotations
+
+import ast
+import gc
+import weakref
+from collections.abc import Iterator, Sized
+from pathlib import Path
+
+import pytest
+
+from emu import Machine
+from emu.calls import declared
+from emu.debug.coverage import sources
+from emu.errors import GuestFault
+from relink.elf import dwarf, dwarf_inlined, dwarf_lines
+from relink.relocate import few_entries
+from relink.resolve import nearest, reference_kind
+from relink.search.decoded_cache import CACHE
+from tests.counting import objects_left
+from tests.linker.craft import DATA, FUNC, Library, Rel, Sym
+from tests.linker.numbers import SYMBOLIC
+from tests.objects.build import compiled, linked
+
+_ROOT = Path(__file__).parent.parent
+#: Functions that remember all that they were asked, and why that is little.
+UNBOUNDED = {
+    "_page": "architectures",
+    "align_types": "architectures",
+    "names": "architectures",
+    "event_hook": "kinds of events",
+    "mapped_code": "hooks in machine code",
+    "register_number": "registers of engines",
+    "_computation": "instructions of LSX",
+    "_triples": "tables of instructions in files of this project",
+    "_table": "tables of instructions in files of this project",
+    "index": "folders of this project",
+    "_code_of": "modules of Python",
+    "_places": "modules of Python",
+    "_pagemap_file": "one in each process: the number of its forks",
+    "_headers": "compilers, targets and languages",
+}
+
+
+def remembering() -> Iterator[tuple[str, str]]:
+    """(function, decorator) of all functions with parameters that remember results."""
+    for folder in ("relink", "emu"):
+        for path in sorted((_ROOT / folder).rglob("*.py")):
+            text = path.read_text()
+            if "cache" not in text:
+                continue
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.FunctionDef) and node.args.args:
+                    for decorator in map(ast.unparse, node.decorator_list):
+                        if decorator.removeprefix("functools.").split("(")[0] in ("cache", "lru_cache"):
+                            yield node.name, decorator
+
+
+def test_functions_remember_a_limited_number_of_results() -> None:
+    found = dict(remembering())
+    assert "classify" in found, "the search finds some"
+    unbounded = {name for name, decorator in found.items() if "maxsize=" not in decorator or "None" in decorator}
+    assert not unbounded - set(UNBOUNDED), "give them a maxsize, or say in UNBOUNDED what limits them"
+
+
+#: What is kept with an object, for as long as that lives.
+KEPT: dict[str, Sized] = {
+    "debug information": dwarf._KNOWN,
+    "inlined functions": dwarf_inlined._KNOWN,
+    "lines": dwarf_lines._KNOWN,
+    "types": declared._KNOWN,
+    "source ranges": sources._KNOWN,
+    "entries": few_entries._known,
+    "symbols by address": nearest._by_value,
+    "kinds of references": reference_kind._known,
+}
+_SOURCE = "static inline int in(int *p) { return *p; } int get(int *p) { return in(p) + 1; }"
+
+
+def test_what_is_kept_with_a_file_goes_with_it() -> None:
+    path = linked("x86_64", [compiled("x86_64", _SOURCE, "-g", "-O1", "-fPIC")])
+
+    def use() -> list[weakref.ref[object]]:
+        with Machine("x86_64") as machine:
+            library = machine.load(path)
+            image = library.image
+            with machine.coverage(), pytest.raises(GuestFault) as fault:
+                library.function("get")(16)
+            assert fault.value.report()
+            dwarf_inlined.inlined_functions(image.decoded)
+            sources.source_ranges(image.decoded)
+            nearest.nearest_symbol(image, image.base)
+            reference_kind.reference_kind(image, 0)
+            assert all(kept for kept in KEPT.values())
+            return [weakref.ref(each) for each in (image.decoded, image, machine)]
+
+    objects = use()
+    CACHE.clear()
+    gc.collect()
+    assert [each() for each in objects] == [None] * 3
+
+
+def test_loading_one_library_after_the_other_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All with other names and symbols."""
+    monkeypatch.setattr(CACHE, "enabled", False)
+    arch = "x86_64"
+
+    def content(number: int) -> bytes:
+        own = [Sym(f"f{number}_{each}", DATA, type=FUNC) for each in range(5)]
+        words = [Rel(DATA + 16 + 8 * at, SYMBOLIC[arch], symbol) for at, symbol in enumerate(own)]
+        return Library(arch, f"lib{number}.so", symbols=own, relocations=words).image()
+
+    with Machine(arch) as machine:
+
+        def load(first: int, count: int) -> None:
+            for number in range(first, first + count):
+                machine.load(content(number)).close()
+
+        load(0, 50)
+        assert objects_left(lambda: load(50, 100)) < 400
+        assert objects_left(lambda: load(150, 200)) < 400
