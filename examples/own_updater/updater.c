@@ -3,7 +3,11 @@
 
 #include <stdint.h>
 
-enum { SECTOR = 256, SLOT = 2 * SECTOR, JOURNAL = 2 * SLOT, PAGE = 64, MAGIC = 0x55504454 };
+#ifndef SECTOR_SIZE
+#define SECTOR_SIZE 256
+#define PAGE_SIZE 64
+#endif
+enum { SECTOR = SECTOR_SIZE, SLOT = 2 * SECTOR, JOURNAL = 2 * SLOT, PAGE = PAGE_SIZE, MAGIC = 0x55504454 };
 enum { SOUND, COMMIT_FIRST, LATE_FLUSH, NO_CHECKSUM, TRUSTS_ERASE, FORGETS_JOURNAL, ENDLESS };
 #ifndef FAULT
 #define FAULT SOUND
@@ -92,10 +96,19 @@ uint32_t boot(void)
     return record.sequence && record.slot < 2 ? version_in(record.slot) : 0;
 }
 
-static void make(uint8_t *page, uint32_t version, uint32_t at)
+/* Where the image of the active slot begins; 0 if the device does not start. */
+uint32_t image_address(void)
+{
+    uint32_t next;
+    int full;
+    return boot() ? newest(&next, &full).slot * SLOT + PAGE : 0;
+}
+
+/* A page of an image; without one, of an image that this makes for its version. */
+static void make(uint8_t *page, const uint8_t *image, uint32_t version, uint32_t at)
 {
     for (uint32_t i = 0; i < PAGE; i++)
-        page[i] = (uint8_t)(version * 37 + (at + i) * 11);
+        page[i] = image ? image[at + i] : (uint8_t)(version * 37 + (at + i) * 11);
 }
 
 static int is_erased(uint32_t at, uint32_t size)
@@ -112,7 +125,7 @@ static int is_erased(uint32_t at, uint32_t size)
 }
 
 /* Install an image of `size` bytes, a multiple of PAGE, in the slot that is not active. */
-void install(uint32_t version, uint32_t size)
+void install_image(uint32_t version, uint32_t size, const uint8_t *image)
 {
     uint32_t next, sum = 1;
     uint8_t page[PAGE], last[PAGE];
@@ -127,10 +140,10 @@ void install(uint32_t version, uint32_t size)
         if (FAULT != TRUSTS_ERASE || !is_erased(base + at, SECTOR))
             flash_erase(base + at, SECTOR);
     for (uint32_t at = 0; at < size; at += PAGE) {
-        make(page, version, at);
+        make(page, image, version, at);
         sum = checksum(sum, page, PAGE);
         if (FAULT == LATE_FLUSH && at + PAGE == size)
-            make(last, version, at);                 /* kept back in a buffer */
+            make(last, image, version, at);                 /* kept back in a buffer */
         else
             flash_program(base + PAGE + at, page, PAGE);
     }
@@ -141,3 +154,6 @@ void install(uint32_t version, uint32_t size)
     if (FAULT == LATE_FLUSH)
         flash_program(base + PAGE + size - PAGE, last, PAGE);
 }
+
+/* Install an image that is made for its version. */
+void install(uint32_t version, uint32_t size) { install_image(version, size, 0); }
