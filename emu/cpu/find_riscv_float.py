@@ -23,6 +23,7 @@ from relink.records import dataclass, field
 
 _ONES, _QUIET_SINGLE, _QUIET_DOUBLE = 0xFFFF_FFFF << 32, 0x7FC0_0000, 0x7FF8 << 48
 _INVALID: Final = 0x10  #: in fcsr
+_OTHER_FORMATS: Final = 1 << 26  #: half and quadruple precision
 _LOAD, _STORE, _ARITHMETIC = 0x07, 0x27, 0x53
 _FUSED: Final = frozenset({0x43, 0x47, 0x4B, 0x4F})
 #: Bits 27 to 31 of arithmetic instructions.
@@ -50,10 +51,10 @@ def _use(word: int) -> _Use | None:
         return _Use(writes=rd, double_writes=funct3 == 3, boxed=True)
     if opcode == _STORE and funct3 == 3:
         return _Use((two,), True)
+    if opcode not in (_ARITHMETIC, *_FUSED) or word & _OTHER_FORMATS:
+        return None
     if opcode in _FUSED:
         return _Use((one, two, three), double, rd, double)
-    if opcode != _ARITHMETIC:
-        return None
     kind, narrow_move = word >> 27, word >> 27 == _MOVE_OUT and not double and not funct3
     from_general = kind in (_FROM_INTEGER, _MOVE_IN) or narrow_move
     reads = () if from_general else (one, two) if kind in _TWO_OPERANDS else (one,)
@@ -100,7 +101,7 @@ class Block:
         use = _use(word)
         if use is not None:
             self._note(position, 4, use)
-            if word & 0x7F == _ARITHMETIC and word >> 27 == _EXTREME:
+            if word & 0x7F == _ARITHMETIC and word >> 27 == _EXTREME and word >> 12 & 7 < 2:
                 self._at(position, 4).extreme = word
 
     def short(self, position: int, half: int) -> None:

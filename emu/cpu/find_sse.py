@@ -38,7 +38,7 @@ def _raise(guest: Guest, flags: int) -> None:
 
 def _put(code: X86Code, guest: Guest, results: list[int], bits: int) -> None:
     """Write the lowest lanes of the destination."""
-    name = code.name(0)
+    name = code.names[0]
     guest.write_register(name, sse.joined(results, bits, guest.read_register(name)))
 
 

@@ -25,24 +25,14 @@ _MODES: Final = (ROUND_HALF_EVEN, ROUND_FLOOR, ROUND_CEILING, ROUND_DOWN)  #: by
 
 @dataclass(frozen=True)
 class Format:
-    """A floating-point format of `bits`, of which `fraction` hold the fraction."""
+    """A floating-point format of `bits`, its sign bit, its infinity, and the bit that makes a NaN quiet."""
 
     bits: int
-    fraction: int
     code: str  #: for `struct`
     integer: str  #: the same, of an integer of this size
-
-    @property
-    def sign(self) -> int:
-        return 1 << self.bits - 1
-
-    @property
-    def infinity(self) -> int:
-        return self.sign - (1 << self.fraction)
-
-    @property
-    def quiet(self) -> int:
-        return 1 << self.fraction - 1
+    sign: int
+    infinity: int
+    quiet: int
 
     def value(self, pattern: int) -> float:
         return float(struct.unpack(self.code, struct.pack(self.integer, pattern))[0])
@@ -58,8 +48,10 @@ class Format:
         return pattern if pattern & self.infinity else pattern & self.sign
 
 
-SINGLE: Final = Format(32, 23, "<f", "<I")
-DOUBLE: Final = Format(64, 52, "<d", "<Q")
+SINGLE: Final = Format(32, "<f", "<I", 1 << 31, 0xFF << 23, 1 << 22)
+DOUBLE: Final = Format(64, "<d", "<Q", 1 << 63, 0x7FF << 52, 1 << 51)
+#: Single-precision exponents, in place, of which the reciprocal, and its root, is normal.
+_LEAST_NORMAL, _LARGEST_INVERTED = 1 << 23, 0xFD << 23
 
 
 def lanes(value: int, bits: int, count: int) -> Iterator[int]:
@@ -74,6 +66,8 @@ def joined(values: list[int], bits: int, rest: int) -> int:
 
 def reciprocal(pattern: int) -> int:
     """Of a single-precision number, rounded to nearest; the flags are not affected."""
+    if _LEAST_NORMAL <= pattern & 0x7F80_0000 < _LARGEST_INVERTED:
+        return SINGLE.pattern(1 / SINGLE.value(pattern))
     if SINGLE.is_nan(pattern):
         return pattern | SINGLE.quiet
     pattern, sign = SINGLE.flushed(pattern), pattern & SINGLE.sign
@@ -86,6 +80,8 @@ def reciprocal(pattern: int) -> int:
 
 def reciprocal_root(pattern: int) -> int:
     """The same of the square root."""
+    if _LEAST_NORMAL <= pattern < SINGLE.infinity:
+        return SINGLE.pattern(1 / math.sqrt(SINGLE.value(pattern)))
     if SINGLE.is_nan(pattern):
         return pattern | SINGLE.quiet
     pattern, sign = SINGLE.flushed(pattern), pattern & SINGLE.sign

@@ -10,7 +10,7 @@ from emu.cpu.misrun import Guest, Misrun, Outcome, Then
 from relink.records import dataclass
 
 _PREFIXES: Final = frozenset(b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf2\xf3\xf0")
-_MEMORY: Final = 3  #: CS_OP_MEM of capstone 5
+_REGISTER: Final = 1  #: CS_OP_REG of capstone
 _SEGMENTS: Final = {"fs": "fs_base", "gs": "gs_base"}
 
 
@@ -57,9 +57,13 @@ class X86Code:
     def instruction(self) -> Any:
         return self.detail()
 
-    def name(self, operand: int) -> str:
-        """The name of a register operand."""
-        return str(self.instruction.reg_name(self.instruction.operands[operand].reg))
+    @cached_property
+    def names(self) -> list[str]:
+        """The names of register operands; "" for others."""
+        instruction = self.instruction
+        return [
+            str(instruction.reg_name(each.reg)) if each.type == _REGISTER else "" for each in instruction.operands
+        ]
 
     def immediate(self) -> int:
         """The last operand."""
@@ -67,9 +71,10 @@ class X86Code:
 
     def source(self, guest: Guest, operand: int, size: int) -> int:
         """The value of a register operand, or `size` bytes of a memory operand."""
-        if self.instruction.operands[operand].type == _MEMORY:
-            return int.from_bytes(guest.load(self.location(guest, operand), size), "little")
-        return guest.read_register(self.name(operand))
+        name = self.names[operand]
+        if name:
+            return guest.read_register(name)
+        return int.from_bytes(guest.load(self.location(guest, operand), size), "little")
 
     def location(self, guest: Guest, operand: int = 0) -> int:
         """The address of a memory operand."""

@@ -168,17 +168,19 @@ def test_riscv_boxes_single_precision_and_extremes_skip_a_signalling_nan(arch: s
             assert machine.memory.read_uint(place, 4) == flags
 
 
-@pytest.mark.parametrize("replacement", [0x0000_0013, 0x28B5_1553, 0x0000_0000])
+@pytest.mark.parametrize("replacement", [0x0000_0013, 0x28B5_1553, 0x28B5_3553, 0x2CB5_0553])
 def test_other_code_in_place_of_an_extreme_runs_or_is_refused(replacement: int) -> None:
-    """A nop, an fmax and an invalid instruction in place of an fmin, whose operands are looked at."""
+    """A nop, fmax.s, an invalid code and fmin.h in place of an fmin of a signalling NaN, which is looked at."""
     cpu = create_cpu("riscv64")
     cpu.map(0x1000, 4096, Protection.R | Protection.W | Protection.X, page_buffer())
     cpu.set_trap_range(0x7000_0000, 0x1000)
     cpu.write_register("ra", 0x7000_0000)
     for word in (0x28B5_0553, 0x2AB5_0553, replacement):  # fmin.s, fmin.d
         cpu.write(0x1000, struct.pack("<II", word, 0x0000_8067))
+        cpu.write_registers({"f10": 0xFFFF_FFFF_7FA0_0000, "f11": 0})
         stop = cpu.run(0x1000, timeout=20.0)
-    assert stop.reason is (StopReason.TRAP if replacement else StopReason.INVALID_INSTRUCTION)
+    valid = replacement in (0x0000_0013, 0x28B5_1553)
+    assert stop.reason is (StopReason.TRAP if valid else StopReason.INVALID_INSTRUCTION)
     cpu.close()
 
 
