@@ -28,7 +28,7 @@ from emu.boards.device import Device
 from emu.boards.errors import BoardError, FirmwareError, MemoryMapError
 from emu.boards.execution import BoardStopped, Execution
 from emu.boards.firmware import Firmware, read_firmware
-from emu.boards.memory_map import Region, check, device_pages
+from emu.boards.memory_map import Region, check, check_kinds, device_pages
 from emu.boards.models import profile_for
 from emu.cpu.create import create_device_cpu
 from emu.errors import BudgetExceeded, Frame
@@ -66,7 +66,7 @@ class Board(Personality):
     `stack` where calls from Python have their stack (None: what the firmware has, see `load`), `traps` a range of
     unmapped addresses that stand for host functions; the CPU's profile has defaults for all three.
 
-    Raises MemoryMapError, and BoardError for an unknown CPU.
+    Raises MemoryMapError, and BoardError for an unknown CPU or interrupt line.
     """
 
     def __init__(
@@ -80,13 +80,19 @@ class Board(Personality):
         traps: tuple[int, int] | None = None,
         float_abi: str | None = None,
     ) -> None:
+        if not isinstance(cpu, str) and not hasattr(cpu, "layout"):
+            raise BoardError(f"the CPU of a board is a name or a Profile, not {cpu!r}")
         self.profile = profile_for(cpu) if isinstance(cpu, str) else cpu
+        check_kinds(tuple(memory), devices or {}, Device)
         self.devices = {**(devices or {}), **self.profile.devices()}
         for address in devices or {}:
             if address in self.profile.devices():
                 raise BoardError(f"{address:#x} belongs to the CPU's own {self.devices[address].name}")
         self.regions = tuple(sorted(memory, key=lambda region: region.start))
         check(self.regions, self.devices, self.profile.address_mask)
+        for device in self.devices.values():
+            if device.irq is not None:
+                self.profile.set_line(device.irq, False)  # raises for a line that the CPU does not have
         ours = self.profile.layout
         self.layout = Layout(traps or ours.traps, window or ours.window, stack or ours.stack)
         self._check_layout()

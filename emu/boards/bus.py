@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Mapping
 
 from emu.boards.device import Device
+from emu.boards.errors import DeviceError
 from emu.cpu.protocol import Access, Deferred, DeviceCpu, NoDevice
 from relink.errors import AddressSpaceError
 
@@ -31,7 +32,10 @@ class Bus:
         device, offset = found
         if device.calls_guest and not self.outside:
             raise Deferred
-        return device.read(offset, size)
+        value = device.read(offset, size)
+        if value is None:
+            raise DeviceError(f"the read of {size} bytes at {device.name}+{offset:#x} gave None")
+        return value
 
     def write(self, address: int, size: int, value: int) -> None:
         place = (address, size)

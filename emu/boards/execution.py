@@ -15,7 +15,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from emu.boards.errors import Deadlock
+from emu.boards.errors import Deadlock, Lockup
 from emu.boards.profile import Interrupts
 from emu.cpu.protocol import EVENTS, Stop, StopReason
 
@@ -53,7 +53,7 @@ class Execution:
         would continue.
         """
         deadline = time.monotonic() + timeout if timeout else 0.0
-        profile, done = self._profile, 0
+        profile, done, idle = self._profile, 0, 0
         profile.changed = True  # the machine may have returned to a snapshot
         self.pc = pc
         try:
@@ -77,6 +77,9 @@ class Execution:
                     if after is None:
                         self.pc = profile.continuation(stop)
                         return stop
+                    idle = 0 if self._ran else idle + 1
+                    if idle > _MOST_IDLE:
+                        raise Lockup(stop.pc, f"{reason.value} at each exception handler")
                     self.pc = after
         finally:
             self.executed = done
@@ -168,5 +171,7 @@ class Execution:
         profile.changed = True
 
 
+#: Exceptions without an instruction between them: a CPU whose handlers cannot be fetched takes them for ever.
+_MOST_IDLE = 8
 #: These are for the caller.
 _ENDS = (StopReason.TRAP, *EVENTS, StopReason.TIMEOUT)

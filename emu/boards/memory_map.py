@@ -76,6 +76,25 @@ class Placed(Protocol):
     name: str
 
 
+def check_kinds(regions: Sequence[object], devices: Mapping[int, object], kind: type) -> None:
+    """Raise MemoryMapError for what is no region and no address of a device of this kind."""
+    for region in regions:
+        if not isinstance(region, Region):
+            raise MemoryMapError(f"{region!r} is no region of memory: Ram, Rom and FlashMemory make them")
+        if not isinstance(region.start, int) or not isinstance(region.size, int):
+            raise MemoryMapError(
+                f"{region.name} at {region.start!r} of {region.size!r} bytes: both must be integers"
+            )
+    places: dict[int, int] = {}
+    for address, device in devices.items():
+        if not isinstance(device, kind) or not isinstance(address, int):
+            raise MemoryMapError(f"{device!r} at {address!r}: devices are instances of {kind.__name__} by address")
+        if id(device) in places:
+            where = f"{places[id(device)]:#x} and {address:#x}"
+            raise MemoryMapError(f"the same {getattr(device, 'name', kind.__name__)} is at {where}: make two")
+        places[id(device)] = address
+
+
 def check(regions: Sequence[Region], devices: Mapping[int, Placed], mask: int) -> None:
     """Raise MemoryMapError for a map that no board can have."""
     for region in regions:

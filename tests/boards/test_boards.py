@@ -9,7 +9,18 @@ from pathlib import Path
 import pytest
 
 from emu import Machine
-from emu.boards import Board, BoardError, Device, FirmwareError, FlashMemory, MemoryMapError, Ram, Rom
+from emu.boards import (
+    Board,
+    BoardError,
+    Device,
+    DeviceError,
+    FirmwareError,
+    FlashMemory,
+    Lockup,
+    MemoryMapError,
+    Ram,
+    Rom,
+)  # fmt: skip
 from emu.boards.flash import NorFlash
 from emu.boards.peripherals import Uart, Watchdog, WatchdogReset
 from emu.errors import GuestFault
@@ -17,6 +28,7 @@ from relink.errors import MachineError
 from tests.boards.guests import CODE, HERE, NOP, RAM, board, halfwords, load, store
 
 PORT = 0x4000_0000
+TWICE = Uart()
 
 
 @pytest.mark.parametrize(
@@ -34,6 +46,15 @@ PORT = 0x4000_0000
         (lambda: Board("cortex-m3", memory=[], devices={0xE000_E000: Uart()}), "CPU's own"),
         (lambda: Board("cortex-m3", memory=[], devices={0xE000_E100: Uart()}), "overlaps"),
         (lambda: Board("cortex-x1", memory=[]), "unknown CPU"),
+        (lambda: Board(None, memory=[]), "a name or a Profile, not None"),  # type: ignore[arg-type]
+        (lambda: Board("cortex-m3", memory=[(RAM, 64)]), "no region of memory"),  # type: ignore[list-item]
+        (lambda: Board("cortex-m3", memory=[Ram(RAM, 1e4)]), "must be integers"),  # type: ignore[arg-type]
+        (lambda: Board("cortex-m3", memory=[], devices={PORT: object()}), "instances of Device"),  # type: ignore[dict-item]
+        (lambda: Board("cortex-m3", memory=[], devices={"1": Uart()}), "instances of Device"),  # type: ignore[dict-item]
+        (lambda: Board("cortex-m3", memory=[], devices=dict.fromkeys((PORT, PORT + 64), TWICE)), "the same uart"),
+        (lambda: Board("cortex-m3", memory=[], devices={PORT: Uart(irq=64)}), "interrupts 0 to 63, not 64"),
+        (lambda: Board("rv32imc", memory=[], devices={PORT: Uart(irq=0)}), "interrupts 1 to 63, not 0"),
+        (lambda: Board("cortex-a53", memory=[], devices={PORT: Uart(irq=5)}), "lines 16 to 287, not 5"),
         (lambda: Machine("aarch64", os=Board("cortex-m3", memory=[])), "not aarch64"),
     ],
 )
@@ -101,6 +122,36 @@ def test_a_reset_without_a_vector_table_is_refused(vectors: tuple[int, int] | No
         made.load(struct.pack("<2I", *vectors), at=0)
     with pytest.raises(FirmwareError, match=words):
         made.reset()
+
+
+ERASED = [
+    ("cortex-m0", 0, "no exception can be taken"),
+    ("cortex-m33", 0, "where code must not run"),
+    ("rv32imac", 0x8000_0000, "at each exception handler"),
+    ("cortex-a15", 0x4000_0000, "no code at its vector 0x4"),
+]
+
+
+@pytest.mark.parametrize(("cpu", "start", "words"), ERASED)
+def test_erased_flash_is_a_lockup_or_a_fault_and_ends(cpu: str, start: int, words: str) -> None:
+    """Vectors of ones, and handlers in no memory: a CPU takes faults for ever, and runs no instruction."""
+    made = Board(cpu, memory=[Rom(start, 0x1000), Ram(RAM, 0x1000)])
+    made.load(b"\xff" * 0x1000, at=start)
+    if cpu.startswith("rv32"):
+        made.load(struct.pack("<3I", 0x4000_02B7, 0x3052_9073, 0xFFFF_FFFF), at=start)  # lui t0; csrw mtvec, t0
+    made.reset(**({} if cpu.startswith(("cortex-m", "rv")) else {"entry": start}))
+    with pytest.raises(Lockup, match=words):
+        made.run(max_instructions=1000)
+
+
+def test_a_device_without_an_answer_is_named() -> None:
+    class Nothing(Device):
+        def read(self, offset: int, size: int) -> int:
+            return None  # type: ignore[return-value]
+
+    guest = board([*load(1, PORT), 0x6808, HERE], {PORT: Nothing()})  # ldr r0, [r1]
+    with pytest.raises(DeviceError, match=r"4 bytes at nothing\+0x0 gave None"):
+        guest.run(max_instructions=5)
 
 
 def test_functions_are_called_between_runs_and_the_firmware_goes_on() -> None:

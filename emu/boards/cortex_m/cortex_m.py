@@ -98,11 +98,11 @@ class CortexM:
         self.event = False  #: the event register of WFE
         self._waits_for_event = False
         self.faults = Faults()
-        self.inspection = Inspection(
-            self._event, has_fpu=model.has_fpu, baseline=model.architecture == "v8-M baseline"
-        )
+        baseline = model.architecture == "v8-M baseline"
+        self.inspection = Inspection(self._event, has_fpu=model.has_fpu, baseline=baseline)
         self.inspection.floats_enabled = True  # until a firmware starts, which enables it
         self._inspect_again = False
+        self._handler_at = 0, 0  #: the last handler that was entered, and when
         self._best: int  #: the exception that `interrupts` has found, and the registers that it has read
         self._state: State
 
@@ -141,9 +141,8 @@ class CortexM:
             raise FirmwareError(f"{firmware.name} is for the {chr(profile)} profile of Arm, not for {self.name}")
         tag = firmware.attributes.get(_TAG_CPU_ARCH)
         if tag is not None and profile and tag not in self.cortex.tags and tag > 9:
-            raise FirmwareError(
-                f"{firmware.name} is for another architecture (Tag_CPU_arch {tag}) than {self.name}"
-            )
+            theirs = f"another architecture (Tag_CPU_arch {tag})"
+            raise FirmwareError(f"{firmware.name} is for {theirs} than {self.name}")
 
     # ------------------------------------------------------------ reset
 
@@ -160,9 +159,8 @@ class CortexM:
         except AddressSpaceError:
             raise FirmwareError(f"no memory at {self.vectors:#x}, where the vector table must be") from None
         if not entry & 1:
-            raise FirmwareError(
-                f"the reset vector at {self.vectors + 4:#x} is {entry:#x}, not an address in Thumb code"
-            )
+            where = f"the reset vector at {self.vectors + 4:#x}"
+            raise FirmwareError(f"{where} is {entry:#x}, not an address in Thumb code")
         return self._begin(entry, stack)
 
     def start(self, entry: int, stack: int) -> int:
@@ -257,6 +255,7 @@ class CortexM:
             self.nvic.pending.discard(exception)
             return self._start_handler(n.HARD_FAULT, before, pc)
         self.nvic.acknowledge(exception)
+        self._handler_at = handler & ~1, self.clock.now
         tail_chained = isinstance(before, int)
         if isinstance(before, int):
             self.frames.chain(exception, before)
@@ -273,7 +272,8 @@ class CortexM:
     def stopped(self, stop: Stop) -> int | None:
         if not self.started:
             return None
-        if stop.pc >= 0xF000_0000 and stop.reason in (StopReason.FETCH_PROTECTED, StopReason.FETCH_UNMAPPED):
+        fetch = stop.reason in (StopReason.FETCH_PROTECTED, StopReason.FETCH_UNMAPPED)
+        if fetch and stop.pc >= 0xF000_0000 and self._handler_at != (stop.pc, self.clock.now):
             ending = self.frames.ending()
             if ending[0] & 0x1FF:
                 return self._return(ending, stop.pc | ending[0] >> 24 & 1)
