@@ -88,7 +88,7 @@ class PowerCuts:
     ) -> Sweep:
         """Try every single cut of the update; with `share` (k, n) only the k-th of n parts, from 0: for n tests
         that share the work. `workers` are processes that boot the states. Raises BoardError when the update fails
-        without a cut, or changes no flash: then there is nothing to cut.
+        without a cut, or changes no flash: then there is nothing to cut; and for a part without a cut.
         """
         started, before = time.monotonic(), self.used(workers)
         number, parts = share
@@ -97,6 +97,8 @@ class PowerCuts:
         found = self.of_update()
         places = {digest: place for place, digest in enumerate(dict.fromkeys(each.digest for each in found))}
         mine = [each for each in found if places[each.digest] * parts // len(places) == number]
+        if not mine:
+            raise BoardError(f"{parts} parts of {len(places)} contents of flash: part {number} has no cut")
         states = _distinct(mine)
         told = Progress(left=len(states))
         for state, end, _ in self._booter(workers)(list(states.values()), False):

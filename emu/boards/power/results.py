@@ -5,10 +5,18 @@ from __future__ import annotations
 import enum
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
 
 from emu.boards.flash_types import FlashEvent
 from relink.records import dataclass, field
+
+
+class Subtests(Protocol):
+    """pytest's fixture `subtests`."""
+
+    def test(self, msg: str | None = None) -> AbstractContextManager[object]: ...
 
 
 class Trouble(enum.StrEnum):
@@ -62,6 +70,12 @@ class Sweep:
         """The cuts that the device does not survive."""
         return [outcome for outcome in self.outcomes if outcome.problem is not None]
 
+    def check(self, subtests: Subtests | None = None) -> None:
+        """Raise AssertionError with all cuts that the device does not survive. With pytest's `subtests`, each cut
+        is a subtest under its replay id instead.
+        """
+        _check(self.outcomes, subtests)
+
     @property
     def modes(self) -> Counter[str]:
         """The number of cuts by mode."""
@@ -90,6 +104,12 @@ class Exploration:
     wear: int  #: the most erases of a sector, counted from the start
     seconds: float
     cpu_seconds: float  #: of the processor, all processes together
+
+    def check(self, subtests: Subtests | None = None) -> None:
+        """Raise AssertionError with each problem and the fewest cuts to it; with pytest's `subtests`, each is a
+        failed subtest.
+        """
+        _check(self.bad, subtests)
 
     def __str__(self) -> str:
         closed = "closed" if self.closed else "not closed"
@@ -123,6 +143,16 @@ class Progress:
 
     def __str__(self) -> str:
         return f"{self.done} booted, {self.left} left, {self.rate:.0f}/s, {self.seconds_left:.0f} s for these"
+
+
+def _check(outcomes: Sequence[Outcome], subtests: Subtests | None) -> None:
+    if subtests is None:
+        bad = [str(outcome) for outcome in outcomes if outcome.problem is not None]
+        assert not bad, "\n".join([f"{len(bad)} of {len(outcomes)} fail", *bad])
+        return
+    for outcome in outcomes:
+        with subtests.test(msg=", then ".join(map(str, outcome.cuts))):
+            assert outcome.problem is None, str(outcome)
 
 
 def _numbers(counts: Counter[str] | Counter[Trouble]) -> str:
