@@ -55,6 +55,8 @@ class _Enough(BaseException):
 _MOST_ENDLESS = 3
 #: So much longer a call may take where it did not end, if it ended elsewhere: engines differ in speed.
 _PATIENCE = 10
+#: Calls of a function that are given more time; others that end only on some targets are not compared.
+_MOST_REPEATED = 5
 
 _Run = Callable[[Sequence[Any], float], Outcome]
 
@@ -143,7 +145,7 @@ class _Search:
 
     def __init__(self, runs: Mapping[str, _Run], arguments: Sequence[Argument], seconds: float) -> None:
         self._runs, self._arguments, self._seconds = dict(runs), arguments, seconds
-        self.count = self.endless = 0
+        self.count = self.endless = self._repeated = 0
         self.found: Example | None = None
 
     def call(self, values: list[Any]) -> None:
@@ -159,12 +161,16 @@ class _Search:
             self.count -= self.found is None
             reject()  # types differ in size, so the same call needs more memory on some targets
         late = [name for name, outcome in outcomes.items() if outcome.kind == TIME]
-        if late and len(late) < len(outcomes) and self.found is None:
-            outcomes |= {name: self._runs[name](values, self._seconds * _PATIENCE) for name in late}
-        elif late and len(late) == len(outcomes):
+        if late and len(late) == len(outcomes):
             self.endless += 1
             if self.endless == _MOST_ENDLESS and self.found is None:
                 raise _Enough
+        elif late:
+            self._repeated += 1
+            if self._repeated > _MOST_REPEATED:
+                self.count -= self.found is None
+                reject()
+            outcomes |= {name: self._runs[name](values, self._seconds * _PATIENCE) for name in late}
         if len({outcome.compared for outcome in outcomes.values()}) > 1:
             named = zip(self._arguments, values, strict=True)
             self.found = Example({argument.name: plain(value) for argument, value in named}, outcomes)
