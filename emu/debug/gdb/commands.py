@@ -48,10 +48,17 @@ class Commands:
     """Answers one debugger's packets. Breakpoints are numbered by GDB's kinds 0 to 4."""
 
     def __init__(
-        self, registers: RegisterFile, memory: Memory, events: Events, objects: ObjectList, texts: Texts, mask: int
+        self,
+        registers: RegisterFile,
+        memory: Memory,
+        events: Events,
+        objects: ObjectList,
+        texts: Texts,
+        mask: int,
+        traps: range,
     ) -> None:
         self._registers, self._memory, self._events = registers, memory, events
-        self._objects, self._texts, self._mask = objects, texts, mask
+        self._objects, self._texts, self._mask, self._traps = objects, texts, mask, traps
         self._points: Counter[tuple[int, int, int]] = Counter()
         self._stop = b"S05"  #: the reason of the present stop, for `?`
 
@@ -209,9 +216,12 @@ class Commands:
 
     def _add(self, kind: int, address: int, length: int) -> None:
         if kind in (0, 1):
-            self._memory.read(address & self._mask, 1)
-            self._events.add_breakpoint(address & self._mask)
             length, address = 0, address & self._mask
+            if address in self._traps:  # where the guest calls or returns to the host: `finish` of the first call
+                self._events.report_traps(1)
+            else:
+                self._memory.read(address, 1)
+                self._events.add_breakpoint(address)
         elif kind in _WATCHES:
             reads, writes = _WATCHES[kind]
             self._events.watch(Watch(address, length, reads, writes))
@@ -225,7 +235,9 @@ class Commands:
         key = kind, address, length
         if not self._points[key]:
             raise KeyError(key)
-        if kind in (0, 1):
+        if kind in (0, 1) and address in self._traps:
+            self._events.report_traps(-1)
+        elif kind in (0, 1):
             self._events.remove_breakpoint(address)
         else:
             reads, writes = _WATCHES[kind]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from emu.isa.spec import Isa
     from emu.memory.guest_memory import GuestMemory
     from emu.run.runner import Runner
+    from emu.run.traps import TrapTable
     from relink.linker import Linker
 
 _SIGNALS = {
@@ -35,6 +36,7 @@ _SIGNALS = {
     StopReason.TIMEOUT: 14,
 }
 _SIGSEGV, _SIGTRAP, _SIGINT = 11, 5, 2
+_BEGIN = b"T05replaylog:begin;"  #: the reason of a stop at the beginning of a call, on the way back
 
 
 class History(Protocol):
@@ -57,6 +59,8 @@ class Parts(Protocol):
     @property
     def runner(self) -> Runner: ...
     @property
+    def traps(self) -> TrapTable: ...
+    @property
     def linker(self) -> Linker: ...
     @property
     def link_maps(self) -> LinkMaps: ...
@@ -65,11 +69,13 @@ class Parts(Protocol):
 
 
 class _Rewind(BaseException):
-    """Raised to abandon a call: it is made again up to position `goal`; with `search`, to the last stop before."""
+    """Raised to abandon a call: it is made again up to position `goal`, where `reason` is what GDB is told; with
+    `search`, to the last stop before.
+    """
 
-    def __init__(self, goal: int, *, search: bool = False) -> None:
+    def __init__(self, goal: int, reason: bytes | None = None, *, search: bool = False) -> None:
         super().__init__("the debugger goes back")
-        self.goal, self.search = goal, search
+        self.goal, self.reason, self.search = goal, reason, search
 
 
 @dataclass
@@ -78,6 +84,7 @@ class _Search:
 
     end: int
     found: int = 0
+    reason: bytes = _BEGIN  #: of the stop at `found`
 
 
 class Debugger:
@@ -93,6 +100,7 @@ class Debugger:
         self._connection: Connection | None = None
         self._interrupted = False
         self._search: _Search | None = None
+        self._arrival: bytes | None = None  # the reason of the stop at the goal
         self._first = False  # whether the next stop is the one at a call's first instruction
         self._has_history = False
         self._told = False  # whether the debugger has been told of a stop
@@ -105,9 +113,10 @@ class Debugger:
             lambda: auxv,
             lambda: program.encode("utf-8", "surrogateescape"),
         )
+        traps = range(parts.traps.start, parts.traps.start + parts.traps.size)
         registers = RegisterFile(isa.gdb, parts.cpu, 1 if parts.memory.architecture.code_address_bits else 0)
         self._objects = objects
-        self._commands = Commands(registers, parts.memory, parts.cpu.events, objects, texts, mask)
+        self._commands = Commands(registers, parts.memory, parts.cpu.events, objects, texts, mask, traps)
         self._execution = SlicedExecution(runner.execution, parts.cpu, mask, lambda: self._interrupted)
         self._inner_call, self._inner_fault = runner.call, runner.on_fault
         patched: Any = runner
@@ -139,14 +148,18 @@ class Debugger:
             while True:
                 self._parts.cpu.events.add_breakpoint(start)
                 try:
-                    return self._inner_call(address, prototype, *args, **limits)
-                except _Rewind as rewind:
-                    assert before is not None
-                    self._history.restore(before)
-                    self._go_back(rewind)
+                    result = self._inner_call(address, prototype, *args, **limits)
+                    if self._search is None:
+                        return result
+                    rewind = _Rewind(self._search.found, self._search.reason)  # from the return to the host
+                except _Rewind as wanted:
+                    rewind = wanted
                 finally:
                     with suppress(KeyError):
                         self._parts.cpu.events.remove_breakpoint(start)
+                assert before is not None
+                self._history.restore(before)
+                self._go_back(rewind)
         finally:
             self._execution.goal = self._search = None
             self._parts.cpu.events.stepping = self._parts.cpu.events.counting = False
@@ -158,6 +171,7 @@ class Debugger:
         self._execution.begin()
         self._execution.goal = rewind.goal
         self._search = _Search(rewind.goal) if rewind.search else None
+        self._arrival = rewind.reason
         self._parts.cpu.events.stepping = False
 
     def _wait(self) -> bool:
@@ -180,10 +194,10 @@ class Debugger:
         position, goal = self._execution.position, self._execution.goal
         if self._search is not None:
             if stop.reason is StopReason.STEP:
-                found, self._search = self._search.found, None
-                raise _Rewind(found)
-            if position < self._search.end and self._reason(stop) is not None:
-                self._search.found = position
+                search, self._search = self._search, None
+                raise _Rewind(search.found, search.reason)
+            if position < self._search.end and (reason := self._reason(stop)) is not None:
+                self._search.found, self._search.reason = position, reason
             return
         if goal is not None:
             return  # on the way back
@@ -201,8 +215,9 @@ class Debugger:
     def _reason(self, stop: Stop) -> bytes | None:
         """What GDB is told of an event; None for one that it did not ask for."""
         if stop.reason is StopReason.STEP:
+            arrival, self._arrival = self._arrival, None
             number, self._interrupted = (_SIGINT if self._interrupted else _SIGTRAP), False
-            return self._signal(number)
+            return arrival or self._signal(number)
         if stop.reason is StopReason.WATCH:
             for each in self._parts.cpu.events.accesses:
                 if (told := self._commands.watch_of(each.address, each.size, write=each.write)) is not None:
@@ -247,7 +262,7 @@ class Debugger:
                 if position and self._has_history:
                     back = resume is Resume.REVERSE_STEP
                     raise _Rewind(position - 1 if back else position, search=not back)
-                reason, tell = b"T05replaylog:begin;", True
+                reason, tell = _BEGIN, True
                 continue
             events.stepping = resume is Resume.STEP
             return
