@@ -19,6 +19,7 @@ from typing import Any
 from emu import Machine
 from relink import HostMemory, Linker, LoadOptions
 from relink.linker import Policy
+from relink.search.decoded_cache import CACHE
 
 _ELSEWHERE = 0x2000_0000
 _LONG = 1000.0  #: milliseconds from which on a load is repeated once
@@ -90,8 +91,10 @@ def main() -> None:
         "--link", action="store_true", help="an archive, without a machine; externals at one address"
     )
     parser.add_argument("--run", action="store_true", help="a program, to its exit")
+    parser.add_argument("--no-cache", action="store_true", help="keep nothing from one load to the next")
     parser.add_argument("--no-initialisers", action="store_true")
     arguments = parser.parse_args()
+    CACHE.enabled = not arguments.no_cache
     once = link if arguments.link else run if arguments.run else load
     first, relocations = once(arguments)
     figures = {"first": first, "relocations": relocations}

@@ -33,7 +33,7 @@ def archive(context: Context) -> Results:
         "llvm-jitlink": _jitlink(path, context.folder),
     }
     settle()
-    ours: Run = lambda: child("benchmarks.child", path, "--link", "--count", 3)  # noqa: E731
+    ours: Run = lambda: child("benchmarks.child", path, "--link", "--no-cache", "--count", 3)  # noqa: E731
     figures = alternately({"ours": ours, **named}, context.rounds)
     for what, title in (("warm", "warm"), ("first", "first in the process")):
         for name in named:

@@ -12,6 +12,12 @@ from benchmarks.subject import Context, Results, subject
 #: ld.so keeps nothing from one load to the next but the kernel's pages of the files.
 _LD_SO = "fresh processes, CPU time; ours the second or third load in it, each in a new machine"
 
+_LINKED = (
+    "ours from the file to code that runs, nothing kept from one load to the next; "
+    "lld's whole process, its output discarded"
+)
+_NOTHING_KEPT = ("--no-cache",)
+
 
 def series(
     context: Context,
@@ -164,10 +170,17 @@ def sections(context: Context) -> Results:
         return "".join(one.format(n) for n in range(size))
 
     make = _assembled(context, "sections", text, shared=False)
-    goals = {100_000: 2.0}
-    how = "ours from the file to code that runs; lld's whole process, its output discarded"
     yield from series(
-        context, "sections", "{:,} sections in an object", sizes, make, "lld -r", _lld, goals=goals, how=how
+        context,
+        "sections",
+        "{:,} sections in an object",
+        sizes,
+        make,
+        "lld -r",
+        _lld,
+        arguments=_NOTHING_KEPT,
+        goals={100_000: 2.0},
+        how=_LINKED,
     )
 
 
@@ -184,7 +197,6 @@ def members(context: Context) -> Results:
         path.write_bytes(inputs.archive([one.replace(b"fn_0000000", name) for name in names], names))
         return path
 
-    how = "ours from the file to code that runs; lld's whole process, its output discarded"
     yield from series(
         context,
         "members",
@@ -193,8 +205,9 @@ def members(context: Context) -> Results:
         make,
         "lld -r --whole-archive",
         lambda path: _lld(path, "--whole-archive"),
+        arguments=_NOTHING_KEPT,
         most={50_000: 1000.0},
-        how=how,
+        how=_LINKED,
     )
     yield from series(
         context,
@@ -204,8 +217,8 @@ def members(context: Context) -> Results:
         make,
         "lld -r -u",
         lambda path: _lld(path, "-u", "fn_0000000"),
-        arguments=("--undefined", "fn_0000000"),
-        how=how,
+        arguments=(*_NOTHING_KEPT, "--undefined", "fn_0000000"),
+        how=_LINKED,
     )
 
 

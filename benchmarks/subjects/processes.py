@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import unicorn
@@ -81,11 +83,23 @@ def _program(context: Context, what: str, path: Path) -> Results:
 _ANY = range(256)  #: a program's own exit status
 
 
+_MARK = 0x5EED_1234
+_MARKED = f"unsigned mark(void) {{ return {_MARK}u; }}"
+
+
+def _others(content: bytes) -> Iterator[bytes]:
+    """As many files as wanted, each with another number in its code."""
+    mark = _MARK.to_bytes(4, "little")
+    assert content.count(mark) == 1
+    return (content.replace(mark, number.to_bytes(4, "little")) for number in itertools.count())
+
+
 @subject()
 def small(context: Context) -> Results:
     """Small files loaded and closed in a process that is running: dlopen and dlclose."""
-    library = inputs.library(_ADD)
-    content, fragment = library.read_bytes(), inputs.object_of("void one(void) {}").read_bytes()
+    library = inputs.library(_MARKED)
+    content, fragment = library.read_bytes(), inputs.object_of(_MARKED).read_bytes()
+    libraries, fragments = _others(content), _others(fragment)
     settle()
     with Machine("x86_64") as machine:
 
@@ -93,26 +107,33 @@ def small(context: Context) -> Results:
             CACHE.clear()
             machine.load(library).close()
 
-        contenders: dict[str, Contender] = {
-            "path": lambda: microseconds(lambda: machine.load(library).close(), 50),
-            "uncached": lambda: microseconds(uncached, 50),
-            "bytes": lambda: microseconds(lambda: machine.load(content).close(), 50),
-            "object": lambda: microseconds(lambda: machine.load(fragment).close(), 50),
-            "dlopen": peers.ld_so("reopen", library),
+        works: dict[str, Callable[[], None]] = {
+            "path": lambda: machine.load(library).close(),
+            "uncached": uncached,
+            "bytes": lambda: machine.load(content).close(),
+            "other bytes": lambda: machine.load(next(libraries)).close(),
+            "object": lambda: machine.load(fragment).close(),
+            "other object": lambda: machine.load(next(fragments)).close(),
         }
+        contenders: dict[str, Contender] = {"dlopen": peers.ld_so("reopen", library)}
+        for name, work in works.items():
+            contenders[name] = lambda work=work: microseconds(work, 50)  # type: ignore[misc]
         figures = alternately(contenders, context.rounds)
     for name, what, most in (
         ("path", ".so again, load and close", 0.15),
         ("uncached", ".so, its decoded form not kept, load and close", 0.4),
-        ("bytes", ".so from bytes, load and close", 0.4),
-        ("object", "small .o from bytes, load and close", 0.1),
+        ("bytes", ".so from bytes again, load and close", 0.15),
+        ("other bytes", ".so from bytes, each another, load and close", 0.4),
+        ("object", "small .o from bytes again, load and close", 0.1),
+        ("other object", "small .o from bytes, each another, load and close", 0.1),
     ):
+        alone = "object" in name
         yield Row(
             "small",
             what,
             figures.least(name) / 1000,
-            peer_name="" if name == "object" else "ctypes dlopen, dlclose",
-            peer=None if name == "object" else figures.of_peer("dlopen"),
+            peer_name="" if alone else "ctypes dlopen, dlclose",
+            peer=None if alone else figures.of_peer("dlopen"),
             absent=figures.reason("dlopen"),
             most=most,
             how="mean of many in a running process",
