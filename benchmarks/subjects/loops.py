@@ -8,6 +8,7 @@ from benchmarks.guest_calls import BARE
 from benchmarks.measure import Absent, Contender, Row, alternately, microseconds
 from benchmarks.subject import Context, Results, subject
 from emu import Machine
+from emu.cpu.icicle import IcicleCpu
 from tests.fixtures import arch_of
 from toolchains.targets import TARGETS
 
@@ -44,6 +45,39 @@ def loops(context: Context) -> Results:
                     goal=goal,
                     how=_HOW[name],
                 )
+
+
+@subject()
+def cold(context: Context) -> Results:
+    """Code on LoongArch that runs for the first time, and not for long: the interpreter alone."""
+    for kind, rounds in {"counting": 2000, "crc": 1, "sha": 1, "calling": 4, "floats": 1000}.items():
+        contenders: dict[str, Contender] = {
+            "ours": lambda kind=kind, rounds=rounds: _first_run(kind, rounds, None),  # type: ignore[misc]
+            "interpreter": lambda kind=kind, rounds=rounds: _first_run(kind, rounds, False),  # type: ignore[misc]
+        }
+        figures = alternately(contenders, 3 * context.rounds)
+        yield Row(
+            "cold",
+            f"{kind}, loongarch64, the first {rounds:,} rounds",
+            figures.least("ours"),
+            peer_name="without compiling",
+            peer=figures.least("interpreter"),
+            goal=1.1,
+            how="a new machine each time; only the call is counted",
+        )
+
+
+def _first_run(kind: str, rounds: int, jit: bool | None) -> float:
+    """Milliseconds of the first call; `jit` as in docs/cpus.md."""
+    with Machine("loongarch64") as machine:
+        cpu = machine.cpu
+        assert isinstance(cpu, IcicleCpu)
+        cpu.jit = jit
+        library = machine.load(
+            inputs.work("loongarch64", kind), symbols={"host": (lambda value: value, "int host(int)")}
+        )
+        work = library.function("work", "unsigned(unsigned)")
+        return microseconds(lambda: work(rounds), 1) / 1000
 
 
 def _functions(machine: Machine, target: str, kind: str, rounds: int) -> tuple[Contender, Contender]:
