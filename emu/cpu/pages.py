@@ -6,7 +6,7 @@ For engines that share the caller's buffers: guest memory is read and written by
 from __future__ import annotations
 
 import itertools
-from bisect import bisect_right, insort
+from bisect import bisect_right
 from collections.abc import Iterator
 from operator import attrgetter
 from typing import NamedTuple
@@ -52,8 +52,8 @@ class PageMap:
             piece.start < address + size for piece in self._pieces[index : index + 1]
         ):
             raise AddressSpaceError("mapping overlaps another", address=address, size=size)
-        piece = Piece(address, address + size, memory, protection, bool(protection & Protection.X))
-        insort(self._pieces, piece, key=_start_of)
+        piece = Piece(address, address + size, memory, protection, _SUFFICE[protection][Protection.X])
+        self._pieces.insert(index, piece)
         self._found.clear()
 
     def at(self, address: int) -> Piece | None:
@@ -150,6 +150,11 @@ class PageMap:
 
     def remove(self, address: int, size: int) -> None:
         """Remove pages and the references to their memory. Raises AddressSpaceError if any is unmapped."""
+        piece = self.at(address)
+        if piece is not None and (piece.start, piece.end) == (address, address + size):  # the usual case
+            self._found.clear()
+            del self._pieces[bisect_right(self._pieces, address, key=_start_of) - 1]
+            return
         del self._pieces[self._isolate(address, size)]
 
     def _isolate(self, address: int, size: int) -> slice:

@@ -15,6 +15,8 @@ from emu.cpu.unicorn_isas import UnicornIsa
 from emu.cpu.unicorn_translations import UnicornTranslations
 from relink.errors import AddressSpaceError
 
+_BYTE = np.dtype(np.uint8)
+
 
 class UnicornMemory(UnicornTranslations):
     """The part of a `Cpu` for memory."""
@@ -36,9 +38,10 @@ class UnicornMemory(UnicornTranslations):
         """
         if self._running:
             self._refuse_other_threads()
-        if buffer.nbytes != size or buffer.dtype != np.uint8 or not buffer.flags.c_contiguous:
+        if buffer.nbytes != size or buffer.dtype != _BYTE or not buffer.flags.c_contiguous:
             raise AddressSpaceError("the buffer does not fit the mapping", address=address, size=size)
-        if buffer.ctypes.data % PAGE_SIZE:
+        host = buffer.ctypes.data
+        if host % PAGE_SIZE:
             raise AddressSpaceError("the buffer is not page-aligned", address=address, size=size)
         self._isa.check_reach(address, size)
         overlaps = address < self._trap_end and self._trap_start < address + size
@@ -46,7 +49,7 @@ class UnicornMemory(UnicornTranslations):
             raise AddressSpaceError("mapping overlaps the trap range", address=address, size=size)
         self._pages.add(address, memoryview(cast(Any, buffer)), protection)
         try:
-            self._late.add(address, size, buffer.ctypes.data)
+            self._late.add(address, size, host)
         except api.UnicornError:
             self._pages.remove(address, size)
             raise

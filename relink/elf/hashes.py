@@ -154,22 +154,39 @@ class GnuHash:
             return sole
         ends = self.chain & np.uint32(1) != 0
         words = self.chain | np.uint32(1)
-        heads = np.flatnonzero(self.buckets)
-        bucket = np.full(int(self._run[-1]) + 1, -1, np.int64)
-        bucket[self._run[self.buckets[heads] - self.first]] = heads
-        begun = np.zeros(len(bucket), np.int64)
-        begun[self._run[self.buckets[heads] - self.first]] = self.buckets[heads]
-        mine, count = bucket[self._run], np.uint32(len(self.buckets))
-        sole = (words % count == mine) | ((words ^ np.uint32(1)) % count == mine)
-        sole &= begun[self._run] <= np.arange(self.first, self.count)
-        apart = ~ends[:-1]  # entries so far apart are in one chain
+        mine, reached = self._own_buckets(ends)
+        count = np.uint32(len(self.buckets))
+        rest = words % count  # of the hash if its last bit is set; else of the next number
+        np.equal(rest, mine, out=sole)
+        np.logical_or(sole, np.where(rest == 0, count, rest) - np.uint32(1) == mine, out=sole)
+        sole &= reached
+        apart = np.flatnonzero(~ends[:-1])  # entries that have another one so far on in their chain
         for distance in range(1, _LONGEST_WALK):
-            if not apart.any():
+            if not len(apart):
                 return frozen(sole)
-            same = np.flatnonzero(apart & (words[distance:] == words[:-distance]))
-            sole[same] = sole[same + distance] = False
-            apart = apart[:-1] & ~ends[distance:-1]
+            further = apart + distance
+            same = words[further] == words[apart]
+            sole[apart[same]] = sole[further[same]] = False
+            apart = apart[~ends[further]]
         return frozen(np.zeros(len(self.chain), np.bool_))
+
+    def _own_buckets(self, ends: Bools) -> tuple[U32, Bools]:
+        """For each entry of `chain` the bucket of its run (2^32 - 1: none), and whether a walk from there meets
+        it. `ends`: which entries end a run.
+        """
+        heads = np.flatnonzero(self.buckets).astype(np.uint32)
+        at = self.buckets[heads] - np.uint32(self.first)
+        last = np.flatnonzero(ends)
+        if (
+            0 < len(last) == len(at) and at[0] == 0 and np.array_equal(at[1:], last[:-1] + 1)
+        ):  # as linkers write it
+            mine = np.repeat(heads, np.diff(last, prepend=-1))
+            return mine, np.ones(len(mine), np.bool_)
+        runs = self._run[at]
+        bucket = np.full(int(self._run[-1]) + 1, (1 << 32) - 1, np.uint32)
+        begun = np.zeros(len(bucket), np.int64)
+        bucket[runs], begun[runs] = heads, at
+        return bucket[self._run], begun[self._run] <= np.arange(len(self.chain))
 
     def met_by(self, hash_: int) -> list[int] | None:
         """The symbols with this full hash, but for its last bit, that a walk meets; None for too long a chain."""

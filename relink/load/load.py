@@ -36,7 +36,7 @@ from relink.image import Image
 from relink.load import deferred, emit, lifetime
 from relink.load import map as mapping
 from relink.load.options import LoadOptions
-from relink.load.phases import ORDER, TIMED, Phase
+from relink.load.phases import NEXT, ORDER, TIMED, Phase
 from relink.load.plan import Plan
 from relink.load.state import LinkerState
 from relink.load.timings import Timings
@@ -55,9 +55,10 @@ from relink.tls import LoadTls
 def _phase(body: Callable[[Load], None]) -> Callable[[Load], None]:
     """Make a method a phase: it checks the order, is timed, and rolls the load back when it raises."""
 
+    phase = Phase(body.__name__)
+
     @wraps(body)
     def run(load: Load) -> None:
-        phase = Phase(body.__name__)
         load._check_turn(phase)
         if load.done is None:
             load.state.under_way.append(load)
@@ -108,9 +109,7 @@ class Load:
     @property
     def next(self) -> Phase | None:
         """The next phase; None after a commit or rollback."""
-        if self._ended:
-            return None
-        return ORDER[0] if self.done is None else ORDER[ORDER.index(self.done) + 1]
+        return None if self._ended else NEXT[self.done]
 
     @property
     def plan(self) -> Plan:

@@ -18,6 +18,8 @@ class Phase(enum.StrEnum):
 
 
 ORDER = tuple(Phase)
+#: The phase that follows each; None before the first, and after the last.
+NEXT: dict[Phase | None, Phase | None] = dict(zip((None, *ORDER), (*ORDER, None), strict=True))
 #: The name under which a phase's time is added in `Plan.timings`.
 TIMED = {
     Phase.OPEN: "open",

@@ -6,13 +6,16 @@ there.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import numpy as np
 
 from relink.arch import Reloc
 from relink.arrays import I64, U8, U32, U64, Bools
-from relink.elf import RelocationTable
+from relink.elf import Decoded, RelocationTable
+from relink.errors import LinkError
+from relink.memory.once import once_per_file
 from relink.module import Module
 from relink.records import dataclass, field
 
@@ -24,6 +27,8 @@ Tables: TypeAlias = list[tuple[RelocationTable, Groups]]
 
 #: A table with at most this many changes of type counts as sorted by type, as linkers write it.
 _FEW_RUNS = 64
+#: Entries of a table that are listed one by one, up to which the lists are kept for the next load of the file.
+_KEPT = 1 << 16
 
 
 @dataclass(slots=True)
@@ -88,6 +93,31 @@ def by_type(types: U32) -> Groups:
     if any(n == number for n, _ in groups):
         return [(n, np.flatnonzero(types == n)) for n in np.flatnonzero(np.bincount(types)).tolist()]
     return sorted([(number, slice(0, first)), *groups], key=lambda group: group[0])
+
+
+@once_per_file
+def _known_groups(decoded: Decoded) -> dict[int, Groups]:
+    """The entries by type of the file's tables, by the number of the table, as far as they have been asked for."""
+    return {}
+
+
+def tables_of(
+    decoded: Decoded, classify: Callable[[RelocationTable], Groups], errors: Sequence[LinkError]
+) -> Tables:
+    """The file's tables with their entries by type. They are kept for the next load of the file, unless `classify`
+    has added to `errors`.
+    """
+    kept, tables = _known_groups(decoded), Tables()
+    for number, table in enumerate(decoded.relocations):
+        groups = kept.get(number)
+        if groups is None:
+            before = len(errors)
+            groups = classify(table)
+            listed = sum(len(chosen) for _, chosen in groups if not isinstance(chosen, slice))
+            if len(errors) == before and listed <= _KEPT:
+                kept[number] = groups
+        tables.append((table, list(groups)))
+    return tables
 
 
 def evaluate(reloc_type: Reloc, image: Module, **letters: U64 | np.uint64) -> U64:

@@ -96,21 +96,22 @@ def settle_unresolved(
     trapped = symbols.type[indices] != SymbolType.TLS
     trapped &= references.binding_of[Use.COPY][indices] != open_
     names = symbols.names_of(indices).texts()
+    seen = symbols.visibility[indices]
+    hidden = ((seen == _HIDDEN[0]) | (seen == _HIDDEN[1])).tolist()
     stand_ins: dict[int, int] = {}
     stood_in: list[tuple[int, int]] = []
-    for number, index, name, is_weak, is_trapped in zip(
-        open_.tolist(), indices.tolist(), names, weak, trapped.tolist(), strict=True
+    for number, index, name, is_weak, is_trapped, is_hidden in zip(
+        open_.tolist(), indices.tolist(), names, weak, trapped.tolist(), hidden, strict=True
     ):
         if is_weak:
             result.weak_unresolved.append(name)
             continue
-        hidden = symbols.visibility[index] in _HIDDEN
-        deferred = allow_deferred and is_trapped and not hidden
+        deferred = allow_deferred and is_trapped and not is_hidden
         address = unresolved(image, name)
         if address is None and deferred:
             address = 0
         if address is None:
-            detail = "hidden: only the same image can define it" if hidden else ""
+            detail = "hidden: only the same image can define it" if is_hidden else ""
             if allow_deferred and not is_trapped:
                 detail = "thread-local or copied: it cannot be deferred to a later load"
             version = image.decoded.version_of(index)

@@ -36,7 +36,17 @@ from relink.errors import (
 from relink.memory import placement as place
 from relink.memory.buffers import read_words, write_words
 from relink.module import Module
-from relink.relocate.batch import Batch, Groups, Selection, Tables, by_type, count_of, evaluate, indices_of
+from relink.relocate.batch import (
+    Batch,
+    Groups,
+    Selection,
+    Tables,
+    by_type,
+    count_of,
+    evaluate,
+    indices_of,
+    tables_of,
+)
 from relink.relocate.bind import asks_for_symbol, bind_references, settle_unresolved, use_of
 from relink.relocate.few_entries import apply_entries, bind_entries
 from relink.relocate.lazy import BindMode, LazySlots, Waiting, bound_at_once, defer_slots
@@ -78,7 +88,7 @@ class Relocator(Relocation):
         bound = self._bind_few() if self.handlers is None and self.binding is BindMode.NOW else False
         if bound and apply_entries(image, self.references, self.result):
             return self.result
-        self.tables = [(table, self._classify(table)) for table in image.decoded.relocations]
+        self.tables = self._classified()
         if self.handlers is not None:
             self.tables = self.handlers.claim(self.tables)
         if not bound:
@@ -96,7 +106,7 @@ class Relocator(Relocation):
     def bound_again(self, binding: BindMode) -> References:
         """The image's references, without those of jump slots that wait, bound in the scope as it is now."""
         self.binding = binding
-        self.tables = [(table, self._classify(table)) for table in self.image.decoded.relocations]
+        self.tables = self._classified()
         return bind_references(self.image, self.scope, self.environment.resolver, self._asked())
 
     def replay(self, references: References, buffer: U8, binding: BindMode) -> Relocated:
@@ -104,7 +114,7 @@ class Relocator(Relocation):
         are.
         """
         self.references, self.buffer, self.binding, self._copies = references, buffer, binding, False
-        self.tables = [(table, self._classify(table)) for table in self.image.decoded.relocations]
+        self.tables = self._classified()
         self._apply_all()
         return self.result
 
@@ -156,6 +166,10 @@ class Relocator(Relocation):
             self.report(table, indices, UnknownRelocation, name, f"the {self.arch.psabi} has no such type")
 
     # ------------------------------------------------------------ classify and bind
+
+    def _classified(self) -> Tables:
+        """The image's tables with their entries by type, which are kept with the file."""
+        return tables_of(self.image.decoded, self._classify, self.result.errors)
 
     def _classify(self, table: RelocationTable) -> Groups:
         types = np.ascontiguousarray(table.type)
