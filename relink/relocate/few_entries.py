@@ -69,7 +69,8 @@ class Entries:
         uses.pop(0, None)
         symbols = sorted(uses)
         self.few = Few(decoded, symbols, [Use.ADDRESS not in uses[symbol] for symbol in symbols])
-        self.binding_of = self._numbered(symbols, len(decoded.symbols))
+        furthest = max((int(table.symbol.max()) for table in decoded.relocations if len(table)), default=0)
+        self.binding_of = self._numbered(symbols, furthest + 1)
         elements = {0: 0, **{symbol: element for element, symbol in enumerate(symbols, 1)}}
         if self.packed:
             self.counts["RELR"] = self.entries[".relr.dyn", "RELR"] = len(self.packed)
@@ -78,7 +79,7 @@ class Entries:
 
     @staticmethod
     def _numbered(symbols: list[int], count: int) -> tuple[I64, I64, I64]:
-        by_address = np.zeros(max(count, 1), np.int64)
+        by_address = np.zeros(count, np.int64)
         by_address[symbols] = np.arange(1, len(symbols) + 1)
         return by_address, by_address, np.zeros_like(by_address)
 
