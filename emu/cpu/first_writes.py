@@ -24,6 +24,17 @@ _WRITE = int(Protection.W)  # operators of enumerations take a microsecond
 _WIDEST = 64
 
 
+def runs(pages: Iterable[int]) -> list[tuple[int, int]]:
+    """The (start, end) of pages that follow one another."""
+    found: list[tuple[int, int]] = []
+    for page in sorted(pages):
+        if found and found[-1][1] == page:
+            found[-1] = found[-1][0], page + PAGE_SIZE
+        else:
+            found.append((page, page + PAGE_SIZE))
+    return found
+
+
 class FirstWrites:
     """The clean pages among `mapped`. `read(page)` returns a page's content; `protect(start, end, protection)`
     changes the engine's permissions.
@@ -47,15 +58,22 @@ class FirstWrites:
 
     def settle(self) -> None:
         """All pages are clean from now on."""
-        self._former = {}
-        self._new = SpanMap()
-        self.protect_all()
+        former, self._former = self._former, {}
+        new, self._new = self._new.spans, SpanMap()
+        for span in new:
+            self._close(span.start, span.end)
+        for start, end in runs(former):
+            self._close(start, end)
+
+    def _close(self, start: int, end: int) -> None:
+        """Withdraw the engine's permission to write."""
+        for span in self._mapped.overlapping(start, end):
+            if span.protection & _WRITE:
+                self._protect(span.start, span.end, span.protection & ~Protection.W)
 
     def protect_all(self) -> None:
         """Set the engine's permissions of all pages."""
-        for span in self._mapped.spans:
-            if span.protection & Protection.W:
-                self._protect(span.start, span.end, span.protection & ~Protection.W)
+        self._close(0, 1 << 64)
         for span in self._new.spans:
             for part in self._mapped.overlapping(span.start, span.end):
                 self._protect(part.start, part.end, part.protection)
@@ -140,11 +158,11 @@ class SavedEngine:
     def settle(self, contents: Iterable[tuple[int, bytes]]) -> None:
         """See `Cpu.settle`."""
         contents = list(contents)
-        if any(self._ran.overlapping(address, address + len(content)) for address, content in contents):
+        if any(self._ran.overlapping(start, end) for start, end in runs(page for page, _ in contents)):
             self._prepare(refresh=True)  # the engine refuses changes of translated code
-        engine = self._engine
-        for address, content in contents:
-            engine.mem_write(address, content)
+        write = self._engine.mem_write
+        for page, content in contents:
+            write(page, content)
         if self._first_writes is None:
             self._first_writes = FirstWrites(self._pages, self._page, self._permit)
         else:

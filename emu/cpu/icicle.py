@@ -148,7 +148,9 @@ class IcicleCpu(EngineTiers, ObservedEngine):
     def extent(self, address: int, needed: Protection) -> int:
         """The number of bytes from `address` on that allow `needed`; see `Cpu.extent`."""
         span = self._pages.find(address)
-        return span.end - address if span is not None and span.protection & needed == needed else 0
+        if span is None or (needed and int.__and__(span.protection, needed) != needed):
+            return 0
+        return span.end - address
 
     def _write(self, address: int, data: bytes | bytearray | memoryview, needed: Protection) -> None:
         size = len(data)

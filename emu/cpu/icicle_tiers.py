@@ -58,8 +58,7 @@ class EngineTiers(SavedEngine, IcicleRegisters):
 
     @jit.setter
     def jit(self, jit: bool | None) -> None:
-        self._hot.jit = jit
-        self._hot.begin()
+        self._hot = HotCode(jit)
         if jit is False:
             self.interpret()
 

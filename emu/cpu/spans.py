@@ -8,6 +8,8 @@ from typing import NamedTuple
 from relink.errors import GuestAccessError
 from relink.memory.address_space import Protection
 
+_BEYOND = 1 << 65  #: more than any address
+
 
 class Span(NamedTuple):
     """Mapped guest addresses [start, end) of one protection."""
@@ -24,7 +26,7 @@ class SpanMap:
         self.spans: list[Span] = []
 
     def find(self, address: int) -> Span | None:
-        index = bisect_right(self.spans, address, key=lambda span: span.start) - 1
+        index = bisect_right(self.spans, (address, _BEYOND)) - 1
         return self.spans[index] if index >= 0 and address < self.spans[index].end else None
 
     def overlapping(self, start: int, end: int) -> list[Span]:
