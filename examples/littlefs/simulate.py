@@ -20,6 +20,7 @@ from sources import sources
 
 from emu import Machine, NorFlash
 from emu.boards import Exploration, PowerCuts, Sweep, map_flash
+from emu.boards.power import picture
 from emu.build.build import build
 from emu.build.compilers import find
 from emu.build.recipe import Recipe
@@ -110,12 +111,28 @@ def tried(arch: str, fault: str = "SOUND", cuts: int = 1) -> Sweep | Exploration
         device.close()
 
 
+def drawn(arch: str, fault: str) -> str:
+    """The update as SVG."""
+    device = Device(arch, fault)
+    try:
+        end = BLOCKS * BLOCK
+        areas = {"littlefs": (0, end), "mark": (end, end + BLOCK)}
+        return picture(device.cuts().sweep(), device.flash, title=f"{fault} on {arch}", areas=areas)
+    finally:
+        device.close()
+
+
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("--arch", default="all")
+    options.add_argument("--svg", type=Path, help="draw the update of the first architecture")
+    options.add_argument("--fault", choices=FAULTS, default="SOUND", help="of the device that is drawn")
     options.add_argument("--cuts", type=int, default=1, help="the most cuts one after the other")
     given = options.parse_args()
     targets = [target.name for target in targets_of(given.arch)]
+    if given.svg is not None:
+        given.svg.write_text(drawn(targets[0], given.fault))
+        return 0
     rows = [(name, "SOUND") for name in targets]
     rows += [("arm" if given.arch == "all" else targets[0], fault) for fault in FAULTS[1:]]
     for arch, fault in rows:

@@ -17,16 +17,34 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from device import Layout, Upgrade, power_cuts
+from device import Device, Layout, Upgrade, power_cuts
 
 from emu.boards import Exploration, Progress, Sweep, Workers
+from emu.boards.power import picture
+
+
+def layout_of(given: argparse.Namespace) -> Layout:
+    """The layout of the options."""
+    slot, scratch = ((given.sectors, given.sector),), ((given.scratch, given.sector),)
+    return Layout(slot, slot, scratch)
+
+
+def drawn(given: argparse.Namespace) -> str:
+    """The update as SVG."""
+    device = Device(given.files, Upgrade(given.old, given.new, given.revert, layout_of(given)), given.board)
+    areas = {
+        name: (device.address(area), device.address(area) + size)
+        for name, (area, (_, size)) in zip(
+            ("primary", "secondary", "scratch"), device.upgrade.layout.areas.items(), strict=True
+        )
+    }
+    sweep = device.cuts(seeds=range(given.seeds)).sweep()
+    return picture(sweep, device.flash, title="revert" if given.revert else "upgrade", areas=areas)
 
 
 def tried(given: argparse.Namespace) -> Sweep | Exploration:
     """What the options ask for."""
-    layout = Layout(
-        ((given.sectors, given.sector),), ((given.sectors, given.sector),), ((given.scratch, given.sector),)
-    )
+    layout = layout_of(given)
     upgrade = Upgrade(given.old, given.new, given.revert, layout)
     make = partial(power_cuts, given.files, upgrade, given.board, given.seeds)
     told = _tell if sys.stderr.isatty() else None
@@ -49,6 +67,7 @@ def main() -> int:
     options.add_argument("files", nargs="+", type=Path, help="objects or the library of bootutil")
     options.add_argument("--board", default="", help="a CPU without an operating system, such as cortex-m3")
     options.add_argument("--revert", action="store_true", help="the start after an upgrade without confirmation")
+    options.add_argument("--svg", type=Path, help="draw the update, with its single cuts, into this file")
     options.add_argument("--explore", action="store_true", help="any number of cuts, in the recoveries too")
     options.add_argument("--cuts", type=int, help="with --explore: the most cuts one after the other")
     options.add_argument("--jobs", type=int, default=1, help="processes")
@@ -58,7 +77,11 @@ def main() -> int:
     options.add_argument("--sector", type=int, default=4096, help="bytes of a sector")
     options.add_argument("--sectors", type=int, default=32, help="sectors of a slot")
     options.add_argument("--scratch", type=int, default=4, help="sectors of the scratch area")
-    found = tried(options.parse_args())
+    given = options.parse_args()
+    if given.svg is not None:
+        given.svg.write_text(drawn(given))
+        return 0
+    found = tried(given)
     print(found)
     bad = found.bad
     for outcome in bad[:20]:

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-from emu import FlashEvent, Machine, NorFlash
+from emu import Machine, NorFlash
 from emu.boards import Exploration, PowerCuts
+from emu.boards.power import picture
 from emu.build.build import build
 from emu.build.compilers import find
 from emu.build.recipe import Recipe
@@ -99,32 +99,15 @@ def explored(arch: str, fault: str) -> Exploration:
         device.machine.close()
 
 
-def picture(arch: str, fault: str) -> Iterator[str]:
-    """The update as SVG: time goes right, addresses go down; a red bar is an operation that cannot be cut."""
+def drawn(arch: str, fault: str) -> str:
+    """The update as SVG."""
     device = Device(arch, fault)
-    sweep = device.cuts().sweep()
-    bad = {outcome.cuts[0].event.number for outcome in sweep.bad}
-    events: dict[int, FlashEvent] = {o.cuts[0].event.number: o.cuts[0].event for o in sweep.outcomes}
-    step, height, top = 26, 40, 30
-    width, bottom = step * len(events) + 100, height * SECTORS + top + 6
-    yield f'<svg xmlns="http://www.w3.org/2000/svg" width="{width + 160}" height="{bottom}" font-size="12">'
-    yield '<rect width="100%" height="100%" fill="white"/><g font-family="sans-serif">'
-    yield f'<text x="8" y="18">{fault} on {arch}: {len(bad)} of {len(events)} operations cannot be cut</text>'
-    for sector, name in enumerate(("slot 0", "", "slot 1", "", "journal", "")):
-        y = top + height * sector
-        yield f'<rect x="80" y="{y}" width="{width - 90}" height="{height - 2}" fill="#f0f0f0"/>'
-        yield f'<text x="8" y="{y + 16}">{name}</text>'
-    legend = {"#d62728": "fatal when cut", "#9aa7b8": "erase", "#2c7fb8": "program"}
-    for number, (colour, text) in enumerate(legend.items()):
-        yield f'<rect x="{width + 8}" y="{top + 22 * number}" width="14" height="14" fill="{colour}"/>'
-        yield f'<text x="{width + 28}" y="{top + 22 * number + 12}">{text}</text>'
-    for number, event in events.items():
-        x, y = 60 + step * number, top + height * event.address / SECTOR
-        size = max(height * event.size / SECTOR - 2, 3)
-        colour = "#d62728" if number in bad else "#9aa7b8" if event.operation == "erase" else "#2c7fb8"
-        yield f'<rect x="{x}" y="{y:.1f}" width="{step - 4}" height="{size:.1f}" fill="{colour}">'
-        yield f"<title>{event.id}</title></rect>"
-    yield "</g></svg>"
+    try:
+        slot = 2 * SECTOR
+        areas = {"slot 0": (0, slot), "slot 1": (slot, 2 * slot), "journal": (2 * slot, 3 * slot)}
+        return picture(device.cuts().sweep(), device.flash, title=f"{fault} on {arch}", areas=areas)
+    finally:
+        device.machine.close()
 
 
 def main() -> int:
@@ -134,7 +117,7 @@ def main() -> int:
     options.add_argument("--fault", choices=FAULTS, action="append")
     given = options.parse_args()
     if given.svg is not None:
-        given.svg.write_text("\n".join(picture(given.arch, (given.fault or ["COMMIT_FIRST"])[0])))
+        given.svg.write_text(drawn(given.arch, (given.fault or ["COMMIT_FIRST"])[0]))
         return 0
     targets = targets_of(given.arch)
     faults = given.fault or (FAULTS if len(targets) == 1 else FAULTS[:1])

@@ -68,7 +68,7 @@ def test_a_sequence_can_be_replayed_and_a_sweep_names_every_cut() -> None:
 
 
 def test_the_picture_shows_every_operation() -> None:
-    root = ElementTree.fromstring("\n".join(EXAMPLE.picture("i386", "COMMIT_FIRST")))
+    root = ElementTree.fromstring(EXAMPLE.drawn("i386", "COMMIT_FIRST"))
     titles = [each.text for each in root.iter("{http://www.w3.org/2000/svg}title")]
     assert len(titles) == len(set(titles)) > 5
 

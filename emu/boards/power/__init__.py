@@ -23,12 +23,25 @@ A state is bad if its recovery, with no further cut, ends in an error or in some
     starts     runs the device, and notes what cuts would leave
     cuts       PowerCuts: sweep, explore, replay
     workers    processes that share the work
+    picture    a sweep as SVG
 """
 
 from __future__ import annotations
 
 from emu.boards.power.cuts import MODES, PowerCuts
+from emu.boards.power.picture import picture
 from emu.boards.power.results import Cut, Exploration, Outcome, Progress, Sweep, Trouble
 from emu.boards.power.workers import Workers
 
-__all__ = ["MODES", "Cut", "Exploration", "Outcome", "PowerCuts", "Progress", "Sweep", "Trouble", "Workers"]
+__all__ = [
+    "MODES",
+    "Cut",
+    "Exploration",
+    "Outcome",
+    "PowerCuts",
+    "Progress",
+    "Sweep",
+    "Trouble",
+    "Workers",
+    "picture",
+]
