@@ -52,6 +52,9 @@ class MappableMemory(Memory, Protocol):
 class PageMemory(MappableMemory, Protocol):
     """Guest memory by pages, for system calls (see `emu.memory.guest_memory.GuestMemory`)."""
 
+    @property
+    def regions(self) -> Sequence[Region]: ...
+
     def map_anonymous(
         self,
         size: int,

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from emu.libc.errno import Errno, of_host
 from emu.libc.errno import FileError as FileError
 from emu.libc.file_index import FileIndex, absolute
+from emu.libc.proc_files import GENERATED
 from emu.libc.random_bytes import RandomBytes
 from emu.libc.shared import Shared, synchronize
 from relink.errors import GuestAccessError
@@ -157,6 +159,10 @@ class FileSystem:
             "/dev/urandom": lambda size: libc.state(RandomBytes).take(size),
             "/dev/random": lambda size: libc.state(RandomBytes).take(size),
         }
+        #: Files made when they are opened: path -> function that returns the content.
+        self.generated: dict[str, Callable[[], bytes]] = {
+            path: partial(make, libc) for path, make in GENERATED.items()
+        }
         given = {"input": libc.stdin} if callable(libc.stdin) else {"data": libc.stdin}
         self.descriptors: dict[int, Descriptor] = {
             0: Descriptor("<stdin>", **given),
@@ -196,6 +202,8 @@ class FileSystem:
         key = self.resolve(path)
         if key in self.devices and key not in self.files:
             return Status(S_IFCHR | 0o666, 0, inode(key))
+        if key in self.generated and key not in self.files:
+            return Status(S_IFREG | 0o444, 0, inode(key))
         if key in self.files:
             return Status(S_IFREG | 0o644, len(self.files[key]), inode(key))
         if self.is_directory(key):
@@ -260,6 +268,10 @@ class FileSystem:
         key = self.resolve(path)
         if key in self.devices and key not in self.files:
             return self._add(self._device(key, flags))
+        if key in self.generated and key not in self.files:
+            if flags & 3 or flags & self._directory_flag:
+                raise FileError(Errno.EACCES if flags & 3 else Errno.ENOTDIR)
+            return self._add(Descriptor(key, flags, self.generated[key]()))
         if key not in self.files and self.is_directory(key):
             if flags & 3:
                 raise FileError(Errno.EISDIR)

@@ -114,3 +114,18 @@ def test_a_shared_mapping_of_a_file_opened_for_reading_stays_unwritable():
     at = host.call("mmap", 0, 4096, 1, _SHARED, number, 0)
     assert host.call("mprotect", at, 4096, _READ_WRITE) == -1
     assert host.libc.errno == Errno.EACCES
+
+
+def test_proc_self_maps_has_the_mappings_and_their_permissions():
+    host = _Host()
+    at = host.call("mmap", 0, 3 * 4096, _READ_WRITE, 0x22, -1, 0)
+    assert host.call("mprotect", at + 4096, 4096, 1) == 0
+    path, buffer = host.machine.heap.malloc(32), host.machine.heap.malloc(8192)
+    host.memory.write(path, b"/proc/self/maps\0")
+    assert host.call("open", path, 2, Values()) == -1, "it cannot be written"
+    number = host.call("open", path, 0, Values())
+    lines = host.memory.read(buffer, host.call("read", number, buffer, 8192)).decode().splitlines()
+    pages = (("rw-p", 0), ("r--p", 4096), ("rw-p", 8192))
+    wanted = [f"{at + offset:08x}-{at + offset + 4096:08x} {letters}" for letters, offset in pages]
+    assert [line.split(" 0")[0] for line in lines if line.endswith("[mmap]")] == wanted
+    assert any(line.endswith("[stack]") for line in lines)
