@@ -72,16 +72,20 @@ class VectoredProfile:
             self.memory.read(entry & -2, 2)
         except AddressSpaceError:
             raise FirmwareError(f"no memory at {entry:#x}, where the CPU starts") from None
-        return self.start(entry, 0)
+        return self._begin(entry, 0, floats=False)
 
     def start(self, entry: int, stack: int) -> int:
-        self._clear(stack)
+        """A reset with floating point enabled, as a debugger does for programs without start-up code."""
+        return self._begin(entry, stack, floats=True)
+
+    def _begin(self, entry: int, stack: int, *, floats: bool) -> int:
+        self._clear(stack, floats=floats)
         self.resetting, self.started, self.changed = False, True, True
         return entry
 
     @abstractmethod
-    def _clear(self, stack: int) -> None:
-        """Set the registers as a reset does."""
+    def _clear(self, stack: int, *, floats: bool) -> None:
+        """Set the registers as a reset does, but with floating point enabled or not."""
 
     # ------------------------------------------------------------ interrupts
 

@@ -320,9 +320,9 @@ def _privileged_aarch64(model: str) -> UnicornIsa:
 
 
 def _privileged_arm(model: str) -> UnicornIsa:
-    """A CPU of Arm's A or R profile, with floating point off as after a reset."""
+    """A CPU of Arm's A or R profile."""
     plain = _arm()
-    return replace(plain, names={**plain.names, **_plain(("spsr",), 4)}, model=f"ARM_{model}", setup={})
+    return replace(plain, names={**plain.names, **_plain(("spsr",), 4)}, model=f"ARM_{model}")
 
 
 _MACHINE_CSRS = ("mtvec", "mepc", "mcause", "mtval", "mie", "mip", "mscratch", "priv")

@@ -158,3 +158,12 @@ def test_functions_are_called_between_runs(cpu: str) -> None:
     svc = board(cpu, [0xD400_0001 if wide else 0xEF00_0000])
     with pytest.raises((MachineError, Lockup)):
         svc.call(RAM, "void(void)")
+
+
+def test_floating_point_works_in_calls_and_traps_in_a_firmware_until_it_is_enabled() -> None:
+    add = [0xEE30_0A20, 0xE12F_FF1E]  # vadd.f32 s0, s0, s1; bx lr
+    made = Board("cortex-a15", memory=[Ram(RAM, 0x1000)], float_abi="hard-float")
+    made.load(struct.pack("<2I", *add), at=RAM)
+    assert made.call(RAM, "float(float, float)", 1.5, 2.25) == 3.75
+    with pytest.raises(GuestFault, match="invalid instruction"):
+        board("cortex-a15", add, faults="raise").run(max_instructions=1)

@@ -83,7 +83,7 @@ class AArch64(VectoredProfile):
     def set_line(self, number: int, level: bool) -> None:
         self.gic.set_line(number, level)
 
-    def _clear(self, stack: int) -> None:
+    def _clear(self, stack: int, *, floats: bool) -> None:
         cpu = self.cpu
         cpu.write_system(_SCR, cpu.read_system(_SCR) | _EL1_IS_64)  # otherwise ERET to EL1 is illegal
         self._set_state(_MASKED | 4 | _SP_SELECT)

@@ -44,6 +44,7 @@ _EXTERNAL, _ALIGNMENT, _DEBUG, _WRITE = 0x8, 0x1, 0x2, 1 << 11  #: of DFSR and I
 _FETCHES = (StopReason.FETCH_UNMAPPED, StopReason.FETCH_PROTECTED, StopReason.BREAKPOINT)
 _WRITES = (StopReason.WRITE_UNMAPPED, StopReason.WRITE_PROTECTED)
 _DATA = (*_WRITES, StopReason.READ_UNMAPPED, StopReason.READ_PROTECTED, StopReason.UNALIGNED)
+_WITHOUT_FLOATS = frozenset({"cortex-r5"})
 _TAG_PROFILE = "TAG_CPU_ARCH_PROFILE"
 
 
@@ -108,10 +109,12 @@ class Arm32(VectoredProfile):
     def set_line(self, number: int, level: bool) -> None:
         self.gic.set_line(number, level)
 
-    def _clear(self, stack: int) -> None:
+    def _clear(self, stack: int, *, floats: bool) -> None:
         cpu = self.cpu
         cpu.write_register("cpsr", _SUPERVISOR | 0x1C0)
-        cpu.write_registers({f"r{number}": 0 for number in range(13)} | {"sp": stack, "lr": 0, "fpexc": 0})
+        cpu.write_registers({f"r{number}": 0 for number in range(13)} | {"sp": stack, "lr": 0})
+        if self.name not in _WITHOUT_FLOATS:
+            cpu.write_registers({"cpacr": 0xF << 20 if floats else 0, "fpexc": 1 << 30 if floats else 0})
         for register in (_VBAR, _SCTLR):
             value = cpu.read_system(register)
             cpu.write_system(register, value & ~(_MMU | _HIGH_VECTORS) if register == _SCTLR else 0)
