@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from relink.arch import architecture
+from relink.errors import UnsupportedElf
 from relink.objects.options import ObjectOptions
 from relink.search.decoded_cache import CACHE
 from relink.search.open import open_image
@@ -70,6 +72,28 @@ def test_memory_grows_with_the_parts(made: Callable[[int], bytes]) -> None:
     contents = {size: made(size) for size in (150, 300, 600)}
     open_image(contents[600], ARCH)  # what is made once
     per_item(lambda size: most_bytes(partial(open_image, contents[size], ARCH)), 150)
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_no_garbage_is_looked_for_in_a_link(collects: bool) -> None:
+    """Which would cost more the more members there are; afterwards Python does as before."""
+    content, phases = of_members(1500), list[str]()
+    open_image(of_members(2), ARCH)  # what is made once
+    note = lambda phase, details: phases.append(phase)  # noqa: E731
+    before = gc.isenabled()
+    (gc.enable if collects else gc.disable)()
+    gc.collect()
+    gc.callbacks.append(note)
+    try:
+        open_image(content, ARCH)
+        assert gc.isenabled() == collects
+        with pytest.raises(UnsupportedElf):
+            open_image(gnu_archive({}), ARCH)
+        assert gc.isenabled() == collects
+    finally:
+        gc.callbacks.remove(note)
+        (gc.enable if before else gc.disable)()
+    assert phases.count("start") < 5, "some at the end of each"
 
 
 def test_members_that_nobody_asks_for_cost_a_line_of_the_index() -> None:
