@@ -139,7 +139,7 @@ _ARM_PROGRAMS = {
     "halt": "nop; wfi",
     "unaligned": "nop; ldrex r0, [r1]",
     "hints": "yield; wfe; add r0, r0, #1; bx lr",
-    "hints in a loop": "again: yield; subs r0, r0, #1; bne again; wfe; udf #0",
+    "hints in a loop": "again: yield; lsrs r0, r0, #1; bne again; wfe; udf #0",
 }
 _ARM = Guest(
     "arm", "arm", 4, "r0", "r1", "lr", ("d0", "d1"), 4, _ARM_PROGRAMS,
