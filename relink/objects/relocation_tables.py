@@ -11,6 +11,7 @@ from relink.arch import Architecture, Role
 from relink.arch.fields import address_bits
 from relink.arrays import I64, U8, U32, U64, Bools, one_of
 from relink.elf.batch_relocations import BatchRelocations
+from relink.elf.object_batch import ObjectBatch
 from relink.elf.objects import UNDEFINED
 from relink.errors import LinkError, RelocationError
 from relink.memory.buffers import read_words
@@ -124,13 +125,9 @@ class InputTables:
                     self.symbols.name,
                     "refers to a section that was discarded",
                     offset=offset,
-                    section=self._source(int(found.rows[number])),
+                    section=_source(self.batch, int(found.rows[number])),
                     type_name="relocation",
                 )
-
-    def _source(self, row: int) -> str:
-        """The name of a relocation section in errors: object and section."""
-        return f"{self.batch.files[int(self.batch.section_file[row])].name}({self.batch.section_names.text(row)})"
 
     def entries(self, number: int) -> slice:
         """The entries of table `number`."""
@@ -198,7 +195,7 @@ class InputTables:
             nothing = np.zeros(0, np.uint64)
             return CombinedTable(".rela", nothing, nothing.astype(np.uint32), nothing.astype(np.uint32), None)
         start, size = self.sections.offset[self.target], self.sections.size[self.target]
-        target, rows, source = start, self.rows, self._source
+        target, rows, batch = start, self.rows, self.batch  # without `self`, whose arrays are then released
         return CombinedTable(
             ".rela",
             self._image_offsets(start, size),
@@ -206,7 +203,7 @@ class InputTables:
             self.symbol.astype(np.uint32),
             self._addends() if self.explicit.any() else None,
             self.first[:-1],
-            lambda number: (source(int(rows[number])), int(target[number])),
+            lambda number: (_source(batch, int(rows[number])), int(target[number])),
             start + size,
         )
 
@@ -237,3 +234,8 @@ class InputTables:
             new = size.astype(np.uint64)[table] - word - old // word * word + old % word
             offset[mine] = new + start.astype(np.uint64)[table]
         return offset
+
+
+def _source(batch: ObjectBatch, row: int) -> str:
+    """The name of a relocation section in errors: object and section."""
+    return f"{batch.files[int(batch.section_file[row])].name}({batch.section_names.text(row)})"

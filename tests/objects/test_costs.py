@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from relink.arch import architecture
+from relink.elf.batch_relocations import BatchRelocations
+from relink.elf.batch_symbols import BatchSymbols
 from relink.errors import UnsupportedElf
 from relink.objects.options import ObjectOptions
+from relink.objects.relocation_tables import InputTables
+from relink.objects.symbols import Symbols
 from relink.search.decoded_cache import CACHE
 from relink.search.open import open_image
 from tests.counting import file_calls, most_bytes, objects_left, per_item, python_calls
@@ -118,3 +124,20 @@ def test_no_part_is_a_question_to_the_file_system(made: Callable[[int], bytes], 
         costs.append(file_calls(partial(open_image, path, ARCH)))
     assert costs[0]["open"], "the counters count"
     assert costs[0] == costs[1]
+
+
+def test_a_linked_image_keeps_nothing_that_only_linking_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tables of all objects take more memory than the image."""
+    made: list[weakref.ref[object]] = []
+    for kind in (Symbols, BatchSymbols, InputTables, BatchRelocations):
+        real = kind.__init__
+
+        def noted(self: object, *given: Any, _real: Any = real) -> None:
+            made.append(weakref.ref(self))
+            _real(self, *given)
+
+        monkeypatch.setattr(kind, "__init__", noted)
+    image = open_image(of_sections(9), ARCH)
+    gc.collect()
+    assert [ref() for ref in made] == [None] * 4
+    assert image.relocations[0].origin(8)[0] == "<bytes>(.rela.text.f8)"
