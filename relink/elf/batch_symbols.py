@@ -10,14 +10,14 @@ from relink.elf.contents import frozen
 from relink.elf.names import Names
 from relink.elf.object_batch import ObjectBatch
 from relink.elf.object_symbols import ABSOLUTE, COMMON
-from relink.elf.strings import Pieces
+from relink.elf.strings import Piece, Pieces
 from relink.errors import ElfError
 
 _COMPRESSED = int(SectionFlag.COMPRESSED)
 _SYMTAB, _STRTAB, _SYMTAB_SHNDX = (
     int(type_) for type_ in (SectionType.SYMTAB, SectionType.STRTAB, SectionType.SYMTAB_SHNDX)
 )
-_LOCAL, _NOTHING = int(SymbolBind.LOCAL), memoryview(b"")
+_LOCAL = int(SymbolBind.LOCAL)
 _GNU_COMPRESSED = ".zdebug_"
 
 
@@ -97,7 +97,7 @@ class BatchSymbols:
         symbols, texts = self._plain_tables()
         for number in self._odd:
             table = batch.files[number].symbols
-            symbols[number] = memoryview(table.records.tobytes())
+            symbols[number] = table.records.tobytes()
             texts[number] = table.strings.data.data
             self.first_global[number] = table.first_global
         size = batch.layout.symbol.itemsize
@@ -111,14 +111,14 @@ class BatchSymbols:
         self.names, self._bad_names = self.pieces.names(self.file, self.records["name"])
         self._read_sections()
 
-    def _plain_tables(self) -> tuple[list[memoryview], list[memoryview]]:
+    def _plain_tables(self) -> tuple[list[Piece], list[Piece]]:
         """The symbol tables, and their string tables; empty for the objects whose tables are read separately. Sets
         `first_global`.
         """
         batch, tables = self.batch, self.tables
         if batch.few or not len(batch.sections):
             self.first_global = np.zeros(len(batch), np.int64)
-            return [_NOTHING] * len(batch), [_NOTHING] * len(batch)
+            return [b""] * len(batch), [b""] * len(batch)
         rows = batch.sections[np.maximum(tables, 0)]
         good = tables >= 0
         good[list(self._odd)] = False

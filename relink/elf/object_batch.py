@@ -14,14 +14,14 @@ from typing import overload
 import numpy as np
 
 from relink.arch import Architecture
-from relink.arrays import I64, U8, U64, AnyArray, Bools, one_of
+from relink.arrays import I64, U64, AnyArray, Bools, one_of
 from relink.elf.constants import ELF_MAGIC, ELFCLASS64, SHN_XINDEX, FileType, SectionFlag, SectionType
 from relink.elf.foreign import LTO_SECTION
 from relink.elf.headers import MAX_SPAN
 from relink.elf.layout import ELF32, ELF64, Layout
 from relink.elf.objects import ObjectFile
 from relink.elf.section_checks import OVERLAP, suspects, with_bytes
-from relink.elf.strings import Pieces
+from relink.elf.strings import Piece, Pieces
 from relink.errors import ElfError
 from relink.records import cached_property
 
@@ -29,7 +29,9 @@ from relink.records import cached_property
 _FEW = 4
 _PLAIN_SYSTEMS = (0, 3)  #: EI_OSABI
 _NULL, _NOBITS, _REL = int(SectionType.NULL), int(SectionType.NOBITS), int(FileType.REL)
-_CODE, _NOTHING = int(SectionFlag.EXECINSTR), memoryview(b"")
+_CODE = int(SectionFlag.EXECINSTR)
+#: Pieces of at most this number of bytes are copied: the collector of cycles would visit each `memoryview`.
+_SHORT = 1 << 12
 
 
 class ObjectBatch(Sequence[ObjectFile]):
@@ -46,7 +48,7 @@ class ObjectBatch(Sequence[ObjectFile]):
         """Raises what `decode_object` raises, for the first bad object."""
         self.files = tuple(files)
         self.layout = _layout(self.files)
-        self.views = [file.data.data for file in self.files]
+        self.contents = [file.data for file in self.files]
         self._odd: set[int] = set()  # objects that have been decoded separately
         self.headers = self._read_headers()
         self.few = few = len(self.files) <= _FEW  #: whether each object has been decoded separately
@@ -73,11 +75,14 @@ class ObjectBatch(Sequence[ObjectFile]):
     def __iter__(self) -> Iterator[ObjectFile]:
         return iter(self.files)
 
-    def gather(self, files: I64, offsets: I64, sizes: I64) -> list[memoryview]:
-        """The bytes [offset, offset + size) of each of `files`, as views."""
-        views = self.views
+    def gather(self, files: I64, offsets: I64, sizes: I64) -> list[Piece]:
+        """The bytes [offset, offset + size) of each of `files`."""
+        contents = self.contents
         columns = zip(files.tolist(), offsets.tolist(), (offsets + sizes).tolist(), strict=True)
-        return [views[file][start:end] for file, start, end in columns]
+        return [
+            contents[file][start:end].tobytes() if end - start <= _SHORT else contents[file][start:end].data
+            for file, start, end in columns
+        ]
 
     def _decode(self, files: Iterable[int]) -> tuple[int, ElfError] | None:
         """Decode some objects separately; return the first that is refused, and its error."""
@@ -95,12 +100,12 @@ class ObjectBatch(Sequence[ObjectFile]):
     def _read_headers(self) -> AnyArray:
         size = self.layout.header_record.itemsize
         nothing = bytes(size)
-        parts = [view[:size] if len(view) >= size else nothing for view in self.views]
+        parts = [part[:size].tobytes() if len(part) >= size else nothing for part in self.contents]
         return np.frombuffer(b"".join(parts), self.layout.header_record)
 
     @cached_property
     def _sizes(self) -> U64:
-        return np.fromiter(map(len, self.views), np.uint64, len(self.views))
+        return np.fromiter(map(len, self.contents), np.uint64, len(self.contents))
 
     def _plain_headers(self) -> Bools:
         """Which headers are valid, and have the number of the sections and of their string table in them."""
@@ -128,7 +133,7 @@ class ObjectBatch(Sequence[ObjectFile]):
 
     def _read_sections(self) -> None:
         count, files = self.headers["shnum"].astype(np.int64), np.arange(len(self.files))
-        parts = [_NOTHING] * len(self.files)
+        parts: list[Piece] = [b""] * len(self.files)
         if not self.few:
             start, entry = self.headers["shoff"].astype(np.int64), self.layout.section_header.size
             odd = list(self._odd)
@@ -149,14 +154,14 @@ class ObjectBatch(Sequence[ObjectFile]):
         self._read_names()
 
     def _read_names(self) -> None:
-        parts = [_NOTHING] * len(self.files) if self.few else self._name_tables()
+        parts: list[Piece] = [b""] * len(self.files) if self.few else self._name_tables()
         for number in self._odd:
             strings = self.files[number].sections.strings
-            parts[number] = _NOTHING if strings is None else strings.data.data
+            parts[number] = b"" if strings is None else strings.data.data
         # An object without names of sections has none but the first string of all pieces, which is empty.
         self.section_names, self._bad_names = Pieces(parts).names(self.section_file, self.sections["name"])
 
-    def _name_tables(self) -> list[memoryview]:
+    def _name_tables(self) -> list[Piece]:
         """The string tables of the names of sections, empty for those that are not in the file."""
         tables = self.first_section[:-1] + self.headers["shstrndx"]
         tables[list(self._odd)] = 0
@@ -223,8 +228,8 @@ class ObjectBatch(Sequence[ObjectFile]):
         texts, group = self.section_groups
         return np.flatnonzero(np.array([text.startswith(prefix) for text in texts], np.bool_)[group])
 
-    def section_bytes(self, rows: I64) -> list[memoryview]:
-        """The bytes of sections in the file, as views; rows of SHT_NOBITS and compressed sections excluded."""
+    def section_bytes(self, rows: I64) -> list[Piece]:
+        """The bytes of sections in the file; rows of SHT_NOBITS and compressed sections excluded."""
         picked = self.sections[rows]
         return self.gather(
             self.section_file[rows], picked["offset"].astype(np.int64), picked["size"].astype(np.int64)
@@ -234,8 +239,3 @@ class ObjectBatch(Sequence[ObjectFile]):
 def _layout(files: Sequence[ObjectFile]) -> Layout:
     start = files[0].data[:5].tobytes() if files else b""
     return ELF64 if start[4:] == bytes([ELFCLASS64]) else ELF32
-
-
-def concatenated(parts: Sequence[memoryview]) -> U8:
-    """The bytes of all parts in one array, copied only when there are several."""
-    return np.frombuffer(parts[0] if len(parts) == 1 else b"".join(parts), np.uint8)

@@ -76,11 +76,19 @@ class ObjectFile:
     mapped from, if any, `data` its bytes. Its header and its section headers are correct: `check` has passed.
     """
 
+    _checked = False
+
     def __init__(self, name: str, path: Path | None, data: U8) -> None:
         self.name, self.path, self.data = name, path, data
-        self._checked = False
-        self._plain: dict[int, U8] = {}
-        self._tables: dict[int, ObjectRelocations] = {}
+
+    @cached_property
+    def _plain(self) -> dict[int, U8]:
+        """The content of compressed sections."""
+        return {}
+
+    @cached_property
+    def _tables(self) -> dict[int, ObjectRelocations]:
+        return {}
 
     def __repr__(self) -> str:
         return f"ObjectFile({self.name!r})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 
@@ -156,10 +157,13 @@ class StringTable:
             )
 
 
+Piece: TypeAlias = bytes | memoryview
+
+
 class Pieces:
     """Several string tables, one after another, behind an empty string."""
 
-    def __init__(self, parts: Sequence[memoryview]) -> None:
+    def __init__(self, parts: Sequence[Piece]) -> None:
         self.blob: U8 = np.frombuffer(b"".join([b"\0", *parts]), np.uint8)
         self.sizes = np.fromiter(map(len, parts), np.int64, len(parts))
         self.base = 1 + np.cumsum(self.sizes) - self.sizes  #: where each table begins
