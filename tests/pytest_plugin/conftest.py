@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from tests import toolcache
 
-#: Sessions in this process share the modules that are imported before; others each would import again.
+#: Modules that cannot be imported twice, or whose objects tests replace.
 SHARED = (
     "icicle", "emu.cpu.unicorn", "emu.pytest_plugin.control", "emu.pytest_plugin.loading",
     "emu.pytest_plugin.mocks", "emu.pytest_plugin.report", "emu.pytest_plugin.session",
 )  # fmt: skip
 for _name in SHARED:
     importlib.import_module(_name)
+
+
+class _Imports:
+    """What a session imports, for the next: pytester forgets it, and the project's tables would be filled anew."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._modules = folder, dict[str, ModuleType]()
+
+    def pytest_unconfigure(self) -> None:
+        for name, module in sys.modules.items():
+            if not Path(getattr(module, "__file__", None) or "/").is_relative_to(self._folder):
+                self._modules[name] = module
+
+    def keep(self) -> None:
+        sys.modules.update(self._modules)
+
 
 OWN_C = r"""
 #include <assert.h>
@@ -57,6 +75,11 @@ def session(pytester: pytest.Pytester, build_cache: Path, monkeypatch: pytest.Mo
     def run(text: str, *options: str, name: str = "test_own") -> pytest.RunResult:
         marked = "import pytest\npytestmark = pytest.mark.relink(sources='*.c')\n"
         pytester.makepyfile(**{name: ("" if "pytestmark" in text else marked) + text})
-        return pytester.runpytest("-p", "emu.pytest_plugin", "-p", "no:cacheprovider", "-p", "no:xdist", *options)
+        imports = _Imports(pytester.path)
+        apart = ("-p", "no:cacheprovider", "-p", "no:xdist")
+        try:
+            return pytester.runpytest("-p", "emu.pytest_plugin", *apart, *options, plugins=[imports])
+        finally:
+            imports.keep()
 
     return run
