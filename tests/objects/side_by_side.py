@@ -362,7 +362,7 @@ def _script(combined: CombinedObjects, arch: Architecture) -> str:
         parts = " ".join(f"*{Path(part.file.name).name}({_quoted(part.name)})" for part in zeros)
         placed.append((BASE + zeros[0].offset, f".tbss : {{ {parts} }}"))
     for number, part in enumerate(combined.inputs):
-        if part.name.startswith(_REWRITTEN) or _is_tbss(part) or not (part.size or part.kind == TLS):
+        if part.name.startswith(_REWRITTEN) or _is_tbss(part) or not _matters(part):
             continue
         at, stem = BASE + part.offset, Path(part.file.name).name
         kind = {".init_array": ".init_array", ".fini_array": ".fini_array"}.get(part.name, "")
@@ -371,6 +371,14 @@ def _script(combined: CombinedObjects, arch: Architecture) -> str:
     lines.append(f"{other} {end:#x} : {{ *({other}) }}")
     lines.append("/DISCARD/ : { *(.eh_frame*) *(.ARM.exidx*) *(.note*) *(.sframe) }")
     return "SECTIONS {\n  " + "\n  ".join(lines) + "\n}\n"
+
+
+def _matters(part: InputSection) -> bool:
+    """Whether it matters where a section lies: it has bytes, or TLS offsets or relocations that depend on it."""
+    if part.size or part.kind == TLS:
+        return True
+    home = part.file.symbols.section
+    return any((home[table.symbol] == part.index).any() for table in part.file.loaded_relocations)
 
 
 def _is_tbss(part: InputSection) -> bool:
