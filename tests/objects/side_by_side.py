@@ -375,10 +375,8 @@ def _script(combined: CombinedObjects, arch: Architecture) -> str:
 
 def _matters(part: InputSection) -> bool:
     """Whether it matters where a section lies: it has bytes, or TLS offsets or relocations that depend on it."""
-    if part.size or part.kind == TLS:
-        return True
-    home = part.file.symbols.section
-    return any((home[table.symbol] == part.index).any() for table in part.file.loaded_relocations)
+    home, tables = part.file.symbols.section, part.file.loaded_relocations
+    return bool(part.size or part.kind == TLS or any((home[t.symbol] == part.index).any() for t in tables))
 
 
 def _is_tbss(part: InputSection) -> bool:
