@@ -58,6 +58,10 @@ __all__ = ["CallPlan", "Entry", "VaList", "VarArgs", "plan_call"]
 
 Value: TypeAlias = object  #: see `emu.host.functions.HostValue`
 _ONLY_INTS = frozenset({int})
+_RECENT = 256  #: entries at most
+#: Plans by the identity of the prototype, which is kept with them: equal structures of several machines are not
+#: compared member by member at each call.
+_recent: dict[tuple[str, int], tuple[Prototype | str, CallPlan]] = {}
 
 
 def plan_call(arch: str, prototype: Prototype | str) -> CallPlan:
@@ -66,7 +70,14 @@ def plan_call(arch: str, prototype: Prototype | str) -> CallPlan:
     Cached: the same text or Prototype gives the same plan. Raises CallError if the prototype does not parse
     or a type in it cannot be passed.
     """
-    return _plan(arch, prototype)
+    key = arch, id(prototype)
+    if (known := _recent.get(key)) is not None:
+        return known[1]
+    plan = _plan(arch, prototype)
+    if len(_recent) >= _RECENT:
+        _recent.clear()
+    _recent[key] = prototype, plan
+    return plan
 
 
 @lru_cache(maxsize=4096)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -24,12 +24,13 @@ for _name in SHARED:
 class _Imports:
     """What a session imports, for the next: pytester forgets it, and the project's tables would be filled anew."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._modules = folder, dict[str, ModuleType]()
+    def __init__(self) -> None:
+        self.folder = Path("/nothing")  #: of the session's own modules
+        self._modules: dict[str, ModuleType] = {}
 
     def pytest_unconfigure(self) -> None:
         for name, module in sys.modules.items():
-            if not Path(getattr(module, "__file__", None) or "/").is_relative_to(self._folder):
+            if not Path(getattr(module, "__file__", None) or "/").is_relative_to(self.folder):
                 self._modules[name] = module
 
     def keep(self) -> None:
@@ -65,7 +66,17 @@ def build_cache() -> Path:
 
 
 @pytest.fixture
-def session(pytester: pytest.Pytester, build_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
+def imports() -> Iterator[_Imports]:
+    """Requested before `pytester`, so that it ends after it: pytester forgets at its end, too."""
+    kept = _Imports()
+    yield kept
+    kept.keep()
+
+
+@pytest.fixture
+def session(
+    imports: _Imports, pytester: pytest.Pytester, build_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> Session:
     """Runs pytest on a test file of this text, beside a small library: `session(text, *options)`."""
     monkeypatch.setenv("RELINK_EMU_BUILD_CACHE", str(build_cache))
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
@@ -75,7 +86,7 @@ def session(pytester: pytest.Pytester, build_cache: Path, monkeypatch: pytest.Mo
     def run(text: str, *options: str, name: str = "test_own") -> pytest.RunResult:
         marked = "import pytest\npytestmark = pytest.mark.relink(sources='*.c')\n"
         pytester.makepyfile(**{name: ("" if "pytestmark" in text else marked) + text})
-        imports = _Imports(pytester.path)
+        imports.folder = pytester.path
         apart = ("-p", "no:cacheprovider", "-p", "no:xdist")
         try:
             return pytester.runpytest("-p", "emu.pytest_plugin", *apart, *options, plugins=[imports])
