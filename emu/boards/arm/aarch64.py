@@ -6,26 +6,22 @@ modelled, and refused by name: the MMU (SCTLR_EL1.M), HVC and SMC.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emu.boards.arm.generic_timer import COMPARE, CONTROL, VALUE, GenericTimer
-from emu.boards.arm.gic import Distributor
+from emu.boards.arm.generic_timer import COMPARE, CONTROL, VALUE
+from emu.boards.arm.profile import ArmProfile
 from emu.boards.errors import NotModelled
-from emu.boards.vectored import VectoredProfile
 from emu.cpu.find_aarch64 import aarch64
 from emu.cpu.misrun import Finder, Guest, Misrun, Outcome
 from emu.cpu.protocol import Stop, StopReason
 from relink.errors import AddressSpaceError
 
 if TYPE_CHECKING:
-    from emu.boards.clock import Clock
-    from emu.boards.device import Device
-    from emu.cpu.protocol import DeviceCpu
-    from emu.ports import Memory
+    pass
 
 _SP_SELECT, _EL, _MASKED, _FLAGS = 1, 0xC, 0x3C0, 0xF000_0000  #: of PSTATE
 _IRQ_MASK = 1 << 7
@@ -44,44 +40,14 @@ _WRITES = (StopReason.WRITE_UNMAPPED, StopReason.WRITE_PROTECTED)
 _READS = (StopReason.READ_UNMAPPED, StopReason.READ_PROTECTED)
 
 
-class AArch64(VectoredProfile):
+class AArch64(ArmProfile):
     """A 64-bit Arm CPU at EL1 (`emu.boards.profile.Profile`): `cortex-a53`, `-a57`, `-a72`.
 
-    `gic` has the addresses of distributor and CPU interface, None without one; `irq=` numbers of devices are its
-    INTIDs, from 32. The generic timer counts once in `divider` instructions.
+    Options are those of `ArmProfile`.
     """
 
     arch = "aarch64"
     address_mask = (1 << 48) - 1
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        entry: int | None = None,
-        gic: tuple[int, int] | None = (0x0800_0000, 0x0801_0000),
-        lines: int = 288,
-        divider: int = 1,
-        frequency: int = 62_500_000,
-        faults: str = "firmware",
-    ) -> None:
-        super().__init__(name, entry=entry, faults=faults)
-        self.model: str | None = name
-        self.gic = Distributor(lines, self.set_output)
-        self._gic_at = gic
-        self.timer = GenericTimer(divider, frequency, self.gic.set_line)
-
-    def devices(self) -> Mapping[int, Device]:
-        if self._gic_at is None:
-            return {}
-        return {self._gic_at[0]: self.gic, self._gic_at[1]: self.gic.interface}
-
-    def connect(self, cpu: DeviceCpu, memory: Memory, clock: Clock, stop: Callable[[], None]) -> None:
-        self.timer.connect(clock)
-        super().connect(cpu, memory, clock, stop)
-
-    def set_line(self, number: int, level: bool) -> None:
-        self.gic.set_line(number, level)
 
     def _clear(self, stack: int, *, floats: bool) -> None:
         cpu = self.cpu
@@ -90,7 +56,6 @@ class AArch64(VectoredProfile):
         cpu.write_registers({f"x{number}": 0 for number in range(31)})
         cpu.write_registers(dict.fromkeys(("vbar_el1", "elr_el1", "esr_el1", "far_el1", "sp_el0", "sp_el1"), 0))
         cpu.write_register("sp", stack)
-        self.timer.clear()
 
     def _set_state(self, pstate: int) -> None:
         """The engine looks at the exception level in what it keeps of it, until SCTLR is written."""

@@ -8,26 +8,21 @@ modelled, and refused by name: MMU and MPU (SCTLR.M), HVC and SMC. No controller
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from emu.boards.arm.generic_timer import COMPARE, CONTROL, VALUE, GenericTimer, Timer
-from emu.boards.arm.gic import Distributor
+from emu.boards.arm.generic_timer import COMPARE, CONTROL, VALUE, Timer
+from emu.boards.arm.profile import ArmProfile
 from emu.boards.errors import FirmwareError, NotModelled
-from emu.boards.vectored import VectoredProfile
 from emu.cpu.find_arm import arm
 from emu.cpu.misrun import Finder, Guest, Misrun, Outcome
 from emu.cpu.protocol import Stop, StopReason
 from relink.errors import AddressSpaceError
 
 if TYPE_CHECKING:
-    from emu.boards.clock import Clock
-    from emu.boards.device import Device
     from emu.boards.firmware import Firmware
-    from emu.cpu.protocol import DeviceCpu
-    from emu.ports import Memory
 
 _MODE, _SUPERVISOR = 0x1F, 0x13
 _THUMB, _IRQ_MASK, _ABORT_MASK, _BIG = 1 << 5, 1 << 7, 1 << 8, 1 << 9
@@ -44,7 +39,7 @@ _EXTERNAL, _ALIGNMENT, _DEBUG, _WRITE = 0x8, 0x1, 0x2, 1 << 11  #: of DFSR and I
 _FETCHES = (StopReason.FETCH_UNMAPPED, StopReason.FETCH_PROTECTED, StopReason.BREAKPOINT)
 _WRITES = (StopReason.WRITE_UNMAPPED, StopReason.WRITE_PROTECTED)
 _DATA = (*_WRITES, StopReason.READ_UNMAPPED, StopReason.READ_PROTECTED, StopReason.UNALIGNED)
-_WITHOUT_FLOATS = frozenset({"cortex-r5"})
+_WITHOUT_FLOATS, _WITH_TIMER = frozenset({"cortex-r5"}), frozenset({"cortex-a7", "cortex-a15"})
 _TAG_PROFILE = "TAG_CPU_ARCH_PROFILE"
 
 
@@ -63,51 +58,24 @@ _DATA_ABORT = _Vector(0x10, 0x17, 8, 8, _IRQ_MASK | _ABORT_MASK)
 _IRQ = _Vector(0x18, 0x12, 4, 4, _IRQ_MASK | _ABORT_MASK)
 
 
-class Arm32(VectoredProfile):
+class Arm32(ArmProfile):
     """A 32-bit Arm CPU of the A or R profile (`emu.boards.profile.Profile`): `cortex-a7`, `-a8`, `-a9`, `-a15`,
     `-r5`, `-r5f`.
 
-    `gic` has the addresses of distributor and CPU interface, None without one; `irq=` numbers of devices are its
-    INTIDs, from 32. The generic timer (A7, A15) counts once in `divider` instructions.
+    Options are those of `ArmProfile`. A7 and A15 alone have the generic timer.
     """
 
     arch = "arm"
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        entry: int | None = None,
-        gic: tuple[int, int] | None = (0x0800_0000, 0x0801_0000),
-        lines: int = 288,
-        divider: int = 1,
-        frequency: int = 62_500_000,
-        faults: str = "firmware",
-    ) -> None:
-        super().__init__(name, entry=entry, faults=faults)
-        self.model: str | None = name
-        self.gic = Distributor(lines, self.set_output)
-        self._gic_at = gic
-        self.timer = GenericTimer(divider, frequency, self.gic.set_line)
-        self._has_timer = name in ("cortex-a7", "cortex-a15")
-
-    def devices(self) -> Mapping[int, Device]:
-        if self._gic_at is None:
-            return {}
-        return {self._gic_at[0]: self.gic, self._gic_at[1]: self.gic.interface}
-
-    def connect(self, cpu: DeviceCpu, memory: Memory, clock: Clock, stop: Callable[[], None]) -> None:
-        self.timer.connect(clock)
-        super().connect(cpu, memory, clock, stop)
+    @property
+    def _has_timer(self) -> bool:
+        return self.name in _WITH_TIMER
 
     def check_firmware(self, firmware: Firmware) -> None:
         profile = firmware.attributes.get(_TAG_PROFILE)
         if profile is not None and chr(profile) not in ("\0S" + self.name[7].upper()):
             raise FirmwareError(f"{firmware.name} is for the {chr(profile)} profile of Arm, not for {self.name}")
         super().check_firmware(firmware)
-
-    def set_line(self, number: int, level: bool) -> None:
-        self.gic.set_line(number, level)
 
     def _clear(self, stack: int, *, floats: bool) -> None:
         cpu = self.cpu
@@ -118,7 +86,6 @@ class Arm32(VectoredProfile):
         for register in (_VBAR, _SCTLR):
             value = cpu.read_system(register)
             cpu.write_system(register, value & ~(_MMU | _HIGH_VECTORS) if register == _SCTLR else 0)
-        self.timer.clear()
 
     # ------------------------------------------------------------ exceptions
 

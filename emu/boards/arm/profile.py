@@ -1,7 +1,7 @@
-"""What the profiles share whose engine stops at exceptions and leaves vectors to the board: A64, A32, i386.
+"""What the A64 and A32 profiles share: the engine stops at exceptions and leaves vectors to the board.
 
-An ISA's file says what is its own: `_masked`, how an interrupt and an exception are entered, and which exceptions
-go to the firmware. Interrupts come from one controller, whose output is `line`.
+A profile's file says what is its own: `_masked`, how an interrupt and an exception are entered, and which
+exceptions go to the firmware. Interrupts come from one GICv2, whose output is `line`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, cast
 
+from emu.boards.arm.generic_timer import GenericTimer
+from emu.boards.arm.gic import Distributor
 from emu.boards.errors import FirmwareError, Lockup
 from emu.boards.profile import Interrupts
 from emu.cpu.protocol import Protection, Stop, StopReason
@@ -25,34 +27,57 @@ if TYPE_CHECKING:
     from emu.ports import Memory
 
 
-class VectoredProfile:
-    """The common part of a profile. `entry` is where the CPU starts; None: at the firmware's entry point."""
+class ArmProfile:
+    """The common part of a profile (`emu.boards.profile.Profile`).
+
+    `entry` is where the CPU starts; None: at the firmware's entry point. `gic` has the addresses of distributor
+    and CPU interface, None without one; it has `lines` interrupts, and `irq=` numbers of devices are its INTIDs,
+    from 32. The generic timer counts once in `divider` instructions and says that it counts at `frequency` Hz.
+    `faults` is "firmware", which then gets faults as exceptions, or "raise".
+    """
 
     arch: str
-    model: str | None
     float_abi: str | None = None
     address_mask = 0xFFFF_FFFF
     layout = Layout(window=(0xC000_0000, 0x3000_0000))
 
-    def __init__(self, name: str, *, entry: int | None, faults: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        entry: int | None = None,
+        gic: tuple[int, int] | None = (0x0800_0000, 0x0801_0000),
+        lines: int = 288,
+        divider: int = 1,
+        frequency: int = 62_500_000,
+        faults: str = "firmware",
+    ) -> None:
         self.name, self.entry, self.faults_to = name, entry, faults
+        self.model: str | None = name
+        self.gic, self._gic_at = Distributor(lines, self.set_output), gic
+        self.timer = GenericTimer(divider, frequency, self.gic.set_line)
         self.free_ram, self.in_run = (0, 0), False
         self.changed = self.resetting = self.started = False
         self.line = False  #: whether the interrupt controller asks for an interrupt
         self._firmware_entry: int | None = None
 
     def devices(self) -> Mapping[int, Device]:
-        return {}
+        if self._gic_at is None:
+            return {}
+        return {self._gic_at[0]: self.gic, self._gic_at[1]: self.gic.interface}
+
+    def set_line(self, number: int, level: bool) -> None:
+        """A device's interrupt, by its INTID."""
+        self.gic.set_line(number, level)
 
     def connect(self, cpu: DeviceCpu, memory: Memory, clock: Clock, stop: Callable[[], None]) -> None:
+        self.timer.connect(clock)
         self.cpu, self.memory, self.clock = cast("SystemCpu", cpu), memory, clock
-        finder = self._finder()
-        if finder is not None:
-            cpu.inspect(finder)
+        cpu.inspect(self._finder())
 
-    def _finder(self) -> Finder | None:
+    @abstractmethod
+    def _finder(self) -> Finder:
         """What finds the instructions that need more than the engine."""
-        return None
 
     def check_firmware(self, firmware: Firmware) -> None:
         if firmware.arch not in (None, self.arch):
@@ -80,6 +105,7 @@ class VectoredProfile:
 
     def _begin(self, entry: int, stack: int, *, floats: bool) -> int:
         self._clear(stack, floats=floats)
+        self.timer.clear()
         self.resetting, self.started, self.changed = False, True, True
         return entry
 
