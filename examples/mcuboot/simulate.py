@@ -15,8 +15,6 @@ import sys
 from functools import partial
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
 from device import Device, Layout, Upgrade, power_cuts
 
 from emu.boards import Exploration, Progress, Sweep, Workers

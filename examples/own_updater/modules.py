@@ -14,37 +14,22 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from packages import Manifest, PackageError, pack, unpack
+from updater import SOURCE, compiled, load
 
 from emu import Machine, NorFlash
 from emu.boards import PowerCuts
-from emu.build.build import build
-from emu.build.compilers import find
-from emu.build.recipe import Recipe
-from emu.build.store import Store, default_folder
 from emu.build.targets import targets_of
 
-FOLDER = Path(__file__).parent
+MODULE = Path(__file__).with_name("module.c")
 SECTOR, SECTORS, PAGE = 8192, 6, 512
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))  # an example's: everybody knows it
 
 
 def module(arch: str, version: int, kind: str) -> bytes:
     """The module, built for an architecture; `kind` is "so" or "o"."""
-    (target,) = targets_of(arch)
-    recipe = Recipe(
-        "module",
-        (FOLDER / "module.c",),
-        FOLDER,
-        kind=kind,
-        cflags=("-g0", "-O2", "-ffreestanding"),
-        defines=(("VERSION", str(version)),),
-    )
-    (file,) = build(recipe, find(target), Store(default_folder()))
-    return file.read_bytes()
+    return compiled(MODULE, arch, "-g0", "-O2", kind=kind, VERSION=version).read_bytes()
 
 
 class Device:
@@ -53,28 +38,10 @@ class Device:
     def __init__(self, arch: str, kind: str) -> None:
         (target,) = targets_of(arch)
         self.arch, self.kind = target.arch, kind
-        defines = (("SECTOR_SIZE", str(SECTOR)), ("PAGE_SIZE", str(PAGE)))
-        recipe = Recipe(
-            "updater", (FOLDER / "updater.c",), FOLDER, kind="o", cflags=("-O2", "-ffreestanding"), defines=defines
-        )
-        (file,) = build(recipe, find(target), Store(default_folder()))
         self.flash = flash = NorFlash([(SECTORS, SECTOR)], write_size=16)
         self.machine = Machine(target.arch, max_instructions=100_000_000)
-        memory = self.machine.memory
-        self.updater = self.machine.load(
-            file,
-            symbols={
-                "flash_read": (
-                    lambda at, to, size: memory.write(to, flash.read(at, size)),
-                    "void(uint32_t, void *, uint32_t)",
-                ),
-                "flash_program": (
-                    lambda at, data, size: flash.program(at, memory.read(data, size)) and None,
-                    "void(uint32_t, const void *, uint32_t)",
-                ),
-                "flash_erase": (lambda at, size: flash.erase(at, size) and None, "void(uint32_t, uint32_t)"),
-            },
-        )
+        file = compiled(SOURCE, arch, "-O2", SECTOR_SIZE=SECTOR, PAGE_SIZE=PAGE)
+        self.updater = load(self.machine, file, flash)
         self.update(self.package(1))
         self.start, self.on = flash.state(), self.machine.snapshot()
 

@@ -15,16 +15,13 @@ import argparse
 import sys
 from pathlib import Path
 
+from updater import SOURCE, compiled, load
+
 from emu import Machine, NorFlash
 from emu.boards import Exploration, PowerCuts
 from emu.boards.power import picture
-from emu.build.build import build
-from emu.build.compilers import find
-from emu.build.recipe import Recipe
-from emu.build.store import Store, default_folder
 from emu.build.targets import targets_of
 
-SOURCE = Path(__file__).with_name("updater.c")
 FAULTS = ("SOUND", "COMMIT_FIRST", "LATE_FLUSH", "NO_CHECKSUM", "TRUSTS_ERASE", "FORGETS_JOURNAL", "ENDLESS")
 SIZE = 128  #: bytes of an image
 SECTOR, SECTORS = 256, 6
@@ -35,27 +32,9 @@ class Device:
 
     def __init__(self, arch: str, fault: str = "SOUND") -> None:
         (target,) = targets_of(arch)
-        recipe = Recipe(
-            "updater", (SOURCE,), SOURCE.parent, kind="o", cflags=("-ffreestanding",), defines=(("FAULT", fault),)
-        )
-        (file,) = build(recipe, find(target), Store(default_folder()))
         self.flash = NorFlash([(SECTORS, SECTOR)], write_size=16)
         self.machine = Machine(target.arch, max_instructions=20_000_000)
-        memory, flash = self.machine.memory, self.flash
-        library = self.machine.load(
-            file,
-            symbols={
-                "flash_read": (
-                    lambda at, to, size: memory.write(to, flash.read(at, size)),
-                    "void(uint32_t, void *, uint32_t)",
-                ),
-                "flash_program": (
-                    lambda at, data, size: flash.program(at, memory.read(data, size)) and None,
-                    "void(uint32_t, const void *, uint32_t)",
-                ),
-                "flash_erase": (lambda at, size: flash.erase(at, size) and None, "void(uint32_t, uint32_t)"),
-            },
-        )
+        library = load(self.machine, compiled(SOURCE, arch, FAULT=fault), self.flash)
         self.boot, self.install = library.boot, library.install
         self.install(1, SIZE)
         self._fill_journal()

@@ -5,30 +5,22 @@ Needs the package index for littlefs's sources, once: only run with `-m network`
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from emu.fetch.errors import FetchError
+from tests.boards.examples import example
 from tests.objects.build import TARGETS
 
 pytest.importorskip("ziglang", reason="littlefs is compiled with the ziglang wheel")
 pytestmark = pytest.mark.network
-_FOLDER = Path(__file__).resolve().parents[2] / "examples" / "littlefs"
 
 
 @pytest.fixture(scope="module")
-def example() -> ModuleType:
+def littlefs() -> ModuleType:
     """The example, with littlefs's sources fetched."""
-    spec = importlib.util.spec_from_file_location("littlefs_simulate", _FOLDER / "simulate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    sys.path.remove(str(_FOLDER))
+    module = example("littlefs/simulate.py")
     try:
         module.sources()
     except FetchError as error:
@@ -37,8 +29,8 @@ def example() -> ModuleType:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_littlefs_survives_every_cut(example: ModuleType, target: str) -> None:
-    sweep = example.tried(target)
+def test_littlefs_survives_every_cut(littlefs: ModuleType, target: str) -> None:
+    sweep = littlefs.tried(target)
     assert sweep.bad == []
     assert sweep.modes["torn"] == 4 * sweep.modes["before"] == 4 * sweep.modes["after"] > 40
     assert sweep.states > 40
@@ -52,7 +44,7 @@ def test_littlefs_survives_every_cut(example: ModuleType, target: str) -> None:
         ("TRUSTS_ERASE", "would set bits that only an erase sets"),
     ],
 )
-def test_each_mistake_of_a_driver_is_found_with_one_cut(example: ModuleType, fault: str, problem: str) -> None:
-    sweep = example.tried("thumb", fault)
+def test_each_mistake_of_a_driver_is_found_with_one_cut(littlefs: ModuleType, fault: str, problem: str) -> None:
+    sweep = littlefs.tried("thumb", fault)
     assert any(problem in str(outcome.problem) for outcome in sweep.bad)
     assert len(sweep.bad) < len(sweep.outcomes)

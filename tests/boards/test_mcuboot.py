@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -14,24 +11,14 @@ from emu.build.compilers import find
 from emu.build.recipe import Recipe
 from emu.build.store import Store, default_folder
 from emu.build.targets import targets_of
+from tests.boards.examples import example
 from tests.objects.build import TARGETS
 
 pytest.importorskip("ziglang", reason="the boot loader is compiled with the ziglang wheel")
-_FOLDER = Path(__file__).resolve().parents[2] / "examples" / "mcuboot"
 _SOURCE = Path(__file__).with_name("sources") / "swap_loader.c"
 
 
-def _example() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("mcuboot_device", _FOLDER / "device.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses look
-    spec.loader.exec_module(module)
-    return module
-
-
-EXAMPLE = _example()
+EXAMPLE = example("mcuboot/device.py")
 #: Whole pages, as a board needs; in the last sector of a slot the loader keeps its notes.
 LAYOUT = EXAMPLE.Layout(((7, 512),), ((7, 512),), ((2, 512),))
 UPGRADE = EXAMPLE.Upgrade(900, 1300, layout=LAYOUT)

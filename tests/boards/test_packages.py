@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
-
 import pytest
 
+from tests.boards.examples import example
 from tests.objects.build import TARGETS
 
 pytest.importorskip("ziglang", reason="the updater is compiled with the ziglang wheel")
 pytest.importorskip("cryptography", reason="packages are signed with cryptography (the extra `packages`)")
-_FOLDER = Path(__file__).resolve().parents[2] / "examples" / "own_updater"
 
 
-def _example() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("own_updater_modules", _FOLDER / "modules.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    sys.path.remove(str(_FOLDER))
-    return module
-
-
-EXAMPLE = _example()
+EXAMPLE = example("own_updater/modules.py")
 
 
 @pytest.mark.parametrize(("target", "kind"), [(target, ("so", "o")[n % 2]) for n, target in enumerate(TARGETS)])

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
 from xml.etree import ElementTree
 
 import pytest
 
 from emu import NorFlash
 from emu.boards import BoardError, Cut, PowerCuts
+from tests.boards.examples import example
 from tests.objects.build import TARGETS
 
 pytest.importorskip("ziglang", reason="the updater is compiled with the ziglang wheel")
-_PATH = Path(__file__).resolve().parents[2] / "examples" / "own_updater" / "simulate.py"
 
 
-def _example() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("own_updater", _PATH)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-EXAMPLE = _example()
+EXAMPLE = example("own_updater/simulate.py")
 
 
 @pytest.mark.parametrize("target", TARGETS)
