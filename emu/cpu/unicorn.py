@@ -133,27 +133,17 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
             if self._native is not None:
                 api.raise_from_hooks(self._native)
             windows = self._windows
-            if status == LIMIT_REACHED and self._observed is None and not (windows and windows.ended_by):
-                self._suspended = stopped_at if self._interworking else None
-                return Stop(StopReason.INSTRUCTION_LIMIT, stopped_at)
-            if self._trap_start <= stopped_at < self._trap_end:
-                return Stop(StopReason.TRAP, stopped_at)
-            stop = self._explain(status, stopped_at)
-            if meter is not None and (stop.reason.is_fault or stop.reason is StopReason.BREAK):
-                meter.interrupted(stop.pc, bool(self.code_state))
-            return stop
+            exact = self._observed is None and not (windows and windows.ended_by)
+            return self._stop_of(status, stopped_at, meter, exact=exact)
         except BaseException:
             self._abandon()
             raise
         finally:
-            watch.running = False
+            watch.running = False  # before any call, in which a signal handler may raise
             self._running = 0
             if timeout > 0:
                 WATCHDOG.disarm(watch)
-            if meter is not None:
-                self.executed = meter.end()
-            if self._inspector is not None and self._inspector.correction is not None:
-                self._inspector.correct(self, self.read_register("pc"))
+            self._end_run(meter)
 
     # ---------------------------------------------------------------- events
 

@@ -1,7 +1,7 @@
 """Short runs in quick succession: from one event of a board to the next.
 
 `run_piece` is `run`, and for the usual piece (no time limit, nobody observes, it ends at its limit or at an
-exception) does in one method what `run` spreads over seven. An interrupt is two or three runs of the engine of
+exception) does in few methods what `run` spreads over many. An interrupt is two or three runs of the engine of
 2 µs each, so the time between them counts. Whatever is unusual goes the common way.
 """
 
@@ -22,6 +22,7 @@ from emu.cpu.unicorn_devices import EVER, UnicornDevices
 from emu.cpu.unicorn_stops import LIMIT_REACHED
 
 if TYPE_CHECKING:
+    from emu.cpu.meter import Meter
     from emu.cpu.unicorn_events import UnicornEvents
 
 _NOWHERE: Final = -1
@@ -87,23 +88,37 @@ class UnicornPieces(UnicornDevices, ObservedEngine):
                 status, at = (LIMIT_REACHED, at) if look.budget == 1 else self._last_block(at)
             elif look.stopped or self._interrupted() or status == uc.UC_ERR_INSN_INVALID:
                 status, at = self._enter(pc, (status, at))
-            if status == LIMIT_REACHED and windows.ended_by is None:
-                self._suspended = at if self._interworking else None
-                return Stop(StopReason.INSTRUCTION_LIMIT, at)
-            if self._trap_start <= at < self._trap_end:
-                return Stop(StopReason.TRAP, at)
-            stop = self._explain(status, at)
-            if stop.reason.is_fault or stop.reason is StopReason.BREAK:
-                meter.interrupted(stop.pc, bool(self.code_state))
-            return stop
+            return self._stop_of(status, at, meter, exact=windows.ended_by is None)
         except BaseException:
             self._abandon()
             raise
         finally:
-            watch.running = False
+            watch.running = False  # before any call, in which a signal handler may raise
             self._running = 0
             windows.finish()
+            self._end_run(meter)
+
+    def _stop_of(self, status: int, at: int, meter: Meter | None, *, exact: bool) -> Stop:
+        """Why a run has ended, of which the engine returned `status` at `at`.
+
+        `exact`: LIMIT_REACHED is the run's own limit, and not one of events or devices.
+        """
+        if status == LIMIT_REACHED and exact:
+            self._suspended = at if self._interworking else None
+            return Stop(StopReason.INSTRUCTION_LIMIT, at)
+        if self._trap_start <= at < self._trap_end:
+            return Stop(StopReason.TRAP, at)
+        stop = self._explain(status, at)
+        if meter is not None and (stop.reason.is_fault or stop.reason is StopReason.BREAK):
+            meter.interrupted(stop.pc, bool(self.code_state))
+        return stop
+
+    def _end_run(self, meter: Meter | None) -> None:
+        """Tell what a run has executed, and make the correction that is due where it has stopped."""
+        if meter is not None:
             self.executed = meter.end()
+        if self._inspector is not None and self._inspector.correction is not None:
+            self._inspector.correct(self, self.read_register("pc"))
 
     # ---------------------------------------------------------------- words of memory
 
