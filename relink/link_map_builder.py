@@ -11,7 +11,7 @@ import numpy as np
 from relink.arch import Reloc, Role
 from relink.arch.spec import Slot
 from relink.arrays import I64
-from relink.elf.constants import SHN_ABS, SectionFlag, SymbolBind, SymbolType, Visibility
+from relink.elf.constants import LINKABLE_TYPES, SHN_ABS, SectionFlag, SymbolBind, SymbolType, Visibility
 from relink.elf.object_relocations import RELOCATION_SECTIONS
 from relink.elf.objects import COMMON, UNDEFINED
 from relink.link_map import (
@@ -36,14 +36,6 @@ Read: TypeAlias = Callable[[int, int], bytes]
 #: Kinds of slots besides the names in `relink.arch.spec.Slot`.
 PLT, IRELATIVE = "PLT", "IRELATIVE"
 
-_SYMBOL_TYPES = (
-    SymbolType.NOTYPE,
-    SymbolType.OBJECT,
-    SymbolType.FUNC,
-    SymbolType.COMMON,
-    SymbolType.TLS,
-    SymbolType.GNU_IFUNC,
-)
 _MADE_UP = (".L", "$")  #: prefixes of names that assemblers and compilers make up
 _HOST = "the host"
 
@@ -123,7 +115,7 @@ class _Mapper:
 
     def symbols(self) -> Iterator[MapSymbol]:
         table = self.decoded.symbols
-        wanted = np.flatnonzero((table.section != 0) & np.isin(table.type, _SYMBOL_TYPES))
+        wanted = np.flatnonzero((table.section != 0) & np.isin(table.type, LINKABLE_TYPES))
         owners = self._owners(wanted)
         columns = zip(
             table.names.take(wanted).texts(),

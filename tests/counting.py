@@ -18,6 +18,17 @@ import pytest
 from emu.cpu.protocol import Cpu
 
 
+@contextmanager
+def _profiled(count_one: Callable[[FrameType, str, object], None]) -> Iterator[None]:
+    """Call a function for each call that is made within."""
+    before = sys.getprofile()
+    sys.setprofile(count_one)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)
+
+
 def python_calls(action: Callable[[], object]) -> int:
     """How many functions, of Python and built in, `action` calls."""
     count = 0
@@ -28,12 +39,10 @@ def python_calls(action: Callable[[], object]) -> int:
 
     gc.collect()
     gc.disable()  # finalisers of others' objects are no cost of this
-    before = sys.getprofile()
-    sys.setprofile(count_one)
     try:
-        action()
+        with _profiled(count_one):
+            action()
     finally:
-        sys.setprofile(before)
         gc.enable()
     return count
 
@@ -81,12 +90,8 @@ def file_calls(action: Callable[[], object]) -> Counter[str]:
         if event == "c_call" and (name := getattr(argument, "__name__", "")) in _FILES:
             calls[name] += 1
 
-    before = sys.getprofile()
-    sys.setprofile(count_one)
-    try:
+    with _profiled(count_one):
         action()
-    finally:
-        sys.setprofile(before)
     return calls
 
 

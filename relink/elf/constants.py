@@ -167,6 +167,12 @@ class SymbolType(enum.IntEnum):
     GNU_IFUNC = 10
 
 
+#: Types of symbols that other files can refer to.
+LINKABLE_TYPES = (
+    SymbolType.NOTYPE, SymbolType.OBJECT, SymbolType.FUNC, SymbolType.COMMON, SymbolType.TLS, SymbolType.GNU_IFUNC,
+)  # fmt: skip
+
+
 class Visibility(enum.IntEnum):
     """The low two bits of st_other."""
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import struct
 from typing import TYPE_CHECKING, NamedTuple
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from relink.elf import Decoded, RelocationTable
 from relink.elf.constants import SymbolType
 from relink.errors import ElfError
 from relink.memory import placement as place
+from relink.memory.once import once_per_file
 from relink.module import Module
 from relink.relocate.batch import by_type, indices_of
 from relink.relocate.bind import use_of
@@ -103,23 +103,23 @@ def _letters(row: Reloc) -> frozenset[str]:
     return row.formula.letters if row.formula is not None else frozenset()
 
 
-_known: WeakKeyDictionary[Decoded, Entries | None] = WeakKeyDictionary()
+@once_per_file
+def _known(decoded: Decoded) -> dict[int, tuple[Architecture, Entries | None]]:
+    """The entries of a file by the identity of the architecture, as far as they have been asked for."""
+    return {}
 
 
 def entries_of(image: Module) -> Entries | None:
-    """The entries of an image that has few and simple ones. Made once for each file."""
+    """The entries of an image that has few and simple ones. Made once for each file and architecture."""
     decoded, arch = image.decoded, image.architecture
-    known = _known.get(decoded)
-    if known is not None and known.architecture is arch:
-        return known
-    if decoded in _known and known is None:
-        return None
-    try:
-        found = Entries(decoded, arch) if _are_simple(decoded, arch) else None
-    except ElfError:
-        found = None  # the engine reports it
-    _known[decoded] = found
-    return found
+    known = _known(decoded)
+    if id(arch) not in known:
+        try:
+            found = Entries(decoded, arch) if _are_simple(decoded, arch) else None
+        except ElfError:
+            found = None  # the engine reports it
+        known[id(arch)] = arch, found
+    return known[id(arch)][1]
 
 
 def _are_simple(decoded: Decoded, arch: Architecture) -> bool:

@@ -13,25 +13,13 @@ import numpy as np
 
 from relink.arrays import I64, Bools
 from relink.elf import Names, SymbolTable
-from relink.elf.constants import SHN_ABS, SHN_UNDEF, SymbolBind, SymbolType, Visibility
+from relink.elf.constants import LINKABLE_TYPES, SHN_ABS, SHN_UNDEF, SymbolBind, SymbolType, Visibility
 from relink.module import Module
 
 #: The result for a name that the image does not define.
 NOT_DEFINED = -1
 NO_VERSION = -1
-_LINKABLE = frozenset(
-    map(
-        int,
-        (
-            SymbolType.NOTYPE,
-            SymbolType.OBJECT,
-            SymbolType.FUNC,
-            SymbolType.COMMON,
-            SymbolType.TLS,
-            SymbolType.GNU_IFUNC,
-        ),
-    )
-)
+_LINKABLE = frozenset(map(int, LINKABLE_TYPES))
 _GLOBAL = frozenset(map(int, (SymbolBind.GLOBAL, SymbolBind.WEAK, SymbolBind.GNU_UNIQUE)))
 _SEEN = frozenset(map(int, (Visibility.DEFAULT, Visibility.PROTECTED)))
 _LINKABLE_TYPES, _GLOBAL_BINDINGS, _SEEN_BY_OTHERS = (
