@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--real", action="store_true", help="no hosted C library: the file's own, from folders")
     parser.add_argument("--folder", action="append", default=[], help="where needed libraries are")
     parser.add_argument("--provided", action="append", default=[], help="a library that counts as loaded")
-    parser.add_argument("--undefined", action="append", default=[], help="a symbol that an archive is asked for")
+    parser.add_argument("--undefined", action="append", default=[], help="a symbol whose member is linked")
     parser.add_argument(
         "--link", action="store_true", help="an archive, without a machine; externals at one address"
     )

@@ -68,7 +68,10 @@ def report(
     name: str,
     function: str,
 ) -> FuzzReport:
-    """Fuzz, or do what else is asked for; progress goes to standard error. Raises RelinkError, Usage."""
+    """Fuzz a function, or replay, minimise or merge inputs, as the options say.
+
+    Progress goes to standard error. Raises RelinkError, and Usage for a merge without inputs.
+    """
     arch = target.of(name, search)
     with loading.machine(arch, search, loading.sources(name)) as machine:
         library = loading.load(machine, name, search, [function])
@@ -164,14 +167,23 @@ def _text(error: Exception) -> str:
 
 
 def _searched(fuzzer: Fuzzer, fuzzing: Fuzzing, known: int) -> list[Failed]:
-    """Fuzz up to a limit, or until SIGINT; write inputs of the corpus beyond the `known` ones, and findings."""
+    """Fuzz up to a limit, or until SIGINT; write inputs of the corpus beyond the `known` ones, and findings.
+
+    An exception that SIGINT raises in a finaliser is lost: then the search ends with its period.
+    """
     written = _Written(fuzzing, known)
     begun = time.monotonic()
     ends_at_once = signal.getsignal(signal.SIGINT) is signal.SIG_DFL  # see `emu.cli.main`
+    interrupts: list[int] = []
+
+    def interrupt(number: int, frame: object) -> None:
+        interrupts.append(number)
+        raise KeyboardInterrupt
+
     if ends_at_once:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, interrupt)
     try:
-        while True:
+        while not interrupts:
             left = begun + fuzzing.seconds - time.monotonic() if fuzzing.seconds else _PERIOD
             more = fuzzing.executions - fuzzer.found.executions if fuzzing.executions else None
             if left <= 0 or (more is not None and more <= 0):
@@ -180,10 +192,12 @@ def _searched(fuzzer: Fuzzer, fuzzing: Fuzzing, known: int) -> list[Failed]:
             written.update(found)
             _tell(str(found))
     except KeyboardInterrupt:
-        _tell("interrupted")
+        interrupts.append(signal.SIGINT)
     finally:
         if ends_at_once:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if interrupts:
+        _tell("interrupted")
     for finding in (*fuzzer.found.crashes, *fuzzer.found.hangs):
         with suppress(FuzzError):  # a time limit is not exceeded each time
             finding.data = fuzzer.minimise(finding.data)

@@ -93,15 +93,17 @@ class X86:
                 capstone.CS_ARCH_X86, capstone.CS_MODE_64 if self._bits == 64 else capstone.CS_MODE_32
             )
             self._disassembler.detail = True
-        rows = self._disassembler.disasm_lite(code, address, 1)
-        return next(((int(row[1]), str(row[2])) for row in rows), (0, ""))
+        # To its end: in finalisers of generators an interrupt is lost.
+        rows = list(self._disassembler.disasm_lite(code, address, 1))
+        return (int(rows[0][1]), str(rows[0][2])) if rows else (0, "")
 
     def _judge(self, block: bytes, begin: int, position: int, size: int, before: list[str]) -> Misrun | None:
         """Of the instruction at a position in a block; `before`: the names of those before it."""
         piece, address = block[position : position + _LONGEST], begin + position
 
         def detail() -> Any:
-            return next(self._disassembler.disasm(piece[:size], address, 1))
+            (instruction,) = self._disassembler.disasm(piece[:size], address, 1)
+            return instruction
 
         def following() -> Iterator[str]:
             at = position + size

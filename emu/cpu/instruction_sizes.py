@@ -32,7 +32,8 @@ def _x86(bits: int) -> InstructionSize:
         return capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64 if bits == 64 else capstone.CS_MODE_32)
 
     def size(code: bytes, thumb: bool) -> int:
-        return next((int(row[1]) for row in disassembler().disasm_lite(code, 0, 1)), 0)
+        rows = list(disassembler().disasm_lite(code, 0, 1))  # to its end: in finalisers an interrupt is lost
+        return int(rows[0][1]) if rows else 0
 
     return size
 

@@ -97,6 +97,8 @@ def test_variables_are_read_and_written_as_c_types(machine: Machine, target: str
         counter.write(1 << 40, "int")
     with pytest.raises(KeyError):
         library.symbols["no such symbol"]
+    with pytest.raises(CallError, match="is no address"):
+        machine.call("counter", "int(void)")  # type: ignore[arg-type]
 
 
 def test_a_symbol_may_be_given_as_an_address(machine: Machine, target: str) -> None:
