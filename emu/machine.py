@@ -260,8 +260,6 @@ class Machine(DebuggedGuest, PatchedGuest, ObservedGuest, SnapshotGuest, TypedGu
         Raises CallError for a wrong argument, GuestFault, BudgetExceeded, and exceptions of host functions; the
         machine remains usable after all of these.
         """
-        if not hasattr(address, "__index__"):
-            raise CallError(f"{address!r} is no address; use library.function() for a name")
         return self.runner.call(address, prototype, *args, max_instructions=max_instructions, timeout=timeout)
 
     @property

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from emu.calls.plan import CallPlan, plan_call
 from emu.calls.prototypes import Prototype
 from emu.cpu.protocol import EVENTS, Cpu, Stop, StopReason
-from emu.errors import BadGuestPointer, BudgetExceeded, Frame, GuestUnwinding, StackExhausted
+from emu.errors import BadGuestPointer, BudgetExceeded, CallError, Frame, GuestUnwinding, StackExhausted
 from emu.isa.convention import CallingConvention
 from emu.memory.guest_memory import GuestMemory
 from emu.memory.heap import Heap
@@ -129,11 +129,11 @@ class Runner:
         max_instructions: int | None = None,
         timeout: float | None = None,
     ) -> Any:
-        """Call a guest function and return its result. A nested call has the limits of the outermost one. Raises
-        as `Machine.call` does.
-        """
+        """As `Machine.call`. A nested call has the limits of the outermost one."""
         if not (type(address) is int and _PLAIN.issuperset(map(type, args))):
             self.check_objects(address, *args)
+            if not hasattr(address, "__index__"):
+                raise CallError(f"{address!r} is no address; use library.function() for a name")
         plan = plan_call(self._arch, prototype)
         if not self._user.acquire(blocking=False):
             raise self._used_elsewhere()
