@@ -1,12 +1,15 @@
-"""The command `relink-emu`: load, call, map, inspect, report, tree, arches.
+"""The command `relink-emu`.
 
-    app        the commands and their options, and `run`, which reports failures and sets the exit status
-    command    `Option`, `Argument`, `Command`; quick: reads plain command lines; typer_app: help, and all others
-    options    options shared by several commands
-    output     printing reports (frozen dataclasses) as JSON or tables
-    errors     messages for exceptions
-    load, call, map, inspect, report, tree, arches    one command each: `report` makes its report, `show` prints it
-    inspect_archive, inspect_view                     `inspect` for archives; printing its report of ELF files
+    app             runs a command line, reports failures and returns the exit status
+    commands        the commands with their options; each has a file of its name, whose `report` makes its report
+                    and whose `show` prints it (`test` is in `differential`, `debug` in `call`)
+    command         `Option`, `Argument`, `Command`
+    quick, typer_app                        read plain command lines; help, and all other command lines
+    options, observing, fuzzing, placing    options shared by several commands; those of `fuzz` and of `link`
+    output, plain, text                     print reports (frozen dataclasses) as JSON or tables
+    errors, log                             messages for exceptions; log messages
+    inspect_archive                         `inspect` for archives
+    inspect_records, inspect_view           the report of `inspect` for ELF files; printing it
 
 To keep start-up short, a module is imported when a command that needs it runs.
 """

@@ -86,7 +86,7 @@ def _invoke(arguments: Sequence[str]) -> int:
 
 def _report(error: Exception, *, as_json: bool, demangle: bool) -> int:
     """Report an error, on standard error or (as JSON) on standard output; return the exit status."""
-    from emu.cli.errors import SCHEMA, described, messages
+    from emu.cli.errors import SCHEMA, described, is_of_a_file, messages
     from emu.cli.output import console, write_json
     from relink.errors import RelinkError
 
@@ -109,6 +109,6 @@ def _report(error: Exception, *, as_json: bool, demangle: bool) -> int:
     for message in messages(error, demangle=demangle):
         err.print("error: ", style="bold red", end="")
         err.print(message, soft_wrap=True)
-    if not isinstance(error, RelinkError):
+    if not (isinstance(error, RelinkError) or is_of_a_file(error)):
         err.print(f"This is a bug in relink-emu ({type(error).__name__}); --debug shows the traceback.")
     return status

@@ -93,9 +93,9 @@ def report(request: Request, tell: Callable[[Checked, int], None] = lambda *_: N
     sources = tuple(Path(source).resolve() for source in request.sources)
     for source in sources:
         if not source.is_file():
-            raise Usage(f"{source} is no file", param_hint="'SOURCE'")
+            raise Usage(f"{source} is not a file", param_hint="'SOURCE'")
         if source.suffix not in COMPILED:
-            raise Usage(f"{source.name} is no C, C++ or assembly source", param_hint="'SOURCE'")
+            raise Usage(f"{source.name} is not a C, C++ or assembly source", param_hint="'SOURCE'")
     with ExitStack() as open_:
         guests: list[Guest] = []
         host: Host | None = None

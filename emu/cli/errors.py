@@ -8,6 +8,7 @@ import os
 import platform
 import re
 from collections.abc import Iterator, Sequence
+from typing import TypeGuard
 
 from emu.cli.output import Address, Json, jsonable
 from emu.debug.demangle import demangled
@@ -80,6 +81,8 @@ def _message(error: BaseException, *, demangle: bool) -> str:
 
 def _text(error: BaseException) -> str:
     """An error's message, with advice for the command line instead of Python."""
+    if is_of_a_file(error):
+        return f"{printable(os.fsdecode(error.filename))}: {error.strerror}"
     if isinstance(error, FloatAbiMismatch):
         hint = f": give --float-abi {error.theirs}" if error.supported else ""
         return (
@@ -89,6 +92,11 @@ def _text(error: BaseException) -> str:
         here = f"{_here(error.name)}; " if error.needed_by is None else ""
         return f"{error}\n({here}{_SEARCH_HINT.format(host=platform.machine())})"
     return str(error) or type(error).__name__
+
+
+def is_of_a_file(error: BaseException) -> TypeGuard[OSError]:
+    """Whether the error names a file that could not be read or written: the user's, not a bug."""
+    return isinstance(error, OSError) and isinstance(error.filename, str | bytes)
 
 
 def _here(library: str) -> str:

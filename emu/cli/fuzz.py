@@ -70,18 +70,13 @@ def report(
 ) -> FuzzReport:
     """Fuzz a function, or replay, minimise or merge inputs, as the options say.
 
-    Progress goes to standard error. Raises RelinkError, and Usage for a merge without inputs.
+    Progress goes to standard error. Raises RelinkError, OSError, and Usage for a merge without inputs.
     """
     arch = target.of(name, search)
     with loading.machine(arch, search, loading.sources(name)) as machine:
         library = loading.load(machine, name, search, [function])
         called = _function(library, function, fuzzing.prototype)
-        try:
-            fuzzer, failed = _fuzzed(machine, called, loading, fuzzing)
-        except OSError as error:
-            if error.filename is None:
-                raise
-            raise FuzzError(f"{error.filename}: {error.strerror}") from error
+        fuzzer, failed = _fuzzed(machine, called, loading, fuzzing)
     found = fuzzer.found
     return FuzzReport(
         arch.name,

@@ -115,7 +115,7 @@ class Search:
     def __post_init__(self) -> None:
         for option, folder in (*(("-L", f) for f in self.library_path or ()), ("--sysroot", self.sysroot)):
             if folder is not None and not folder.is_dir():
-                raise Usage(f"{folder} is no folder", param_hint=f"'{option}'")
+                raise Usage(f"{folder} is not a folder", param_hint=f"'{option}'")
 
     @property
     def somewhere(self) -> bool:

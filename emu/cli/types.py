@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, ClassVar
 
 from emu.calls.declarations import Scope
@@ -16,6 +17,8 @@ from relink.records import dataclass
 if TYPE_CHECKING:
     from emu.cli.options import Loading, Search, Target
     from emu.cli.plain import Console
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,8 @@ def _report(arch: str, source: str, scope: Scope, wanted: list[str]) -> TypesRep
     missing = [name for name in wanted if types.key(name) is None]
     if missing:
         raise Usage(f"{source} has no type {missing[0]!r}", param_hint="'NAME'")
+    if not known:
+        _log.warning("%s: there are no types: compile it with -g, or give a header", source)
     names = [types.key(name) or name for name in wanted] or sorted(known)
     return TypesReport(arch, source, tuple(_type(name, known[name]) for name in names))
 

@@ -38,7 +38,7 @@ def read_firmware(
     suffix = os.fspath(source).rpartition(".")[2] if isinstance(source, (str, os.PathLike)) else ""
     wanted = format or format_of(content[:64]) or SUFFIXES.get(str(suffix).lower(), "bin")
     if wanted not in SUFFIXES.values() or wanted == "elf":
-        raise ExportError(opened, wanted, "is no format of device memory: hex, srec, uf2 or bin")
+        raise ExportError(opened, wanted, "is not a format of device memory: give one of hex, srec, uf2 or bin")
     if len(content) > _LARGEST:
         raise ExportError(opened, wanted, f"{len(content):#x} bytes, the limit is {_LARGEST:#x}")
     firmware = read_firmware_bytes(opened, content, wanted, at)

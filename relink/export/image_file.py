@@ -204,5 +204,5 @@ def format_named(name: str, path: str, format: str | None) -> str:
     wanted = format if format is not None else path.rpartition(".")[2].lower()
     if wanted not in SUFFIXES:
         known = ", ".join(sorted(set(SUFFIXES.values())))
-        raise ExportError(name, wanted or "?", f"is no format to export in: give one of {known}")
+        raise ExportError(name, wanted or "?", f"is not an export format: give one of {known}")
     return SUFFIXES[wanted]

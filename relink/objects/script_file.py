@@ -40,7 +40,7 @@ def size_of(text: str | int, what: str = "size") -> int:
         return text
     found = _SIZE.fullmatch(text.strip()) if isinstance(text, str) else None
     if found is None:
-        raise ScriptError("script", f'{what} {text!r} is no number such as 4096, 0x1000 or "128K"')
+        raise ScriptError("script", f'{what} {text!r} is not a number such as 4096, 0x1000 or "128K"')
     unit = found[2].lower()
     return int(found[1], 0) << _UNITS[unit] if unit else int(found[1], 0)
 
@@ -76,7 +76,7 @@ def script_of(values: Mapping[str, object]) -> LinkScript:
     symbols = dict(_items(values, "symbols"))
     for name, value in symbols.items():
         if not isinstance(value, (int, str)) or isinstance(value, bool):
-            raise ScriptError("script", f"symbol {name}: {value!r} is no number or place")
+            raise ScriptError("script", f"symbol {name}: {value!r} is not a number or place")
     place = None
     if rows is not None:
         if not isinstance(rows, list):

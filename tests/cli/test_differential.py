@@ -162,11 +162,11 @@ def test_the_same_seed_makes_the_same_calls(relink_emu: RunCommand, source: str)
 @pytest.mark.parametrize(
     ("arguments", "status", "told"),
     [
-        (["/no/such/file.c"], 2, "is no file"),
+        (["/no/such/file.c"], 2, "is not a file"),
         (["{source}", "-f", "absent"], 2, "no function absent is exported"),
         (["{source}", "-a", "vax"], 1, "unknown architecture 'vax'"),
         (["{source}", "--cflags=-DBROKEN=( -include /no/such.h"], 1, "no/such.h"),
-        (["{readme}"], 2, "is no C, C++ or assembly source"),
+        (["{readme}"], 2, "is not a C, C++ or assembly source"),
     ],
 )
 def test_bad_input(relink_emu: RunCommand, source: str, arguments: list[str], status: int, told: str) -> None:

@@ -58,9 +58,9 @@ def test_a_script_file_and_options_say_the_same_as_the_interface(relink_emu: Run
         ((*REGIONS, "-D", "name"), 2, "is not of the form NAME=VALUE"),
         (("--region", "flash=12"), 1, "is not NAME=ORIGIN,LENGTH"),
         ((*REGIONS, "-e", "nothing"), 1, "the script's entry nothing is not defined"),
-        ((*REGIONS, "--format", "pdf"), 1, "is no format to export in"),
+        ((*REGIONS, "--format", "pdf"), 1, "is not an export format"),
         (("--region", "flash=0x8000000,64,rx", "--region", "ram=0x20000000,16K,rw"), 1, "region flash overflows"),
-        (("--script", "missing.toml"), 1, "missing.toml"),
+        (("--script", "missing.toml"), 1, "error: missing.toml: No such file or directory\n"),
     ],
 )
 def test_what_cannot_be_linked_is_told(

@@ -41,6 +41,12 @@ def test_a_header_is_laid_out_for_the_architecture_given(relink_emu: RunCommand,
     assert relink_emu("types", str(header)).status == 2
 
 
+def test_without_types_a_warning_says_how_to_get_some(relink_emu: RunCommand) -> None:
+    result = relink_emu("types", str(compiled("riscv32", SOURCE)))
+    assert (result.out, result.status) == ("", 0)
+    assert "there are no types: compile it with -g" in result.err
+
+
 def test_initialisers_in_braces_are_structures_and_arrays(relink_emu: RunCommand, library: str) -> None:
     calls = ["moved({1, 2}, 5)", "longest({.kind = 'x', .sides = {1.5, 2}})", "sum({1, 2, 3}, 3)"]
     assert relink_emu("call", library, *calls).out.splitlines() == ["{.x = 6, .y = 2}", "2.0", "6"]
