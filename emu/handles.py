@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from html import escape
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
@@ -158,6 +157,8 @@ class Function:
 
     def _repr_html_(self) -> str:
         first, _, rest = self.documentation.partition("\n\n")
+        from html import escape
+
         return f"<code>{escape(first)}</code> <small>{escape(rest)}</small>"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from html import escape
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Protocol, Self
 
@@ -264,6 +263,8 @@ class Library:
 
     def _repr_html_(self) -> str:
         names = [name for name in self.image.exports if self.image.symbol(name).type == SymbolType.FUNC]
+        from html import escape
+
         rows = "".join(f"<tr><td><code>{escape(self._shown(name))}</code></td></tr>" for name in names[:100])
         more = f"<tr><td>and {len(names) - 100} more</td></tr>" if len(names) > 100 else ""
         return f"<table><caption>{escape(self.name)}</caption>{rows}{more}</table>"

@@ -151,7 +151,8 @@ if not TYPE_CHECKING:
 
     def is_dataclass(value):
         """Whether this is a dataclass, or an instance of one."""
-        return hasattr(value if isinstance(value, type) else type(value), "__dataclass_fields__")
+        cls = value if isinstance(value, type) else type(value)
+        return hasattr(cls, _OWN) or hasattr(cls, "__dataclass_fields__")
 
 
 def _process(

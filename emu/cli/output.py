@@ -6,7 +6,6 @@ is a hexadecimal string in JSON: addresses have 64 bits, and many JSON readers k
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -50,6 +49,8 @@ def write_json(value: Mapping[str, Json]) -> None:
 
     own = value.get("warnings") or []
     value = {**value, "warnings": [*(own if isinstance(own, list) else ()), *warnings()]}
+    import json
+
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False) + "\n")
 
 

@@ -6,9 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from enum import Enum, auto
-from typing import Protocol
+from typing import Final, Protocol
 
 from relink.records import dataclass
+
+INVALID: Final = 1  #: bits of MXCSR: flags, and a mode
+INEXACT: Final = 0x20
+DENORMALS_ARE_ZERO: Final = 0x40
 
 
 class Guest(Protocol):

@@ -17,9 +17,11 @@ from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, Dec
 from fractions import Fraction
 from typing import Final
 
+from emu.cpu.misrun import DENORMALS_ARE_ZERO, INEXACT, INVALID
 from relink.records import dataclass
 
-INVALID, INEXACT, DENORMALS_ARE_ZERO = 1, 0x20, 0x40  #: bits of MXCSR
+__all__ = ["DENORMALS_ARE_ZERO", "INEXACT", "INVALID"]
+
 _MODES: Final = (ROUND_HALF_EVEN, ROUND_FLOOR, ROUND_CEILING, ROUND_DOWN)  #: by the two bits of a rounding mode
 
 

@@ -1,4 +1,4 @@
-"""The part of Unicorn's C API (unicorn/unicorn.h) that this project uses. The only file that imports Unicorn.
+"""The part of Unicorn's C API (unicorn/unicorn.h) that this project uses.
 
 The C library is called through ctypes with preallocated buffers: for a short run the Python binding's methods
 would take four times as long as the engine.
@@ -18,18 +18,12 @@ from collections.abc import Mapping
 from functools import cache, partial
 from typing import Any, Final
 
-import unicorn.arm64_const
-import unicorn.arm_const
-import unicorn.riscv_const
-import unicorn.unicorn_const as uc
-import unicorn.x86_const
-from unicorn.unicorn_py3.unicorn import Uc, uclib
-
 from emu.cpu.guard_hook import Guard, formatted, guard_hook
 from emu.cpu.misrun import SignallingNan
 from emu.cpu.protocol import Protection, StopReason
 from emu.cpu.stop_hook import MULTIPLIER, StopRequest, exception_hook
 from emu.cpu.unicorn_isas import UnicornIsa
+from emu.cpu.unicorn_library import constants, uc, uc_class, uclib
 from relink.errors import AddressSpaceError
 
 __all__ = [
@@ -67,13 +61,6 @@ _SET_TRANSLATION_BUFFER: Final = uc.UC_CTL_TCG_BUFFER_SIZE | 1 << 26 | uc.UC_CTL
 NO_TIMEOUT: Final = ctypes.c_uint64(0)
 NO_COUNT: Final = ctypes.c_size_t(0)
 _SYSCALL_INSTRUCTION: Final = 0x80  # syscall and sysenter, under the number of the i386 system call
-
-_CONSTANTS = {
-    "x86": unicorn.x86_const,
-    "arm64": unicorn.arm64_const,
-    "arm": unicorn.arm_const,
-    "riscv": unicorn.riscv_const,
-}
 
 # The binding's prototypes convert every argument on every call. These have none, because the arguments already
 # have C types.
@@ -131,7 +118,7 @@ def open_engine(arch: str, isa: UnicornIsa) -> ctypes.c_void_p:
     size = ctypes.c_uint32(_TRANSLATED)
     check(uclib.uc_ctl(handle, _SET_TRANSLATION_BUFFER, size), "bound the cache of translated code")
     if isa.model:
-        model = getattr(_CONSTANTS[isa.constants], f"UC_CPU_{isa.model}")
+        model = getattr(constants(isa.constants), f"UC_CPU_{isa.model}")
         check(control(handle, uc.UC_CTL_CPU_MODEL, model), "choose the CPU model")
     return handle
 
@@ -139,7 +126,8 @@ def open_engine(arch: str, isa: UnicornIsa) -> ctypes.c_void_p:
 def native(handle: ctypes.c_void_p, isa: UnicornIsa, owner: object) -> Any:
     """The engine as a `unicorn.Uc`, which does not close it, and keeps its owner alive."""
     arch, mode = getattr(uc, f"UC_ARCH_{isa.engine}"), getattr(uc, f"UC_MODE_{isa.mode}")
-    engine = Uc.__new__(Uc, arch, mode)
+    kind = uc_class()
+    engine = kind.__new__(kind, arch, mode)
     # What Uc.__init__ does, except that this opens another engine.
     vars(engine).update(_uch=handle, _arch=arch, _mode=mode, _callbacks={}, _mmio_callbacks={}, _owner=owner)
     engine._hook_exception = None
@@ -183,7 +171,7 @@ _BUFFERS: Mapping[int, Any] = {
 @cache
 def register_number(module: str, constant: str) -> int:
     """Unicorn's number of a register, by the names in `UnicornIsa`."""
-    return int(getattr(_CONSTANTS[module], f"UC_{module.upper()}_REG_{constant}"))
+    return int(getattr(constants(module), f"UC_{module.upper()}_REG_{constant}"))
 
 
 def register_slots(isa: UnicornIsa) -> dict[str, tuple[int, Any, Any]]:
@@ -333,7 +321,7 @@ def install_recorders(handle: ctypes.c_void_p, isa: UnicornIsa, seen: Seen) -> N
     add_hook(handle, uc.UC_HOOK_INTR, EMU_STOP)
     for name in isa.syscalls:
         for callback in (syscall, EMU_STOP):
-            add_hook(handle, uc.UC_HOOK_INSN, callback, None, getattr(unicorn.x86_const, f"UC_{name}"))
+            add_hook(handle, uc.UC_HOOK_INSN, callback, None, getattr(constants("x86"), f"UC_{name}"))
 
 
 class _Block(ctypes.Structure):

@@ -16,8 +16,8 @@ from emu.cpu.inspector import Inspector, Verdict
 from emu.cpu.late_maps import LateMaps
 from emu.cpu.limit_hooks import LimitHooks
 from emu.cpu.meter import Meter
+from emu.cpu.misrun import DENORMALS_ARE_ZERO, INEXACT
 from emu.cpu.protocol import CpuContext
-from emu.cpu.sse import DENORMALS_ARE_ZERO, INEXACT
 from emu.cpu.stop_hook import ASKED, LIMIT, UNKNOWN_BLOCK, StopRequest, stop_hook
 from emu.cpu.unicorn_api import emu_start, reg_read, uc
 from emu.cpu.unicorn_isas import UnicornIsa
