@@ -37,6 +37,7 @@ UNBOUNDED = {
     "event_hook": "kinds of events",
     "mapped_code": "hooks in machine code",
     "register_number": "registers of engines",
+    "constants": "ISAs of engines",
     "_computation": "instructions of LSX",
     "_triples": "tables of instructions in files of this project",
     "_table": "tables of instructions in files of this project",

@@ -14,7 +14,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Hashable
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from relink.elf import Decoded
 from relink.elf.source import COPIED, FileMode, file_mode
@@ -23,6 +23,8 @@ from relink.elf.source import COPIED, FileMode, file_mode
 Key: TypeAlias = tuple[str, str, FileMode | None, int, int, int, int, int] | tuple[bytes, str | None]
 #: How the content was read: () as it is, else the architecture and the options of a link.
 How: TypeAlias = tuple[Hashable, ...]
+
+_T = TypeVar("_T")
 
 #: Files kept, the last used ones; and of them those that are mapped, not copied.
 MOST, MOST_MAPPED = 512, 8
@@ -40,6 +42,8 @@ class DecodedCache:
         self._lock = threading.Lock()
         self._files: OrderedDict[tuple[Key, How], Decoded] = OrderedDict()
         self._bytes: dict[tuple[Key, How], int] = {}
+        self._held = 0  #: the sum of these
+        self._mapped: dict[tuple[Key, How], None] = {}  #: those that are mapped, in the same order
 
     def key(self, path: str | os.PathLike[str], name: str | None) -> Key | None:
         """What identifies a file's content now; None where it is not to be kept."""
@@ -66,38 +70,52 @@ class DecodedCache:
             decoded = self._files.get((key, how))
             if decoded is not None:
                 self._files.move_to_end((key, how))
-                if (size := self._bytes.pop((key, how), None)) is not None:
-                    self._bytes[key, how] = size
+                _renew(self._bytes, (key, how))
+                _renew(self._mapped, (key, how))
             return decoded
 
     def put(self, key: Key | None, decoded: Decoded, how: How = ()) -> None:
         """Keep a file that was decoded after `key` had been made, unless it has changed meanwhile."""
         if key is None or not (isinstance(key[0], bytes) or self.key(key[0], key[1]) == key):
             return
+        entry = key, how
         with self._lock:
-            self._files[key, how] = decoded
+            if entry in self._files:
+                self._forget(entry)
+            self._files[entry] = decoded
             if how or isinstance(key[0], bytes):
-                self._bytes[key, how] = _LINKED * len(decoded.data) if how else len(key[0])
-                while sum(self._bytes.values()) > MOST_BYTES:
+                self._bytes[entry] = size = _LINKED * len(decoded.data) if how else len(key[0])
+                self._held += size
+                while self._held > MOST_BYTES:
                     self._forget(next(iter(self._bytes)))
-            mapped = [other for other, kept in self._files.items() if len(kept.data) > COPIED]
-            for oldest in mapped[: max(0, len(mapped) - MOST_MAPPED)]:
-                self._forget(oldest)
+            if entry in self._files and len(decoded.data) > COPIED:
+                self._mapped[entry] = None
+                if len(self._mapped) > MOST_MAPPED:
+                    self._forget(next(iter(self._mapped)))
             while len(self._files) > MOST:
                 self._forget(next(iter(self._files)))
 
     def _forget(self, entry: tuple[Key, How]) -> None:
         del self._files[entry]
-        self._bytes.pop(entry, None)
+        self._held -= self._bytes.pop(entry, 0)
+        self._mapped.pop(entry, None)
 
     def clear(self) -> None:
         """Forget all files."""
         with self._lock:
             self._files.clear()
             self._bytes.clear()
+            self._mapped.clear()
+            self._held = 0
 
     def __len__(self) -> int:
         return len(self._files)
+
+
+def _renew(entries: dict[tuple[Key, How], _T], entry: tuple[Key, How]) -> None:
+    """Make an entry the last, if it is there."""
+    if entry in entries:
+        entries[entry] = entries.pop(entry)
 
 
 #: The cache of this process.

@@ -14,6 +14,7 @@ from relink.elf import source as files
 from relink.resolve.sources import DefinedSymbols
 from relink.search import decoded_cache
 from relink.search.decoded_cache import CACHE, DecodedCache
+from tests.counting import python_calls
 from tests.elf.build_object import Sym as ObjectSym
 from tests.elf.build_object import simple_object
 from tests.linker.craft import DATA, Library, Sym
@@ -38,8 +39,8 @@ def value_of(decoded: Decoded) -> int:
 
 @pytest.fixture(autouse=True)
 def _own_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(CACHE, "_files", type(CACHE._files)())
-    monkeypatch.setattr(CACHE, "_bytes", {})
+    for name, value in vars(DecodedCache()).items():
+        monkeypatch.setattr(CACHE, name, value)
     monkeypatch.setattr(CACHE, "enabled", True)
     monkeypatch.setattr(decoded_cache, "_SETTLED", 0)
 
@@ -162,8 +163,10 @@ def test_it_is_bounded_and_forgets_the_oldest(tmp_path: Path, monkeypatch: pytes
     assert loaded(paths[0]) is not kept[0]
     monkeypatch.setattr(decoded_cache, "COPIED", 0)
     monkeypatch.setattr(decoded_cache, "MOST_MAPPED", 1)
-    loaded(paths[1])
+    CACHE.clear()
+    kept = [loaded(path) for path in paths[:2]]
     assert len(CACHE) == 1
+    assert loaded(paths[1]) is kept[1]
 
 
 def test_several_threads_load_one_file(tmp_path: Path) -> None:
@@ -177,3 +180,13 @@ def test_several_threads_load_one_file(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert found == [7] * 80
+
+
+def test_keeping_one_more_does_not_look_at_all_that_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    linker = Linker(HostMemory(ARCH))
+    calls = []
+    for value in range(1, 203):
+        content = image(value)
+        calls.append(python_calls(lambda content=content: linker.unload(linker.load(content))))
+    assert len(CACHE) == 202
+    assert calls[-1] <= calls[100] + 3
