@@ -132,19 +132,36 @@ HOST_CODE: Final[Mapping[str, bytes]] = {
 }
 
 
-#: A second hook, for memory accesses: stores the address and size of an access in an AccessPlace. It is called by
-#: the C ABI with (engine, kind, address, size, value, user data).
+#: A second hook, for accesses to devices: stores the address and size of an access in an AccessPlace, unless it
+#: is a part of the access that is there, and permits the access. It is called by the C ABI with (engine, kind,
+#: address, size, value, user data).
 ACCESS_CODE: Final[Mapping[str, bytes]] = {
     "x86_64": bytes.fromhex(
-        "498911"  #              mov [r9], rdx
+        "4889d0"  #              mov rax, rdx
+        "492b01"  #              sub rax, [r9]
+        "413b4908"  #            cmp ecx, [r9 + 8]
+        "7309"  #                jae store
+        "458b5108"  #            mov r10d, [r9 + 8]
+        "4c39d0"  #              cmp rax, r10
+        "7207"  #                jb out
+        "498911"  #       store: mov [r9], rdx
         "41894908"  #            mov [r9 + 8], ecx
+        "b801000000"  #   out:   mov eax, 1
         "c3"  #                  ret
     ),
     "aarch64": b"".join(
         word.to_bytes(4, "little")
         for word in (
-            0xF900_00A2,  #        str x2, [x5]
+            0xF940_00A6,  #        ldr x6, [x5]
+            0xB940_08A7,  #        ldr w7, [x5, #8]
+            0xCB06_0046,  #        sub x6, x2, x6
+            0x6B07_007F,  #        cmp w3, w7
+            0x5400_0062,  #        b.hs store
+            0xEB07_00DF,  #        cmp x6, x7
+            0x5400_0063,  #        b.lo out
+            0xF900_00A2,  # store: str x2, [x5]
             0xB900_08A3,  #        str w3, [x5, #8]
+            0x5280_0020,  # out:   mov w0, #1
             0xD65F_03C0,  #        ret
         )
     ),
@@ -212,7 +229,7 @@ class StopRequest(ctypes.Structure):
 
 
 class AccessPlace(ctypes.Structure):
-    """The last access to memory that the hook of `access_hook` was called for."""
+    """The last access that the hook of `access_hook` was called for. With size 0 the next one is no part of it."""
 
     _fields_ = (("address", ctypes.c_uint64), ("size", ctypes.c_uint32))
 

@@ -43,6 +43,7 @@ __all__ = [
     "native",
     "open_engine",
     "raise_from_hooks",
+    "record_bad_accesses",
     "reg_read",
     "reg_read_batch",
     "reg_write",
@@ -255,6 +256,7 @@ class Seen:
         self._memory = _Record("=QiQiqQ")
         self._exception = _Record("=QIQ")
         self._syscall = _Record("=QQ")
+        self.memory_hook: ctypes.c_size_t | None = None  #: of bad memory accesses
         #: The callbacks, kept as long as the engine. Their result None means "not handled".
         self.callbacks = (
             _MEMORY_HOOK(self._memory.write),
@@ -311,12 +313,22 @@ def add_hook(
     return hook
 
 
+def record_bad_accesses(handle: ctypes.c_void_p, seen: Seen) -> None:
+    """Install the hook that records bad memory accesses, which stop the engine by themselves, after all others for
+    these: those may permit an access.
+    """
+    if seen.memory_hook is not None:
+        check(uclib.uc_hook_del(handle, seen.memory_hook), "remove a hook")
+    memory = ctypes.cast(seen.callbacks[0], ctypes.c_void_p)
+    seen.memory_hook = add_hook(handle, uc.UC_HOOK_MEM_INVALID & ~uc.UC_HOOK_MEM_FETCH_INVALID, memory)
+
+
 def install_recorders(handle: ctypes.c_void_p, isa: UnicornIsa, seen: Seen) -> None:
     """Install hooks that record bad memory accesses, exceptions, and system calls without an exception, and stop
     the engine.
     """
-    memory, _, syscall = (ctypes.cast(callback, ctypes.c_void_p) for callback in seen.callbacks)
-    add_hook(handle, uc.UC_HOOK_MEM_INVALID & ~uc.UC_HOOK_MEM_FETCH_INVALID, memory)  # stops by itself
+    syscall = ctypes.cast(seen.callbacks[2], ctypes.c_void_p)
+    record_bad_accesses(handle, seen)
     add_hook(handle, uc.UC_HOOK_INTR, *seen.exception_recorder())
     add_hook(handle, uc.UC_HOOK_INTR, EMU_STOP)
     for name in isa.syscalls:

@@ -1,7 +1,9 @@
 """Memory-mapped devices on Unicorn.
 
 `uc_mmio_map` calls a function for each access, in the middle of an instruction. Unicorn knows the place of that
-instruction only where a hook on memory accesses is installed too. That hook is machine code which stores the
+instruction only where a hook is called for the access too. A hook on accesses, in whatever range, would make all
+loads and stores of the guest slow (`tcg_uc_has_hookmem`: none may use the TLB). So devices are mapped without
+permissions, and the hook is one on forbidden accesses, which permits them. It is machine code which stores the
 address and size of the access, because unaligned accesses call the function for each aligned part.
 
 `uc_emu_stop` in such a call ends the run inside the instruction: it has made this access and perhaps others, but
@@ -33,6 +35,7 @@ from emu.cpu.pages import PAGE_SIZE
 from emu.cpu.protocol import Access, Deferred, DevicePort, NoDevice, Stop, StopReason
 from emu.cpu.stop_hook import AccessPlace, StopRequest, access_hook, stop_hook
 from emu.cpu.unicorn_api import reg_read
+from emu.cpu.unicorn_isas import CPSR_IT
 from emu.cpu.unicorn_stops import UnicornStops
 from relink.errors import AddressSpaceError, MachineError
 
@@ -46,8 +49,14 @@ EVER: Final = 1 << 62  #: the limit of a run without one: devices need the count
 class _Windows:
     """The calls of one engine. `request` is that of its meter."""
 
-    def __init__(self, handle: ctypes.c_void_p, pc_slot: tuple[int, Any, Any], request: StopRequest) -> None:
-        self._handle, self._request = handle, request
+    def __init__(
+        self,
+        handle: ctypes.c_void_p,
+        pc_slot: tuple[int, Any, Any],
+        cpsr_slot: tuple[int, Any, Any] | None,
+        request: StopRequest,
+    ) -> None:
+        self._handle, self._request, self._cpsr_slot = handle, request, cpsr_slot
         self._pc_number, self._pc, self._pc_reference = pc_slot
         self._registers = api.Context(handle)
         self.place = AccessPlace()  #: written by the hook on memory accesses
@@ -63,6 +72,25 @@ class _Windows:
 
     def call(self, port: DevicePort, write: bool, address: int, size: int, value: int) -> int:
         """One access of the guest; the value for a read."""
+        if self.ended_by is not None:  # the engine stops only after an IT block, which will run again
+            return 0
+        value = self._call(port, write, address, size, value)
+        if self._cpsr_slot is not None and self.ended_by is None:
+            self._leave_it_block(*self._cpsr_slot)
+        return value
+
+    def _leave_it_block(self, number: int, cpsr: Any, reference: Any) -> None:
+        """Arm: clear the state of the IT block that the engine has noted with the place of the instruction.
+
+        Translated code takes it as clear until the block of code ends; otherwise instructions after an IT block
+        with an access would be conditional.
+        """
+        reg_read(self._handle, number, reference)
+        if cpsr.value & CPSR_IT:
+            cpsr.value &= ~CPSR_IT
+            api.reg_write(self._handle, number, reference)
+
+    def _call(self, port: DevicePort, write: bool, address: int, size: int, value: int) -> int:
         reg_read(self._handle, self._pc_number, self._pc_reference)
         budget, pc, made = self._request.budget, self._pc.value, self._made
         if budget != self._budget or pc != self._at:
@@ -77,8 +105,10 @@ class _Windows:
         self.inside = True
         try:
             place = self.place
-            if place.address & place.size - 1:
+            if place.size and place.address & place.size - 1:  # this is one of its parts
                 port.unaligned(write, place.address, place.size)
+            else:
+                place.size = 0
             if write:
                 port.write(address, size, value)
             else:
@@ -114,7 +144,7 @@ class _Windows:
         """After a run that a call has ended: the registers before the instruction; keep its accesses so far."""
         api.uclib.uc_context_restore(self._handle, self._registers.pointer)
         self._answers.extend(self._made)
-        self._budget = 0
+        self._budget = self.place.size = 0
         self._made.clear()
 
     def begin(self) -> None:
@@ -175,7 +205,8 @@ class UnicornDevices(UnicornStops):
         self._need_hook("the time of devices")
         self._late.end()
         if self._windows is None:
-            self._windows, self._ports = _Windows(self._handle, self._pc_slot, self._look), []
+            cpsr = self._slots["cpsr"] if self._interworking else None
+            self._windows, self._ports = _Windows(self._handle, self._pc_slot, cpsr, self._look), []
             self._kept.append(self._windows.place)
             self._unlimited = EVER
             self._quick = self._code_pages is None and not self._every
@@ -191,9 +222,12 @@ class UnicornDevices(UnicornStops):
         api.check(status, "map a device", address, size)
         self._kept += read, write
         self._ports.append(port)
-        kinds, hook = api.uc.UC_HOOK_MEM_READ | api.uc.UC_HOOK_MEM_WRITE, ctypes.c_void_p(access_hook())
-        last = address + size - 1
-        api.add_hook(self._handle, kinds, hook, ctypes.byref(self._windows.place), place=(address, last))
+        status = api.uclib.uc_mem_protect(self._handle, ctypes.c_uint64(address), ctypes.c_size_t(size), 0)
+        api.check(status, "protect a device", address, size)
+        kinds = api.uc.UC_HOOK_MEM_READ_PROT | api.uc.UC_HOOK_MEM_WRITE_PROT
+        hook, place = ctypes.c_void_p(access_hook()), ctypes.byref(self._windows.place)
+        api.add_hook(self._handle, kinds, hook, place, place=(address, address + size - 1))
+        api.record_bad_accesses(self._handle, self._seen)
 
     def inspect(self, find: Finder) -> None:
         """See `DeviceCpu.inspect`."""

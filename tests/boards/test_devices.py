@@ -87,6 +87,32 @@ def test_a_device_may_end_the_run_at_any_access_of_an_instruction(at: int, how: 
     assert guest.machine.cpu.read_register("r1") == PORT + 20
 
 
+@pytest.mark.parametrize(
+    ("block", "accesses"),
+    [
+        ([0xBF08, ldr(2, 1)], [0]),  # it eq
+        ([0xBF04, ldr(2, 1), store(2, 1, 4)], [0, 4]),  # itt
+        ([0xBF0C, ldr(2, 1), ldr(2, 1, 4)], [0]),  # ite
+        ([0xBF14, ldr(2, 1), store(2, 1, 4)], [4]),  # ite ne
+        ([0xBF01, ldr(2, 1), ldr(4, 1, 4), store(2, 1, 8), ldr(2, 1, 12)], [0, 4, 8, 12]),  # itttt
+    ],
+)
+@pytest.mark.parametrize("stop", [False, True])
+def test_code_after_an_it_block_with_accesses_is_not_conditional(
+    block: list[int], accesses: list[int], stop: bool
+) -> None:
+    device = Recorder()
+    zero = [0x2000, 0x2800]  # movs r0, #0; cmp r0, #0
+    rest = [0x2001, 0xE7FF, 0x2307, 0x3301, HERE]  # movs r0, #1; b .+2; movs r3, #7; adds r3, #1
+    guest = board([*load(1, PORT), *zero, *block, *rest], {PORT: device})
+    if stop:
+        device.at, device.action = 1, guest.stop
+        assert guest.run(max_instructions=40) is Ended.STOPPED
+    assert guest.run(max_instructions=40) is Ended.LIMIT
+    assert [entry[1] for entry in device.log] == accesses
+    assert guest.machine.cpu.read_register("r3") == 8
+
+
 def test_a_device_may_call_the_guest() -> None:
     """Its caller has all registers as before, flags included."""
 
@@ -110,9 +136,10 @@ def test_a_device_may_call_the_guest() -> None:
         ([0x7008], "write of 1 bytes at port"),  # strb
         ([0x8808], "read of 2 bytes at port"),  # ldrh
         ([0x3102, ldr(0, 1)], "not aligned"),
+        ([0x3102, store(0, 1)], "write of 4 bytes at port.*not aligned"),
         ([ldr(0, 1, 8)], "no such register"),
     ],
-    ids=["byte", "halfword", "unaligned", "reserved"],
+    ids=["byte", "halfword", "unaligned", "unaligned-write", "reserved"],
 )
 def test_accesses_that_a_device_refuses_name_it(code: list[int], words: str) -> None:
     class Port(Device):
