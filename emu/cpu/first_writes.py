@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from emu.cpu.icicle_events import IcicleEvents
 
 _WRITE = int(Protection.W)  # operators of enumerations take a microsecond
+_BATCH = 1 << 16  #: bytes written at a time: more would be memory that the host has to provide first
 #: An access of an instruction is at most this many bytes.
 _WIDEST = 64
 
@@ -48,6 +49,7 @@ class FirstWrites:
     ) -> None:
         self._mapped, self._read, self._protect = mapped, read, protect
         self._former: dict[int, bytes] = {}  # page -> content at the last `settle`
+        self._known: Mapping[int, bytes] = {}  # the same of some pages that may be clean
         self._new = SpanMap()  # pages mapped since
         self.protect_all()
 
@@ -56,14 +58,16 @@ class FirstWrites:
         """The pages written or unmapped since the last `settle`, with their contents then."""
         return self._former
 
-    def settle(self) -> None:
-        """All pages are clean from now on."""
+    def settle(self, known: Mapping[int, bytes]) -> None:
+        """All pages are clean from now on. `known` are contents of some, so that they need not be read."""
+        self._known = {}
         former, self._former = self._former, {}
         new, self._new = self._new.spans, SpanMap()
         for span in new:
             self._close(span.start, span.end)
         for start, end in runs(former):
             self._close(start, end)
+        self._known = known
 
     def _close(self, start: int, end: int) -> None:
         """Withdraw the engine's permission to write."""
@@ -95,7 +99,7 @@ class FirstWrites:
             self._permit(page)
 
     def _first_write(self, page: int, protection: Protection) -> None:
-        self._former[page] = self._read(page)
+        self._former[page] = self._content(page)
         self._protect(page, page + PAGE_SIZE, protection)
 
     def protected(self, start: int, end: int) -> None:
@@ -123,8 +127,13 @@ class FirstWrites:
         pages = [page for page in range(start & -PAGE_SIZE, end, PAGE_SIZE) if self._is_clean(page)]
         kept = [page for page in pages if self._mapped.find(page) is not None]
         for page in kept:
-            self._former[page] = self._read(page)
+            self._former[page] = self._content(page)
         return kept
+
+    def _content(self, page: int) -> bytes:
+        """The content of a clean page."""
+        content = self._known.get(page)
+        return self._read(page) if content is None else content
 
     def _permit(self, page: int) -> None:
         span = self._mapped.find(page)
@@ -157,16 +166,19 @@ class SavedEngine:
 
     def settle(self, contents: Iterable[tuple[int, bytes]]) -> None:
         """See `Cpu.settle`."""
-        contents = list(contents)
-        if any(self._ran.overlapping(start, end) for start, end in runs(page for page, _ in contents)):
+        known = dict(contents)
+        places = runs(known)
+        if any(self._ran.overlapping(start, end) for start, end in places):
             self._prepare(refresh=True)  # the engine refuses changes of translated code
         write = self._engine.mem_write
-        for page, content in contents:
-            write(page, content)
+        for start, end in places:
+            for at in range(start, end, _BATCH):
+                pages = range(at, min(at + _BATCH, end), PAGE_SIZE)
+                write(at, b"".join(map(known.__getitem__, pages)))
         if self._first_writes is None:
             self._first_writes = FirstWrites(self._pages, self._page, self._permit)
         else:
-            self._first_writes.settle()
+            self._first_writes.settle(known)
         if self._observed is not None:
             self._observed.guard_again()
 

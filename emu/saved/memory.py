@@ -275,18 +275,24 @@ class CopiedMemory:
         self, region: Region, tree: PageTree, former: Mapping[Region, Mapping[int, bytes]]
     ) -> Iterator[tuple[int, bytes]]:
         """(guest address, content) of the pages of a region that differ from a tree, where they are mapped."""
-        first, saved = self._first[region], self._saved.get(region)
-        pages = set(former.get(region, ()))
-        if saved is None:
-            pages.update(tree.pages(), first)
-        elif saved is not tree:
-            pages.update(tree.differing(saved))
-        extent, start, get = self._cpu.extent, region.address, tree.get
-        whole = sum(run.size for run in region.pages) == region.size
-        for page in pages:
-            content = get(page)
-            if whole or extent(start + page * PAGE, Protection.NONE):
-                yield start + page * PAGE, first[page] if content is None else content
+        saved, start, extent = self._saved.get(region), region.address, self._cpu.extent
+        if saved is tree:
+            contents = former.get(region, {})
+        else:
+            contents = self._contents(region, tree, former.get(region, ()))
+        low = high = 0  # addresses known to be mapped
+        for page, content in contents.items():
+            address = start + page * PAGE
+            if not low <= address < high:
+                low, high = address, address + extent(address, Protection.NONE)
+            if address < high:
+                yield address, content
+
+    def _contents(self, region: Region, tree: PageTree, changed: Iterable[int]) -> Mapping[int, bytes]:
+        """The contents in a tree of the pages that may differ from it, `changed` among them."""
+        first, saved, get = self._first[region], self._saved.get(region), tree.get
+        pages = {*changed, *(tree.differing(saved) if saved is not None else (*tree.pages(), *first))}
+        return {page: first[page] if (content := get(page)) is None else content for page in pages}
 
     def _use(self, contents: Contents) -> None:
         if contents is not self._saved:
@@ -312,6 +318,6 @@ class CopiedMemory:
         for region, pages in found.items():
             tree, first = self._saved[region], self._first[region]
             for page, content in pages.items():
-                if tree.get(page) is None:
-                    first.setdefault(page, content)
+                if page not in first and tree.get(page) is None:
+                    first[page] = content
         return found
