@@ -52,7 +52,7 @@ class Heap:
         self.mapped = 0  #: bytes of arenas so far
         self.refusals = 0  #: requests for which no memory was left
         self._live: dict[int, int] = {}  # address -> capacity of each live block
-        self._bins: list[list[int]] = [[] for _ in range(SMALL_LIMIT // ALIGNMENT + 1)]
+        self._bins: dict[int, list[int]] = {}  # size class -> free blocks, once there were any
         self._run = self._run_end = 0
         self._extents: list[tuple[int, int]] = []  # (size, start), sorted: best fit is one bisection
         self._extent_at: dict[int, int] = {}  # start -> size
@@ -72,7 +72,7 @@ class Heap:
             if not address:
                 return 0
         else:
-            freed = self._bins[capacity >> 4]
+            freed = self._bins.get(capacity >> 4)
             if freed:
                 address = freed.pop()
             else:
@@ -142,7 +142,7 @@ class Heap:
                 return
             raise self._bad_pointer("free", address)
         if capacity <= SMALL_LIMIT:
-            self._bins[capacity >> 4].append(address)
+            self._bins.setdefault(capacity >> 4, []).append(address)
         else:
             self._give(address, capacity)
 
@@ -179,7 +179,7 @@ class Heap:
         for start, size in self._extent_at.items():
             if start <= address < start + size:
                 return GuestAbort(f"{function}(): double free: {address:#x} is in memory that was already freed")
-        if any(address in freed for freed in self._bins):
+        if any(address in freed for freed in self._bins.values()):
             return GuestAbort(f"{function}(): double free of {address:#x}")
         return GuestAbort(f"{function}(): invalid pointer {address:#x}: it was never allocated by the heap")
 
@@ -189,7 +189,7 @@ class Heap:
         """Start a new run for small blocks; the rest of the old one becomes a smaller free block."""
         left = self._run_end - self._run
         if left:
-            self._bins[left >> 4].append(self._run)
+            self._bins.setdefault(left >> 4, []).append(self._run)
             self._run = self._run_end = 0
         if not self._account.take((self._cut - self._charged) * _BLOCK_COST):
             return 0

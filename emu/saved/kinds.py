@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from operator import attrgetter, is_
+from operator import is_, itemgetter
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,10 @@ class Kind:
     def same(self, node: Any, content: Any) -> bool:
         """Whether nothing has changed, by the identity of what is referred to."""
         raise NotImplementedError
+
+    def alike(self, node: Any, content: Any) -> bool:
+        """The same by value, which may be quicker."""
+        return self.same(node, content)
 
     def restore(self, node: Any, content: Any) -> None:
         raise NotImplementedError
@@ -107,7 +111,7 @@ class Compared:
         self._kind, self._node = kind, node
 
     def __eq__(self, content: object) -> bool:
-        return self._kind.same(self._node, content)
+        return self._kind.alike(self._node, content)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -163,13 +167,14 @@ class Attributes(Kind):
 class _Some(dict[str, Any]):
     """The content of a node of `SomeAttributes`, with what makes a comparison quick."""
 
-    __slots__ = ("get_all", "partial", "size")
+    __slots__ = ("get_all", "length", "then")
 
-    def __init__(self, values: dict[str, Any], size: int, *, partial: bool) -> None:
+    def __init__(self, values: dict[str, Any], others: Iterable[str], length: int, *, whole: bool) -> None:
+        """`others`: attributes besides these; `length`: how many are in `__dict__`; `whole`: all of them are."""
         super().__init__(values)
-        self.get_all = attrgetter(*values) if len(values) > 1 else None
-        self.size = size  # of the node's `__dict__`
-        self.partial = partial  # whether slots were not set
+        names = (*values, *others)
+        self.get_all = itemgetter(*names) if len(names) > 1 and whole else None
+        self.length, self.then = length, tuple(values.values())
 
 
 class SomeAttributes(Attributes):
@@ -186,18 +191,21 @@ class SomeAttributes(Attributes):
         attributes = getattr(node, "__dict__", {})
         found = {name: getattr(node, name) for name in self._slots if hasattr(node, name)}
         found.update((name, value) for name, value in attributes.items() if name not in self._unsaved)
-        size = sum(name not in self._unsaved for name in attributes)
-        return _Some(found, size, partial=len(found) - size < len(self._slots))
+        others = [name for name in attributes if name in self._unsaved]
+        return _Some(found, others, len(attributes), whole=not self._slots)
 
     def same(self, node: Any, content: Any) -> bool:
-        attributes = getattr(node, "__dict__", ())
-        if content.partial or len(attributes) - sum(map(attributes.__contains__, self._unsaved)) != content.size:
-            return False
+        now = self.content(node)
+        return now.keys() == content.keys() and all(map(is_, map(now.__getitem__, content), content.values()))
+
+    def alike(self, node: Any, content: Any) -> bool:
+        if content.get_all is None or len(attributes := node.__dict__) != content.length:
+            return self.same(node, content)
         try:
-            now = content.get_all(node) if content.get_all else [getattr(node, name) for name in content]
-        except AttributeError:
-            return False
-        return all(map(is_, now, content.values()))
+            now = content.get_all(attributes)
+        except KeyError:
+            return self.same(node, content)
+        return bool(now[: len(content)] == content.then)  # the others are not state
 
     def restore(self, node: Any, content: Any) -> None:
         for name in self.content(node):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import compress
-from operator import eq, not_
+from operator import ne
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from emu.saved.graph import Nodes, Walk
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: The walk is done again when so many nodes have been added that are perhaps no longer in use.
 _GROWTH = 1.25
+#: Nodes that are compared at once, to be compared one by one if any is different.
+_TOGETHER = 64
 #: Bytes below the stack pointer that leaf functions may use (x86-64 psABI 3.2.2; 288 bytes is PowerPC's, the most
 #: of any ABI).
 _RED_ZONE = 288
@@ -213,16 +215,19 @@ def _extended(objects: Objects) -> Objects:
     )
 
 
-def _changed(objects: Objects) -> Sequence[int]:
-    """The numbers of the nodes that are perhaps not as in `objects`."""
+def _changed(objects: Objects) -> list[int]:
+    """The numbers of the nodes that are perhaps not as in `objects`: those that compare different, in C."""
     nodes, contents = objects
-    live = nodes.live if len(nodes.live) == len(contents) else nodes.live[: len(contents)]
-    try:
-        if live == contents:
-            return ()
-        return list(compress(range(len(contents)), map(not_, map(eq, live, contents))))
-    except ValueError:  # an array took the place of another, and cannot be compared as a whole
-        return range(len(contents))
+    found: list[int] = []
+    for low in range(0, len(contents), _TOGETHER):
+        then = contents[low : low + _TOGETHER]
+        now = nodes.live[low : low + len(then)]
+        try:
+            if now != then:
+                found.extend(compress(range(low, low + len(then)), map(ne, now, then)))
+        except ValueError:  # an array took the place of another, and cannot be compared as a whole
+            found.extend(range(low, low + len(then)))
+    return found
 
 
 def _saved(objects: Objects, found: list[object]) -> Objects:
@@ -242,8 +247,21 @@ def _saved(objects: Objects, found: list[object]) -> Objects:
 
 def _restore(objects: Objects, *, known: bool) -> None:
     """Restore contents. `known`: they are those of the last `save` or `restore`, so that comparing is quick."""
+    if not known:
+        _restore_some(objects, range(len(objects.contents)))
+        return
+    # An attribute with an equal copy of what it referred to shows when that has its earlier content again.
+    done: set[int] = set()
+    while changed := _changed(objects):
+        if done and not (changed := [number for number in changed if number not in done]):
+            return
+        done.update(changed)
+        _restore_some(objects, changed)
+
+
+def _restore_some(objects: Objects, numbers: Iterable[int]) -> None:
     nodes, contents = objects
-    for number in _changed(objects) if known else range(len(contents)):
+    for number in numbers:
         kind, node = nodes.kinds[number], nodes.nodes[number]
         if not kind.same(node, contents[number]):
             kind.restore(node, contents[number])

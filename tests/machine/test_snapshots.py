@@ -52,6 +52,20 @@ def test_a_machine_returns_to_any_snapshot_in_any_order(machine: Machine, target
     assert constructed.image.region.size
 
 
+def test_an_equal_copy_of_what_changed_is_no_excuse(machine: Machine, target: str) -> None:
+    """An attribute refers to what it referred to then, also where it has a copy of that as it is now."""
+    held: Any = machine.os
+    held.events, held.nested = [1], {"of": {"one": [1]}}
+    with machine.snapshot() as snapshot:
+        held.events.append(2)
+        held.events = list(held.events)
+        held.nested["of"]["one"].append(2)
+        held.nested = {"of": {"one": list(held.nested["of"]["one"])}}
+        machine.restore(snapshot)
+        assert (held.events, held.nested) == ([1], {"of": {"one": [1]}})
+    del held.events, held.nested
+
+
 def test_handles_made_since_are_dead_and_those_ended_since_alive(machine: Machine, target: str) -> None:
     library = machine.load(fixture(target, "basic"), allow_unresolved=True)
     function = library.function("awesome_func", "int(int)")
