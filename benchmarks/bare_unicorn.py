@@ -1,10 +1,14 @@
-"""A function of a loaded library run by the Unicorn binding alone: a copy of the bytes, registers, `until`."""
+"""Unicorn by its Python binding alone, as a peer: engines, and a function of a loaded library."""
 
 from __future__ import annotations
 
-import unicorn
+from functools import partial
+from typing import Any
 
-from benchmarks.guest_calls import BARE
+from unicorn import arm64_const, arm_const, riscv_const, unicorn_const, x86_const
+from unicorn.unicorn_py3.unicorn import Uc
+
+from benchmarks.measure import Absent
 from emu import Library, Machine
 from emu.cpu.unicorn_isas import ISAS
 from tests.fixtures import arch_of
@@ -15,15 +19,49 @@ _REGISTERS = {"x86_64": ("rdi", "rax"), "i386": ("", "eax"), "aarch64": ("x0", "
               "thumb": ("r0", "r0"), "riscv64": ("a0", "a0"), "riscv32": ("a0", "a0")}  # fmt: skip
 _LINK = {"aarch64": "lr", "arm": "lr", "thumb": "lr", "riscv64": "ra", "riscv32": "ra"}
 
+#: UC_ARCH, UC_MODE, UC_CPU, the module of register constants and its prefix.
+BARE: dict[str, tuple[int, int, int | None, Any, str]] = {
+    "x86_64": (unicorn_const.UC_ARCH_X86, unicorn_const.UC_MODE_64, None, x86_const, "X86"),
+    "i386": (unicorn_const.UC_ARCH_X86, unicorn_const.UC_MODE_32, None, x86_const, "X86"),
+    "aarch64": (
+        unicorn_const.UC_ARCH_ARM64,
+        unicorn_const.UC_MODE_ARM,
+        arm64_const.UC_CPU_ARM64_MAX,
+        arm64_const,
+        "ARM64",
+    ),
+    "arm": (unicorn_const.UC_ARCH_ARM, unicorn_const.UC_MODE_ARM, arm_const.UC_CPU_ARM_MAX, arm_const, "ARM"),
+    "thumb": (unicorn_const.UC_ARCH_ARM, unicorn_const.UC_MODE_THUMB, arm_const.UC_CPU_ARM_MAX, arm_const, "ARM"),
+    "riscv64": (unicorn_const.UC_ARCH_RISCV, unicorn_const.UC_MODE_RISCV64, None, riscv_const, "RISCV"),
+    "riscv32": (unicorn_const.UC_ARCH_RISCV, unicorn_const.UC_MODE_RISCV32, None, riscv_const, "RISCV"),
+}
+NO_LOONGARCH = Absent("it has no LoongArch")
+
+
+def engine(target: str) -> Uc:
+    """An engine with the CPU model of a target."""
+    arch, mode, model, *_ = BARE[target]
+    made = Uc(arch, mode)
+    if model is not None:
+        made.ctl_set_cpu_model(model)
+    return made
+
+
+def register_number(target: str, name: str) -> int:
+    """The number of a register in the binding."""
+    *_, constants, prefix = BARE[target]
+    return int(getattr(constants, f"UC_{prefix}_REG_{name.upper()}"))
+
 
 class BareFunction:
-    """A function that takes and gives an unsigned int. The library must need nothing of the machine."""
+    """A function that takes and returns an unsigned int; the library must need nothing of the machine.
+
+    It is run by copied bytes, registers and `emu_start` with `until`.
+    """
 
     def __init__(self, target: str, machine: Machine, library: Library, name: str) -> None:
-        arch, mode, model, self._constants, self._prefix = BARE[target]
-        self.uc = unicorn.Uc(arch, mode)
-        if model is not None:
-            self.uc.ctl_set_cpu_model(model)
+        number_of = partial(register_number, target)
+        self.uc = engine(target)
         region = library.image.region
         self._until = region.address + region.size + _PAGE & -_PAGE
         start = region.address & -_PAGE
@@ -32,18 +70,15 @@ class BareFunction:
         self.uc.mem_map(_STACK, _SIZE)
         isa = ISAS[arch_of(target)]
         for register, bits in isa.setup.items():  # turns the floating-point unit on
-            number = self._register(isa.names[register][0] if register in isa.names else register)
+            number = number_of(isa.names[register][0] if register in isa.names else register)
             self.uc.reg_write(number, self.uc.reg_read(number) | bits)
         self._entry = library.symbols[name].address
         self._word = isa.word
-        self._sp = self._register({"x86_64": "rsp", "i386": "esp"}.get(target, "sp"))
+        self._sp = number_of({"x86_64": "rsp", "i386": "esp"}.get(target, "sp"))
         link, (given, result) = _LINK.get(target), _REGISTERS[target]
-        self._link = self._register(link) if link else None
-        self._given = self._register(given) if given else None
-        self._result = self._register(result)
-
-    def _register(self, name: str) -> int:
-        return int(getattr(self._constants, f"UC_{self._prefix}_REG_{name.upper()}"))
+        self._link = number_of(link) if link else None
+        self._given = number_of(given) if given else None
+        self._result = number_of(result)
 
     def __call__(self, argument: int) -> int:
         uc, top = self.uc, _STACK + _SIZE - 64

@@ -1,6 +1,6 @@
 """What events cost: a run with coverage, a trace, breakpoints, watchpoints, beside the same run without.
 
-    python benchmarks/events.py [TARGET...]
+    python -m benchmarks.events [TARGET...]
 
 The guest computes SHA-256, CRC-32 and Fibonacci numbers (tests/machine/sources/loops.c), for long enough that
 translation counts little ("hot"), and once from cold ("cold", which translates everything). Ratios are of CPU
@@ -31,7 +31,7 @@ def _breakpoint_elsewhere(machine: Machine) -> AbstractContextManager[object]:
 
 
 def _watch_elsewhere(machine: Machine) -> AbstractContextManager[object]:
-    return machine.watch(machine.memory.map_anonymous(4096), 8, on="access")
+    return machine.watch(machine.parts.memory.map_anonymous(4096), 8, on="access")
 
 
 KINDS: dict[str, Observing] = {

@@ -16,10 +16,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import unicorn as u
-import unicorn.arm64_const as arm64
-import unicorn.x86_const as x86
+from unicorn import unicorn_const as u
 
+from benchmarks.bare_unicorn import engine as bare_engine
+from benchmarks.bare_unicorn import register_number
 from emu import Machine
 from emu.fuzz import Found, Fuzzer
 from tests.machine.loops import build_loops
@@ -50,7 +50,7 @@ def bare(
 ) -> float:
     """Executions per second in bare Unicorn; `full`: with edges, and memory as before."""
     aarch64 = target == "aarch64"
-    engine = u.Uc(u.UC_ARCH_ARM64, u.UC_MODE_ARM) if aarch64 else u.Uc(u.UC_ARCH_X86, u.UC_MODE_64)
+    engine = bare_engine(target)
     engine.mem_map(base, -(-len(image) // 4096) * 4096)
     for address in (_INPUT, _STACK, _END):
         engine.mem_map(address, 0x2000)
@@ -65,10 +65,9 @@ def bare(
 
     if full:
         engine.hook_add(u.UC_HOOK_BLOCK, block)
-    if aarch64:
-        registers = [arm64.UC_ARM64_REG_X0, arm64.UC_ARM64_REG_X1, arm64.UC_ARM64_REG_SP, arm64.UC_ARM64_REG_LR]
-    else:
-        registers = [x86.UC_X86_REG_RDI, x86.UC_X86_REG_RSI, x86.UC_X86_REG_RSP]
+    names = ("x0", "x1", "sp", "lr") if aarch64 else ("rdi", "rsi", "rsp")
+    registers = [register_number(target, name) for name in names]
+    if not aarch64:
         engine.mem_write(_STACK + 0xFF8, _END.to_bytes(8, "little"))
     writable = len(image) - 4096
     begun, count = time.perf_counter(), 0

@@ -1,14 +1,7 @@
-"""What binding at the first call costs, beside the real ld.so doing it on this machine in the same run.
+"""Binding at the first call: a library of 400 functions calls another of 400, each through the PLT.
 
-    python benchmarks/lazy.py
-
-A library of 400 functions calls another of 400, each by way of the PLT. Per ISA, in microseconds, medians:
-
-first       a call from Python through a slot that is not bound: the trap, the look-up, the slot's new word
-faithful    the same by way of the PLT's header, as under ld.so
-later       the call once it is bound, which no trap sees
-
-The peer is glibc on the host's own x86-64: the first and the later call of such a function through ctypes.
+`measured` and `native` (glibc on the host's own x86-64, through ctypes) return the medians of the first call of
+each function, through a slot that is not bound, and of a later one; microseconds.
 """
 
 from __future__ import annotations
@@ -21,11 +14,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from emu import Machine
 from tests.objects.build import compiled, linked
-from toolchains.targets import TARGETS
 
 COUNT = 400
 
@@ -73,21 +63,3 @@ def native() -> tuple[float, float] | None:
     lib = ctypes.CDLL(str(caller), os.RTLD_LAZY)
     functions = [getattr(lib, f"caller_{n}") for n in range(COUNT)]
     return median(functions), median(functions)
-
-
-def main() -> None:
-    peer = native()
-    if peer is not None:
-        print(f"{'ld.so, native':<14} first {peer[0]:7.2f} us           later {peer[1]:6.2f} us")
-    for name, target in [x for x in TARGETS.items() if not sys.argv[1:] or x[0] in sys.argv[1:]]:
-        first, later = measured(name, target.arch, "lazy")
-        faithful, _ = measured(name, target.arch, "faithful")
-        ratio = f"   binding {(first - later) / max(peer[0] - peer[1], 0.01):6.0f}x of ld.so's" if peer else ""
-        print(
-            f"{name:<14} first {first:7.2f} us  faithful {faithful:7.2f} us  later {later:6.2f} us"
-            f"  binding {first - later:7.2f} us{ratio}"
-        )
-
-
-if __name__ == "__main__":
-    main()

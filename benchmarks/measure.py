@@ -14,7 +14,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -120,6 +120,22 @@ class Measured:
         """Why it did not take part; nothing of one that did."""
         return self.reasons.get(name, "")
 
+    def row(
+        self, subject: str, work: str, peer: str, what: str = "", *, ours: str = "ours", unit: str = "ms",
+        goal: float | None = None, most: float | None = None, how: str = "", note: str = "",
+    ) -> Row:  # fmt: skip
+        """One figure of ours beside the peer's only one."""
+        own, theirs = self.least(ours, what), self.of_peer(peer)
+        return Row(subject, work, own, unit, peer, theirs, self.reason(peer), goal, most, how, note)
+
+    def loads(
+        self, subject: str, work: str, peer: str, *, goals: tuple[float | None, float | None] = (None, None),
+        how: str = "", note: str = "",
+    ) -> Iterator[Row]:  # fmt: skip
+        """The rows of `benchmarks.child`: later loads, and the first in the process, each with its goal."""
+        for what, title, goal in (("warm", "warm", goals[0]), ("first", "first in the process", goals[1])):
+            yield self.row(subject, f"{work}, {title}", peer, what, goal=goal, how=how, note=note)
+
 
 def alternately(contenders: Mapping[str, Contender], rounds: int) -> Measured:
     """Run each contender once in each round; one that fails (`PeerFailed`) drops out.
@@ -157,6 +173,11 @@ def microseconds(action: Callable[[], object], count: int) -> float:
     for _ in range(count):
         action()
     return (time.process_time() - started) / count * 1e6
+
+
+def least_microseconds(action: Callable[[], object], count: int, rounds: int = 5) -> float:
+    """The least of some such means."""
+    return min(microseconds(action, count) for _ in range(rounds))
 
 
 def environment(tree: Path = ROOT) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """A whole static library linked in process, against lld linking the same members, in the same run.
 
-    python benchmarks/objects.py [--arch NAME]… [--library libcrypto.a] [--rounds N]
+    python -m benchmarks.objects [--arch NAME]… [--library libcrypto.a] [--rounds N]
 
 Ours: every member of the archive laid out, bound and relocated in a `HostMemory`, externals at one address, from
 the bytes on. lld: `--whole-archive -r`, and `-shared` where it takes the code (`-z notext`, undefined symbols
@@ -24,7 +24,6 @@ from rich.table import Table
 
 from relink import HostMemory, Linker, LoadOptions
 from relink.elf.archive import Archive
-from relink.load.timings import Timings
 from toolchains.archives import SHELVES, archives
 from toolchains.linkers import lld
 
@@ -42,14 +41,6 @@ def ours(arch: str, library: Path) -> tuple[float, int]:
     count = image.relocation_counts.total()
     linker.close()
     return seconds, count
-
-
-def phases(arch: str, library: Path) -> Timings:
-    """How long each phase of a link takes."""
-    linker = Linker(HostMemory(arch), tls_size=1 << 20)
-    with linker.begin(library, options=LoadOptions(unresolved=lambda image, symbol: _TRAP)) as load:
-        load.run_to("relocate")
-        return load.timings
 
 
 def peer(arch: str, library: Path, *flags: str) -> float | None:

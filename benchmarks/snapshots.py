@@ -43,7 +43,7 @@ def library(arch: str) -> Path:
     folder = Path(tempfile.mkdtemp())
     (folder / "source.c").write_text(SOURCE)
     made = folder / "library.so"
-    command = ["-target", ARCHES[arch], "-O1", "-shared", "-fPIC", "-o", made, folder / "source.c"]
+    command = ["-target", ARCHES[arch], "-O1", "-shared", "-fPIC", "-o", str(made), str(folder / "source.c")]
     subprocess.run([sys.executable, "-m", "ziglang", "cc", *command], check=True)
     return made
 

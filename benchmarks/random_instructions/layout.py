@@ -16,10 +16,14 @@ from pathlib import Path
 from random import Random
 
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 
 CODE, DATA, REGION, SLOT, KEPT = 0x1000_0000, 0x2000_0000, 0x1_0000, 16, 0x2000
 MEMORY, STACK = DATA + 0x1800, DATA + 0xF000
 GENERAL, VECTORS = 0x40, 0x400
+
+#: Fills the registers of a data page for an instruction.
+Fill = Callable[[Random, bytearray, bytes], None]
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Layout:
     emulator: tuple[str, ...]  #: what runs the reference; none: this machine
     fields: tuple[Field, ...]
     stub: str  #: assembly text with a line "slot:" where the instruction goes
-    fill: Callable[[Random, bytearray, bytes], None]  #: random registers and memory for an instruction
+    fill: Fill  #: with random registers and memory
     capstone: tuple[str, tuple[str, ...]]
     nop: bytes
     flags: tuple[str, ...] = ()  #: for the compiler
@@ -57,8 +61,11 @@ def built(layout: Layout, folder: Path) -> tuple[bytes, int, Path]:
     subprocess.run([*zig, "-c", str(source), "-o", str(made)], check=True)
     with made.open("rb") as file:
         elf = ELFFile(file)
-        code = elf.get_section_by_name(".text").data()
-        symbols = {each.name: each["st_value"] for each in elf.get_section_by_name(".symtab").iter_symbols()}
+        text, table = elf.get_section_by_name(".text"), elf.get_section_by_name(".symtab")
+        assert text is not None
+        assert isinstance(table, SymbolTableSection)
+        code = text.data()
+        symbols = {each.name: each["st_value"] for each in table.iter_symbols()}
     program = folder / "runner"
     harness = Path(__file__).with_name("runner.c")
     subprocess.run([*zig, "-static", "-O1", "-w", str(harness), "-o", str(program)], check=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from random import Random
 
 from benchmarks.random_instructions.compare import Bench, Here
@@ -13,6 +13,7 @@ from benchmarks.random_instructions.layout import (
     STACK,
     VECTORS,
     Field,
+    Fill,
     Layout,
     fill_memory,
     integer,
@@ -114,7 +115,7 @@ def _single(code: bytes) -> bool:
     return len(code) == 4 and word & 0x73 in (0x43, 0x53) and not word >> 25 & 3 and word >> 25 != 0x21
 
 
-def _fill(word: int) -> Callable[[Random, bytearray, bytes], None]:
+def _fill(word: int) -> Fill:
     def fill(rng: Random, data: bytearray, code: bytes) -> None:
         doubles = not _single(code) and int.from_bytes(code, "little") >> 20 != 0x420  # fcvt.d.s
         for n in range(31):

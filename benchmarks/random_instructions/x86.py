@@ -15,6 +15,7 @@ from benchmarks.random_instructions.layout import (
     STACK,
     VECTORS,
     Field,
+    Fill,
     Layout,
     fill_memory,
     integer,
@@ -88,7 +89,7 @@ def _extended(rng: Random) -> int:
     return rng.getrandbits(1) << 79 | exponent << 64 | mantissa
 
 
-def _fill(names: tuple[str, ...], size: int) -> object:
+def _fill(names: tuple[str, ...], size: int) -> Fill:
     def fill(rng: Random, data: bytearray, code: bytes) -> None:
         for index, name in enumerate(names):
             value = integer(rng, 8 * size)
@@ -110,7 +111,6 @@ def _fill(names: tuple[str, ...], size: int) -> object:
         for n in range(8):
             put(data, VECTORS + 32 + 16 * n, 10, _extended(rng))
         for n in range(16):
-            data[VECTORS + 160 + 16 * n :][:16] = b""
             data[VECTORS + 160 + 16 * n : VECTORS + 176 + 16 * n] = vector(rng, 16)
         fill_memory(rng, data)
         if rng.random() < 0.3:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 
 from benchmarks import inputs, peers
-from benchmarks.measure import Absent, Contender, Row, Run, alternately, child, settle
+from benchmarks.measure import Absent, Contender, Run, alternately, child, settle
 from benchmarks.subject import Context, Results, subject
 from emu.fetch.errors import FetchError
 from relink.elf.archive import Archive
@@ -35,19 +36,12 @@ def archive(context: Context) -> Results:
     settle()
     ours: Run = lambda: child("benchmarks.child", path, "--link", "--no-cache", "--count", 3)  # noqa: E731
     figures = alternately({"ours": ours, **named}, context.rounds)
-    for what, title in (("warm", "warm"), ("first", "first in the process")):
-        for name in named:
-            yield Row(
-                "archive",
-                f"libcrypto.a, {count} members, {title}",
-                figures.least("ours", what),
-                peer_name=name,
-                peer=figures.of_peer(name),
-                absent=figures.reason(name),
-                goal=2.0 if name == "lld -shared" and what == "warm" else None,
-                how=_HOW,
-                note=f"{figures.least('ours', 'relocations'):,.0f} relocations",
-            )
+    note = f"{figures.least('ours', 'relocations'):,.0f} relocations"
+    for name in named:
+        goals = (2.0 if name == "lld -shared" else None, None)
+        yield from figures.loads(
+            "archive", f"libcrypto.a, {count} members", name, goals=goals, how=_HOW, note=note
+        )
 
 
 def _places() -> Iterator[Path]:
@@ -63,7 +57,7 @@ def _lld(path: Path, folder: Path, *flags: str) -> Contender:
     command = peers.lld()
     if isinstance(command, Absent):
         return command
-    words = [*command, *flags, "--whole-archive", path, "-o", folder / "linked"]
+    words: list[str | Path] = [*command, *flags, "--whole-archive", path, "-o", folder / "linked"]
     return lambda: peers.run(words)
 
 
@@ -78,7 +72,7 @@ def _jitlink(path: Path, folder: Path) -> Contender:
     objects = sorted(members.glob("*.o"))
     words = "".join(f".quad {name}\n" for name in _one_of_each(objects))
     root = inputs.assembled(folder, "every", f".data\n.globl every\nevery:\n{words}", shared=False)
-    line = [command, "-noexec", "-phony-externals", "-entry=every", root, *objects]
+    line: list[str | Path] = [command, "-noexec", "-phony-externals", "-entry=every", root, *objects]
     return lambda: peers.run(line)
 
 
@@ -87,9 +81,9 @@ def _one_of_each(objects: list[Path]) -> Iterator[str]:
     for path in objects:
         with path.open("rb") as file:
             table = ELFFile(file).get_section_by_name(".symtab")
-            symbols = table.iter_symbols() if table is not None else ()
+            symbols = table.iter_symbols() if isinstance(table, SymbolTableSection) else ()
             yield from islice((found.name for found in symbols if _is_exported(found.entry)), 1)
 
 
 def _is_exported(entry: Mapping[str, Any]) -> bool:
-    return entry["st_info"]["bind"] == "STB_GLOBAL" and entry["st_shndx"] != "SHN_UNDEF"
+    return bool(entry["st_info"]["bind"] == "STB_GLOBAL" and entry["st_shndx"] != "SHN_UNDEF")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from benchmarks import lazy as first_calls
-from benchmarks.guest_calls import BARE, BareUnicorn, ThroughCpu, structure_call, whole_call
-from benchmarks.measure import Absent, Contender, Row, alternately, microseconds
+from benchmarks.bare_unicorn import BARE, NO_LOONGARCH
+from benchmarks.guest_calls import BareUnicorn, ThroughCpu, structure_call, whole_call
+from benchmarks.measure import Contender, Row, alternately, microseconds
 from benchmarks.subject import Context, Results, subject
 from benchmarks.subjects.hosted_functions import HostedFunctions
 from tests.cpu.guests import CODE, GUESTS, Guest
@@ -12,7 +15,6 @@ from toolchains.targets import TARGETS
 
 _COUNT = 2000
 _UNTIL = "bare: registers and stack by the binding, emu_start with until"
-_NO_UNICORN = "it has no LoongArch"
 
 
 @subject()
@@ -24,10 +26,10 @@ def calls(context: Context) -> Results:
         ours.cpu.write(CODE, code)
         target = f"{guest.name}-clang"
         contenders: dict[str, Contender] = {
-            "bare": _bare_call(guest),
-            "cpu": lambda ours=ours: microseconds(ours.call, _COUNT),  # type: ignore[misc]
-            "function": lambda target=target: whole_call(target),  # type: ignore[misc]
-            "struct": lambda target=target: structure_call(target),  # type: ignore[misc]
+            "bare Unicorn": _bare_call(guest),
+            "cpu": partial(microseconds, ours.call, _COUNT),
+            "function": partial(whole_call, target),
+            "struct": partial(structure_call, target),
         }
         figures = alternately(contenders, context.rounds)
         for kind, title, goal in (
@@ -35,45 +37,29 @@ def calls(context: Context) -> Results:
             ("struct", "structure by value", None),
             ("cpu", "the engine alone", None),
         ):
-            yield Row(
-                "calls",
-                f"{title}, {guest.name}",
-                figures.least(kind),
-                "µs",
-                "bare Unicorn",
-                figures.of_peer("bare"),
-                figures.reason("bare"),
-                goal=goal,
-                how=_UNTIL,
-            )
+            work = f"{title}, {guest.name}"
+            yield figures.row("calls", work, "bare Unicorn", ours=kind, unit="µs", goal=goal, how=_UNTIL)
 
 
 @subject()
 def hosted(context: Context) -> Results:
     """Calls of the guest into Python and the hosted C library: one crossing by bare Unicorn."""
+    peer = "bare Unicorn's crossing"
+    how = "in a loop of the guest; the crossing: read an argument, write a result, go on"
     for guest in GUESTS.values():
         with HostedFunctions(guest.name) as functions:
-            contenders: dict[str, Contender] = {"bare": _bare_crossing(guest)}
+            contenders: dict[str, Contender] = {peer: _bare_crossing(guest)}
             for name in functions.names:
-                contenders[name] = lambda name=name, functions=functions: functions.cost(name)  # type: ignore[misc]
+                contenders[name] = partial(functions.cost, name)
             figures = alternately(contenders, context.rounds)
         for name in functions.names:
-            yield Row(
-                "hosted",
-                f"{name}, {guest.name}",
-                figures.least(name),
-                "µs",
-                "bare Unicorn's crossing",
-                figures.of_peer("bare"),
-                figures.reason("bare"),
-                goal=1.1 if name == "host function" else 1.0,
-                how="in a loop of the guest; the crossing: read an argument, write a result, go on",
-            )
+            work, goal = f"{name}, {guest.name}", 1.1 if name == "host function" else 1.0
+            yield figures.row("hosted", work, peer, ours=name, unit="µs", goal=goal, how=how)
 
 
 def _bare_call(guest: Guest) -> Contender:
     if guest.name not in BARE:
-        return Absent(_NO_UNICORN)
+        return NO_LOONGARCH
     bare = BareUnicorn(guest)
     bare.uc.mem_write(CODE, guest.code("return"))
     return lambda: microseconds(bare.call, _COUNT)
@@ -81,7 +67,7 @@ def _bare_call(guest: Guest) -> Contender:
 
 def _bare_crossing(guest: Guest) -> Contender:
     if guest.name not in BARE:
-        return Absent(_NO_UNICORN)
+        return NO_LOONGARCH
     bare = BareUnicorn(guest)
     bare.uc.mem_write(CODE, guest.code("call forever"))
     bare.call_forever()

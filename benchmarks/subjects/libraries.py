@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from benchmarks import inputs, peers
-from benchmarks.measure import Absent, Contender, Row, Run, alternately, child, settle
+from benchmarks.measure import Absent, Contender, Row, alternately, child, settle
 from benchmarks.subject import Context, Results, subject
 from relink import decode
 
@@ -37,32 +37,13 @@ def library(context: Context) -> Results:
         provided = [word for soname in needed for word in ("--provided", soname)]
 
         settle()
-
-        def ours(bare: Path = bare, provided: list[str] = provided) -> Mapping[str, float]:
-            return child("benchmarks.child", bare, "--count", 6, "--no-initialisers", *provided)
-
+        ours = partial(child, "benchmarks.child", bare, "--count", 6, "--no-initialisers", *provided)
         runs = alternately({"ours": ours, "dlopen": peers.ld_so("dlopen", bare, needed)}, context.rounds)
-        for what, title, goal in (("warm", "warm", goals[0]), ("first", "first in the process", goals[1])):
-            yield Row(
-                "library",
-                f"{name}, {title}",
-                runs.least("ours", what),
-                peer_name="dlopen",
-                peer=runs.of_peer("dlopen"),
-                absent=runs.reason("dlopen"),
-                goal=goal,
-                how=_ALONE,
-                note=f"{runs.least('ours', 'relocations'):,.0f} relocations",
-            )
+        note = f"{runs.least('ours', 'relocations'):,.0f} relocations"
+        yield from runs.loads("library", name, "dlopen", goals=goals, how=_ALONE, note=note)
         if name in _MOST_MEGABYTES:
-            yield Row(
-                "library",
-                f"{name}, resident",
-                runs.least("ours", "rss"),
-                "MB",
-                most=_MOST_MEGABYTES[name],
-                how=_ALONE,
-            )
+            resident, most = runs.least("ours", "rss"), _MOST_MEGABYTES[name]
+            yield Row("library", f"{name}, resident", resident, "MB", most=most, how=_ALONE)
         yield from _readers(context, name, path, runs.least("ours", "first"))
 
 
@@ -88,19 +69,11 @@ def real(context: Context) -> Results:
         "dlmopen": peers.ld_so("dlmopen", path),
         "qemu-user, dlmopen": qemu_dlmopen(path),
     }
-    ours: Run = lambda: child("benchmarks.child", path, "--count", 5, "--real", *folders)  # noqa: E731
+    ours = partial(child, "benchmarks.child", path, "--count", 5, "--real", *folders)
     runs = alternately({"ours": ours, **named}, context.rounds)
-    for what, title in (("warm", "warm"), ("first", "first in the process")):
-        for name in named:
-            yield Row(
-                "real",
-                f"libcrypto.so.3 with its libc, {title}",
-                runs.least("ours", what),
-                peer_name=name,
-                peer=runs.of_peer(name),
-                absent=runs.reason(name),
-                how="the library, libc.so.6 and ld.so; constructors run on both sides",
-            )
+    how = "the library, libc.so.6 and ld.so; constructors run on both sides"
+    for name in named:
+        yield from runs.loads("real", "libcrypto.so.3 with its libc", name, how=how)
 
 
 def qemu_dlmopen(path: Path) -> Contender:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from benchmarks import inputs, peers
-from benchmarks.bare_unicorn import BareFunction
-from benchmarks.guest_calls import BARE
+from benchmarks.bare_unicorn import BARE, NO_LOONGARCH, BareFunction
 from benchmarks.measure import Absent, Contender, Row, alternately, microseconds
 from benchmarks.subject import Context, Results, subject
 from emu import Machine
 from emu.cpu.icicle import IcicleCpu
 from tests.fixtures import arch_of
+from tests.machine.loops import load_loops
 from toolchains.targets import TARGETS
 
 #: Work → rounds of a program, for about a tenth of a second in qemu-user.
@@ -51,20 +53,10 @@ def loops(context: Context) -> Results:
 def cold(context: Context) -> Results:
     """Code on LoongArch that runs for the first time, and not for long: the interpreter alone."""
     for kind, rounds in {"counting": 2000, "crc": 1, "sha": 1, "calling": 4, "floats": 1000}.items():
-        contenders: dict[str, Contender] = {
-            "ours": lambda kind=kind, rounds=rounds: _first_run(kind, rounds, None),  # type: ignore[misc]
-            "interpreter": lambda kind=kind, rounds=rounds: _first_run(kind, rounds, False),  # type: ignore[misc]
-        }
-        figures = alternately(contenders, 3 * context.rounds)
-        yield Row(
-            "cold",
-            f"{kind}, loongarch64, the first {rounds:,} rounds",
-            figures.least("ours"),
-            peer_name="without compiling",
-            peer=figures.least("interpreter"),
-            goal=1.1,
-            how="a new machine each time; only the call is counted",
-        )
+        peer, how = "without compiling", "a new machine each time; only the call is counted"
+        runs = {"ours": partial(_first_run, kind, rounds, None), peer: partial(_first_run, kind, rounds, False)}
+        figures, work = alternately(runs, 3 * context.rounds), f"{kind}, loongarch64, the first {rounds:,} rounds"
+        yield figures.row("cold", work, peer, goal=1.1, how=how)
 
 
 def _first_run(kind: str, rounds: int, jit: bool | None) -> float:
@@ -73,20 +65,17 @@ def _first_run(kind: str, rounds: int, jit: bool | None) -> float:
         cpu = machine.cpu
         assert isinstance(cpu, IcicleCpu)
         cpu.jit = jit
-        library = machine.load(
-            inputs.work("loongarch64", kind), symbols={"host": (lambda value: value, "int host(int)")}
-        )
+        library = load_loops(machine, inputs.work("loongarch64", kind))
         work = library.function("work", "unsigned(unsigned)")
         return microseconds(lambda: work(rounds), 1) / 1000
 
 
 def _functions(machine: Machine, target: str, kind: str, rounds: int) -> tuple[Contender, Contender]:
     """Milliseconds of a call of the function in a library, whose code has run before; the same by bare Unicorn."""
-    library = inputs.work(target, kind)
-    loaded = machine.load(library, symbols={"host": (lambda value: value, "int host(int)")})
+    loaded = load_loops(machine, inputs.work(target, kind))
     work = loaded.function("work", "unsigned(unsigned)")
     work(2)
-    bare: Contender = Absent("it has no LoongArch")
+    bare: Contender = NO_LOONGARCH
     if target in BARE:
         function = BareFunction(target, machine, loaded, "work")
         function(2)

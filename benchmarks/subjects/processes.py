@@ -5,12 +5,11 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
-import unicorn
-
 from benchmarks import inputs, peers
-from benchmarks.guest_calls import BARE
+from benchmarks.bare_unicorn import BARE, NO_LOONGARCH, engine
 from benchmarks.measure import Absent, Contender, Row, alternately, child, microseconds, process, settle
 from benchmarks.subject import Context, Results, subject
 from emu import Machine
@@ -29,17 +28,13 @@ def startup(context: Context) -> Results:
     command: list[str | Path] = [sys.executable, "-c", "from emu.cli import main; main()", "load", small]
     nothing = [sys.executable, "-c", "pass"]
     process(command)  # writes the compiled modules
-    contenders: dict[str, Contender] = {"ours": lambda: process(command), "pass": lambda: process(nothing)}
+    contenders: dict[str, Contender] = {
+        "ours": lambda: process(command),
+        "python -c pass": lambda: process(nothing),
+    }
     figures = alternately(contenders, 3 * context.rounds)
-    yield Row(
-        "startup",
-        "load small.so, whole process",
-        figures.least("ours"),
-        peer_name="python -c pass",
-        peer=figures.least("pass"),
-        goal=5.5,
-        how="CPU time of the process; compiled modules on disk",
-    )
+    how = "CPU time of the process; compiled modules on disk"
+    yield figures.row("startup", "load small.so, whole process", "python -c pass", goal=5.5, how=how)
 
 
 @subject()
@@ -68,16 +63,8 @@ def _program(context: Context, what: str, path: Path) -> Results:
         ("ours", "qemu-user", "whole process", "ours with Python's start and imports"),
         ("ours, running", "Qiling", "imports done", "both make their machine, load and run the program"),
     ):
-        yield Row(
-            "program",
-            f"{what}, {part}",
-            figures.least(ours),
-            peer_name=name,
-            peer=figures.of_peer(name),
-            absent=figures.reason(name),
-            goal=1.0 if name == "Qiling" else None,
-            how=how,
-        )
+        goal = 1.0 if name == "Qiling" else None
+        yield figures.row("program", f"{what}, {part}", name, ours=ours, goal=goal, how=how)
 
 
 _ANY = range(256)  #: a program's own exit status
@@ -117,7 +104,7 @@ def small(context: Context) -> Results:
         }
         contenders: dict[str, Contender] = {"dlopen": peers.ld_so("reopen", library)}
         for name, work in works.items():
-            contenders[name] = lambda work=work: microseconds(work, 50)  # type: ignore[misc]
+            contenders[name] = partial(microseconds, work, 50)
         figures = alternately(contenders, context.rounds)
     for name, what, most in (
         ("path", ".so again, load and close", 0.15),
@@ -162,10 +149,10 @@ def machine(context: Context) -> Results:
 
 
 def _machines(name: str, arch: str, path: Path) -> dict[str, Contender]:
-    bare: Contender = Absent("it has no LoongArch")
+    bare: Contender = NO_LOONGARCH
     if name in BARE:
-        bare = lambda: microseconds(lambda: _bare(name, path), 20)  # noqa: E731
-    return {"ours": lambda: microseconds(lambda: _machine(arch, path), 20), "bare": bare}
+        bare = partial(microseconds, partial(_bare, name, path), 20)
+    return {"ours": partial(microseconds, partial(_machine, arch, path), 20), "bare": bare}
 
 
 def _machine(arch: str, path: Path) -> None:
@@ -174,10 +161,6 @@ def _machine(arch: str, path: Path) -> None:
 
 
 def _bare(name: str, path: Path) -> None:
-    arch, mode, model, *_ = BARE[name]
-    engine = unicorn.Uc(arch, mode)
-    if model is not None:
-        engine.ctl_set_cpu_model(model)
-    data = path.read_bytes()
-    engine.mem_map(0x10_0000, 0x10_0000)
-    engine.mem_write(0x10_0000, data)
+    made = engine(name)
+    made.mem_map(0x10_0000, 0x10_0000)
+    made.mem_write(0x10_0000, path.read_bytes())

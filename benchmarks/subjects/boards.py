@@ -1,18 +1,16 @@
-"""What boards cost: an access to a device, an interrupt with its return; beside bare Unicorn in the same run.
-
-python -m benchmarks.boards
-"""
+"""Boards: an access to a device, an interrupt with its return."""
 
 from __future__ import annotations
 
-import ctypes
 import struct
 import time
-from collections.abc import Callable
 
-import unicorn as u
-import unicorn.arm_const as arm
+from unicorn import arm_const as arm
+from unicorn import unicorn_const as u
+from unicorn.unicorn_py3.unicorn import Uc
 
+from benchmarks.measure import alternately
+from benchmarks.subject import Context, Results, subject
 from emu.boards import Board, Device, Ram, Register, Rom
 from emu.boards.cortex_m import CortexM
 
@@ -22,7 +20,10 @@ PORT, RAM, CODE = 0x4000_0000, 0x2000_0000, 0x200
 POLL = struct.pack("<4H", 0x6808, 0x3A01, 0xD1FC, 0xE7FE)
 #: bx lr, and the code that is interrupted: again: adds r0, #1; b again
 HANDLER, LOOP = struct.pack("<H", 0x4770), struct.pack("<2H", 0x3001, 0xE7FD)
-_READ = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint, ctypes.c_void_p)
+_HOW = {
+    "MMIO access": "a loop that polls a register; bare: mmio_map with a callback",
+    "interrupt": "SysTick every 20 instructions: entry, `bx lr`; bare: two runs, a frame pushed and popped",
+}
 
 
 class Port(Device):
@@ -30,10 +31,6 @@ class Port(Device):
 
     size = 4
     state = Register(0, reset=5)
-
-
-def best(measure: Callable[[], float]) -> float:
-    return min(measure() for _ in range(5))
 
 
 def board(code: bytes) -> Board:
@@ -46,17 +43,23 @@ def board(code: bytes) -> Board:
 
 
 def mmio() -> float:
+    """Microseconds of one, as of the others."""
     made = board(POLL)
     cpu = made.machine.cpu
     cpu.write_registers({"r1": PORT, "r2": ROUNDS})
     start = time.process_time()
     made.run(max_instructions=3 * ROUNDS)
-    return (time.process_time() - start) / ROUNDS
+    return (time.process_time() - start) / ROUNDS * 1e6
+
+
+def _cortex_m3() -> Uc:
+    engine = Uc(u.UC_ARCH_ARM, u.UC_MODE_THUMB)
+    engine.ctl_set_cpu_model(arm.UC_CPU_ARM_CORTEX_M3)
+    return engine
 
 
 def bare_mmio() -> float:
-    engine = u.Uc(u.UC_ARCH_ARM, u.UC_MODE_THUMB)
-    engine.ctl_set_cpu_model(arm.UC_CPU_ARM_CORTEX_M3)
+    engine = _cortex_m3()
     engine.mem_map(0, 0x1000)
     engine.mem_write(CODE, POLL)
     engine.mmio_map(PORT, 0x1000, lambda _engine, _offset, _size, _data: 5, None, None, None)
@@ -64,11 +67,10 @@ def bare_mmio() -> float:
     engine.reg_write(arm.UC_ARM_REG_R2, ROUNDS)
     start = time.process_time()
     engine.emu_start(CODE | 1, CODE + 6)
-    return (time.process_time() - start) / ROUNDS
+    return (time.process_time() - start) / ROUNDS * 1e6
 
 
 def interrupts() -> float:
-    """SysTick every 20 instructions: entry, `bx lr`, return."""
     made = board(LOOP)
     systick = made.profile.system.systick  # type: ignore[attr-defined]
     systick.write(0x14, 19)
@@ -76,13 +78,11 @@ def interrupts() -> float:
     made.run(max_instructions=1000)
     start = time.process_time()
     made.run(max_instructions=ROUNDS * 20)
-    return (time.process_time() - start) / ROUNDS
+    return (time.process_time() - start) / ROUNDS * 1e6
 
 
 def bare_interrupts() -> float:
-    """What that is in bare Unicorn: two runs, with a frame pushed and popped and a dozen registers."""
-    engine = u.Uc(u.UC_ARCH_ARM, u.UC_MODE_THUMB)
-    engine.ctl_set_cpu_model(arm.UC_CPU_ARM_CORTEX_M3)
+    engine = _cortex_m3()
     engine.mem_map(0, 0x1000)
     engine.mem_map(RAM, 0x1000)
     engine.mem_write(CODE, LOOP)
@@ -102,13 +102,12 @@ def bare_interrupts() -> float:
         values = struct.unpack("<8I", engine.mem_read(RAM + 0xF00, 32))
         engine.reg_write_batch(list(zip(frame, values, strict=True)))
         pc = values[6]
-    return (time.process_time() - start) / rounds
+    return (time.process_time() - start) / rounds * 1e6
 
 
-def main() -> None:
-    for what, ours, theirs in (("MMIO access", mmio, bare_mmio), ("interrupt", interrupts, bare_interrupts)):
-        print(f"{what:12} {best(ours) * 1e6:6.2f} µs, bare Unicorn {best(theirs) * 1e6:6.2f} µs")
-
-
-if __name__ == "__main__":
-    main()
+@subject()
+def boards(context: Context) -> Results:
+    """Devices and interrupts of a Cortex-M: the same by bare Unicorn."""
+    for work, ours, theirs in (("MMIO access", mmio, bare_mmio), ("interrupt", interrupts, bare_interrupts)):
+        figures = alternately({"ours": ours, "bare Unicorn": theirs}, context.rounds)
+        yield figures.row("boards", work, "bare Unicorn", unit="µs", how=_HOW[work])
