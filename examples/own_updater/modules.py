@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from packages import Manifest, PackageError, pack, unpack
@@ -21,15 +22,18 @@ from updater import SOURCE, compiled, load
 from emu import Machine, NorFlash
 from emu.boards import PowerCuts
 from emu.build.targets import targets_of
+from relink.errors import RelinkError
 
 MODULE = Path(__file__).with_name("module.c")
 SECTOR, SECTORS, PAGE = 8192, 6, 512
+NAME = "scale"
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))  # an example's: everybody knows it
 
 
-def module(arch: str, version: int, kind: str) -> bytes:
+def module(arch: str, version: int, kind: str, *flags: str, **defines: object) -> bytes:
     """The module, built for an architecture; `kind` is "so" or "o"."""
-    return compiled(MODULE, arch, "-g0", "-O2", kind=kind, VERSION=version).read_bytes()
+    (file,) = compiled(arch, MODULE, flags=("-g0", "-O2", *flags), kind=kind, VERSION=version, **defines)
+    return file.read_bytes()
 
 
 class Device:
@@ -37,26 +41,34 @@ class Device:
 
     def __init__(self, arch: str, kind: str) -> None:
         (target,) = targets_of(arch)
-        self.arch, self.kind = target.arch, kind
+        self.target, self.arch, self.kind = arch, target.arch, kind
         self.flash = flash = NorFlash([(SECTORS, SECTOR)], write_size=16)
         self.machine = Machine(target.arch, max_instructions=100_000_000)
-        file = compiled(SOURCE, arch, "-O2", SECTOR_SIZE=SECTOR, PAGE_SIZE=PAGE)
-        self.updater = load(self.machine, file, flash)
-        self.update(self.package(1))
+        files = compiled(arch, SOURCE, flags=("-O2",), SECTOR_SIZE=SECTOR, PAGE_SIZE=PAGE)
+        self.updater = load(self.machine, files, flash)
+        self.update(self.packed(1, self.module(1)))
         self.start, self.on = flash.state(), self.machine.snapshot()
 
-    def package(self, version: int) -> bytes:
-        """A signed package of a version."""
-        return pack(Manifest("scale", version, self.arch), module(self.arch, version, self.kind), KEY)
+    def module(self, version: int, **defines: object) -> bytes:
+        """A version of the module for this device."""
+        return module(self.target, version, self.kind, **defines)
+
+    def packed(self, version: int, content: bytes) -> bytes:
+        """A signed package of a module."""
+        return pack(Manifest(NAME, version, self.arch), content, KEY)
 
     def update(self, package: bytes) -> None:
         """Install a package. Raises PackageError before anything is written."""
-        manifest, _ = unpack(package, KEY.public_key(), arch=self.arch, above=self.updater.boot())
+        manifest, content = unpack(package, KEY.public_key(), arch=self.arch, above=self.updater.boot())
         image = len(package).to_bytes(4, "little") + package
         image += bytes(-len(image) % PAGE)
         if len(image) > 2 * SECTOR - PAGE:
             raise PackageError(f"the package has {len(package)} bytes, more than a slot")
-        self.updater.install_image(manifest.version, len(image), image)
+        try:
+            self.machine.load(content).close()
+        except RelinkError as error:
+            raise PackageError(f"the module cannot be linked: {error}") from error
+        self.updater.install_image(manifest.version, len(image), image, 0)
 
     def installed(self) -> bytes:
         """The package in the active slot. Raises AssertionError when there is none."""
@@ -77,7 +89,7 @@ class Device:
 
     def cuts(self, **options: object) -> PowerCuts:
         """All power cuts of an update to version 2."""
-        package = self.package(2)
+        package = self.packed(2, self.module(2))
 
         def recover() -> None:
             if self.updater.boot() != 2:
@@ -95,30 +107,48 @@ class Device:
         )
 
 
-def bad_packages(device: Device) -> dict[str, bytes]:
+def bad_packages(device: Any) -> dict[str, bytes]:
     """Packages that a device must refuse, by what is wrong with them."""
-    good, other = device.package(2), "aarch64" if device.arch != "aarch64" else "riscv64"
-    strange = pack(Manifest("scale", 2, device.arch), module(other, 2, device.kind), KEY)
-    thief = Ed25519PrivateKey.from_private_bytes(bytes(32))
-    old = pack(Manifest("scale", 1, device.arch), module(device.arch, 2, device.kind), KEY)
+    arch, content = device.arch, device.module(2)
+    good, other = device.packed(2, content), "aarch64" if arch != "aarch64" else "riscv64"
+    foreign = module(other, 2, "o")
+    text = good[12 : 12 + good[8]]
+
+    def signed(manifest: bytes, module: bytes = content, key: Ed25519PrivateKey = KEY) -> bytes:
+        """A package with any manifest, rightly signed."""
+        return good[:8] + len(manifest).to_bytes(4, "little") + manifest + key.sign(manifest) + module
+
     return {
         "nothing": b"",
         "no package": b"\x7fELF" + good,
+        "a ZIP archive": b"PK\x03\x04" + good,
         "cut short": good[: len(good) // 2],
         "cut in the manifest": good[:40],
+        "cut in the signature": good[: 12 + len(text) + 63],
+        "without the module": good[: 12 + len(text) + 64],
         "a byte of the module changed": good[:-1] + bytes((good[-1] ^ 1,)),
         "a byte of the manifest changed": good.replace(b'"version": 2', b'"version": 3'),
+        "a byte of the signature changed": good[: 20 + len(text)] + bytes(8) + good[28 + len(text) :],
         "bytes after the module": good + b"\0",
+        "two packages": good + good,
         "a manifest of 4 GiB": good[:8] + b"\xff" * 4 + good[12:],
-        "signed by another key": pack(Manifest("scale", 2, device.arch), good[-64:], thief),
-        "the version that is installed": old,
-        "for another architecture": pack(Manifest("scale", 2, other), module(other, 2, device.kind), KEY),
-        "a module for another architecture": strange,
-        "a module that is no ELF file": pack(Manifest("scale", 2, device.arch), b"no module", KEY),
-        "a name that leads elsewhere": pack(Manifest("../scale", 2, device.arch), b"", KEY),
-        "more than a slot": pack(
-            Manifest("scale", 2, device.arch), module(device.arch, 2, device.kind) + bytes(2 * SECTOR), KEY
-        ),
+        "a manifest of no bytes": good[:8] + bytes(4) + good[12:],
+        "signed by another key": signed(text, key=Ed25519PrivateKey.from_private_bytes(bytes(32))),
+        "signed for another module": signed(text, device.module(1)),
+        "the version that is installed": device.packed(1, content),
+        "version 0": device.packed(0, content),
+        "for another architecture": pack(Manifest(NAME, 2, other), foreign, KEY),
+        "a module for another architecture": device.packed(2, foreign),
+        "a module that is no ELF file": device.packed(2, b"no module"),
+        "a module that ends in its header": device.packed(2, content[:40]),
+        "another module": pack(Manifest("scalf", 2, arch), content, KEY),
+        "a name that leads elsewhere": pack(Manifest("../scale", 2, arch), content, KEY),
+        "more than a slot": device.packed(2, content + bytes(2 * SECTOR)),
+        "a module of 4 GiB by the manifest": signed(text.replace(b'"size": ', b'"size": 4294967296')),
+        "a version twice": signed(text.replace(b'"version": 2', b'"version": 1, "version": 2')),
+        "a field too many": signed(text.replace(b'"version": 2', b'"run": "sh", "version": 2')),
+        "a manifest that is no JSON": signed(b"\xff" + text),
+        "a manifest that is a list": signed(b"[" * 100 + b"]" * 100),
     }
 
 
@@ -126,6 +156,7 @@ def refused(device: Device) -> int:
     """The number of bad packages, each refused with nothing written. Raises AssertionError for another end."""
     device.flash.restore(device.start)
     packages = bad_packages(device)
+    packages["a module that needs what there is not"] = device.packed(2, device.module(2, NEEDS_MISSING=1))
     for name, package in packages.items():
         before = device.flash.operations, device.flash.digest()
         try:

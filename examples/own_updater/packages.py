@@ -51,9 +51,11 @@ def pack(manifest: Manifest, module: bytes, key: Ed25519PrivateKey) -> bytes:
     return MAGIC + len(text).to_bytes(4, "little") + text + key.sign(text) + module
 
 
-def unpack(package: bytes, key: Ed25519PublicKey, *, arch: str, above: int = 0) -> tuple[Manifest, bytes]:
-    """The manifest and the module of a package for architecture `arch`, of a version above `above`. Raises
-    PackageError.
+def unpack(
+    package: bytes, key: Ed25519PublicKey, *, arch: str, name: str = "scale", above: int = 0
+) -> tuple[Manifest, bytes]:
+    """The manifest and the module of a package: of module `name` for architecture `arch`, of a version above
+    `above`. Raises PackageError.
     """
     text, signature, module = _parts(package)
     try:
@@ -61,6 +63,8 @@ def unpack(package: bytes, key: Ed25519PublicKey, *, arch: str, above: int = 0) 
     except InvalidSignature:
         raise PackageError("the package's signature is not of the device's key") from None
     manifest = _manifest(text)
+    if manifest.name != name:
+        raise PackageError(f"the module is {manifest.name}, and the device has {name}")
     if manifest.size != len(module):
         raise PackageError(f"the module has {len(module)} bytes, but {manifest.size} by the manifest")
     if manifest.sha256 != sha256(module).hexdigest():
@@ -90,8 +94,7 @@ def _parts(package: bytes) -> tuple[bytes, bytes, bytes]:
 def _manifest(text: bytes) -> Manifest:
     """The manifest of its signed text, each field of the right type."""
     try:
-        fields = json.loads(text)
-        manifest = Manifest(**fields)
+        manifest = Manifest(**json.loads(text, object_pairs_hook=_once))
     except (ValueError, TypeError, RecursionError) as error:
         raise PackageError(f"the manifest cannot be read: {error}") from None
     types = {"name": str, "version": int, "arch": str, "size": int, "sha256": str}
@@ -99,6 +102,13 @@ def _manifest(text: bytes) -> Manifest:
     if wrong or not _NAME.fullmatch(manifest.name) or not 0 < manifest.version < 1 << 32:
         raise PackageError(f"the manifest's {wrong[0] if wrong else 'name or version'} is not valid")
     return manifest
+
+
+def _once(fields: list[tuple[str, object]]) -> dict[str, object]:
+    """The fields of an object. Raises ValueError for a name that is there twice, of which readers differ."""
+    if len(dict(fields)) != len(fields):
+        raise ValueError("a field is there twice")
+    return dict(fields)
 
 
 def _arch_of(module: bytes) -> str:

@@ -1,114 +1,104 @@
 """Cut the power of an updater at every operation of its flash, and look at everything that can follow.
 
-    python examples/own_updater/simulate.py                   # the sound updater, and each mistake, on Arm
-    python examples/own_updater/simulate.py --arch all        # the sound one on all architectures
-    python examples/own_updater/simulate.py --svg flash.svg   # what happens to the flash, as a picture
+    python examples/own_updater/simulate.py                     # the sound ones and all mistakes, Thumb
+    python examples/own_updater/simulate.py --arch all          # the sound ones on all architectures
+    python examples/own_updater/simulate.py --report cuts.html  # the same with pictures of flash over time
 
-The updater (updater.c) is built for the architecture, linked and run on an emulated CPU; the flash is a model.
-After a cut the device boots, and tries the update again if the old version is still there: then the new one has
-to run.
+First the updater alone (updater.c), on all architectures; then a whole device with UART and watchdog on a board
+(board.py), where there is one for the architecture.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
-from updater import SOURCE, compiled, load
+from board import CASES, CPUS, Device
+from updater import FAULTS, Updater
 
-from emu import Machine, NorFlash
-from emu.boards import Exploration, PowerCuts
-from emu.boards.power import picture
+from emu.boards import BoardError, Exploration
+from emu.boards.power import Chapter, history, picture, report
 from emu.build.targets import targets_of
 
-FAULTS = ("SOUND", "COMMIT_FIRST", "LATE_FLUSH", "NO_CHECKSUM", "TRUSTS_ERASE", "FORGETS_JOURNAL", "ENDLESS")
-SIZE = 128  #: bytes of an image
-SECTOR, SECTORS = 256, 6
+
+class Case(NamedTuple):
+    """What is tried. A sound one with up to `most` cuts one after the other, one with a mistake with up to two."""
+
+    name: str
+    on: str
+    make: Callable[[], Updater | Device]
+    sound: bool
+    most: int | None = None
 
 
-class Device:
-    """A device with an updater, and version 1 installed."""
-
-    def __init__(self, arch: str, fault: str = "SOUND") -> None:
-        (target,) = targets_of(arch)
-        self.flash = NorFlash([(SECTORS, SECTOR)], write_size=16)
-        self.machine = Machine(target.arch, max_instructions=20_000_000)
-        library = load(self.machine, compiled(SOURCE, arch, FAULT=fault), self.flash)
-        self.boot, self.install = library.boot, library.install
-        self.install(1, SIZE)
-        self._fill_journal()
-        self.start, self.on = self.flash.state(), self.machine.snapshot()
-
-    def _fill_journal(self) -> None:
-        """Install again and again, until the next record needs the journal's other sector."""
-        while self.flash.read(5 * SECTOR - 16, 16) == b"\xff" * 16:
-            self.install(1, SIZE)
-
-    def recover(self) -> None:
-        """What the device does after power comes back."""
-        if self.boot() == 1:
-            self.install(2, SIZE)
-
-    def check(self) -> str | None:
-        """What is wrong after that."""
-        version = self.boot()
-        return None if version == 2 else f"version {version} runs" if version else "nothing boots"
-
-    def cuts(self, *, early: bool = True) -> PowerCuts:
-        """All power cuts of an update to version 2. `early`: runs end where it is known how they go on."""
-        self.flash.restore(self.start)
-        return PowerCuts(
-            [self.flash],
-            update=lambda: self.install(2, SIZE),
-            restart=lambda: self.machine.restore(self.on),
-            recover=self.recover,
-            check=self.check,
-            seeds=range(4),
-            machine=self.machine if early else None,
-        )
+def cases(arch: str) -> Iterator[Case]:
+    """All of an architecture; the sound ones, if `arch` names several."""
+    targets = targets_of(arch)
+    alone = len(targets) == 1
+    for target in targets:
+        for fault in FAULTS if alone else FAULTS[:1]:
+            yield Case(fault, target.name, partial(Updater, target.name, fault), fault == "SOUND")
+    names = [target.name for target in targets]
+    for cpu in [cpu for cpu, (target, _) in CPUS.items() if target in names]:
+        for fault, mistake in CASES:
+            if alone or fault == "SOUND":
+                name = fault if mistake == "NONE" else f"{fault} (module {mistake})"
+                yield Case(name, cpu, partial(Device, cpu, fault, mistake), fault == "SOUND", 2)
 
 
-def explored(arch: str, fault: str) -> Exploration:
-    """What power cuts can do to an updater: any number of them to the sound one, one to one with a fault."""
-    device = Device(arch, fault)
+def explored(case: Case) -> Exploration:
+    """What power cuts can do. Raises BoardError for a device that fails without any."""
+    device = case.make()
     try:
-        return device.cuts().explore(most_cuts=None if fault == "SOUND" else 1)
+        if case.sound:
+            return device.cuts().explore(most_cuts=case.most)
+        found = device.cuts().explore(most_cuts=1)
+        return found if found.bad else device.cuts().explore(most_cuts=2)
     finally:
         device.machine.close()
 
 
-def drawn(arch: str, fault: str) -> str:
-    """The update as SVG."""
-    device = Device(arch, fault)
+def drawn(case: Case, found: Exploration) -> Iterator[str]:
+    """The update, and the worst that cuts can do to it, as SVG."""
+    device = case.make()
     try:
-        slot = 2 * SECTOR
-        areas = {"slot 0": (0, slot), "slot 1": (slot, 2 * slot), "journal": (2 * slot, 3 * slot)}
-        return picture(device.cuts().sweep(), device.flash, title=f"{fault} on {arch}", areas=areas)
+        name = f"{case.name} on {case.on}"
+        yield picture(device.cuts().sweep(), device.flash, title=name, areas=device.areas)
+        for outcome in found.bad[:1]:
+            yield history(device.cuts(), outcome.cuts, device.flash, title=name, areas=device.areas)
     finally:
         device.machine.close()
 
 
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    options.add_argument("--arch", default="arm")
-    options.add_argument("--svg", type=Path)
-    options.add_argument("--fault", choices=FAULTS, action="append")
+    options.add_argument("--arch", default="thumb", help="an architecture, several, or all")
+    options.add_argument("--report", type=Path, help="write a page of HTML into this file")
     given = options.parse_args()
-    if given.svg is not None:
-        given.svg.write_text(drawn(given.arch, (given.fault or ["COMMIT_FIRST"])[0]))
-        return 0
-    targets = targets_of(given.arch)
-    faults = given.fault or (FAULTS if len(targets) == 1 else FAULTS[:1])
-    print(f"{'updater':16} {'on':12} states   cuts  closed  bad  the fewest cuts to it")
-    for target in targets:
-        for fault in faults:
-            found = explored(target.name, fault)
-            first = min(found.bad, key=lambda outcome: len(outcome.cuts), default=None)
-            closed = "yes" if found.closed else "no"
-            row = f"{fault:16} {target.name:12} {found.states:6} {found.cuts:6}  {closed:6} {found.bad_states:4}"
-            print(f"{row}  {first or '-'}", flush=True)
-    return 0
+    chapters, status = [], 0
+    print(f"{'mistake':29} {'on':11} states   cuts  closed  bad  the fewest cuts to it")
+    for case in cases(given.arch):
+        name = f"{case.name} on {case.on}"
+        try:
+            found = explored(case)
+        except BoardError as error:
+            chapters.append(Chapter(name, str(error)))
+            print(f"{case.name:29} {case.on:11} {'':28} {error}", flush=True)
+            continue
+        first = next(iter(found.bad), None)
+        closed = "yes" if found.closed else "no"
+        row = f"{case.name:29} {case.on:11} {found.states:6} {found.cuts:6}  {closed:6} {found.bad_states:4}"
+        print(f"{row}  {first or '-'}", flush=True)
+        status |= case.sound != (first is None)
+        if given.report is not None:
+            chapters.append(Chapter(name, found, tuple(drawn(case, found))))
+    if given.report is not None:
+        given.report.write_text(report("The updater under power cuts", chapters))
+    return status
 
 
 if __name__ == "__main__":

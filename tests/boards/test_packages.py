@@ -18,10 +18,10 @@ EXAMPLE = example("own_updater/modules.py")
 def test_a_module_survives_every_cut_and_bad_packages_write_nothing(target: str, kind: str) -> None:
     device = EXAMPLE.Device(target, kind)
     try:
-        assert EXAMPLE.refused(device) >= 15
+        assert EXAMPLE.refused(device) >= 30
         sweep = device.cuts().sweep()
         assert sweep.bad == []
-        assert sweep.modes["torn"] == sweep.modes["before"] > 5
+        assert sweep.modes["torn"] == sweep.modes["before"] >= 5
     finally:
         device.machine.close()
 

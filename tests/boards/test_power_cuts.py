@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from xml.etree import ElementTree
 
 import pytest
 
@@ -13,14 +12,21 @@ from tests.boards.examples import example
 from tests.objects.build import TARGETS
 
 pytest.importorskip("ziglang", reason="the updater is compiled with the ziglang wheel")
+pytest.importorskip("cryptography", reason="the example signs its packages (the extra `packages`)")
 
 
 EXAMPLE = example("own_updater/simulate.py")
 
 
+def case(name: str, on: str) -> object:
+    """One of the example's cases."""
+    of = EXAMPLE.CPUS[on][0] if on in EXAMPLE.CPUS else on
+    return next(each for each in EXAMPLE.cases(of) if (each.name, each.on) == (name, on))
+
+
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_sound_updater_survives_any_number_of_cuts(target: str) -> None:
-    found = EXAMPLE.explored(target, "SOUND")
+    found = EXAMPLE.explored(case("SOUND", target))
     assert (found.closed, found.bad, found.bad_states) == (True, (), 0)
     assert found.states > 40
     assert found.cuts > found.states
@@ -31,13 +37,13 @@ def test_a_sound_updater_survives_any_number_of_cuts(target: str) -> None:
 @pytest.mark.parametrize("target", ["x86_64", "thumb", "riscv32"])
 @pytest.mark.parametrize("fault", EXAMPLE.FAULTS[1:])
 def test_every_seeded_fault_is_found_with_its_shortest_sequence(target: str, fault: str) -> None:
-    found = EXAMPLE.explored(target, fault)
+    found = EXAMPLE.explored(case(fault, target))
     assert found.bad
-    assert {len(outcome.cuts) for outcome in found.bad} == {1}
+    assert {len(outcome.cuts) for outcome in found.bad} == {2 if fault == "TIDIES_UP" else 1}
 
 
 def test_a_sequence_can_be_replayed_and_a_sweep_names_every_cut() -> None:
-    device = EXAMPLE.Device("aarch64", "LATE_FLUSH")
+    device = EXAMPLE.Updater("aarch64", "LATE_FLUSH")
     try:
         cuts = device.cuts()
         sweep = cuts.sweep()
@@ -53,12 +59,6 @@ def test_a_sequence_can_be_replayed_and_a_sweep_names_every_cut() -> None:
             cuts.replay([Cut(event, "torn", seed=99)])
     finally:
         device.machine.close()
-
-
-def test_the_picture_shows_every_operation() -> None:
-    root = ElementTree.fromstring(EXAMPLE.drawn("i386", "COMMIT_FIRST"))
-    titles = [each.text for each in root.iter("{http://www.w3.org/2000/svg}title")]
-    assert len(titles) == len(set(titles)) > 5
 
 
 def cuts_of(flash: NorFlash, update: Callable[[], object], **more: object) -> PowerCuts:

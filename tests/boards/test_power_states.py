@@ -19,7 +19,7 @@ def power_cuts(flash: NorFlash, update: Callable[[], object], **more: object) ->
 
 def updater(early: bool) -> PowerCuts:
     """The power cuts of the own updater; importable by other processes."""
-    cuts: PowerCuts = EXAMPLE.Device("x86_64").cuts(early=early)
+    cuts: PowerCuts = EXAMPLE.Updater("x86_64").cuts(early=early)
     return cuts
 
 
@@ -28,7 +28,7 @@ def updater(early: bool) -> PowerCuts:
 def test_runs_that_end_early_find_the_same(target: str, fault: str) -> None:
     results = []
     for early in (False, True):
-        device = EXAMPLE.Device(target, fault)
+        device = EXAMPLE.Updater(target, fault)
         try:
             sweep = device.cuts(early=early).sweep()
             device.flash.restore(device.start)
@@ -135,7 +135,7 @@ def test_a_boot_loop_is_told_from_a_start_that_may_still_help() -> None:
 
 def test_a_start_without_end_is_proven_by_its_state() -> None:
     """The whole state is the same again, so no budget is needed to tell."""
-    device = EXAMPLE.Device("x86_64", "ENDLESS")
+    device = EXAMPLE.Updater("x86_64", "ENDLESS")
     try:
         device.machine.runner.max_instructions = 0
         found = device.cuts(early=True).explore(most_cuts=1)

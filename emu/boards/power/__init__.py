@@ -23,18 +23,21 @@ A state is bad if its recovery, with no further cut, ends in an error or in some
     starts     runs the device, and notes what cuts would leave
     cuts       PowerCuts: sweep, explore, replay
     workers    processes that share the work
-    picture    a sweep as SVG
+    picture    flash over time as SVG
+    report     a page of HTML with all of that
 """
 
 from __future__ import annotations
 
 from emu.boards.power.cuts import MODES, PowerCuts
-from emu.boards.power.picture import picture
+from emu.boards.power.picture import history, picture
+from emu.boards.power.report import Chapter, report
 from emu.boards.power.results import Cut, Exploration, Outcome, Progress, Sweep, Trouble
 from emu.boards.power.workers import Workers
 
 __all__ = [
     "MODES",
+    "Chapter",
     "Cut",
     "Exploration",
     "Outcome",
@@ -43,5 +46,7 @@ __all__ = [
     "Sweep",
     "Trouble",
     "Workers",
+    "history",
     "picture",
+    "report",
 ]
