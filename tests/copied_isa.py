@@ -30,7 +30,7 @@ def copy_pages(folder: Path) -> None:
         source = Path(package.__path__[0], "riscv.py").read_text()
         for old, new in (
             (f'"{ORIGINAL}"', f'"{COPY}"'),
-            (f"{ORIGINAL.upper()} =", f"{COPY.upper()} ="),
+            (ORIGINAL.upper(), COPY.upper()),
             ("machine=243", f"machine={MACHINE}"),
         ):
             source = source.replace(old, new)

@@ -17,7 +17,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from emu.calls.plan import plan_call
@@ -143,9 +142,7 @@ class Trace:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.stop()
 
     # ------------------------------------------------------------ functions
@@ -235,7 +232,7 @@ class Trace:
     def _entered(self, function: TracedFunction, sp: int) -> None:
         returns_to = self._runner.return_address()
         stack = self._stack_of(sp)
-        self._unwind(sp, stack, returns_to, function)
+        self._unwind(sp, stack, returns_to)
         top = self._frames[-1] if self._frames else None
         tail = top is not None and (top.sp, top.returns_to, top.stack) == (sp, returns_to, stack)
         if tail and top is not None and top.function is function and function.start:
@@ -301,7 +298,7 @@ class Trace:
         except RelinkError:
             return None
 
-    def _unwind(self, sp: int, stack: int, returns_to: int, function: TracedFunction) -> None:
+    def _unwind(self, sp: int, stack: int, returns_to: int) -> None:
         """End the calls whose frames are gone when a function is called at `sp`."""
         while self._frames:
             frame = self._frames[-1]

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Hashable, Iterable
 from contextlib import contextmanager
 from random import Random
-from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from emu.errors import BudgetExceeded, FuzzError
@@ -147,9 +146,7 @@ class Fuzzer:
         self._session = Session(self._machine, self._place, self._max_instructions, self._seen)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         session, self._session = self._session, None
         if session is not None:
             session.close()

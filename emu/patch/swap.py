@@ -89,7 +89,7 @@ class Swap:
             for name, hook in hooks.items():
                 hook(views(old, name), views(new, name))
             self._refuse(new, [*state.refused, *map(str, self._settled(state.doubtful, carrier, undo))])
-            self._refuse(new, map(str, self._search(carrier, new, undo)))
+            self._refuse(new, map(str, self._search(carrier, undo)))
             self._check_unused(new)
             pending.advance()
         load.hand_over()
@@ -200,7 +200,7 @@ class Swap:
         self._memory.write_uint(place, size, value)
         self._changed += 1
 
-    def _search(self, carrier: Carrier, new: Image, undo: ExitStack) -> list[Doubtful]:
+    def _search(self, carrier: Carrier, undo: ExitStack) -> list[Doubtful]:
         """Change the pointers to the old version in the guest's memory; the words that are doubtful."""
         doubtful = []
         for place, value in self._words():

@@ -36,6 +36,7 @@ from relink.arch.spec import (
     static_refused,
 )
 from relink.arrays import U64
+from relink.records import replace
 
 
 # Immediates as the unprivileged ISA manual draws them (section 2.3, "Immediate Encoding Variants"; chapter
@@ -202,14 +203,6 @@ def alignment_request(addend: int, symbol: int) -> tuple[int, int, int]:
     return 1 << (addend + 1).bit_length(), addend, addend
 
 
-NOPS = (b"\x13\0\0\0", b"\x01\0")  # nop, c.nop
-ALIGNMENT = Alignment(alignment_request)
-
-# RISC-V ELF Specification, "Dynamic Section", "Program Header Table" and "Program Property".
-TAG_NAMES = {0x70000001: "RISCV_VARIANT_CC"}
-SEGMENT_NAMES = {0x70000003: "RISCV_ATTRIBUTES"}
-PROPERTIES = {0xC0000000: ("RISC-V feature", ("Zicfilp unlabeled", "Zicfiss", "Zicfilp func-sig"))}
-
 # auipc t1, 0; ld t1, 16(t1); jr t1; nop; address
 STUB_64 = Stub(bytes.fromhex("17030000 03330301 67000300 13000000") + bytes(8), 16, 8)
 # auipc t1, 0; lw t1, 12(t1); jr t1; address
@@ -244,13 +237,14 @@ RISCV64 = Architecture(
     branch_reach=1 << 20,  # jal
     # The PLT header passes the byte offset of the jump slot in t1 and the link map in t0.
     plt=Plt(link_map_word=1, resolver_word=0, at="t1", divisor=8),
-    nops=NOPS,
-    alignment=ALIGNMENT,
+    nops=(b"\x13\0\0\0", b"\x01\0"),  # nop, c.nop
+    alignment=Alignment(alignment_request),
     mapping_symbols=b"xd",  # RISC-V psABI, "Mapping Symbol"
     mapping_names_isa=True,
-    tag_names=TAG_NAMES,
-    segment_names=SEGMENT_NAMES,
-    property_names=PROPERTIES,
+    # RISC-V ELF Specification, "Dynamic Section", "Program Header Table" and "Program Property".
+    tag_names={0x70000001: "RISCV_VARIANT_CC"},
+    segment_names={0x70000003: "RISCV_ATTRIBUTES"},
+    property_names={0xC0000000: ("RISC-V feature", ("Zicfilp unlabeled", "Zicfiss", "Zicfilp func-sig"))},
     stub=STUB_64,
     detours=(Detour(_JAL, J_TYPE, 0, 0, STUB_64, padding=_NOPS, unit=4),),
     flags_problem=flags_problem,
@@ -260,44 +254,23 @@ RISCV64 = Architecture(
     rebases_dynamic_section=False,
 )
 
-RISCV32 = Architecture(
+RISCV32 = replace(
+    RISCV64,
     name="riscv32",
     title="RISC-V 32",
-    psabi="RISC-V ELF psABI 1.0",
-    machine=243,
     bits=32,
-    prefix="R_RISCV_",
-    dwarf_stack_pointer=2,
-    elftools_name="",
     relocations=_relocations(address32),
-    tls=Tls(
-        TlsVariant.I,
-        tcb_size=0,
-        dtv_bias=0x800,
+    tls=replace(
+        RISCV64.tls,
         descriptor_stub=bytes.fromhex("03254500 67800200"),  # lw a0, 4(a0); jr t0
         # lw a0, 4(a0); sub a0, a0, tp; jr t0
         undefined_descriptor_stub=bytes.fromhex("03254500 33054540 67800200"),
-        descriptor_register="a0",
-        descriptor_link="t0",
     ),
     image_base=0x4000_0000,
     library_names=("lib/riscv32-linux-gnu", "lib32/ilp32d", "lib"),
     multiarch="riscv32-linux-gnu",
     aliases=("rv32", "rv32gc", "riscv32gc"),
-    branch_reach=1 << 20,
     plt=Plt(link_map_word=1, resolver_word=0, at="t1", divisor=4),
-    nops=NOPS,
-    alignment=ALIGNMENT,
-    mapping_symbols=b"xd",  # RISC-V psABI, "Mapping Symbol"
-    mapping_names_isa=True,
-    tag_names=TAG_NAMES,
-    segment_names=SEGMENT_NAMES,
-    property_names=PROPERTIES,
     stub=STUB_32,
     detours=(Detour(_JAL, J_TYPE, 0, 0, STUB_32, padding=_NOPS, unit=4),),
-    flags_problem=flags_problem,
-    plain_flags=0x5,  # RVC, double-precision floating-point ABI
-    float_abi=float_abi,
-    runs_init_fini=False,
-    rebases_dynamic_section=False,
 )

@@ -40,11 +40,6 @@ class Realigned:
         start, end = self.moved(values), self.moved(values + sizes)
         return start, np.where(end > start, end - start, np.uint64(0))
 
-    def moved_symbol(self, value: int, size: int) -> tuple[int, int]:
-        """New value and size of one symbol."""
-        start, end = self.moved(np.array([value, value + size & (1 << 64) - 1], np.uint64)).tolist()
-        return start, max(end - start, 0)
-
 
 def realign(arch: Architecture, file: ObjectFile, table: ObjectRelocations) -> Realigned | None:
     """The section that `table` patches without its excess padding; None when `table` has no alignment entries.

@@ -112,7 +112,7 @@ class ObjectRelocator(Relocator):
                 self.result.errors += slot_errors(
                     self.image, symbols[odd], offsets[odd], kind, object_checks.NO_ADDRESS
                 )
-                self._fill_addresses(symbols, index, where, address)
+                self._fill_addresses(index, where, address)
                 continue
             if kind is Slot.TLS_IE:
                 refused, problem = make_static(self.bound, index, self.environment.tls)
@@ -175,25 +175,21 @@ class ObjectRelocator(Relocator):
         batch.function = np.ones(len(chosen), np.bool_)
         return np.broadcast_to(np.asarray(reloc_type.word.fits(self._value(batch))), chosen.shape)
 
-    def _fill_addresses(self, symbols: I64, index: I64, where: I64, address: U64) -> None:
+    def _fill_addresses(self, index: I64, where: I64, address: U64) -> None:
         """Fill slots with addresses; one for another image's ifunc is deferred until its resolver is called."""
         waiting = self.bound.type[index] == SymbolType.GNU_IFUNC
         self.defer(_address(self.arch.word_size), where[waiting], address[waiting], address[waiting])
         write_words(self.buffer, where[~waiting], self.arch.word_size, address[~waiting])
 
     def _fill_stubs(self) -> None:
-        """Write each stub's target; that of an ifunc is deferred until its resolver is called."""
+        """Write each stub's target."""
         stubs = self.combined.stubs
         if stubs is None or not len(stubs.symbols):
             return
         index = self.binding_index(stubs.symbols)
-        address = self.bound.address[index]
-        indirect = self.bound.type[index] == SymbolType.GNU_IFUNC
-        reloc_type = _address(self.arch.word_size)
+        places = stubs.size * np.arange(len(index)) + stubs.address_at
         for island in map(self.image.runs.index, stubs.islands):
-            where = island + stubs.size * np.arange(len(address)) + stubs.address_at
-            self.defer(reloc_type, where[indirect], address[indirect], address[indirect])
-            write_words(self.buffer, where[~indirect], self.arch.word_size, address[~indirect])
+            self._fill_addresses(index, island + places, self.bound.address[index])
 
     def _stub_address(self, symbols: I64, near: I64) -> I64:
         """Guest address of each symbol's stub nearest to an image offset; -1 for none."""
