@@ -9,10 +9,11 @@ from unicorn import arm_const as arm
 from unicorn import unicorn_const as u
 from unicorn.unicorn_py3.unicorn import Uc
 
-from benchmarks.measure import alternately
+from benchmarks.measure import Row, alternately
 from benchmarks.subject import Context, Results, subject
 from emu.boards import Board, Device, Ram, Register, Rom
 from emu.boards.cortex_m import CortexM
+from emu.boards.riscv import MachineMode
 
 ROUNDS = 20_000
 PORT, RAM, CODE = 0x4000_0000, 0x2000_0000, 0x200
@@ -105,9 +106,37 @@ def bare_interrupts() -> float:
     return (time.process_time() - start) / rounds * 1e6
 
 
+#: again: addi a0, a0, 1; j again; and its handler, with the address of mtimecmp in t0 and the time in t1:
+#: addi t1, t1, 20; sw t1, (t0); mret
+RISCV_LOOP = struct.pack("<2I", 0x0015_0513, 0xFFDF_F06F)
+RISCV_HANDLER = struct.pack("<3I", 0x0143_0313, 0x0062_A023, 0x3020_0073)
+START, COMPARE = 0x8000_0000, 0x0200_4000
+
+
+def riscv_interrupts() -> float:
+    """CLINT's timer every 20 instructions: entry, mtimecmp written, `mret`."""
+    made = Board(MachineMode("rv32imac"), memory=[Ram(START, 0x1000)])
+    made.load(RISCV_LOOP + bytes(0x100 - len(RISCV_LOOP)) + RISCV_HANDLER, at=START)
+    made.reset()
+    registers = {"mtvec": START + 0x100, "mie": 1 << 7, "mstatus": 1 << 3, "t0": COMPARE, "t1": 20}
+    made.machine.cpu.write_registers(registers)
+    made.bus.write(COMPARE, 4, 20)
+    made.bus.write(COMPARE + 4, 4, 0)
+    made.run(max_instructions=1000)
+    start = time.process_time()
+    made.run(max_instructions=ROUNDS * 20)
+    return (time.process_time() - start) / ROUNDS * 1e6
+
+
 @subject()
 def boards(context: Context) -> Results:
-    """Devices and interrupts of a Cortex-M: the same by bare Unicorn."""
-    for work, ours, theirs in (("MMIO access", mmio, bare_mmio), ("interrupt", interrupts, bare_interrupts)):
+    """Devices and interrupts of a Cortex-M: the same by bare Unicorn; interrupts of RISC-V."""
+    for work, most, ours, theirs in (
+        ("MMIO access", 3, mmio, bare_mmio),
+        ("interrupt", 20, interrupts, bare_interrupts),
+    ):
         figures = alternately({"ours": ours, "bare Unicorn": theirs}, context.rounds)
-        yield figures.row("boards", work, "bare Unicorn", unit="µs", how=_HOW[work])
+        yield figures.row("boards", work, "bare Unicorn", unit="µs", most=most, how=_HOW[work])
+    own = alternately({"ours": riscv_interrupts}, context.rounds).least("ours")
+    how = "CLINT's timer every 20 instructions: entry, mtimecmp written, `mret`"
+    yield Row("boards", "interrupt, RISC-V", own, "µs", most=20, how=how)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from emu.cpu.protocol import DeviceCpu
+
+
+NEVER: Final = 1 << 64
 
 
 class Event:
@@ -38,7 +41,8 @@ class Clock:
     def __init__(self, cpu: DeviceCpu) -> None:
         self._cpu = cpu
         self.time = 0  #: between runs of the engine
-        self._events: list[tuple[int, int, Event]] = []  #: a heap of (time, number, event)
+        self.due = NEVER  #: no event happens before this time
+        self.events: list[tuple[int, int, Event]] = []  #: a heap of (time, number, event)
         self._order = 0
         self.in_run = False  #: whether the engine runs
         self._asked = False  # whether anybody knows the time
@@ -53,13 +57,15 @@ class Clock:
         """What of the time matters for what comes: nothing while nobody has asked for it and nothing waits for it
         (see `Machine.state_hash`).
         """
-        return self.time if self._asked or self._events else None
+        return self.time if self._asked or self.events else None
 
     def at(self, when: int, action: Callable[[], object]) -> Event:
         """Call `action` after `when` instructions; when that is past, as soon as possible."""
         self._order += 1
         event = Event(when, action)
-        heappush(self._events, (when, self._order, event))
+        heappush(self.events, (when, self._order, event))
+        if when < self.due:
+            self.due = when
         if self.in_run and self._cpu.in_access:
             self._cpu.shorten(max(when - self.now, 1))
         return event
@@ -71,21 +77,21 @@ class Clock:
     @property
     def next(self) -> int | None:
         """The time of the next event."""
-        events = self._events
+        events = self.events
         while events and events[0][2].action is None:
             heappop(events)
-        return events[0][0] if events else None
-
-    @property
-    def is_due(self) -> bool:
-        """Whether there may be an event whose time has come."""
-        return bool(self._events) and self._events[0][0] <= self.time
+        if not events:
+            self.due = NEVER
+            return None
+        self.due = due = events[0][0]
+        return due
 
     def run_due(self) -> None:
         """Let the events happen whose time has come. Raises what they raise; the others remain."""
-        events = self._events
+        events = self.events
         while events and events[0][0] <= self.time:
             _, _, event = heappop(events)
             action, event.action = event.action, None
             if action is not None:
                 action()
+        self.due = events[0][0] if events else NEVER

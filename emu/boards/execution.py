@@ -15,6 +15,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from emu.boards.clock import NEVER
 from emu.boards.errors import Deadlock, Lockup
 from emu.boards.profile import Interrupts
 from emu.cpu.protocol import EVENTS, Stop, StopReason
@@ -53,12 +54,14 @@ class Execution:
         would continue.
         """
         deadline = time.monotonic() + timeout if timeout else 0.0
-        profile, done, idle = self._profile, 0, 0
+        profile, clock, done, idle = self._profile, self._clock, 0, 0
         profile.changed = True  # the machine may have returned to a snapshot
         self.pc = pc
         try:
             while True:
-                self._between()
+                asked = self.until is not None or self.stopping or profile.resetting
+                if asked or profile.changed or clock.due <= clock.time:
+                    self._between()
                 if max_instructions and done >= max_instructions:
                     return Stop(StopReason.INSTRUCTION_LIMIT, profile.code_address(self.pc))
                 left = max(deadline - time.monotonic(), 1e-6) if timeout else 0.0
@@ -86,9 +89,9 @@ class Execution:
 
     def _between(self) -> None:
         """What happens between two instructions."""
-        profile = self._profile
-        if self._clock.is_due:
-            self._clock.run_due()
+        profile, clock = self._profile, self._clock
+        if clock.due <= clock.time:
+            clock.run_due()
         if profile.resetting:
             self.pc = self.reset()
         if self.until is not None and self.until():
@@ -107,7 +110,10 @@ class Execution:
     def _piece(self, limit: int, timeout: float) -> Stop:
         """Run up to the next event. An instruction in which a device has ended the run is finished."""
         clock, cpu = self._clock, self._cpu
-        if (event := clock.next) is not None:
+        if clock.events:
+            event, _, first = clock.events[0]
+            if first.action is None:
+                event = clock.next or NEVER
             until_event = event - clock.time if event > clock.time else 1
             if not limit or limit > until_event:
                 limit = until_event

@@ -27,6 +27,10 @@ class Interrupts(enum.Enum):
     READY = "one is to be taken"
 
 
+for _state in Interrupts:
+    type.__setattr__(Interrupts, _state.name, _state)  # as for `StopReason`
+
+
 class Profile(Protocol):
     """The CPU of a board."""
 

@@ -87,6 +87,8 @@ class MachineMode:
 
     def connect(self, cpu: DeviceCpu, memory: Memory, clock: Clock, stop: Callable[[], None]) -> None:
         self.cpu, self.memory, self.clock = cpu, memory, clock
+        self._state = cpu.state_group(("priv", "mie", "mstatus", "mtvec"))
+        self._trapped = cpu.register_group(("mstatus", "mepc", "mcause", "mtval"))
         counters: dict[int, Callable[[], int | None]] = dict.fromkeys(_COUNTERS, self._now)
         counters[0xC01] = self._time
         if self._bits == 32:
@@ -155,41 +157,34 @@ class MachineMode:
     def interrupts(self) -> Interrupts:
         if not self._pending or not self.started:
             return Interrupts.NONE
-        privilege = self._machine_registers()
-        try:
-            enabled, status = self.cpu.read_registers(("mie", "mstatus"))
-        finally:
-            self.cpu.write_register("priv", privilege)
+        privilege, enabled, status, _ = self._read()
         ready = self._pending & enabled and (privilege < 3 or status & _MIE)
         return Interrupts.READY if ready else Interrupts.MASKED
 
-    def _machine_registers(self) -> int:
-        """Make the CSRs visible; the privilege before, to be written back."""
-        privilege = self.cpu.read_register("priv")
-        if privilege != 3:
-            self.cpu.write_register("priv", 3)
-        return privilege
+    def _read(self) -> tuple[int, ...]:
+        """Privilege, mie, mstatus, mtvec; in other modes than machine mode the engine hides CSRs."""
+        state = self._state.read()
+        if state[0] == 3:
+            return state
+        self.cpu.write_register("priv", 3)
+        hidden = self._state.read()
+        self.cpu.write_register("priv", state[0])
+        return state[0], *hidden[1:]
 
     def take(self, pc: int) -> int:
-        privilege = self._machine_registers()
-        ready = self._pending & self.cpu.read_register("mie")
-        cause = next(bit for bit in (EXTERNAL, SOFTWARE, TIMER) if ready >> bit & 1)
-        return self._trap(cause, pc, 0, privilege, interrupt=True)
+        state = self._read()
+        ready = self._pending & state[1]
+        cause = EXTERNAL if ready >> EXTERNAL & 1 else SOFTWARE if ready >> SOFTWARE & 1 else TIMER
+        return self._trap(cause, pc, 0, state, interrupt=True)
 
-    def _trap(self, cause: int, pc: int, value: int, privilege: int, *, interrupt: bool = False) -> int:
-        """Take a trap into machine mode; the CSRs are visible."""
-        cpu = self.cpu
-        status, vector = cpu.read_registers(("mstatus", "mtvec"))
+    def _trap(self, cause: int, pc: int, value: int, state: tuple[int, ...], *, interrupt: bool = False) -> int:
+        """Take a trap into machine mode from a state that `_read` gave."""
+        privilege, _, status, vector = state
+        if privilege != 3:
+            self.cpu.write_register("priv", 3)
         status = status & ~(_MPIE | _MPP | _MIE) | (_MPIE if status & _MIE else 0) | privilege << 11
-        cpu.write_registers(
-            {
-                "mstatus": status,
-                "mepc": pc,
-                "mcause": cause | (1 << self._bits - 1 if interrupt else 0),
-                "mtval": value,
-            }
-        )
-        self.changed = True
+        self._trapped.write(status, pc, cause | (1 << self._bits - 1 if interrupt else 0), value)
+        self.changed = bool(self._pending)
         return (vector & ~3) + (4 * cause if interrupt and vector & 3 == 1 else 0)
 
     # ------------------------------------------------------------ exceptions
@@ -207,13 +202,12 @@ class MachineMode:
         system_call = stop.reason is StopReason.SYSCALL
         if not system_call and (self.faults_to == "raise" or not self.in_run):
             return None
-        privilege = self._machine_registers()
-        if not self.cpu.read_register("mtvec"):
-            self.cpu.write_register("priv", privilege)
-            return None  # no handler was ever set
+        state = self._read()
+        if not state[3]:
+            return None  # no handler was ever set: mtvec is 0
         if system_call:
-            return self._trap(8 + privilege, stop.pc, 0, privilege)
-        return self._trap(self._cause(stop), stop.pc, self._value(stop), privilege)
+            return self._trap(8 + state[0], stop.pc, 0, state)
+        return self._trap(self._cause(stop), stop.pc, self._value(stop), state)
 
     def _cause(self, stop: Stop) -> int:
         if stop.reason is not StopReason.UNALIGNED:
@@ -241,10 +235,7 @@ class MachineMode:
     # ------------------------------------------------------------ waiting, places
 
     def wakes(self) -> bool:
-        privilege = self._machine_registers()
-        enabled = self.cpu.read_register("mie")
-        self.cpu.write_register("priv", privilege)
-        return bool(self._pending & enabled)
+        return bool(self._pending & self._read()[1])
 
     def after_wait(self, stop: Stop) -> int:
         return stop.pc + 4

@@ -139,8 +139,10 @@ class Meter:
 
     def interrupted(self, pc: int, thumb: bool) -> None:
         """The engine stopped before the instruction at `pc`: add the rest of the last block back to the budget."""
-        self._request.budget += self._rest(pc, thumb)
-        self._request.block_size = 0
+        request = self._request
+        if 0 <= pc - request.block < request.block_size:
+            request.budget += self._rest(pc, thumb)
+        request.block_size = 0
 
     def position(self, pc: int, thumb: bool) -> int:
         """In the middle of a run: the number of instructions before the one at `pc`."""

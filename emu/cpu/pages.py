@@ -39,7 +39,7 @@ class PageMap:
 
     def __init__(self) -> None:
         self._pieces: list[Piece] = []
-        self._found: dict[int, Piece] = {}  #: page number -> its piece, for what was looked up
+        self.found: dict[int, Piece] = {}  #: page number -> its piece, for what `at` was asked
 
     def add(self, address: int, memory: memoryview, protection: Protection) -> None:
         """Record a mapping. Raises AddressSpaceError if it overlaps another or is not whole pages."""
@@ -54,19 +54,19 @@ class PageMap:
             raise AddressSpaceError("mapping overlaps another", address=address, size=size)
         piece = Piece(address, address + size, memory, protection, _SUFFICE[protection][Protection.X])
         self._pieces.insert(index, piece)
-        self._found.clear()
+        self.found.clear()
 
     def at(self, address: int) -> Piece | None:
         """The piece that contains `address`, or None."""
-        piece = self._found.get(address >> 12)
+        piece = self.found.get(address >> 12)
         if piece is not None:
             return piece
         index = bisect_right(self._pieces, address, key=_start_of) - 1
         if index < 0 or address >= self._pieces[index].end:
             return None
-        if len(self._found) >= _MOST_FOUND:
-            self._found.clear()
-        self._found[address >> 12] = piece = self._pieces[index]
+        if len(self.found) >= _MOST_FOUND:
+            self.found.clear()
+        self.found[address >> 12] = piece = self._pieces[index]
         return piece
 
     def covering(self, address: int, size: int, problem: str) -> list[tuple[Piece, int, int]]:
@@ -152,7 +152,7 @@ class PageMap:
         """Remove pages and the references to their memory. Raises AddressSpaceError if any is unmapped."""
         piece = self.at(address)
         if piece is not None and (piece.start, piece.end) == (address, address + size):  # the usual case
-            self._found.clear()
+            self.found.clear()
             del self._pieces[bisect_right(self._pieces, address, key=_start_of) - 1]
             return
         del self._pieces[self._isolate(address, size)]
@@ -160,7 +160,7 @@ class PageMap:
     def _isolate(self, address: int, size: int) -> slice:
         """Split pieces at both ends of the range; return the slice of pieces for the range."""
         end = address + size
-        self._found.clear()
+        self.found.clear()
         if size <= 0 or (address | size) % PAGE_SIZE:
             raise AddressSpaceError("range is not made of whole pages", address=address, size=size)
         affected = len(self.covering(address, size, "range is not mapped"))

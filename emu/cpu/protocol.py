@@ -74,6 +74,7 @@ _NOT_FAULTS = frozenset(
 )
 for _reason in StopReason:
     _reason.is_fault = _reason not in _NOT_FAULTS
+    type.__setattr__(StopReason, _reason.name, _reason)  # Python 3.11 finds members by a property, in Python
 #: Events that were asked for.
 EVENTS = frozenset({StopReason.BREAK, StopReason.WATCH, StopReason.STEP})
 
@@ -298,6 +299,11 @@ class DeviceCpu(Cpu, Protocol):
 
     def register_group(self, names: Sequence[str]) -> RegisterGroup:
         """For registers that are accessed often: one call of the engine, and nothing else."""
+
+    def state_group(self, names: Sequence[str]) -> RegisterGroup:
+        """The same for registers that are read between most runs: there is one such group of a CPU. The engine is
+        asked for them at each stop.
+        """
 
     def load_words(self, address: int, count: int) -> tuple[int, ...]:
         """Read up to 63 words of 32 bits as `load` does."""

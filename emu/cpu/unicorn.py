@@ -97,7 +97,6 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
         if self._code_pages is not None and self._inspector is not None:
             self._code_pages.on_search = self._inspector.forget
         self._trap_start = self._trap_end = 0
-        self._native: Any = None
         for name, bits in isa.setup.items():
             self.write_register(name, self.read_register(name) | bits)
 
@@ -192,11 +191,13 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
             stop = self._device_stop(self._windows)
             self._suspended = stop.pc if self._interworking else None
             return stop
-        address, number = self._seen.address(), self._seen.exception()
+        address, number = self._seen.take()
         if number is not None:
-            before = self._before(pc, 2) if self._isa.constants == "x86" else b""
-            overshoot = self._isa.overshoot(number, before, bool(self.code_state))
-            stop = Stop(self._isa.exceptions.get(number, StopReason.EXCEPTION), self._rewind(pc, overshoot))
+            isa = self._isa
+            if number in isa.overshooting:
+                before = self._before(pc, 2) if isa.constants == "x86" else b""
+                pc = self._rewind(pc, isa.overshoot(number, before, bool(self.code_state)))
+            stop = Stop(isa.exceptions.get(number, StopReason.EXCEPTION), pc)
         elif status == BLOCK_ENDED:
             stop = Stop(StopReason.BLOCK, pc)
         elif status in (uc.UC_ERR_OK, LIMIT_REACHED) or (status == uc.UC_ERR_INSN_INVALID and self._waits(pc)):

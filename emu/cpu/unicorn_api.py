@@ -66,8 +66,10 @@ _SYSCALL_INSTRUCTION: Final = 0x80  # syscall and sysenter, under the number of 
 # The binding's prototypes convert every argument on every call. These have none, because the arguments already
 # have C types.
 emu_start = uclib["uc_emu_start"]
-reg_read, reg_write = uclib["uc_reg_read"], uclib["uc_reg_write"]
-reg_read_batch, reg_write_batch = uclib["uc_reg_read_batch"], uclib["uc_reg_write_batch"]
+#: The same library for calls that are too short to let other threads run meanwhile.
+_short = ctypes.PyDLL(uclib._name, handle=uclib._handle)
+reg_read, reg_write = _short["uc_reg_read"], _short["uc_reg_write"]
+reg_read_batch, reg_write_batch = _short["uc_reg_read_batch"], _short["uc_reg_write_batch"]
 EMU_STOP: Final = ctypes.cast(uclib["uc_emu_stop"], ctypes.c_void_p)
 _REG_READ: Final = ctypes.cast(uclib["uc_reg_read"], ctypes.c_void_p)
 
@@ -223,27 +225,27 @@ class _Record:
     """The arguments of a callback's last call, stored in a buffer by a C hook."""
 
     def __init__(self, layout: str) -> None:
-        self._layout = struct.Struct(layout)
-        self._buffer = bytearray(self._layout.size)
-        self._engine = memoryview(self._buffer)[:8].cast("Q")
-        self.write = partial(self._layout.pack_into, self._buffer, 0)
+        described = struct.Struct(layout)
+        self.unpack, self.buffer = described.unpack_from, bytearray(described.size)
+        self.engine = memoryview(self.buffer)[:8].cast("Q")  #: 0: there was no call
+        self.write = partial(described.pack_into, self.buffer, 0)
 
     @property
     def place(self) -> ctypes.c_void_p:
         """The address of the buffer."""
-        return ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(self._buffer)))
+        return ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(self.buffer)))
 
     def peek(self) -> tuple[int, ...]:
         """The arguments, which remain; zeros if there was no call since they were taken."""
-        arguments = self._layout.unpack_from(self._buffer)
+        arguments = self.unpack(self.buffer)
         return arguments if arguments[0] else (0,) * len(arguments)
 
     def take(self) -> tuple[int, ...] | None:
         """Take the arguments; None if there was no call since. The first, the engine, is never 0."""
-        if not self._engine[0]:
+        if not self.engine[0]:
             return None
-        arguments = self._layout.unpack_from(self._buffer)
-        self._engine[0] = 0
+        arguments = self.unpack(self.buffer)
+        self.engine[0] = 0
         return arguments
 
 
@@ -276,15 +278,16 @@ class Seen:
         arguments = self._memory.peek()
         return arguments[2], arguments[3]
 
-    def address(self) -> int | None:
-        """The data address of a memory fault, once."""
-        arguments = self._memory.take()
-        return None if arguments is None else arguments[2]
-
-    def exception(self) -> int | None:
-        """The number of an exception, or that of the i386 system call, once."""
-        arguments = self._exception.take()
-        return arguments[1] if arguments is not None else _SYSCALL_INSTRUCTION if self._syscall.take() else None
+    def take(self) -> tuple[int | None, int | None]:
+        """The data address of a memory fault, and the number of an exception, or that of the i386 system call,
+        each once.
+        """
+        memory, exception = self._memory, self._exception
+        address = memory.take()[2] if memory.engine[0] else None  # type: ignore[index]
+        if exception.engine[0]:
+            exception.engine[0] = 0
+            return address, exception.unpack(exception.buffer)[1]
+        return address, _SYSCALL_INSTRUCTION if self._syscall.take() else None
 
     def forget(self) -> None:
         """Discard the events of an abandoned run."""

@@ -150,8 +150,9 @@ class _Windows:
     def begin(self) -> None:
         """A run begins; exceptions of signal handlers in devices' calls end it."""
         self.otherwise, sys.unraisablehook = sys.unraisablehook, self.catch
-        self._pausing, self.ended_by, self._budget = False, None, 0
-        self._made.clear()
+        if self._made or self.ended_by is not None:
+            self._pausing, self.ended_by, self._budget = False, None, 0
+            self._made.clear()
 
     def finish(self) -> None:
         """A run is over. Unless a call has ended it, answers that were left are of an instruction that is done."""
@@ -258,6 +259,7 @@ class UnicornDevices(UnicornStops):
     def _device_stop(self, windows: _Windows) -> Stop:
         """The Stop of a run that a device's call has ended. Raises what the call has raised."""
         windows.restore()
+        self._at_stop = None
         error, access = windows.ended_by, windows.access
         pc = self.read_register("pc") & ~self._thumb_bit()
         assert self._meter is not None
@@ -299,7 +301,7 @@ class UnicornDevices(UnicornStops):
         if not self._running or self._meter is None:
             raise MachineError("the guest does not run, so it is at no instruction")
         _, pc, _ = self._pc_slot
-        return self._meter.position(pc.value, bool(self._thumb_bit()))
+        return self._meter.position(pc.value, bool(self._interworking and self._thumb_bit()))
 
     def _in_call(self) -> _Windows:
         if self._windows is None or not self._windows.inside:

@@ -10,7 +10,7 @@ take MAX, the only AArch64 model with LSE atomics. RISC-V's default model has IM
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 
 from emu.cpu.protocol import StopReason
 from relink.errors import AddressSpaceError
@@ -83,7 +83,10 @@ def _x86_overshoot(number: int, before: bytes, thumb: bool) -> int:
 
 def _arm_overshoot(number: int, before: bytes, thumb: bool) -> int:
     """The preferred return address of SVC and SMC is the next instruction."""
-    return 4 if number == 13 else (2 if thumb else 4) if number == 2 else 0
+    return 4 if number == 13 else 2 if thumb else 4
+
+
+_AFTER_CALLS = (2, 13)
 
 
 def _riscv_overshoot(number: int, before: bytes, thumb: bool) -> int:
@@ -106,6 +109,7 @@ class UnicornIsa:
     exceptions: Mapping[int, StopReason]  #: exception numbers of the interrupt hook
     #: (exception number, the two bytes before pc, in Thumb state) -> distance of pc from the faulting instruction
     overshoot: Callable[[int, bytes, bool], int]
+    overshooting: Container[int]  #: the exceptions for which there may be a distance
     halts: tuple[bytes, ...]  #: instructions that stop the engine without an error
     #: hints at which the engine stops with UC_ERR_INSN_INVALID and pc after them
     pauses: tuple[bytes, ...] = ()
@@ -164,6 +168,7 @@ def _x86(word: int, general: tuple[str, ...], flags: str, vectors: int, thread_p
         thread_pointer,
         _X86_EXCEPTIONS,
         _x86_overshoot,
+        range(256),
         halts=(b"\xf4",),
         # What a Linux process starts with: interrupts on, exceptions masked, 64-bit significands, an empty stack.
         setup={"fpcw": 0x37F, "fptag": 0xFFFF, "mxcsr": 0x1F80, flags: 0x200},
@@ -194,6 +199,7 @@ def _aarch64() -> UnicornIsa:
         "tpidr_el0",
         _ARM_EXCEPTIONS,
         _arm_overshoot,
+        _AFTER_CALLS,
         halts=(bytes.fromhex("7f2003d5"),),
     )
 
@@ -220,7 +226,8 @@ def _arm() -> UnicornIsa:
     }
     return UnicornIsa(
         "arm", "ARM", "ARM", 4, "ARM_MAX", names, (*general, "sp", "lr", "cpsr", "pc"), "tpidruro",
-        _ARM_EXCEPTIONS, _arm_overshoot, halts=(*_a32(3), *_WFI), pauses=(*_a32(1), *_a32(2), *_YIELD, *_WFE),
+        _ARM_EXCEPTIONS, _arm_overshoot, _AFTER_CALLS, halts=(*_a32(3), *_WFI),
+        pauses=(*_a32(1), *_a32(2), *_YIELD, *_WFE),
         setup={"cpacr": 0xF << 20, "fpexc": 1 << 30},  # full access to cp10 and cp11; FPEXC.EN
     )  # fmt: skip
 
@@ -245,7 +252,7 @@ def _cortex_m(model: str) -> UnicornIsa:
     names |= _plain(("xpsr", "ipsr", "msp", "psp", "control", "primask", "basepri", "faultmask"), 4)
     return UnicornIsa(
         "arm", "ARM", "THUMB", 4, f"ARM_CORTEX_{model}", names, (*arm.printed[:-2], "xpsr", "pc"), "tpidruro",
-        _CORTEX_M_EXCEPTIONS, _arm_overshoot, halts=(*_WFI, *_WFE), pauses=_YIELD,
+        _CORTEX_M_EXCEPTIONS, _arm_overshoot, _AFTER_CALLS, halts=(*_WFI, *_WFE), pauses=_YIELD,
         setup={"xpsr": 1 << 24},  # Thumb
     )  # fmt: skip
 
@@ -289,6 +296,7 @@ def _riscv(word: int) -> UnicornIsa:
         "tp",
         _RISCV_EXCEPTIONS,
         _riscv_overshoot,
+        range(64),
         halts=(bytes.fromhex("73005010"),),
         # Illegal instructions are exception 2; UC_ERR_INSN_INVALID is ebreak.
         refused=StopReason.BREAKPOINT,

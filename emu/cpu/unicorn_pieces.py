@@ -10,14 +10,13 @@ from __future__ import annotations
 import struct
 from abc import abstractmethod
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from emu.cpu import unicorn_api as api
 from emu.cpu.observed import ObservedEngine
 from emu.cpu.pages import READABLE, WRITABLE, PageMap
 from emu.cpu.protocol import Stop, StopReason
-from emu.cpu.stop_hook import LIMIT
-from emu.cpu.unicorn_api import emu_start, uc
+from emu.cpu.stop_hook import ASKED, LIMIT
+from emu.cpu.unicorn_api import NO_COUNT, NO_TIMEOUT, emu_start, uc
 from emu.cpu.unicorn_devices import EVER, UnicornDevices
 from emu.cpu.unicorn_stops import LIMIT_REACHED
 
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     from emu.cpu.unicorn_events import UnicornEvents
 
 _NOWHERE: Final = -1
+_stop = tuple.__new__  # without the class's own function, which is in Python
+_ONE_BLOCK: Final = 2  #: of `StopRequest.left`
 _WORDS: Final = tuple(struct.Struct(f"<{count}I") for count in range(64))
 
 
@@ -37,7 +38,6 @@ class UnicornPieces(UnicornDevices, ObservedEngine):
     _trap_start: int
     _trap_end: int
     _host_writes: list[tuple[int, int]] | None
-    _native: Any
     _observed: UnicornEvents | None
 
     @abstractmethod
@@ -49,6 +49,7 @@ class UnicornPieces(UnicornDevices, ObservedEngine):
     def _abandon(self) -> None:
         """A signal handler raised: the guest is between two blocks and will not continue from there."""
         self._seen.forget()
+        self._at_stop = None
         self.pausing = False
         self._look.left = self._look.stopped = 0
         if self._watched is not None:
@@ -58,15 +59,11 @@ class UnicornPieces(UnicornDevices, ObservedEngine):
     def run_piece(self, pc: int, limit: int, timeout: float) -> Stop:
         """See `DeviceCpu.run_piece`."""
         inspector, meter, windows = self._inspector, self._meter, self._windows
+        usual = self._quick and not timeout and not self._running and self._native is None
         if (
-            not self._quick
-            or timeout
-            or self._running
-            or self.stops_at_blocks
-            or (self._observed is not None and self._observed.active)
-            or self._native is not None
-            or self._late
+            not usual
             or (meter is None or windows is None or inspector is None)
+            or (self._observed is not None and self._observed.active)
             or pc & -inspector.align not in inspector.known
         ):
             return self.run(pc, max_instructions=limit, timeout=timeout)
@@ -79,14 +76,24 @@ class UnicornPieces(UnicornDevices, ObservedEngine):
         watch.fired = False
         self._running = get_ident()
         watch.running = True
+        if self.stops_at_blocks:
+            look.left = _ONE_BLOCK
         try:
             self._begin.value = pc
-            status: int = emu_start(self._handle, self._begin, self._until, api.NO_TIMEOUT, api.NO_COUNT)
+            status: int = emu_start(self._handle, self._begin, self._until, NO_TIMEOUT, NO_COUNT)
             at = self._read_place()
-            if look.stopped == LIMIT:
+            stopped = look.stopped
+            if stopped == LIMIT:
                 look.left = look.stopped = 0
                 status, at = (LIMIT_REACHED, at) if look.budget == 1 else self._last_block(at)
-            elif look.stopped or self._interrupted() or status == uc.UC_ERR_INSN_INVALID:
+                if status == LIMIT_REACHED and windows.ended_by is None:
+                    self._suspended = at if self._interworking else None
+                    return _stop(Stop, (StopReason.INSTRUCTION_LIMIT, at, None))
+            elif stopped == ASKED and self.stops_at_blocks and not (windows.ended_by or self._interrupted()):
+                look.left = look.stopped = 0
+                self._suspended = at if self._interworking else None
+                return _stop(Stop, (StopReason.BLOCK, at, None))
+            elif stopped or self._interrupted() or status == uc.UC_ERR_INSN_INVALID:
                 status, at = self._enter(pc, (status, at))
             return self._stop_of(status, at, meter, exact=windows.ended_by is None)
         except BaseException:
@@ -96,7 +103,9 @@ class UnicornPieces(UnicornDevices, ObservedEngine):
             watch.running = False  # before any call, in which a signal handler may raise
             self._running = 0
             windows.finish()
-            self._end_run(meter)
+            self.executed = meter.end()
+            if inspector.correction is not None:
+                inspector.correct(self, self.read_register("pc"))
 
     def _stop_of(self, status: int, at: int, meter: Meter | None, *, exact: bool) -> Stop:
         """Why a run has ended, of which the engine returned `status` at `at`.
@@ -124,7 +133,8 @@ class UnicornPieces(UnicornDevices, ObservedEngine):
 
     def load_words(self, address: int, count: int) -> tuple[int, ...]:
         """See `DeviceCpu.load_words`."""
-        piece = self._pages.at(address)
+        pages = self._pages
+        piece = pages.found.get(address >> 12) or pages.at(address)
         if piece is None or address + 4 * count > piece.end or not READABLE[piece.protection] or self._observed:
             return _WORDS[count].unpack(self.load(address, 4 * count))
         return _WORDS[count].unpack_from(piece.memory, address - piece.start)
@@ -132,7 +142,8 @@ class UnicornPieces(UnicornDevices, ObservedEngine):
     def store_words(self, address: int, *words: int) -> None:
         """See `DeviceCpu.store_words`."""
         count = len(words)
-        piece, end, meter = self._pages.at(address), address + 4 * count, self._meter
+        pages, end, meter = self._pages, address + 4 * count, self._meter
+        piece = pages.found.get(address >> 12) or pages.at(address)
         if (
             piece is None
             or end > piece.end

@@ -14,7 +14,7 @@ from emu.cpu import unicorn_api as api
 from emu.cpu.float_state import FloatState
 from emu.cpu.gdt import Gdt
 from emu.cpu.protocol import CpuContext
-from emu.cpu.unicorn_api import reg_read
+from emu.cpu.unicorn_api import reg_read, reg_read_batch, reg_write_batch
 from emu.cpu.unicorn_isas import UnicornIsa
 from relink.errors import MachineError, MachineInUse
 
@@ -56,15 +56,26 @@ class UnicornGroup:
         cpu = self._cpu
         if cpu._running:
             cpu._refuse_other_threads()
-        api.reg_read_batch(cpu._handle, self._numbers, self._places, self._count)
+        reg_read_batch(cpu._handle, self._numbers, self._places, self._count)
         return self._unpack(self._array)
 
     def write(self, *values: int) -> None:
         cpu = self._cpu
         if cpu._running:
             cpu._refuse_other_threads()
+        cpu._at_stop = None
         self._pack(self._array, 0, *values)
-        api.reg_write_batch(cpu._handle, self._numbers, self._places, self._count)
+        reg_write_batch(cpu._handle, self._numbers, self._places, self._count)
+
+
+class StopGroup(UnicornGroup):
+    """Registers that the engine is asked for at each stop, together with the place."""
+
+    def read(self) -> tuple[int, ...]:
+        cpu = self._cpu
+        if cpu._at_stop is None or cpu._running or cpu._native is not None:
+            return super().read()
+        return cpu._at_stop[cpu._before_state :]
 
 
 class Closed:
@@ -83,6 +94,8 @@ class Closed:
 class UnicornRegisters:
     """The part of a `Cpu` for registers."""
 
+    _native: Any = None  #: a `unicorn.Uc`, once somebody has asked for it
+
     def __init__(self, handle: ctypes.c_void_p, isa: UnicornIsa) -> None:
         self._handle = handle
         self._isa = isa
@@ -92,14 +105,20 @@ class UnicornRegisters:
         self._batches: dict[tuple[str, ...], _Batch] = {}
         #: Names of the program counter that read with the Thumb bit.
         self._interworking = frozenset({"pc", "r15"} if isa.constants == "arm" else ())
-        self._place = (
-            GroupData([self._slots[name][0] for name in ("pc", "cpsr")], 4) if self._interworking else None
-        )
+        self._before_state = 2 if self._interworking else 1  #: the registers of a place
+        self._place = self._place_with(()) if self._interworking else None
+        #: The values of `_place` at the last stop; None: since changed, or not read together.
+        self._at_stop: tuple[int, ...] | None = None
         self.code_state = 0  #: Arm: the Thumb bit at the last stop
         self._suspended: int | None = None  # Arm: the address at which a fault or limit may have left an IT block
         self._running = 0  # the thread that runs the guest; 0: none
         self._gdt = Gdt(handle) if isa.thread_pointer is None else None
         self._float_state = FloatState(handle)
+
+    def _place_with(self, names: Sequence[str]) -> GroupData:
+        """The place of a stop, and other registers."""
+        place = ("pc", "cpsr")[: self._before_state]
+        return GroupData([self._slots[name][0] for name in (*place, *names)], self._isa.word)
 
     def _refuse_other_threads(self) -> None:
         """Called during a run. In the running thread the engine is stopped between two blocks."""
@@ -121,6 +140,7 @@ class UnicornRegisters:
             self._refuse_other_threads()
         if name in _SETTLED:
             self._float_state.settle()
+        self._at_stop = None
         identifier, buffer, reference = self._slots[name]
         buffer.value = value
         api.reg_write(self._handle, identifier, reference)
@@ -153,6 +173,7 @@ class UnicornRegisters:
         identifiers, pointers, buffers, count, settles = self._batches.get(names) or self._batch(names)
         if settles:
             self._float_state.settle()
+        self._at_stop = None
         for buffer, value in zip(buffers, pairs.values(), strict=True):
             buffer.value = value
         api.reg_write_batch(self._handle, identifiers, pointers, count)
@@ -169,6 +190,11 @@ class UnicornRegisters:
     def register_group(self, names: Sequence[str]) -> UnicornGroup:
         """See `DeviceCpu.register_group`."""
         return UnicornGroup(self, GroupData([self._slots[name][0] for name in names], self._isa.word))
+
+    def state_group(self, names: Sequence[str]) -> UnicornGroup:
+        """See `DeviceCpu.state_group`."""
+        self._place, self._at_stop = self._place_with(names), None
+        return StopGroup(self, GroupData([self._slots[name][0] for name in names], self._isa.word))
 
     def settle_flags(self) -> None:
         """x86: update MXCSR and x87's status word with the flags of executed instructions."""
@@ -225,6 +251,7 @@ class UnicornRegisters:
             raise MachineError("these registers were saved on another CPU")
         if self._running:
             self._refuse_other_threads()
+        self._at_stop = None
         api.uclib.uc_context_restore(self._handle, context.pointer)
         self._suspended = None
         if "fpsw" in self._slots:

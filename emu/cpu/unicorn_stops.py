@@ -19,7 +19,7 @@ from emu.cpu.meter import Meter
 from emu.cpu.misrun import DENORMALS_ARE_ZERO, INEXACT
 from emu.cpu.protocol import CpuContext
 from emu.cpu.stop_hook import ASKED, LIMIT, UNKNOWN_BLOCK, StopRequest, stop_hook
-from emu.cpu.unicorn_api import emu_start, reg_read, uc
+from emu.cpu.unicorn_api import emu_start, reg_read, reg_read_batch, uc
 from emu.cpu.unicorn_isas import UnicornIsa
 from emu.cpu.unicorn_registers import UnicornRegisters
 from emu.cpu.watchdog import WATCHDOG, Watch
@@ -183,12 +183,12 @@ class UnicornStops(UnicornRegisters):
         if place is None:
             number, pc, reference = self._pc_slot
             reg_read(self._handle, number, reference)
-        else:
-            api.reg_read_batch(self._handle, place.numbers, place.places, 2)
-            at, cpsr = place.unpack(place.array)
-            self.code_state = cpsr >> 5 & 1
-            return int(at)
-        return int(pc.value)
+            return int(pc.value)
+        reg_read_batch(self._handle, place.numbers, place.places, place.count)
+        self._at_stop = values = place.unpack(place.array)
+        if self._interworking:
+            self.code_state = values[1] >> 5 & 1
+        return int(values[0])
 
     def _permitted(self, code_pages: CodePages, status: int, pc: int) -> int:
         """The status after a fetch or store that the guest may make, but the engine may not yet: UC_ERR_OK to

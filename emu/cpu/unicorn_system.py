@@ -53,5 +53,6 @@ class UnicornSystem(UnicornPieces):
 
     def write_system(self, encoding: Encoding, value: int) -> None:
         """See `SystemCpu.write_system`."""
+        self._at_stop = None
         number, register = self._system_register(encoding, value)
         api.check(api.uclib.uc_reg_write(self._handle, number, ctypes.byref(register)), "write a system register")

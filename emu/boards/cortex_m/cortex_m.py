@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 from emu.boards.cortex_m import nvic as n
 from emu.boards.cortex_m.debug_blocks import private_devices
 from emu.boards.cortex_m.faults import Fault, Faults, fault_of
-from emu.boards.cortex_m.frames import Ending, Frames, Pushed, State
+from emu.boards.cortex_m.frames import FAULTMASK, USUAL, Frames, Pushed, State
 from emu.boards.cortex_m.inspection import Inspection
 from emu.boards.cortex_m.model import ALIASES, MODELS, CortexModel
 from emu.boards.cortex_m.nvic import LOWEST, Nvic, name_of
 from emu.boards.cortex_m.semihosting import BREAKPOINT, Semihosting
 from emu.boards.cortex_m.system_control import SystemControl
-from emu.boards.errors import BoardError, FirmwareError, Lockup
+from emu.boards.errors import BoardError, FirmwareError, Lockup, NotModelled
 from emu.boards.profile import Interrupts
 from emu.cpu.protocol import Stop, StopReason
 from emu.ports import Layout
@@ -194,11 +194,11 @@ class CortexM:
     def attend(self) -> None:
         """Pending exceptions or priorities have changed: look at them after the current instruction."""
         self.changed = True
-        if self.system.send_event_on_pend and self.nvic.pending:
+        if not self.event and self.system.send_event_on_pend and self.nvic.pending:
             self.event = True
-        cpu = self.cpu
-        if cpu.in_access and self.interrupts() is not Interrupts.NONE and not cpu.stops_at_blocks:
-            cpu.pause()
+        looks = self.clock.in_run and self.cpu.in_access and not self.cpu.stops_at_blocks
+        if looks and self.interrupts() is not Interrupts.NONE:
+            self.cpu.pause()
 
     def interrupts(self) -> Interrupts:
         nvic = self.nvic
@@ -214,7 +214,7 @@ class CortexM:
         if priority >= running:
             return Interrupts.NONE
         state = self.frames.read()
-        if priority >= self._boosted(running, state):
+        if any(state[2:5]) and priority >= self._boosted(running, state):
             return Interrupts.MASKED
         self._best, self._state = best, state
         return Interrupts.READY
@@ -225,7 +225,7 @@ class CortexM:
 
     def _boosted(self, priority: int, state: State, *, with_primask: bool = True) -> int:
         """A priority with the masks applied."""
-        _, _, primask, basepri, faultmask, *_ = state
+        primask, basepri, faultmask = state[2:5]
         if basepri:
             priority = min(priority, self.nvic.group(basepri))
         if primask and with_primask:
@@ -255,7 +255,7 @@ class CortexM:
             self.nvic.pending.discard(exception)
             return self._start_handler(n.HARD_FAULT, before, pc)
         self.nvic.acknowledge(exception)
-        self._handler_at = handler & ~1, self.clock.now
+        self._handler_at = handler & ~1, self.clock.time
         tail_chained = isinstance(before, int)
         if isinstance(before, int):
             self.frames.chain(exception, before)
@@ -273,7 +273,7 @@ class CortexM:
         if not self.started:
             return None
         fetch = stop.reason in (StopReason.FETCH_PROTECTED, StopReason.FETCH_UNMAPPED)
-        if fetch and stop.pc >= 0xF000_0000 and self._handler_at != (stop.pc, self.clock.now):
+        if fetch and stop.pc >= 0xF000_0000 and self._handler_at != (stop.pc, self.clock.time):
             ending = self.frames.ending()
             if ending[0] & 0x1FF:
                 return self._return(ending, stop.pc | ending[0] >> 24 & 1)
@@ -332,26 +332,25 @@ class CortexM:
 
     # ------------------------------------------------------------ return
 
-    def _return(self, ending: Ending, exc_return: int) -> int:
+    def _return(self, ending: State, exc_return: int) -> int:
         """A handler branched to an EXC_RETURN value (B1.5.8, ExceptionReturn)."""
         nvic, frames, exception = self.nvic, self.frames, ending[0] & 0x1FF
         was_active = exception in nvic.active
-        if ending[2] and exception != n.NMI and self.cortex.is_mainline:
+        if ending[FAULTMASK] and exception != n.NMI and self.cortex.is_mainline:
             frames.clear_faultmask()
         nvic.finish(exception)
         self.event, self.changed = True, bool(nvic.pending)
         to_thread = bool(exc_return & 8)
-        base = self.system.non_base_thread
         bad = (
             not was_active
-            or not frames.is_exc_return(exc_return, self.cortex)
-            or (to_thread and bool(nvic.active) and not base)
+            or not (exc_return in USUAL or frames.is_exc_return(exc_return, self.cortex))
+            or (to_thread and nvic.active and not self.system.non_base_thread)
         )
         if bad:
             return self._bad_return(exc_return)
         for observer in self.observers:
             observer(Taken(exception, exc_return, self.clock.now, enters=False))
-        if self.interrupts() is Interrupts.READY:
+        if nvic.pending and self.interrupts() is Interrupts.READY:
             return self._start_handler(self._best, exc_return, exc_return)
         pc, status = frames.pop(exc_return, ending)
         if status == "UNSTKERR":
@@ -359,7 +358,8 @@ class CortexM:
             return self._chained_fault(fault, exc_return)
         if status:
             return self._bad_return(exc_return)
-        self.system.check_sleep_on_exit(to_thread)
+        if to_thread and self.system.sleeps_on_exit:
+            raise NotModelled("SCR.SLEEPONEXIT is not modelled: use WFI in a loop")
         return pc
 
     def _bad_return(self, exc_return: int) -> int:

@@ -7,6 +7,7 @@ CONTROL.SPSEL can be changed in thread mode only.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from relink.errors import AddressSpaceError
@@ -22,15 +23,14 @@ _ALIGNED = 1 << 9  #: of a stacked xPSR: 4 bytes of padding are above the frame
 _FRAME = ("r0", "r1", "r2", "r3", "r12", "lr")
 _MASKS = ("primask", "basepri", "faultmask")
 _BASIC, _EXTENDED = 0x20, 0x68  #: bytes of a frame without and with floating-point registers
-_USUAL = (0xFFFF_FFF9, 0xFFFF_FFFD, 0xFFFF_FFF1)  #: values of EXC_RETURN
+USUAL = frozenset({0xFFFF_FFF9, 0xFFFF_FFFD, 0xFFFF_FFF1})  #: values of EXC_RETURN that all CPUs know
 _FLOATS = tuple(f"d{number}" for number in range(8))
 
 
-#: What exceptions depend on, as the engine shows it; and what matters at the end of a handler.
-_STATE = ("xpsr", "control", *_MASKS, *_FRAME, "sp")
-_ENDING = ("xpsr", "control", "faultmask", "msp", "psp")
+#: What exceptions depend on, as the engine shows it.
+_STATE = ("xpsr", "control", *_MASKS, *_FRAME, "sp", "msp", "psp")
 State: TypeAlias = tuple[int, ...]  #: values of _STATE; the first five are xPSR, CONTROL and the masks
-Ending: TypeAlias = tuple[int, ...]  #: values of _ENDING
+FAULTMASK = 4  #: its place there
 #: A frame, and the state that it was pushed from: LR for the handler, whether there was memory, the address of the
 #: frame, xPSR, CONTROL.
 Pushed: TypeAlias = tuple[int, bool, int, int, int]
@@ -43,7 +43,8 @@ class Frames:
         self._cpu, self._has_fpu = cpu, has_fpu
         self._general = tuple(f"r{number}" for number in range(13))
         group = cpu.register_group
-        self._state, self._banks = group(_STATE), group(_ENDING)
+        self._state = cpu.state_group(_STATE)
+        self.ending: Callable[[], State] = self._state.read  #: the registers of a handler, which is privileged
         self._enter, self._switch = group(("sp", "xpsr", "lr")), group(("sp", "control", "xpsr", "lr"))
         #: From an unprivileged thread; its privileges apply to accesses from outside too.
         privileged = ("xpsr", "control", "xpsr", "control")
@@ -91,10 +92,6 @@ class Frames:
         cpu.write_register("xpsr", xpsr)
         return (xpsr, control, *masks, *state[5:])
 
-    def ending(self) -> Ending:
-        """The registers of a handler."""
-        return self._banks.read()
-
     def clear_faultmask(self) -> None:
         """At the return of a handler."""
         self._cpu.write_register("faultmask", 0)
@@ -103,27 +100,26 @@ class Frames:
 
     def push(self, pc: int, state: State) -> Pushed:
         """Push a frame for the return to `pc`."""
-        xpsr, control, _, _, _, *words, sp = state
+        cpu = self._cpu
+        xpsr, control, sp = state[0], state[1], state[11]
         floats = self._has_fpu and control & FPCA
         frame = sp - (_EXTENDED if floats else _BASIC) & 0xFFFF_FFFF
         xpsr = xpsr & ~_ALIGNED | (_ALIGNED if frame & 4 else 0)
         frame &= ~7
-        words += (pc, xpsr)
+        words = (*state[5:11], pc, xpsr)
         if floats:
-            for double in self._cpu.read_registers(_FLOATS):
+            for double in cpu.read_registers(_FLOATS):
                 words += (double & 0xFFFF_FFFF, double >> 32)
-            words += (self._cpu.read_register("fpscr"), 0)
+            words += (cpu.read_register("fpscr"), 0)
         in_handler = xpsr & 0x1FF
         on_process_stack = not in_handler and control & SPSEL
         link = 0xFFFF_FFE1 | (0 if floats else 16) | (0 if in_handler else 8) | (4 if on_process_stack else 0)
-        return link, self._store(frame, words), frame, xpsr, control
-
-    def _store(self, address: int, words: list[int]) -> bool:
+        stored = True
         try:
-            self._cpu.store_words(address, *words)
+            cpu.store_words(frame, *words)
         except AddressSpaceError:
-            return False
-        return True
+            stored = False
+        return link, stored, frame, xpsr, control
 
     def enter_handler(self, exception: int, before: Pushed) -> None:
         """From what was interrupted: handler mode, on the main stack below the frame, IT state cleared."""
@@ -148,27 +144,25 @@ class Frames:
     # ------------------------------------------------------------ return
 
     def is_exc_return(self, value: int, model: CortexModel) -> bool:
-        """Whether a value is one of EXC_RETURN that the CPU knows: to a handler, to a thread on either stack."""
-        if value in _USUAL:
-            return True
+        """Whether a value, none of `USUAL`, is one of EXC_RETURN that the CPU knows."""
         if value & 0xFFFF_FF80 != 0xFFFF_FF80 or value & 0xC == 4:
             return False
         if not value & 16 and not self._has_fpu:
             return False
         return model.is_v8 or value & 0xFFFF_FFE0 == 0xFFFF_FFE0
 
-    def pop(self, exc_return: int, ending: Ending) -> tuple[int, str]:
+    def pop(self, exc_return: int, ending: State) -> tuple[int, str]:
         """Return to the code of the frame: (its address, with bit 0 as in Thumb state, "") or (0, the problem)."""
         cpu = self._cpu
         to_thread, floats = exc_return & 8, not exc_return & 16
-        _, control, _, main, process = ending
+        control, main, process = ending[1], ending[12], ending[13]
         size = _EXTENDED if floats else _BASIC
         stack, frame = ("psp", process) if exc_return & 4 else ("msp", main)
         try:
             words = cpu.load_words(frame, size >> 2)
         except AddressSpaceError:
             return 0, "UNSTKERR"
-        *general, pc, xpsr = words[:8]
+        general, pc, xpsr = words[:6], words[6], words[7]
         if bool(xpsr & 0x1FF) == bool(to_thread):
             return 0, "INVPC"
         if floats:

@@ -70,7 +70,8 @@ class SystemControl(Device):
 
     def _load_defaults(self) -> None:
         self.vector_table = self._cpu.vectors
-        self._scr, self._ccr = 0, _CCR_STKALIGN
+        self._set_sleep(0)
+        self._ccr = _CCR_STKALIGN
         self._plain.clear()
 
     def connect(self, clock: Clock, base: int, line: Callable[[bool], None], bus: BusPort) -> None:
@@ -86,15 +87,6 @@ class SystemControl(Device):
     def non_base_thread(self) -> bool:
         """CCR.NONBASETHRDENA."""
         return bool(self._ccr & 1)
-
-    @property
-    def send_event_on_pend(self) -> bool:
-        return bool(self._scr & _SEV_ON_PEND)
-
-    def check_sleep_on_exit(self, to_thread: bool) -> None:
-        """Raise NotModelled where the CPU would go to sleep."""
-        if to_thread and self._scr & _SLEEP_ON_EXIT:
-            raise NotModelled("SCR.SLEEPONEXIT is not modelled: use WFI in a loop")
 
     # ------------------------------------------------------------ accesses
 
@@ -186,7 +178,7 @@ class SystemControl(Device):
         elif offset == _AIRCR:
             self._control_reset(value)
         elif offset == _SCR:
-            self._scr = value & 0x1E
+            self._set_sleep(value & 0x1E)
         elif offset == _CCR:
             self._configure(value)
         elif offset in (_SHCSR, _CFSR, _HFSR, _MMFAR, _BFAR):
@@ -250,6 +242,11 @@ class SystemControl(Device):
         if self._cpu.cortex.is_mainline:
             self._cpu.nvic.group_shift = value >> 8 & 7
             self._cpu.attend()
+
+    def _set_sleep(self, value: int) -> None:
+        """SCR."""
+        self._scr = value
+        self.sleeps_on_exit, self.send_event_on_pend = bool(value & _SLEEP_ON_EXIT), bool(value & _SEV_ON_PEND)
 
     def _configure(self, value: int) -> None:
         """CCR."""
