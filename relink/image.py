@@ -41,6 +41,9 @@ class BoundSymbol(NamedTuple):
     kind: str  #: "image", "host" or "weak"
 
 
+_NO_DELETE = int(DynamicFlag1.NODELETE)
+
+
 @dataclass(frozen=True, slots=True)
 class Symbol(SymbolDefinition):
     """A definition in a loaded image. Reading `address` after the image is closed raises UseAfterUnload."""
@@ -94,7 +97,7 @@ class Image(Module):
         self.resolver = resolver
         self.names = {decoded.name}  #: all names under which it was requested
         self.scopes: ScopeRecord[Image] = ScopeRecord()
-        self.lifetime = Lifetime(no_delete=bool(decoded.flags_1 & DynamicFlag1.NODELETE))
+        self.lifetime = Lifetime(no_delete=bool(decoded.flags_1 & _NO_DELETE))
         self.relocated = Relocated()
         self.successor: Image | None = None  #: the image that has taken its place (`relink.load.replace`)
 

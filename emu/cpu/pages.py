@@ -31,7 +31,9 @@ class Piece(NamedTuple):
 _start_of = attrgetter("start")
 #: [permissions of a page][needed permissions] -> whether they suffice; operators of enums are slow
 _SUFFICE = tuple(tuple(given & needed == needed for needed in range(8)) for given in range(8))
-READABLE, WRITABLE = (tuple(row[needed] for row in _SUFFICE) for needed in (Protection.R, Protection.W))
+READABLE, WRITABLE, _EXECUTABLE = (
+    tuple(row[needed] for row in _SUFFICE) for needed in (Protection.R, Protection.W, Protection.X)
+)
 
 
 class PageMap:
@@ -46,14 +48,11 @@ class PageMap:
         size = memory.nbytes
         if size == 0 or (address | size) % PAGE_SIZE:
             raise AddressSpaceError("mapping is not made of whole pages", address=address, size=size)
-        index = bisect_right(self._pieces, address, key=_start_of)
-        before = self._pieces[index - 1 : index] if index else []
-        if any(piece.end > address for piece in before) or any(
-            piece.start < address + size for piece in self._pieces[index : index + 1]
-        ):
+        pieces, end = self._pieces, address + size
+        index = bisect_right(pieces, address, key=_start_of)
+        if (index and pieces[index - 1].end > address) or (index < len(pieces) and pieces[index].start < end):
             raise AddressSpaceError("mapping overlaps another", address=address, size=size)
-        piece = Piece(address, address + size, memory, protection, _SUFFICE[protection][Protection.X])
-        self._pieces.insert(index, piece)
+        pieces.insert(index, Piece(address, end, memory, protection, _EXECUTABLE[protection]))
         self.found.clear()
 
     def at(self, address: int) -> Piece | None:

@@ -11,12 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
-
 from emu.cpu.protocol import Cpu
 from emu.memory.limit import MemoryLimit
 from relink.arch import Architecture
-from relink.arrays import Bools
 from relink.errors import AddressSpaceError
 from relink.memory.address_space import PAGE, HostMemory, Pages, Protection, Region, page_ceil
 
@@ -47,7 +44,7 @@ class GuestMemory(HostMemory):
         self.caller: Callable[..., Any] | None = None
         self.limit = limit or MemoryLimit()  #: the account to which pages are charged
         self._anonymous: dict[int, Region] = {}
-        self._committed: dict[Region, Bools] = {}  #: charged pages by region
+        self._committed: dict[Region, bytearray] = {}  #: by region: 1 for each page that is charged
         self._damaged: set[Region] = set()  #: the machine's regions that a guest has changed
         self._mirrors: dict[Region, list[Region]] = {}  #: by region: regions that map the same memory
 
@@ -70,7 +67,7 @@ class GuestMemory(HostMemory):
         self._damaged.discard(region)
         committed = self._committed.pop(region, None)
         if committed is not None:
-            self.limit.give(self._cpu.page_cost * int(np.count_nonzero(committed)))
+            self.limit.give(self._cpu.page_cost * committed.count(1))
 
     def _map(self, region: Region, run: Pages) -> None:
         """Map a page range of a region in the CPU. Raises AddressSpaceError beyond the memory limit."""
@@ -84,14 +81,15 @@ class GuestMemory(HostMemory):
         """Charge pages that become accessible, once: they keep their contents when permissions are removed."""
         if region.foreign:
             return
-        if region not in self._committed:
-            self._committed[region] = np.zeros(region.size // PAGE, np.bool_)
-        pages = self._committed[region][offset // PAGE : (offset + size) // PAGE]
-        new = self._cpu.page_cost * (len(pages) - int(np.count_nonzero(pages)))
+        committed = self._committed.get(region)
+        if committed is None:
+            committed = self._committed[region] = bytearray(region.size // PAGE)
+        first, end = offset // PAGE, (offset + size) // PAGE
+        new = self._cpu.page_cost * committed.count(0, first, end)
         if not self.limit.take(new):
             problem = f"exceeds the machine's memory limit of {self.limit.limit:#x} bytes"
             raise AddressSpaceError(problem, address=region.address + offset, size=size)
-        pages[:] = True
+        committed[first:end] = b"\1" * (end - first)
 
     def _drop(self, region: Region, offset: int, size: int) -> None:
         """Discard the contents of unmapped pages. Pages of the machine's regions stay charged: they will be mapped
@@ -104,9 +102,9 @@ class GuestMemory(HostMemory):
         if region.name in _OWN:
             self._damaged.add(region)
         elif (committed := self._committed.get(region)) is not None:
-            pages = committed[offset // PAGE : (offset + size) // PAGE]
-            self.limit.give(self._cpu.page_cost * int(np.count_nonzero(pages)))
-            pages[:] = False
+            first, end = offset // PAGE, (offset + size) // PAGE
+            self.limit.give(self._cpu.page_cost * committed.count(1, first, end))
+            committed[first:end] = bytes(end - first)
 
     def repair(self) -> None:
         """Map pages of the machine's regions again, zeroed, that a guest has unmapped; make its stack writable."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,8 @@ from relink.records import cached_property, dataclass
 
 #: Up to one symbol in this many has its name read separately; for more, the names of all symbols are read.
 _PART = 16
+#: Single names whose symbols are kept with a table.
+_MOST_FOUND = 1 << 10
 
 
 class SymbolRow(NamedTuple):
@@ -203,11 +206,14 @@ class SymbolTable(SymbolRows):
         met = np.flatnonzero(self.hash_table.reaches(hashes[request], symbol))
         return request[met], symbol[met]
 
-    def candidates_of(self, name: bytes, gnu_hash: int) -> list[int] | None:
+    def candidates_of(self, name: bytes, gnu_hash: int) -> Sequence[int] | None:
         """`candidates` of one name without the cost of arrays; None where it has to be asked for as a batch.
 
         `gnu_hash` is the name's. A few microseconds, whatever the size of the table.
         """
+        known = self._found.get(name)
+        if known is not None:
+            return known
         if not isinstance(self.hash_table, GnuHash):
             return None
         met = self.hash_table.met_by(gnu_hash)
@@ -219,7 +225,15 @@ class SymbolTable(SymbolRows):
             row = self.row(symbol)
             if (row.section != SHN_UNDEF or row.value != 0) and self.strings.holds(row.name_at, name):
                 same.append(symbol)
+        if len(self._found) >= _MOST_FOUND:
+            self._found.clear()
+        self._found[name] = same
         return same
+
+    @cached_property
+    def _found(self) -> dict[bytes, Sequence[int]]:
+        """What was found of single names: the next load of the same file asks for the same."""
+        return {}
 
     @property
     def name_hashes(self) -> U32:

@@ -331,6 +331,7 @@ def _libc_mmap() -> ctypes._NamedFuncPointer:
 _MAP_FIXED = 0x10  # the same on Linux and macOS
 
 
+@cache
 def _no_reserve() -> int:
     return int(getattr(mmap, "MAP_NORESERVE", 0x4000 if os.uname().sysname == "Linux" else 0))
 

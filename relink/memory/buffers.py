@@ -4,10 +4,15 @@ numbers.
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Mapping
+
 import numpy as np
 
 from relink.arrays import I64, U8, U64
 
+#: One little-endian word by its size in bytes.
+WORDS: Mapping[int, struct.Struct] = {4: struct.Struct("<I"), 8: struct.Struct("<Q")}
 #: log2 of each word size.
 _SHIFT = {2: 1, 4: 2, 8: 3}
 _ULEB_LIMIT = 16  #: maximum length in bytes; ten bytes hold 64 bits

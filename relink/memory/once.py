@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from typing import TypeVar
-from weakref import WeakKeyDictionary
 
 from relink.elf import Decoded
 
@@ -13,15 +12,18 @@ Result = TypeVar("Result")
 
 
 def once_per_file(function: Callable[[Decoded], Result]) -> Callable[[Decoded], Result]:
-    """Keep the result of a function of a decoded file, which does not change, as long as the file is in use."""
-    known: WeakKeyDictionary[Decoded, Result] = WeakKeyDictionary()
+    """Keep the result of a function of a decoded file, which does not change, as long as the file is in use: with
+    the object, as `cached_property` does.
+    """
+    name = f"{function.__module__}.{function.__qualname__}"
 
     @wraps(function)
     def kept(decoded: Decoded) -> Result:
-        try:
-            return known[decoded]
-        except KeyError:
-            found = known[decoded] = function(decoded)
-            return found
+        known = decoded.__dict__
+        if name in known:
+            found: Result = known[name]
+        else:
+            found = known[name] = function(decoded)
+        return found
 
     return kept

@@ -7,15 +7,15 @@ is read-only and on RISC-V (DL_RO_DYN_SECTION). Code relies on that: D's runtime
 
 from __future__ import annotations
 
-import struct
-
 from relink.elf import Decoded
 from relink.elf.constants import REBASED_TAGS
 from relink.memory.address_space import Protection
+from relink.memory.buffers import WORDS
 from relink.memory.once import once_per_file
 from relink.module import Module
 
 _REBASED = frozenset(map(int, REBASED_TAGS))
+_WRITABLE = int(Protection.W)
 
 
 def rebase_dynamic_section(image: Module) -> None:
@@ -23,15 +23,16 @@ def rebase_dynamic_section(image: Module) -> None:
     if not image.architecture.rebases_dynamic_section or not image.bias or not len(image.decoded.dynamic):
         return
     header = image.decoded.dynamic_segment
-    if header is None or not header.flags & Protection.W:
+    if header is None or not header.flags & _WRITABLE:
         return
-    word = struct.Struct("<Q" if image.architecture.word_size == 8 else "<I")
+    word = WORDS[image.architecture.word_size]
+    read, write, size = word.unpack_from, word.pack_into, word.size
     start, buffer = image.runs.index(header.vaddr), image.region.buffer.data
-    bias, mask, last = image.bias, image.architecture.address_mask, image.runs.size - word.size
+    bias, mask, last = image.bias, image.architecture.address_mask, image.runs.size - size
     for number in _rebased(image.decoded):
-        at = start + word.size * (2 * number + 1)
+        at = start + size * (2 * number + 1)
         if 0 <= at <= last:
-            word.pack_into(buffer, at, word.unpack_from(buffer, at)[0] + bias & mask)
+            write(buffer, at, read(buffer, at)[0] + bias & mask)
 
 
 @once_per_file

@@ -9,7 +9,6 @@ types), for users' handlers, lazy binding and ifuncs.
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -20,6 +19,7 @@ from relink.elf import Decoded, RelocationTable
 from relink.elf.constants import SymbolType
 from relink.errors import ElfError
 from relink.memory import placement as place
+from relink.memory.buffers import WORDS
 from relink.memory.once import once_per_file
 from relink.module import Module
 from relink.relocate.batch import by_type, indices_of
@@ -168,17 +168,18 @@ def apply_entries(image: Module, references: References, result: Relocated) -> b
     if entries is None or result.errors or _IFUNC in references.bindings.type.tolist():
         return False
     addresses, bias, mask = references.bindings.address.tolist(), image.bias, image.architecture.address_mask
-    word = struct.Struct("<Q" if image.architecture.word_size == 8 else "<I")
+    word = WORDS[image.architecture.word_size]
+    read, write = word.unpack_from, word.pack_into
     buffer, index = image.region.buffer.data, image.runs.index
     for vaddr in entries.packed:
         at = index(vaddr)
-        word.pack_into(buffer, at, word.unpack_from(buffer, at)[0] + bias & mask)
+        write(buffer, at, read(buffer, at)[0] + bias & mask)
     for vaddr, element, addend in entries.words:
         at = index(vaddr)
         base = bias if element is None else addresses[element]
         if addend is None:
-            addend = word.unpack_from(buffer, at)[0]
-        word.pack_into(buffer, at, base + addend & mask)
+            addend = read(buffer, at)[0]
+        write(buffer, at, base + addend & mask)
     result.counts.update(entries.counts)
     result.entries.update(entries.entries)
     return True

@@ -27,6 +27,7 @@ import re
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple, TypeAlias
 
@@ -44,6 +45,8 @@ Finder: TypeAlias = "Callable[[str, Decoded | None], Source | None]"
 
 EXPLICIT = "explicit mapping"  #: the rule of `SearchPath.libraries`
 FINDER = "finder"  #: the rule of finders
+_NO_DEFAULT = int(DynamicFlag1.NODEFLIB)
+_NO_FILES = frozenset({"", ".", ".."})  #: names that are no file's
 _MAX_LINKS = 40  # the kernel's own limit
 _PATH_MAX = 4096  # bytes of a path, its NUL included (Linux, include/uapi/linux/limits.h)
 _MOST_FOLDERS = 256  #: maximum number of folders used of one RPATH or RUNPATH
@@ -110,11 +113,11 @@ class SearchPath:
                         loader.rpath, name, f"RPATH of {loader.name}", loader, arch, needed=needed
                     )
         for folder in self.library_path:
-            yield _existing(Path(folder) / name, "library path")
+            yield _in_folder(folder, name)
         if chain and chain[0].runpath:
             rule = f"RUNPATH of {chain[0].name}"
             yield from self._listed(chain[0].runpath, name, rule, chain[0], arch, needed=needed)
-        if chain and chain[0].flags_1 & DynamicFlag1.NODEFLIB:
+        if chain and chain[0].flags_1 & _NO_DEFAULT:
             problem = f"{chain[0].name} excludes them (DF_1_NODEFLIB)"
             yield Candidate("default folders", "default folder", None, problem)
             return
@@ -203,6 +206,22 @@ def _asked(finder: Finder, name: str, asking: Decoded | None) -> Candidate:
     who = f"finder {getattr(finder, '__qualname__', None) or repr(finder)}"
     found = finder(name, asking)
     return Candidate(who, FINDER, found, "does not know it" if found is None else "")
+
+
+def _in_folder(folder: str | os.PathLike[str], name: str) -> Candidate:
+    """The candidate for a name without a slash in a folder that the caller gave."""
+    rule, place = "library path", _prefix(os.fspath(folder)) + name
+    if name not in _NO_FILES:
+        with suppress(OSError, ValueError):
+            if stat.S_ISREG(os.stat(place).st_mode):  # the usual case
+                return Candidate(place, rule, place)
+    return _existing(Path(folder) / name, rule)
+
+
+@lru_cache(maxsize=64)
+def _prefix(folder: str) -> str:
+    """What stands before a name in the text of a path in a folder."""
+    return str(Path(folder) / "x")[:-1]
 
 
 def _existing(path: Path, rule: str) -> Candidate:
