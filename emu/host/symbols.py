@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from emu.calls.plan import plan_call
@@ -115,15 +116,15 @@ class HostSymbols:
     def unresolved(self, traps: list[int], image: Module, symbol: str) -> int:
         """A trap for an undefined symbol, added to `traps`. Calling it raises UnresolvedCall."""
 
-        def reached() -> int:
-            raise UnresolvedCall(symbol, self._caller())
-
-        name, stand_in = f"unresolved {symbol}", None
+        name, stand_in, reached = f"unresolved {symbol}", None, partial(self._called_unresolved, symbol)
         if image.decoded.is_relocatable:  # its code may refer to data at nearby addresses only
             stand_in = self._stand_ins.add(image, name, reached)
         address = self._traps.add(name, reached) if stand_in is None else stand_in
         traps.append(address)
         return address
+
+    def _called_unresolved(self, symbol: str) -> int:
+        raise UnresolvedCall(symbol, self._caller())
 
     # ------------------------------------------------------------ callbacks (see `emu.ports.Callbacks`)
 

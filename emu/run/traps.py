@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from functools import partial
 from operator import attrgetter
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from emu.errors import GuestAbort
 from relink.arch import Architecture
@@ -27,8 +27,7 @@ _RANGES = {32: (0xFE00_0000, 0x80_0000), 64: (0x3F_0000_0000, 0x1000_0000)}  #: 
 _REMEMBERED = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Trap:
+class Trap(NamedTuple):
     """One trap in use."""
 
     name: str  #: its name in backtraces
@@ -75,7 +74,13 @@ class TrapTable:
 
     def add(self, name: str, handler: Handler, prototype: object = None) -> int:
         """Allocate a trap and return its address. Raises AddressSpaceError when the range is exhausted."""
-        address = self._free.pop() if self._free else self._take(1)
+        if self._free:
+            address = self._free.pop()
+        else:
+            address = self._next
+            if address + self.spacing > self.start + self.size:
+                address = self._take(1)  # raises
+            self._next = address + self.spacing
         self.changes += 1
         self._traps[address] = Trap(name, handler, prototype)
         return address

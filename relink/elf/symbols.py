@@ -20,8 +20,8 @@ from relink.records import cached_property, dataclass
 
 #: Up to one symbol in this many has its name read separately; for more, the names of all symbols are read.
 _PART = 16
-#: Single names whose symbols are kept with a table.
-_MOST_FOUND = 1 << 10
+#: Names kept with a table: single ones with their symbols; those of a question, and such questions.
+_MOST_FOUND, _MOST_ASKED = 1 << 10, 4
 
 
 class SymbolRow(NamedTuple):
@@ -144,8 +144,21 @@ class SymbolTable(SymbolRows):
             if 2 * len(symbols) > len(self):
                 _ = self.names.gnu_hash  # for this load, and the next of the same file
             return self.names.take(symbols)
-        self.strings.check(self._furthest_name, "symbol names")
-        return self.strings.names(self.records["name"][symbols], "symbol names", again=True)
+        key = symbols.tobytes()
+        known = self._asked.get(key)
+        if known is None:
+            self.strings.check(self._furthest_name, "symbol names")
+            known = self.strings.names(self.records["name"][symbols], "symbol names", again=True)
+            if len(symbols) <= _MOST_FOUND:
+                if len(self._asked) >= _MOST_ASKED:
+                    del self._asked[next(iter(self._asked))]
+                self._asked[key] = known
+        return known
+
+    @cached_property
+    def _asked(self) -> dict[bytes, Names]:
+        """The answers of `names_of`, with the hashes that were asked of them: the next load asks for the same."""
+        return {}
 
     def check_names(self) -> None:
         """Check that all names can be read, without measuring them. Raises as `names` does."""
