@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from functools import partial
 from operator import attrgetter
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from emu.errors import GuestAbort
 from relink.arch import Architecture
@@ -27,7 +27,8 @@ _RANGES = {32: (0xFE00_0000, 0x80_0000), 64: (0x3F_0000_0000, 0x1000_0000)}  #: 
 _REMEMBERED = 1024
 
 
-class Trap(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Trap:
     """One trap in use."""
 
     name: str  #: its name in backtraces

@@ -68,6 +68,12 @@ RENEWED: dict[str, dict[str, object]] = {
     "relink.memory.address_space.Region": {"discarded": None},
     "emu.run.runner.Runner": {"at_end": None},
 }
+#: Attributes that a reader computes anew, by class.
+OMITTED: dict[str, tuple[str, ...]] = {
+    "emu.parts.Parts": ("observation",),
+    "relink.elf.decoded.Decoded": ("results",),
+    "relink.elf.symbols.SymbolTable": ("_asked", "_found", "_rows"),
+}
 _SCALARS = (bool, int, float, str)
 
 
@@ -141,8 +147,8 @@ class Encoder:
         found = {each: getattr(value, each) for each in slots_of(type(value)) if hasattr(value, each)}
         found.update(getattr(value, "__dict__", {}))
         found.update((each, new) for each, new in RENEWED.get(cls, {}).items() if each in found)
-        if cls == "emu.parts.Parts":
-            found.pop("observation", None)
+        for each in OMITTED.get(cls, ()):
+            found.pop(each, None)
         inner = str(found.get("name")) if "handler" in found else name if isinstance(value, HostFunction) else ""
         return ["o", *self._class_of(value), {n: self._value(v, inner or f"{name}.{n}") for n, v in found.items()}]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from relink.arch import Architecture, FloatAbi
 from relink.arrays import U8, U64
@@ -51,6 +51,11 @@ class Decoded:
     low_bits: int = 64  #: the image must lie below 2^low_bits: width of the narrowest absolute address in it
     #: vaddr of `__dso_handle`, the argument of `__cxa_finalize` when the image is unloaded
     dso_handle: int | None = None
+
+    @cached_property
+    def results(self) -> dict[str, Any]:
+        """What has been computed of the file alone, by the function (`relink.memory.once`)."""
+        return {}
 
     # ---------------------------------------------------------- extent and special segments
 

@@ -12,18 +12,18 @@ Result = TypeVar("Result")
 
 
 def once_per_file(function: Callable[[Decoded], Result]) -> Callable[[Decoded], Result]:
-    """Keep the result of a function of a decoded file, which does not change, as long as the file is in use: with
-    the object, as `cached_property` does.
+    """Keep the result of a function of a decoded file, which does not change, as long as the file is in use: in
+    `Decoded.results`.
     """
     name = f"{function.__module__}.{function.__qualname__}"
 
     @wraps(function)
     def kept(decoded: Decoded) -> Result:
-        known = decoded.__dict__
-        if name in known:
-            found: Result = known[name]
+        results = decoded.results
+        if name in results:
+            found: Result = results[name]
         else:
-            found = known[name] = function(decoded)
+            found = results[name] = function(decoded)
         return found
 
     return kept
