@@ -8,6 +8,7 @@ is made of, and several targets share one.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,6 +45,16 @@ def targets_of(name: str) -> tuple[str, ...]:
     if name not in RECIPES:
         raise FixtureMissing(f"no fixture {name}; there are {', '.join(RECIPES)}")
     return RECIPES[name].variants
+
+
+def each_target() -> Any:
+    """A fixture: each target once, without a compiler's name, for tests that compile sources of their own."""
+
+    @pytest.fixture(params=tuple(_TARGETS))
+    def target(request: pytest.FixtureRequest) -> str:
+        return str(request.param)
+
+    return target
 
 
 def fixture(target: str, name: str) -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from tests.fixtures import fixture
+from tests.fixtures import each_target, fixture
 from tests.objects.build import TARGETS, archived, compiled
 
 from .conftest import RunCommand
@@ -19,9 +19,7 @@ TWICE = "extern int add(int, int); int twice(int x) { return add(x, x); }\n"
 CRASH = "int deref(const int *p)\n{\n    return *p;\n}\nint crash(long n)\n{\n    return deref((int *)n) + 1;\n}\n"
 
 
-@pytest.fixture(params=TARGETS)
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+kind = each_target()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from emu import Library, Machine
 from emu.errors import GuestAbort
 from emu.isa.registry import ISAS
 from emu.isa.struct_stat import StructStat
-from tests.fixtures import arch_of
+from tests.fixtures import arch_of, each_target
 from toolchains.engine import CompilerMissing, Zig, find_zig
 from toolchains.targets import TARGETS
 
@@ -41,10 +41,7 @@ def _build(target: str, folder: Path) -> Path:
     return folder / "jumps.so"
 
 
-@pytest.fixture(params=TARGETS)
-def target(request: pytest.FixtureRequest) -> str:
-    """Once for each target: the compiler is always the wheel's."""
-    return str(request.param)
+target = each_target()
 
 
 @pytest.fixture

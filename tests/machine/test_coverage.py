@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,7 @@ from emu.errors import GuestFault
 from emu.library import Library
 from relink.errors import MachineError
 from relink.memory.address_space import Protection
-from tests.fixtures import arch_of
+from tests.fixtures import arch_of, each_target
 from toolchains.engine import CompilerMissing, Zig, find_zig
 from toolchains.targets import TARGETS
 
@@ -30,15 +30,7 @@ _SOURCE = Path(__file__).parent / "sources" / "covered.c"
 _BOTH_ENGINES = pytest.mark.parametrize("target", ["x86_64", "loongarch64"], indirect=True)
 
 
-@pytest.fixture(params=TARGETS)
-def target(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def machine(target: str) -> Iterator[Machine]:
-    with Machine(arch_of(target)) as machine:
-        yield machine
+target = each_target()
 
 
 def build(target: str, folder: Path, *, level: str = "-O0", suffix: str = ".so", source: Path = _SOURCE) -> Path:

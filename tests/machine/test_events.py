@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,21 +17,10 @@ from emu.cpu.protocol import StopReason
 from emu.errors import BudgetExceeded
 from relink.errors import AddressSpaceError, MachineError, MachineInUse, UnresolvedSymbol
 from relink.memory.address_space import Protection
-from tests.fixtures import arch_of
+from tests.fixtures import each_target
 from tests.machine.loops import build_loops, load_loops
-from toolchains.targets import TARGETS
 
-
-@pytest.fixture(params=TARGETS)
-def target(request: pytest.FixtureRequest) -> str:
-    """Once for each target: the compiler is always the ziglang wheel's."""
-    return str(request.param)
-
-
-@pytest.fixture
-def machine(target: str) -> Iterator[Machine]:
-    with Machine(arch_of(target)) as machine:
-        yield machine
+target = each_target()
 
 
 class Guest:

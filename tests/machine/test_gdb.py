@@ -19,7 +19,8 @@ import pytest
 from emu import DebuggerKilled, GuestFault, Library, Machine
 from emu.isa.registry import ISAS
 from relink.errors import MachineError
-from tests.objects.build import TARGETS, compiled, linked
+from tests.fixtures import each_target
+from tests.objects.build import compiled, linked
 
 SOURCE = """
 struct state { int hits; double ratio; } state = { 3, 0.5 };
@@ -128,9 +129,7 @@ def session(target: str, function: str, *arguments: object, kind: str = "so") ->
         assert not thread.is_alive()
 
 
-@pytest.fixture(params=TARGETS)
-def target(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+target = each_target()
 
 
 @pytest.mark.parametrize("kind", ["so", "o"])

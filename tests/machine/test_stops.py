@@ -16,10 +16,9 @@ from emu.cpu import watchdog
 from emu.cpu.protocol import Stop, StopReason
 from emu.errors import BudgetExceeded
 from relink.errors import MachineInUse
-from tests.fixtures import arch_of
+from tests.fixtures import arch_of, each_target
 from tests.machine.loops import Loops, alarms, build_loops, check, followed, load_loops
 from tests.real import real_library
-from toolchains.targets import TARGETS
 
 _IN_MAIN_THREAD = pytest.mark.skipif(
     "threading.current_thread() is not threading.main_thread()", reason="signals arrive in the main thread alone"
@@ -28,10 +27,7 @@ _IN_MAIN_THREAD = pytest.mark.skipif(
 _BOTH_ENGINES = pytest.mark.parametrize("target", ["x86_64", "loongarch64"], indirect=True)
 
 
-@pytest.fixture(params=TARGETS)
-def target(request: pytest.FixtureRequest) -> str:
-    """Once for each target: the compiler is always the ziglang wheel's."""
-    return str(request.param)
+target = each_target()
 
 
 @pytest.fixture
@@ -40,12 +36,6 @@ def library_path(target: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.getbasetemp()
     path = folder / f"loops-{target}.so"
     return path if path.exists() else build_loops(target, folder)
-
-
-@pytest.fixture
-def machine(target: str) -> Iterator[Machine]:
-    with Machine(arch_of(target)) as machine:
-        yield machine
 
 
 @pytest.fixture

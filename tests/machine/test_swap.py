@@ -8,7 +8,8 @@ import pytest
 
 from emu import ConstructorFault, HostFunction, Machine, SwapRefused, Variable
 from relink.errors import RelinkError, UseAfterUnload
-from tests.objects.build import TARGETS, compiled, linked, program
+from tests.fixtures import each_target
+from tests.objects.build import compiled, linked, program
 
 ONE = """
 struct state { int hits; const char *label; struct state *self; int (*step)(int); };
@@ -63,9 +64,7 @@ def user(target: str, library_: Path, source: str = USER) -> Path:
     return linked(target, [compiled(target, source, "-fPIC", "-g")], str(library_), "-soname=libuser.so")
 
 
-@pytest.fixture(params=TARGETS)
-def target(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+target = each_target()
 
 
 @pytest.mark.parametrize("binding", ["now", "lazy"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,23 +15,14 @@ from emu.debug.trace_calls import Call
 from emu.errors import GuestFault
 from emu.library import Library
 from relink.errors import MachineError
-from tests.fixtures import arch_of
+from tests.fixtures import each_target
 from tests.machine.test_coverage import build
-from toolchains.targets import TARGETS
 
 _SOURCE = Path(__file__).parent / "sources" / "traced.c"
 _BOTH_ENGINES = pytest.mark.parametrize("target", ["x86_64", "loongarch64"], indirect=True)
 
 
-@pytest.fixture(params=TARGETS)
-def target(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def machine(target: str) -> Iterator[Machine]:
-    with Machine(arch_of(target)) as machine:
-        yield machine
+target = each_target()
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from relink.elf.dwarf_lines import LineTable, source_line
 from relink.linker import LoadOptions
 from relink.objects.combined import CombinedObjects
 from tests.fixtures import TARGETS as FIXTURE_TARGETS
-from tests.fixtures import arch_of, fixture
+from tests.fixtures import arch_of, each_target, fixture
 from tests.grouping import each
 from tests.objects.build import TARGETS, compiled, linked
 
@@ -71,9 +71,7 @@ def library(request: pytest.FixtureRequest, kind: str) -> Iterator[Library]:
         yield machine.load(objects(kind, request.param))
 
 
-@pytest.fixture(params=TARGETS)
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+kind = each_target()
 
 
 # ---------------------------------------------------------------- prototypes and types

@@ -13,8 +13,8 @@ from emu import Library, Machine
 from relink.elf.objects import decode_object
 from relink.errors import MalformedElf, RelocationOverflow, UnresolvedSymbol
 from relink.objects.kernel_module import is_kernel_module, kernel_module, modinfo, symbol_versions
-from tests.fixtures import arch_of, fixture
-from tests.objects.build import TARGETS, compiled
+from tests.fixtures import arch_of, each_target, fixture
+from tests.objects.build import compiled
 
 #: Where the kernel's data lies, and its modules: in reach of each other for every code model.
 JIFFIES, MODULES = 0x20_0000, 0x40_0000
@@ -52,9 +52,7 @@ class Kernel:
         return 0
 
 
-@pytest.fixture(params=TARGETS)
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+kind = each_target()
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from relink.errors import LinkError, UseAfterUnload
 from relink.link_map import LinkMap
 from relink.linker import LoadOptions
 from tests.fixtures import TARGETS as FIXTURE_TARGETS
-from tests.fixtures import arch_of, fixture
+from tests.fixtures import arch_of, each_target, fixture
 from tests.grouping import each
-from tests.objects.build import TARGETS, compiled, linked
+from tests.objects.build import compiled, linked
 
 IMPORTS = {"my_host_function": lambda value: value * 2}
 MAIN = """
@@ -37,9 +37,7 @@ const char text[] = "constant";
 """
 
 
-@pytest.fixture(params=TARGETS)
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+kind = each_target()
 
 
 @pytest.fixture
