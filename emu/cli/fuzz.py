@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import time
 from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NoReturn
 
-from emu.cli.command import Usage
+from emu.cli.command import Exit, Usage
 from emu.errors import BudgetExceeded, FuzzError
 from emu.fuzz import Fuzzer
 from emu.fuzz.files import read_dictionary, read_inputs, save_input
@@ -68,7 +69,7 @@ def report(
     name: str,
     function: str,
 ) -> FuzzReport:
-    """Fuzz a function, or replay, minimise or merge inputs, as the options say.
+    """Fuzz a function, or replay, minimise or merge inputs, or be the target of afl-fuzz, as the options say.
 
     Progress goes to standard error. Raises RelinkError, OSError, and Usage for a merge without inputs.
     """
@@ -104,8 +105,22 @@ def _fuzzed(
         max_instructions=loading.max_instructions or _INSTRUCTIONS,
         seed=fuzzing.seed,
     )
+    if fuzzing.afl is not None:
+        _end_as(fuzzer.afl(fuzzing.afl))
     with fuzzer:
         return fuzzer, _done(fuzzer, fuzzing, seeds)
+
+
+def _end_as(status: int) -> NoReturn:
+    """End this process as AFL++'s tools expect of a program that they run once: by the signal of a crash."""
+    if status:
+        import resource  # not on every host
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        if status != signal.SIGKILL:
+            signal.signal(status, signal.SIG_DFL)
+        os.kill(os.getpid(), status)
+    raise Exit(0)
 
 
 def _tell(line: str) -> None:

@@ -40,3 +40,7 @@ class Fuzzing:
         Path | None,
         Option("--merge", metavar="FOLDER", help="Only copy the inputs of the corpus that reach all its edges."),
     ] = None
+    afl: Annotated[
+        str | None,
+        Option("--afl", metavar="FILE", help="Be the target of afl-fuzz: FILE is @@, or - for standard input."),
+    ] = None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Hashable, Iterable
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from os import PathLike
 from random import Random
 from typing import TYPE_CHECKING, Final, Self
 
+from emu.cpu.events import Recorded
 from emu.errors import BudgetExceeded, FuzzError
 from emu.fuzz.findings import Finding, Found, kind_of
 from emu.fuzz.minimise import smaller
@@ -19,6 +22,7 @@ from emu.handles import Function
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from emu.cpu.events import Events, Recording
     from emu.machine import Machine
 
 _LARGEST: Final = 1 << 28
@@ -60,7 +64,7 @@ class Fuzzer:
         longest = max(map(len, corpus))
         if longest > max_size:
             raise FuzzError(f"a seed has {longest} bytes, more than max_size ({max_size})")
-        self._machine, self._max_instructions = machine, max_instructions
+        self._machine, self._max_instructions, self._max_size = machine, max_instructions, max_size
         self._place = self._placing(target, max_size)
         self._random = Random(seed)
         self._mutator = Mutator(self._random, list(_several(dictionary, "dictionary")), max_size)
@@ -120,7 +124,7 @@ class Fuzzer:
         first to reach are not new afterwards.
         """
         with self._replaying() as session:
-            return session.execute(data)[1]
+            return session.execute(data)
 
     def minimise(self, data: bytes, *, executions: int = 1000) -> bytes:
         """A smaller input that fails in the same way (the same kind of error at the same place), found with at
@@ -129,21 +133,37 @@ class Fuzzer:
         if executions < 1:
             raise FuzzError(f"executions is {executions}, and must be at least 1")
         with self._replaying() as session:
-            error = session.execute(data)[1]
+            error = session.execute(data)
             if error is None:
                 raise FuzzError(f"this input of {len(data)} bytes does not fail")
             kind = kind_of(error)
 
             def fails_alike(candidate: bytes) -> bool:
-                failed = session.execute(candidate)[1]
+                failed = session.execute(candidate)
                 return failed is not None and kind_of(failed) == kind
 
             return smaller(bytes(data), fails_alike, executions)
 
+    def afl(self, file: str | PathLike[str] = "-") -> int:
+        """Serve `afl-fuzz`, which has started this process, until it ends; `file` is where it writes inputs ("-":
+        standard input), which is `@@` in its command. Returns 0; without `afl-fuzz`, the status of running one
+        input: 0, or the number of a signal. See docs/fuzzing.md.
+
+        Raises FuzzError without the shared memory that `__AFL_SHM_ID` names, outside of the main thread, and in a
+        `with` block of this fuzzer; OSError; and as `run`.
+        """
+        from emu.fuzz.afl import EdgeMap, ForkServer
+
+        if self._session is not None:
+            raise FuzzError("this fuzzer is in use already")
+        edges = EdgeMap.of(os.environ.get("__AFL_SHM_ID"))
+        with closing(Session(self._machine, self._place, self._max_instructions, edges.record)) as session:
+            return ForkServer(session, edges, os.fspath(file), self._max_size).serve()
+
     def __enter__(self) -> Self:
         if self._session is not None:
             raise FuzzError("this fuzzer is in use already")
-        self._session = Session(self._machine, self._place, self._max_instructions, self._seen)
+        self._session = Session(self._machine, self._place, self._max_instructions, self._record_edges)
         return self
 
     def __exit__(self, *raised: object) -> None:
@@ -156,7 +176,7 @@ class Fuzzer:
         if self._session is not None:
             yield self._session
             return
-        session = Session(self._machine, self._place, self._max_instructions, set(), edges=False)
+        session = Session(self._machine, self._place, self._max_instructions)
         try:
             yield session
         finally:
@@ -171,6 +191,11 @@ class Fuzzer:
             assert self._session is not None
             yield self._session
 
+    def _record_edges(self, events: Events) -> Recording:
+        what = Recorded.NEW_BLOCKS if events.single_steps else Recorded.EDGES
+        columns = slice(0, 1) if events.single_steps else slice(0, 2)
+        return events.record(what, lambda rows: self._seen.update(map(tuple, rows[:, columns].tolist())))
+
     def _next(self) -> bytes:
         """The next seed, or a changed input; the later ones of the corpus are taken more often."""
         if self._untried:
@@ -180,10 +205,11 @@ class Fuzzer:
         return self._mutator.mutate(parent, corpus[int(random() * len(corpus))])
 
     def _run_one(self, session: Session, data: bytes) -> int:
-        found = self.found
-        new, error = session.execute(data)
+        found, before = self.found, len(self._seen)
+        error = session.execute(data)
         found.executions += 1
         found.edges = len(self._seen)
+        new = found.edges - before
         if error is not None:
             self._failed(data, error)
         elif new and data not in found.corpus:
