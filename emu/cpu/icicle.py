@@ -73,7 +73,9 @@ class IcicleCpu(EngineTiers, ObservedEngine):
         """Declare [start, start + size) the trap range; nothing may be mapped there."""
         self._trap_start, self._trap_end = start, start + size
 
-    def map(self, address: int, size: int, protection: Protection, buffer: NDArray[np.uint8]) -> None:
+    def map(
+        self, address: int, size: int, protection: Protection, buffer: NDArray[np.uint8], *, zeroed: bool = False
+    ) -> None:
         """Map a copy of `buffer` (uint8, `size` bytes). Raises AddressSpaceError on overlap."""
         end = self._range(address, size)
         reserved = (self._trap_start, self._trap_end), (_SCRATCH_PAGE, _SCRATCH_PAGE + PAGE_SIZE)
@@ -87,7 +89,8 @@ class IcicleCpu(EngineTiers, ObservedEngine):
         self._pages.add(address, end, protection)
         if self._first_writes is not None:
             self._first_writes.added(address, end)
-        self._fill(address, buffer.data.cast("B"))
+        if not zeroed:  # to look at all pages of a stack takes longer than the rest of a machine
+            self._fill(address, buffer.data.cast("B"))
         if protection & Protection.X:
             self._became_executable(address)
         self._remapped(address, size)

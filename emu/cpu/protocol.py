@@ -129,8 +129,11 @@ class Cpu(Protocol):
         """Declare [start, start + size) the trap range. Called once, before the first `run`."""
 
     # -- memory --
-    def map(self, address: int, size: int, protection: Protection, buffer: NDArray[np.uint8]) -> None:
-        """Map `buffer` (uint8, C-contiguous, `size` bytes, page-aligned on the host if `shares_memory`).
+    def map(
+        self, address: int, size: int, protection: Protection, buffer: NDArray[np.uint8], *, zeroed: bool = False
+    ) -> None:
+        """Map `buffer` (uint8, C-contiguous, `size` bytes, page-aligned on the host if `shares_memory`); `zeroed`:
+        nothing has been written to it yet.
 
         The CPU keeps a reference to a shared buffer until `unmap`. Raises AddressSpaceError on overlap.
         """

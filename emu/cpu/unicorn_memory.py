@@ -40,7 +40,9 @@ class UnicornMemory(UnicornTranslations):
 
         def _refuse_other_threads(self) -> None: ...
 
-    def map(self, address: int, size: int, protection: Protection, buffer: NDArray[np.uint8]) -> None:
+    def map(
+        self, address: int, size: int, protection: Protection, buffer: NDArray[np.uint8], *, zeroed: bool = False
+    ) -> None:
         """Map `buffer` itself; see `Cpu.map`. Raises AddressSpaceError for overlap, a wrong size or alignment, and
         unsupported addresses.
         """

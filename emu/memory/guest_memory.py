@@ -50,11 +50,11 @@ class GuestMemory(HostMemory):
 
     # ------------------------------------------------------------ for the linker
 
-    def publish(self, region: Region, pages: Iterable[Pages]) -> None:
+    def publish(self, region: Region, pages: Iterable[Pages], *, zeroed: bool = False) -> None:
         mapped: list[Pages] = []
         try:
             for run in pages:
-                self._map(region, run)
+                self._map(region, run, zeroed=zeroed)
                 mapped.append(run)
         finally:
             super().publish(region, mapped)
@@ -69,13 +69,14 @@ class GuestMemory(HostMemory):
         if committed is not None:
             self.limit.give(self._cpu.page_cost * committed.count(1))
 
-    def _map(self, region: Region, run: Pages) -> None:
+    def _map(self, region: Region, run: Pages, *, zeroed: bool = False) -> None:
         """Map a page range of a region in the CPU. Raises AddressSpaceError beyond the memory limit."""
         self.changes += 1
         offset, size, protection = run
         if protection:
             self._commit(region, offset, size)
-        self._cpu.map(region.address + offset, size, protection, region.buffer[offset : offset + size])
+        part = region.buffer[offset : offset + size]
+        self._cpu.map(region.address + offset, size, protection, part, zeroed=zeroed)
 
     def _commit(self, region: Region, offset: int, size: int) -> None:
         """Charge pages that become accessible, once: they keep their contents when permissions are removed."""
@@ -154,7 +155,7 @@ class GuestMemory(HostMemory):
             raise AddressSpaceError(f"more than {MOST_MAPPINGS} mappings", address=at, size=size)
         region = self.reserve(size, at=at, name=name)
         try:
-            self.publish(region, [Pages(0, region.size, protection)])
+            self.publish(region, [Pages(0, region.size, protection)], zeroed=True)
         except AddressSpaceError:
             self.release(region)
             raise

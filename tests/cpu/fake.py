@@ -62,7 +62,9 @@ class FakeCpu:
     def set_trap_range(self, start: int, size: int) -> None:
         self._traps = range(start, start + size)
 
-    def map(self, address: int, size: int, protection: Protection, buffer: NDArray[np.uint8]) -> None:
+    def map(
+        self, address: int, size: int, protection: Protection, buffer: NDArray[np.uint8], *, zeroed: bool = False
+    ) -> None:
         if buffer.nbytes != size:
             raise AddressSpaceError("the buffer does not fit the mapping", address=address, size=size)
         if self._traps and address < self._traps.stop and self._traps.start < address + size:
@@ -187,9 +189,11 @@ class RecordingCpu:
         self._note("set_trap_range", start, size)
         self.inner.set_trap_range(start, size)
 
-    def map(self, address: int, size: int, protection: Protection, buffer: NDArray[np.uint8]) -> None:
+    def map(
+        self, address: int, size: int, protection: Protection, buffer: NDArray[np.uint8], *, zeroed: bool = False
+    ) -> None:
         self._note("map", address, size, protection, buffer.nbytes)
-        self.inner.map(address, size, protection, buffer)
+        self.inner.map(address, size, protection, buffer, zeroed=zeroed)
 
     def protect(self, address: int, size: int, protection: Protection) -> None:
         self._note("protect", address, size, protection)
