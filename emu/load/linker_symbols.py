@@ -114,7 +114,10 @@ class InsteadOfLdso:
     def __init__(self, own: LinkerSymbols, linker: Linker) -> None:
         self._own, self._linker = own, linker
         self._sonames = ISAS[linker.architecture.name].libc.sonames
-        self._hashes = Names.of(sorted(own.instead)).gnu_hash
+
+    @cached_property
+    def _hashes(self) -> NDArray[np.uint32]:
+        return Names.of(sorted(self._own.instead)).gnu_hash
 
     @property
     def is_idle(self) -> bool:

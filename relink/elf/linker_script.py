@@ -61,9 +61,12 @@ def is_script_file(source: object) -> bool:
     try:
         if not stat.S_ISREG(os.stat(source).st_mode):
             return False  # not even opened: opening a named pipe waits for a writer
-        with open(source, "rb") as file:
-            if file.read(1) in (b"\x7f", b"!", b""):
+        file = os.open(source, os.O_RDONLY | os.O_CLOEXEC)  # a third of the time of `open`
+        try:
+            if os.read(file, 1) in (b"\x7f", b"!", b""):
                 return False
+        finally:
+            os.close(file)
     except (OSError, ValueError):
         return False
     return is_linker_script(map_file(Path(source), os.fspath(source)))

@@ -12,6 +12,7 @@ import numpy as np
 
 from relink.arch import Reloc, Role
 from relink.arrays import I64, U8, U32
+from relink.elf import SymbolTable
 from relink.elf.constants import SymbolBind, SymbolType, Visibility
 from relink.errors import UnresolvedSymbol
 from relink.module import Module
@@ -23,6 +24,8 @@ from relink.resolve.scopes import LookupScope
 
 _SYMBOL_LETTERS = frozenset("SMTZ")
 _HIDDEN = (int(Visibility.HIDDEN), int(Visibility.INTERNAL))
+_WEAK, _TLS = int(SymbolBind.WEAK), int(SymbolType.TLS)
+_FEW = 8  #: symbols that are looked at one by one
 #: The uses other than an address.
 _USES = {Role.JUMP_SLOT: Use.CALL, Role.COPY: Use.COPY}
 
@@ -91,18 +94,15 @@ def settle_unresolved(
     if not len(open_):
         return {}
     indices = references.symbols[open_ - 1]
-    weak = (symbols.bind[indices] == SymbolBind.WEAK).tolist()
-    # A trap address cannot replace a thread-local variable or the contents for a COPY.
-    trapped = symbols.type[indices] != SymbolType.TLS
-    trapped &= references.binding_of[Use.COPY][indices] != open_
     names = symbols.names_of(indices).texts()
-    seen = symbols.visibility[indices]
-    hidden = ((seen == _HIDDEN[0]) | (seen == _HIDDEN[1])).tolist()
+    copied = (references.binding_of[Use.COPY][indices] == open_).tolist()
     stand_ins: dict[int, int] = {}
     stood_in: list[tuple[int, int]] = []
-    for number, index, name, is_weak, is_trapped, is_hidden in zip(
-        open_.tolist(), indices.tolist(), names, weak, trapped.tolist(), hidden, strict=True
+    for number, index, name, is_copied, (is_weak, is_thread_local, is_hidden) in zip(
+        open_.tolist(), indices.tolist(), names, copied, _kinds(symbols, indices), strict=True
     ):
+        # A trap address cannot replace a thread-local variable or the contents for a COPY.
+        is_trapped = not (is_thread_local or is_copied)
         if is_weak:
             result.weak_unresolved.append(name)
             continue
@@ -123,3 +123,14 @@ def settle_unresolved(
             stand_ins[index] = address
     bound.define_hosts(stood_in)
     return stand_ins
+
+
+def _kinds(symbols: SymbolTable, indices: I64) -> Iterable[tuple[bool, bool, bool]]:
+    """Of each symbol whether it is weak, thread-local, and hidden; of few without the cost of arrays."""
+    if len(indices) <= _FEW:
+        rows = map(symbols.row, indices.tolist())
+        return [(row.bind == _WEAK, row.type == _TLS, row.visibility in _HIDDEN) for row in rows]
+    seen = symbols.visibility[indices]
+    weak, thread_local = symbols.bind[indices] == _WEAK, symbols.type[indices] == _TLS
+    hidden = (seen == _HIDDEN[0]) | (seen == _HIDDEN[1])
+    return zip(weak.tolist(), thread_local.tolist(), hidden.tolist(), strict=True)

@@ -288,9 +288,10 @@ class Resolver:
         for source in map(as_source, sources):
             if not len(pending):
                 break
-            worth_asking = source.may_know(search.names.take(pending))
+            chosen = self._worth_asking(source, search, pending)
+            if not len(chosen):
+                continue
             answered = np.zeros(len(pending), np.bool_)
-            chosen = range(len(pending)) if worth_asking is None else np.flatnonzero(worth_asking).tolist()
             for element in chosen:
                 index = int(pending[element])
                 request = self._request(search, index)
@@ -300,6 +301,16 @@ class Resolver:
                     answered[element] = True
             pending = pending[~answered]
         return pending
+
+    @staticmethod
+    def _worth_asking(source: SymbolSource, search: _Search, pending: I64) -> Sequence[int]:
+        """The pending references, by their positions, that a source is to be asked for."""
+        knows = getattr(source, "knows", None) if len(pending) <= _FEW else None
+        if knows is not None:
+            return [place for place, index in enumerate(pending.tolist()) if knows(search.names.text(index))]
+        mask = source.may_know(search.names.take(pending))
+        found: list[int] = np.flatnonzero(mask).tolist() if mask is not None else []
+        return range(len(pending)) if mask is None else found
 
     def _request(self, search: _Search, index: int) -> SymbolRequest:
         """The reference as sources get it."""

@@ -88,7 +88,7 @@ class SymbolSource(Protocol):
         """Which of the names `lookup` should be called for (None: all), so that large batches stay fast.
 
         A source may also have a property `is_idle`: whether it has no definition of any name now; and a method
-        `knows`: whether `lookup` should be called for one name, which is asked instead of this for a single one.
+        `knows`: whether `lookup` should be called for one name, which is asked instead of this for few.
         """
 
 
