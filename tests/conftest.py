@@ -7,6 +7,7 @@ its parameters: a target (`riscv32-gcc`) or an architecture (`riscv32`).
 from __future__ import annotations
 
 import gc
+import signal
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -34,6 +35,14 @@ settings.load_profile("suite")
 _ABOUT = "relink-about"
 _TESTS = Path(__file__).parent
 _OUTCOMES = ("passed", "failed", "error", "skipped", "xfailed")
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT as in a terminal, here and in processes started meanwhile: a shell's background jobs ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(params=TARGETS)

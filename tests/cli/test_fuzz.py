@@ -100,6 +100,7 @@ def test_bad_input(
     assert told in result.err
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_ends_the_search_with_its_result(parser: Path, here: Path) -> None:
     command = [
         sys.executable,

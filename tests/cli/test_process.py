@@ -11,6 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.fixtures import fixture
 
 COMMAND = [sys.executable, "-m", "emu.cli"]
@@ -63,10 +65,9 @@ def test_pipe_gets_plain_text_and_whole_lines(tmp_path: Path) -> None:
     assert str(long).encode() in out
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_a_running_guest_at_once_and_quietly() -> None:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     process = start("call", fixture("aarch64", "faults"), "-D", "host_callback=0", *QUIET)
-    signal.signal(signal.SIGINT, before)
     assert process.stdout is not None
     assert process.stdout.readline() == b"2\n"
     time.sleep(0.2)

@@ -11,7 +11,6 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -28,13 +27,6 @@ _IN_MAIN_THREAD = pytest.mark.skipif(
 
 #: How many loads are interrupted; RELINK_INTERRUPTS asks for more.
 ROUNDS = int(os.environ.get("RELINK_INTERRUPTS", "40"))
-
-
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @_IN_MAIN_THREAD

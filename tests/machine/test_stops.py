@@ -174,14 +174,6 @@ def test_signal_handlers_that_return_do_not_change_what_the_guest_computes(
     assert come[0] > 3
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """SIGINT as in a terminal: a shell's background jobs ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @_IN_MAIN_THREAD
 @_BOTH_ENGINES
 @pytest.mark.usefixtures("interruptible")
