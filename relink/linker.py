@@ -23,6 +23,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from relink.errors import LinkError
@@ -148,8 +149,7 @@ class Linker(LinkerState):
         if image.references <= image.lifetime.uncommitted:
             raise LinkError(image.name, "is still being loaded: roll that load back instead")
         doomed = self.unloadable(image)
-        image.lifetime.references -= 1
-        self._release_all(doomed)
+        self._release_all(doomed, undone=image)
         return doomed
 
     def unload_unused(self) -> list[Image]:
@@ -173,27 +173,35 @@ class Linker(LinkerState):
         self._release_all(self.teardown_order())
         self.descriptor_stubs.close()
 
-    def _release_all(self, images: Sequence[Image]) -> None:
-        closing = [(image, image.base, image.region.size) for image in images]
+    def _release_all(self, images: Sequence[Image], undone: Image | None = None) -> None:
+        """Release images, and undo one load of `undone`."""
+        closing = [(each, each.base, each.region.size) for each in images]
         gone = set(images)
-        self.images[:] = [image for image in self.images if image not in gone]
-        self.global_scope[:] = [image for image in self.global_scope if image not in gone]
-        scopes.leave_groups(self.images, gone)
-        self.resolver.forget(gone)
-        for image in images:
-            self._release(image)
-        self.changes += bool(images)
-        emit.closed(self.observers, closing)
+        remaining, remaining_global = (
+            [image for image in found if image not in gone] for found in (self.images, self.global_scope)
+        )
+        rest = ExitStack()
+        rest.callback(emit.closed, self.observers, closing)
+        for each in reversed(images):
+            rest.callback(self._release, each)
+        rest.callback(self.resolver.forget, gone)
+        rest.callback(scopes.leave_groups, remaining, gone)
+        with rest:  # whatever a signal handler raises before leaves everything, afterwards nothing
+            if undone is not None:
+                undone.lifetime.references -= 1
+            self.images[:], self.global_scope[:] = remaining, remaining_global
+            self.changes += bool(images)
 
     def _release(self, image: Image) -> None:
         """Release what an image holds."""
-        self.known.remove(image)
-        if image.tls is not None:
-            self.tls.release(image.tls)
-        region = image.region
-        image.close()
+        region, rest = image.region, ExitStack()
         if not region.foreign:
-            sparse.release(self.memory, region)
+            rest.callback(sparse.release, self.memory, region)
+        if image.tls is not None:
+            rest.callback(self.tls.release, image.tls)
+        rest.callback(self.known.remove, image)
+        rest.callback(image.close)
+        rest.close()
 
     # ------------------------------------------------------------ what would be found
 

@@ -140,6 +140,10 @@ class EngineEvents:
         if self.active:  # otherwise the next run does not come here, and would not forget it
             self._over = pc & self._mask
 
+    def discontinue(self) -> None:
+        """See `Cpu.discontinue`."""
+        self._over, self._step_is_due = None, False
+
     # ---------------------------------------------------------------- watched memory
 
     def watch(self, watch: Watch) -> None:

@@ -113,10 +113,13 @@ class IcicleCpu(EngineTiers, ObservedEngine):
         end = self._mapped_range(address, size)
         if self._first_writes is not None:
             self._first_writes.removing(address, end)
-        for span in self._pages.overlapping(address, end):
-            self._engine.mem_unmap(span.start, span.end - span.start)
         self._forget(address, end)
-        self._pages.remove(address, end)
+        for span in self._pages.overlapping(address, end):
+            remaining = self._pages.without(span.start, span.end)
+            try:
+                self._engine.mem_unmap(span.start, span.end - span.start)
+            finally:  # also where a signal handler raises right after the call
+                self._pages.spans = remaining
 
     def read(self, address: int, size: int) -> bytes:
         """Read guest memory, ignoring permissions. Raises GuestAccessError if any byte is unmapped."""

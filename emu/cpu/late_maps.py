@@ -50,17 +50,21 @@ class LateMaps:
 
     def make(self, start: int) -> None:
         """Have the engine map the piece that starts here, if it waits. Raises UnicornError."""
-        host = self._waiting.pop(start, None)
+        host = self._waiting.get(start)
         if host is None:
             return
         piece = self._pages.at(start)
-        assert piece is not None
+        if piece is None or piece.start != start:  # an exception of a signal handler ended its removal
+            del self._waiting[start]
+            return
         size, protection = piece.end - start, piece.protection
         if self.code_pages is not None:
             protection = self.code_pages.begin(start, size, protection)
-        status = api.uclib.uc_mem_map_ptr(
-            self._handle, start, size, api.PROTECTION[protection], ctypes.c_void_p(host)
-        )
+        memory, allowed = ctypes.c_void_p(host), api.PROTECTION[protection]
+        try:
+            status = api.uclib.uc_mem_map_ptr(self._handle, start, size, allowed, memory)
+        finally:  # also where a signal handler raises right after the call
+            del self._waiting[start]
         api.check(status, "map memory", start, size)
 
     def make_all(self) -> None:
@@ -78,18 +82,13 @@ class LateMaps:
                 made = True
         return made
 
-    def forget(self, pieces: Iterable[tuple[Piece, int, int]]) -> list[tuple[int, int]]:
-        """Forget what is removed, each piece with the bounds of its part; return what the engine has of it."""
-        made: list[tuple[int, int]] = []
-        for piece, low, high in pieces:
-            if (low, high) == (piece.start, piece.end) and self._waiting.pop(low, None) is not None:
-                continue
-            self.make(piece.start)
-            if made and made[-1][1] == low:
-                made[-1] = made[-1][0], high
-            else:
-                made.append((low, high))
-        return made
+    def remove(self, piece: Piece) -> bool:
+        """Remove a piece from `pages` if it waits; whether it did."""
+        if piece.start not in self._waiting:
+            return False
+        self._pages.remove(piece.start, piece.end - piece.start)
+        self._waiting.pop(piece.start, None)
+        return True
 
     def end(self) -> None:
         """Map all that waits, and from now on at once."""

@@ -32,6 +32,11 @@ class ObservedEngine:
             self._observed.pass_over(pc)
         return self.run(pc, max_instructions=1)
 
+    def discontinue(self) -> None:
+        """The guest will not continue where it is; see `Cpu.discontinue`."""
+        if self._observed is not None:
+            self._observed.discontinue()
+
     @property
     def events(self) -> EngineEvents:
         """See `emu.cpu.events.Events`."""

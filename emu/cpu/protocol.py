@@ -190,6 +190,11 @@ class Cpu(Protocol):
         prefix one iteration runs, as on hardware.
         """
 
+    def discontinue(self) -> None:
+        """The guest will not continue where it stopped: what the last stop has left for the next run is dropped,
+        such as `Events.pass_over`.
+        """
+
     def save(self) -> CpuContext: ...
     def restore(self, context: CpuContext) -> None: ...
 

@@ -50,6 +50,10 @@ class SpanMap:
         return sum(span.end - span.start for span in self.overlapping(start, end)) == end - start
 
     def remove(self, start: int, end: int) -> None:
+        self.spans = self.without(start, end)
+
+    def without(self, start: int, end: int) -> list[Span]:
+        """The spans outside of [start, end)."""
         kept: list[Span] = []
         for span in self.spans:
             if span.end <= start or end <= span.start:
@@ -59,7 +63,7 @@ class SpanMap:
                 kept.append(span._replace(end=start))
             if end < span.end:
                 kept.append(span._replace(start=end))
-        self.spans = kept
+        return kept
 
     def add(self, start: int, end: int, protection: Protection) -> None:
         self.spans.append(Span(start, end, protection))

@@ -308,11 +308,14 @@ def add_hook(
 ) -> ctypes.c_size_t:
     """uc_hook_add for the addresses in `place` (first, last); returns the hook. Raises UnicornError."""
     hook = ctypes.c_size_t()
-    bounds = map(ctypes.c_uint64, place)
-    status = uclib.uc_hook_add(
-        handle, ctypes.byref(hook), kind, callback, data, *bounds, *(ctypes.c_int(value) for value in extra)
-    )
-    check(status, "install a hook")
+    arguments = [*map(ctypes.c_uint64, place), *map(ctypes.c_int, extra)]
+    try:
+        status = uclib.uc_hook_add(handle, ctypes.byref(hook), kind, callback, data, *arguments)
+        check(status, "install a hook")
+    except BaseException:
+        if hook:  # a signal handler raised right after that: nobody would keep `data`
+            uclib.uc_hook_del(handle, hook)
+        raise
     return hook
 
 

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from emu.cpu import late_maps
 from emu.cpu import unicorn_api as api
-from emu.cpu.pages import PAGE_SIZE
+from emu.cpu.pages import PAGE_SIZE, Piece
 from emu.cpu.protocol import Protection
+from emu.cpu.unicorn_api import uc
 from emu.cpu.unicorn_isas import UnicornIsa
 from emu.cpu.unicorn_translations import UnicornTranslations
 from relink.errors import AddressSpaceError
@@ -90,16 +91,29 @@ class UnicornMemory(UnicornTranslations):
         if self._running:
             self._refuse_other_threads()
         pieces = self._pages.covering(address, size, "unmap of unmapped memory")
-        for low, high in self._late.forget(pieces) if self._late else ((address, address + size),):
-            self._unmap_in_engine(low, high)
-        self._pages.remove(address, size)
+        if not pieces:
+            raise AddressSpaceError("the range is empty", address=address, size=size)
+        if not self._late:
+            self._unmap(pieces)
+            return
+        for piece, low, high in pieces:
+            if not ((low, high) == (piece.start, piece.end) and self._late.remove(piece)):
+                self._late.make(piece.start)
+                self._unmap([(piece, low, high)])
 
-    def _unmap_in_engine(self, low: int, high: int) -> None:
+    def _unmap(self, pieces: list[tuple[Piece, int, int]]) -> None:
+        """Unmap consecutive pieces, each with the bounds of its part, that the engine has."""
+        low, size = pieces[0][1], pieces[-1][2] - pieces[0][1]
         if self._code_pages is not None:
-            self._code_pages.forget(low, high - low)
-        for piece, start, end in self._pages.covering(low, high - low, "unmap of unmapped memory"):
+            self._code_pages.forget(low, size)
+        for piece, start, end in pieces:
             self._drop_translations(piece, start, end)
-        api.check(api.uclib.uc_mem_unmap(self._handle, low, high - low), "unmap memory", low, high - low)
+        try:
+            status = api.uclib.uc_mem_unmap(self._handle, low, size)
+        finally:  # also where a signal handler raises right after the call
+            self._pages.remove(low, size)
+        if status != uc.UC_ERR_NOMEM:  # "not present": a signal handler has interrupted `map`
+            api.check(status, "unmap memory", low, size)
 
     def read(self, address: int, size: int) -> bytes:
         """Read guest memory, ignoring permissions. Raises GuestAccessError if any byte is unmapped."""

@@ -181,16 +181,20 @@ class Trace:
                 continue
             known = Symbol(symbol.name, image, symbol.row, address, symbol.size, symbol.type)
             named[address] = TracedFunction(symbol.name, image.short_name, address, address + symbol.size, known)
-        self._of_image[image] = list(named)
         self._functions.update(named)
+        entries = self._of_image[image] = []
         for address in named:
-            self._cpu.events.add_entry(address)
+            try:
+                self._cpu.events.add_entry(address)
+            finally:  # also where a signal handler raises right after that
+                entries.append(address)
 
     def _remove_images(self, images: Iterable[Image]) -> None:
         for image in images:
             for address in self._of_image.pop(image):
-                del self._functions[address]
-                self._cpu.events.remove_entry(address)
+                self._functions.pop(address, None)
+                with contextlib.suppress(KeyError):  # the signal handler raised before it was added
+                    self._cpu.events.remove_entry(address)
 
     def _wants(self, image: Image) -> bool:
         if self._images is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from itertools import pairwise
 from typing import Any
 
@@ -54,16 +55,22 @@ class GuestMemory(HostMemory):
         mapped: list[Pages] = []
         try:
             for run in pages:
-                self._map(region, run, zeroed=zeroed)
+                try:
+                    self._map(region, run, zeroed=zeroed)
+                except BaseException:
+                    if self._cpu.extent(region.address + run.offset, Protection.NONE):
+                        mapped.append(run)  # a signal handler raised right after that
+                    raise
                 mapped.append(run)
         finally:
             super().publish(region, mapped)
 
     def release(self, region: Region) -> None:
-        super().release(region)
-        for offset, size, _ in region.pages:
-            self._cpu.unmap(region.address + offset, size)
-        region.pages = ()
+        pages, region.pages = region.pages, ()
+        with ExitStack() as rest:  # all of it, also where a signal handler raises
+            for offset, size, _ in reversed(pages):
+                rest.callback(self._cpu.unmap, region.address + offset, size)
+            super().release(region)
         self._damaged.discard(region)
         committed = self._committed.pop(region, None)
         if committed is not None:

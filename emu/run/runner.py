@@ -222,6 +222,8 @@ class Runner:
             result = plan.result(self, entry.result_at)
             returned = True
         finally:
+            if not returned:
+                self.cpu.discontinue()
             if entry.buffers is not None:
                 entry.finish(copy_back=returned)
         return result
@@ -246,9 +248,7 @@ class Runner:
 
     @contextmanager
     def one_budget(self) -> Iterator[None]:
-        """Outermost calls in the block share one budget, for the constructors of a load or exit handlers. It
-        starts with the first call.
-        """
+        """Outermost calls in the block, as of constructors or exit handlers, share one budget."""
         if self.depth or self._sharing:
             yield
             return

@@ -37,18 +37,20 @@ class LoadedImages:
         """Remove an unloaded image."""
         self._turns.pop(image, None)
         for key in self._keys.pop(image, ()):
-            images = self._images[key]
-            images.remove(image)
-            if not images:
-                del self._images[key]
+            # Not in all of them, if an exception of a signal handler has ended `_note`.
+            others = [other for other in self._images.get(key, ()) if other is not image]
+            if others:
+                self._images[key] = others
+            else:
+                self._images.pop(key, None)
 
     def named(self, name: str) -> Image | None:
         """The image with that SONAME, or that was requested under that name before."""
-        return min(self._images.get(name, ()), key=self._turns.__getitem__, default=None)
+        return self._first(self._images.get(name, ()))
 
     def has_soname(self, name: str) -> bool:
         """Whether an image has that SONAME."""
-        return any(image.decoded.soname == name for image in self._images.get(name, ()))
+        return any(image.decoded.soname == name for image in self._images.get(name, ()) if image in self._turns)
 
     def from_file(self, path: Path) -> Image | None:
         """The image that was read from a file, also under another name. An inode may have been reused, so the
@@ -58,7 +60,11 @@ class LoadedImages:
             return None
         found = {*self._images.get(path, ()), *self._images.get(file_id(path), ())}
         same = (image for image in found if is_file(image.decoded, path))
-        return min(same, key=self._turns.__getitem__, default=None)
+        return self._first(same)
+
+    def _first(self, images: Iterable[Image]) -> Image | None:
+        """The one that was loaded first; none whose removal a signal handler has interrupted."""
+        return min(filter(self._turns.__contains__, images), key=self._turns.__getitem__, default=None)
 
     def _note(self, image: Image, keys: Iterable[Hashable]) -> None:
         keys = {key for key in keys if key is not None} - self._keys[image]

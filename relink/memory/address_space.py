@@ -204,8 +204,10 @@ class HostMemory:
             address = self._find_room(size, max(align, PAGE))
         region = Region(address, size, host_pages(size), name, mappable=True)
         index = bisect_right(self._starts, address)
-        self._starts.insert(index, address)
-        self._regions.insert(index, region)
+        try:
+            self._starts.insert(index, address)
+        finally:  # also where a signal handler raises right after that
+            self._regions.insert(index, region)
         return region
 
     def publish(self, region: Region, pages: Iterable[Pages]) -> None:

@@ -1,0 +1,80 @@
+"""KeyboardInterrupt at a chosen point of an operation, as if a signal had come there."""
+
+from __future__ import annotations
+
+import dis
+import sys
+from collections.abc import Callable
+from functools import cache
+from itertools import pairwise
+from types import CodeType, FrameType
+from typing import Any
+
+import emu
+import relink
+
+_OURS = tuple(module.__path__[0] for module in (emu, relink))
+
+
+@cache
+def _points(code: CodeType) -> frozenset[int]:
+    """The offsets of instructions before which CPython may run signal handlers: after calls, at the start of
+    functions and of loops' rounds. Not where the exception would have other handlers than that of the call.
+    """
+    bytecode = dis.Bytecode(code)
+    instructions = list(bytecode)
+
+    def handler(offset: int) -> int | None:
+        return next(
+            (entry.target for entry in bytecode.exception_entries if entry.start <= offset < entry.end), None
+        )
+
+    points = {
+        following.offset
+        for before, following in pairwise(instructions)
+        if before.opname.startswith(("CALL", "RESUME")) and handler(before.offset) == handler(following.offset)
+    }
+    points.update(each.argval for each in instructions if each.opname.startswith("JUMP_BACKWARD"))
+    return frozenset(points)
+
+
+class _Interrupt:
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._in: FrameType | None = (
+            None  #: where the last instruction was: no handler runs at a function's return
+        )
+        self.passed = 0
+
+    def entered(self, frame: FrameType, event: str, argument: object) -> Any:
+        self._in = None
+        if not frame.f_code.co_filename.startswith(_OURS):
+            return None
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        return self._stepped
+
+    def _stepped(self, frame: FrameType, event: str, argument: object) -> Any:
+        if event == "opcode" and frame is self._in and frame.f_lasti in _points(frame.f_code):
+            self.passed += 1
+            if self.passed == self._number:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        self._in = frame if event == "opcode" else None
+        return self._stepped
+
+
+def interrupted(operation: Callable[[], object], number: int) -> int:
+    """Run `operation`, with a KeyboardInterrupt at the `number`-th point of relink's and emu's code where a signal
+    handler can run. Returns how many were passed: all, if there are fewer.
+    """
+    interrupt = _Interrupt(number)
+    before = sys.gettrace()
+    sys.settrace(interrupt.entered)
+    try:
+        operation()
+    except KeyboardInterrupt:
+        if interrupt.passed != number:
+            raise
+    finally:
+        sys.settrace(before)
+    return interrupt.passed

@@ -1,0 +1,65 @@
+"""Exceptions of signal handlers anywhere in an operation: it can be repeated, and the machine is as it was."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+
+import pytest
+
+from emu import Library, Machine
+from relink.module import Stage
+from tests.fixtures import arch_of, fixture
+from tests.interrupts import interrupted
+
+#: How many points of each operation; RELINK_INTERRUPTS asks for more.
+POINTS = int(os.environ.get("RELINK_INTERRUPTS", "12"))
+
+
+def _load(machine: Machine, library: Library) -> None:
+    machine.unload(machine.load(fixture(machine.arch.name, "ctors"), allow_unresolved=True).image)
+
+
+def _load_object(machine: Machine, library: Library) -> None:
+    machine.unload(machine.load(fixture(machine.arch.name, "objects/ctors"), allow_unresolved=True).image)
+
+
+def _call(machine: Machine, library: Library) -> None:
+    assert library.visit(lambda context, name: context, 20, ["a", "b"], 2) == 40
+
+
+def _restore(machine: Machine, library: Library) -> None:
+    snapshot = machine.snapshot()
+    library.point_by_value((1, 2.5))
+    machine.restore(snapshot)
+
+
+def _trace(machine: Machine, library: Library) -> None:
+    with machine.trace() as trace, machine.coverage():
+        library.point_by_value((1, 2.5))
+    assert "point_by_value" in str(trace)
+
+
+@pytest.mark.parametrize("operation", [_load, _load_object, _call, _restore, _trace])
+@pytest.mark.parametrize("target", ["x86_64", "loongarch64"])
+def test_operations_can_be_interrupted_anywhere(
+    target: str, operation: Callable[[Machine, Library], None]
+) -> None:
+    dice = random.Random(f"{target} {operation.__name__}")
+    with Machine(arch_of(target)) as machine:
+        library = machine.load(fixture(target, "basic-dwarf5"), allow_unresolved=True)
+
+        def whole() -> None:
+            operation(machine, library)
+
+        whole()
+        points = interrupted(whole, 0)
+        for number in sorted(dice.choices(range(1, points + 1), k=POINTS)):
+            interrupted(whole, number)
+            for image in machine.linker.images[1:]:  # the interrupt came after the load, before the unload
+                assert image.stage is Stage.INITIALISED
+                machine.unload(image)
+            whole()
+            assert machine.linker.images == [library.image]
+            assert library.point_by_value((1, 2.5)) == (2, 2.5)
