@@ -25,6 +25,10 @@ class NotModelled(BoardError):
     """The guest used a feature of the hardware that the board does not model, by its name."""
 
 
+class EmptyShare(BoardError):
+    """A part of a sweep has no cut: there are more parts than contents of flash (see `PowerCuts.sweep`)."""
+
+
 class Deadlock(BoardError):
     """The guest waits for an interrupt, and there is no event that could cause one."""
 

@@ -22,10 +22,13 @@ if TYPE_CHECKING:
     from emu import Library, Machine
     from emu.pytest_plugin.control import Guest
     from emu.pytest_plugin.pool import Loaded
+    from emu.pytest_plugin.power import PowerCutTest
     from emu.pytest_plugin.session import Session
 
 #: The fixture that the others depend on; the plug-in parametrises it with targets.
 TARGET = "relink_target"
+#: The one that the fixture `power_cuts` depends on: which part of a sweep a test is.
+SHARE = "relink_share"
 _SESSION = pytest.StashKey["Session"]()
 _LOADED = pytest.StashKey["Loaded"]()
 _WORKERS = pytest.StashKey[list[str]]()
@@ -33,6 +36,9 @@ _MARKER = (
     "relink(sources=..., arches='all', **options): the library that the fixtures lib, machine and guest load, and "
     "the architectures to run the test on (see docs/pytest.md of relink-emu)"
 )
+
+
+_POWER_MARKER = "power_cuts(parts=N): run a test with the fixture power_cuts in N parts, which xdist distributes"
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
@@ -47,11 +53,12 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests(parser: pytest.Parser, args: list[str]) -> Iterator[None]:
     yield
-    options.add_arch(parser, args)
+    options.add_short(parser, args)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", _MARKER)
+    config.addinivalue_line("markers", _POWER_MARKER)
     options.check(config)
     if config.getoption("relink_guest_cov") and not hasattr(config, "workerinput"):
         from emu.pytest_plugin import coverage
@@ -76,11 +83,19 @@ def _session(config: pytest.Config) -> Session:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if TARGET in metafunc.fixturenames:
         _session(metafunc.config).parametrize(metafunc, TARGET)
+    if SHARE in metafunc.fixturenames and not metafunc.config.getoption("relink_replay"):
+        from emu.pytest_plugin import power
+
+        if (parts := power.parts_of(metafunc)) > 1:
+            shares = [(number, parts) for number in range(parts)]
+            metafunc.parametrize(SHARE, shares, indirect=True, ids=power.share_name)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if _SESSION in config.stash:
         _session(config).deselect(items, TARGET)
+    if config.getoption("relink_replay"):
+        options.select(config, items, SHARE)
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
@@ -173,3 +188,18 @@ def guest(relink_loaded: Loaded) -> Iterator[Guest]:
         yield guest
     finally:
         guest.undo()
+
+
+@pytest.fixture
+def relink_share(request: pytest.FixtureRequest) -> tuple[int, int]:
+    """Which part of a sweep this test is, and of how many."""
+    share: tuple[int, int] = getattr(request, "param", (0, 1))
+    return share
+
+
+@pytest.fixture
+def power_cuts(request: pytest.FixtureRequest, relink_share: tuple[int, int]) -> PowerCutTest:
+    """Sweeps and explorations of power cuts (`emu.boards.PowerCuts`) in this test."""
+    from emu.pytest_plugin.power import PowerCutTest
+
+    return PowerCutTest(request, relink_share)

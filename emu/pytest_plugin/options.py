@@ -50,6 +50,12 @@ def add(parser: pytest.Parser) -> None:
         "--relink-compare", action="store_true", help="compare the calls of each test between architectures"
     )
     group.addoption(
+        "--relink-replay",
+        action="append",
+        metavar="ID",
+        help="only tests with the fixture power_cuts, and only this sequence of power cuts; may be repeated",
+    )
+    group.addoption(
         "--guest-cov",
         action="append",
         metavar="FILE",
@@ -64,17 +70,27 @@ def _add_ini(parser: pytest.Parser, name: str, about: str, kind: Any) -> None:
     parser.addini(name, about, type=kind, default=None)
 
 
-def add_arch(parser: pytest.Parser, args: list[str]) -> None:
-    """Declare `--arch` when it is used and the project has no option of that name."""
-    if not any(word.partition("=")[0] in ("--arch", "--help", "-h") for word in args):
-        return
+def add_short(parser: pytest.Parser, args: list[str]) -> None:
+    """Declare `--arch` and `--replay` when they are used and the project has no option of that name."""
+    used = {word.partition("=")[0] for word in args}
     group = parser.getgroup("relink-emu")
-    try:
-        group.addoption(
-            "--arch", action="append", metavar="ARCH", dest="relink_arch", help="the same as --relink-arch"
-        )
-    except (ValueError, argparse.ArgumentError):  # a conftest has an option of that name
-        return
+    for flag, metavar in (("--arch", "ARCH"), ("--replay", "ID")):
+        if used.isdisjoint((flag, "--help", "-h")):
+            continue
+        name = f"relink_{flag[2:]}"
+        try:
+            group.addoption(
+                flag, action="append", metavar=metavar, dest=name, help=f"the same as --relink-{flag[2:]}"
+            )
+        except (ValueError, argparse.ArgumentError):  # a conftest has an option of that name
+            continue
+
+
+def select(config: pytest.Config, items: list[pytest.Item], fixture: str) -> None:
+    """Deselect the tests that do not use a fixture."""
+    users = [item for item in items if fixture in getattr(item, "fixturenames", ())]
+    config.hook.pytest_deselected(items=[item for item in items if item not in users])
+    items[:] = users
 
 
 def _dest(option: Option) -> str:

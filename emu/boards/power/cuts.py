@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from emu.boards.errors import BoardError
+from emu.boards.errors import BoardError, EmptyShare
 from emu.boards.flash_device import Flash
 from emu.boards.power.results import Cut, Exploration, Outcome, Progress, Sweep, Trouble, fewest
 from emu.boards.power.starts import Contents, End, Found, Starts
@@ -98,7 +98,7 @@ class PowerCuts:
         places = {digest: place for place, digest in enumerate(dict.fromkeys(each.digest for each in found))}
         mine = [each for each in found if places[each.digest] * parts // len(places) == number]
         if not mine:
-            raise BoardError(f"{parts} parts of {len(places)} contents of flash: part {number} has no cut")
+            raise EmptyShare(f"{parts} parts of {len(places)} contents of flash: part {number} has no cut")
         states = _distinct(mine)
         told = Progress(left=len(states))
         for state, end, _ in self._booter(workers)(list(states.values()), False):
