@@ -1,9 +1,10 @@
 """Finding instructions that Unicorn executes wrongly without an error, in each new block before it runs.
 
-    x86      `emu.cpu.find_x86`: VEX, EVEX, XOP, x87's functions, string comparisons, floating-point flags
+    x86      `emu.cpu.find_x86`: VEX, EVEX, XOP, string comparisons, floating-point flags; x87 and SSE in
+             `emu.cpu.find_x87` and `emu.cpu.find_sse`
     AArch64  `emu.cpu.find_aarch64`: signed minimum and maximum in memory
     Arm      `emu.cpu.find_arm`: conversions of fixed-point numbers
-    RISC-V   `emu.cpu.find_riscv`: reserved 16-bit codes, rdtime
+    RISC-V   `emu.cpu.find_riscv`: reserved 16-bit codes, rdtime; `emu.cpu.find_riscv_float`
 
 Unicorn itself refuses other unsupported instructions. Finders only read bytes and registers; `emu.cpu.unicorn`
 stops the guest before an instruction that is found. A finder is imported when code is first inspected.

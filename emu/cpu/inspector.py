@@ -21,7 +21,7 @@ from relink.errors import AddressSpaceError, GuestAccessError
 from relink.records import dataclass
 
 _PAGE = 4096
-_LONGEST = 16  #: minimum size of an instruction in bytes
+_LONGEST = 16  #: bytes that hold any instruction whole
 
 
 class Engine(Protocol):

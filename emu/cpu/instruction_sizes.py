@@ -8,7 +8,7 @@ from typing import Any
 
 #: (code at an instruction, in Thumb state) -> its size in bytes; 0 if unknown.
 InstructionSize = Callable[[bytes, bool], int]
-LONGEST = 16  #: minimum size of an instruction in bytes
+LONGEST = 16  #: bytes that hold any instruction whole
 
 
 def _fixed(code: bytes, thumb: bool) -> int:

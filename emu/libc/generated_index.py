@@ -112,7 +112,7 @@ NAMES: dict[str, str] = {
         lremovexattr lsetxattr lutimes mkdirat mkfifo mknod pathconf posix_fallocate posix_fallocate64
         readlinkat removexattr renameat renameat2 setxattr symlinkat sync syncfs umask
     """,
-    "nobody": """
+    "unavailable": """
         __syslog_chk accept accept4 acct alarm bind chroot clock_settime clone closelog connect
         copy_file_range ctermid endmntent endutxent epoll_create epoll_create1 epoll_ctl epoll_wait eventfd
         execl execle execlp execv execve execvp execvpe freeaddrinfo gai_strerror getaddrinfo getdomainname

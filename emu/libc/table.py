@@ -29,7 +29,7 @@ _D = TypeVar("_D", bound=Callable[..., bytes])
 FAMILIES = (
     "allocation", "memory", "strings", "ctype", "wide", "locale", "numbers", "sorting", "stdio", "formatted",
     "formatted_wide",
-    "files", "mman", "limits", "internet", "temporary", "users", "at_calls", "nobody",
+    "files", "mman", "limits", "internet", "temporary", "users", "at_calls", "unavailable",
     "stdio_ext", "paths", "directories", "process", "signals", "signal_masks", "startup", "dlfcn", "reports",
     "environment", "getopt", "clock", "strftime", "rand", "jumps", "threads", "thread_attributes", "fortify",
     "libm", "libm_parts", "fenv", "integers", "softfloat", "quad",

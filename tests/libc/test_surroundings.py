@@ -1,4 +1,4 @@
-"""Temporary files, freopen, users, paths relative to a directory, and what there is nobody for."""
+"""Temporary files, freopen, users, paths relative to a directory, and functions that always fail."""
 
 from __future__ import annotations
 
