@@ -78,6 +78,16 @@ def _judged(arch: str, file: Path, program: bool) -> str:
     return "pass" if not status else f"fail: status {status}"
 
 
+def warm_up(arch: str, folder: Path) -> None:
+    """Make here what is made once per process, so that it is not made again in each child."""
+    source, program = folder / "first.c", folder / "first"
+    source.write_text("#include <stdlib.h>\nint main(void) { exit(0); }\n")
+    succeeds([TARGETS[arch][0], str(source), "-static", "-o", str(program)])
+    succeeds([TARGETS[arch][0], str(source), "-fPIC", "-c", "-o", str(folder / "first.o")])
+    _judged(arch, folder / "first.o", False)
+    _judged(arch, program, True)
+
+
 def compare(source: Path, arch: str, folder: Path, counts: Counter[tuple[str, str, str]]) -> None:
     """One test at every level."""
     compiler, emulator = TARGETS[arch]
@@ -85,12 +95,12 @@ def compare(source: Path, arch: str, folder: Path, counts: Counter[tuple[str, st
     flags = [*_FLAGS, *(flag for option in options for flag in option.split())]
     for level in LEVELS:
         relocatable, program = folder / "test.o", folder / "test"
-        if not succeeds([compiler, level, *flags, str(source), "-static", "-o", str(program), "-lm"]):
+        made = succeeds([compiler, level, *flags, str(source), "-c", "-o", str(relocatable)])
+        if not made or not succeeds([compiler, str(relocatable), "-static", "-o", str(program), "-lm"]):
             verdicts = {"object": "not compiled", "program": "not compiled"}
         elif not succeeds([*emulator, str(program)]):
             verdicts = {"object": "does not pass there", "program": "does not pass there"}
         else:
-            succeeds([compiler, level, *flags, str(source), "-c", "-o", str(relocatable)])
             verdicts = {"object": here(arch, relocatable, False), "program": here(arch, program, True)}
         for kind, verdict in verdicts.items():
             name, _, reason = verdict.partition(": ")
@@ -105,13 +115,15 @@ def main() -> None:
     parser.add_argument("--arch", choices=list(TARGETS), action="append")
     parser.add_argument("--every", type=int, default=1, help="only each n-th test")
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--most", type=int, help="only so many tests")
     parser.add_argument("--minutes", type=float, default=60.0)
     options = parser.parse_args()
-    sources = sorted(options.folder.glob("*.c"))[options.first :: options.every]
+    sources = sorted(options.folder.glob("*.c"))[options.first :: options.every][: options.most]
     until = time.monotonic() + 60 * options.minutes
     for arch in options.arch or TARGETS:
         counts: Counter[tuple[str, str, str]] = Counter()
         with tempfile.TemporaryDirectory() as folder:
+            warm_up(arch, Path(folder))
             for source in sources:
                 if time.monotonic() < until:
                     compare(source, arch, Path(folder), counts)

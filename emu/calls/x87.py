@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from emu.errors import CallError
 from emu.isa.convention import X87Stack
 
 if TYPE_CHECKING:
@@ -19,9 +20,11 @@ _EMPTY = 3
 
 
 def pop(cpu: Registers, names: X87Stack) -> int:
-    """Pop the value on top of the stack: its 80 bits."""
+    """Pop the value on top of the stack: its 80 bits. Raises CallError if the stack is empty."""
     value, status, tags = cpu.read_registers(names)
     top = status >> 11 & 7
+    if tags >> 2 * top & _EMPTY == _EMPTY:
+        raise CallError("the function has left no value on the x87 stack: it returns no floating-point number")
     cpu.write_registers(
         (
             (names.status, status & ~_TOP | (top + 1 & 7) << 11),

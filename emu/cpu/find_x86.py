@@ -2,7 +2,7 @@
 
 - VEX and EVEX instructions run as their two-operand SSE forms (unicorn 1656, 1666), except for BMI's, which are
   right, and AMD's XOP instructions run as a pop: refused.
-- x87: `emu.cpu.find_x87`; SSE and MMX: `emu.cpu.find_sse`.
+- x87: `emu.cpu.find_x87`, `emu.cpu.find_x87_stack`; SSE and MMX: `emu.cpu.find_sse`.
 - SSE4.2's string comparisons by "equal ordered" (unicorn 1874), and of lengths in registers, some of which end the
   process: computed by `emu.cpu.string_compare`.
 - lahf and sahf with a REX prefix, and some cmpxchg with a register: refused.
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from emu.cpu import find_sse, find_x87, horizontal, string_compare
+from emu.cpu import find_sse, find_x87, find_x87_stack, horizontal, string_compare
 from emu.cpu.misrun import Guest, Misrun, Outcome, Then
 from emu.cpu.x86_code import X86Code
 
@@ -69,6 +69,13 @@ class X86:
         self._disassembler: Any = None
 
     def __call__(self, code: bytes, address: int, *, to_branch: bool = False) -> Iterator[Misrun]:
+        found = self._found(code, address, to_branch=to_branch)
+        if find_x87_stack.SUSPECT.search(code) is None:
+            return found
+        rows = find_x87_stack.decoded(self._opened(), code, address, _BRANCHES, to_branch=to_branch)
+        return find_x87_stack.checked(rows, found, address, self._bits)
+
+    def _found(self, code: bytes, address: int, *, to_branch: bool) -> Iterator[Misrun]:
         if self._suspect.search(code) is None:
             return
         position, names = 0, list[str]()
@@ -86,6 +93,12 @@ class X86:
 
     def _decoded(self, code: bytes, address: int) -> tuple[int, str]:
         """(size of the instruction, its name); (0, "") when the disassembler does not know it."""
+        # To its end: in finalisers of generators an interrupt is lost.
+        rows = list(self._opened().disasm_lite(code, address, 1))
+        return (int(rows[0][1]), str(rows[0][2])) if rows else (0, "")
+
+    def _opened(self) -> Any:
+        """The disassembler."""
         if self._disassembler is None:
             import capstone
 
@@ -93,9 +106,7 @@ class X86:
                 capstone.CS_ARCH_X86, capstone.CS_MODE_64 if self._bits == 64 else capstone.CS_MODE_32
             )
             self._disassembler.detail = True
-        # To its end: in finalisers of generators an interrupt is lost.
-        rows = list(self._disassembler.disasm_lite(code, address, 1))
-        return (int(rows[0][1]), str(rows[0][2])) if rows else (0, "")
+        return self._disassembler
 
     def _judge(self, block: bytes, begin: int, position: int, size: int, before: list[str]) -> Misrun | None:
         """Of the instruction at a position in a block; `before`: the names of those before it."""

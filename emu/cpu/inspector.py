@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from emu.cpu.misrun import Finder, Guest, Misrun, Outcome, SignallingNan, Then
+from emu.cpu.misrun import Finder, Guest, Misrun, Outcome, SignallingNan, Spread, StackNeeds, Then
 from emu.cpu.stop_hook import StopRequest
 from relink.errors import AddressSpaceError, GuestAccessError
 from relink.records import dataclass
@@ -39,6 +39,12 @@ class Engine(Protocol):
 
     def drop(self, low: int, high: int) -> None:
         """Drop translations of [low, high)."""
+
+    def watch_stack(self, address: int, needs: StackNeeds) -> None:
+        """Stop before the block at an address unless these hold."""
+
+    def unwatch_stack(self, address: int) -> None:
+        """Do not stop there any more."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +90,9 @@ class Inspector:
             return
         code = self._fetch(pc, _PAGE - pc % _PAGE + _LONGEST)  # an instruction may go on in the next page
         found = list(self._find(code, pc, to_branch=True))
-        if found:
-            self._watch(found, code, pc)
+        if found and found[-1].needs is None:
             self._engine.drop(pc, found[-1].address + found[-1].size + 1)
+        self._watch(found, code, pc)
         self.known.add(pc)
 
     def forget(self, low: int, high: int) -> None:
@@ -142,6 +148,15 @@ class Inspector:
             request.left = 2  # the hook lets it by
         return Verdict(pc + found_here.size if outcome is Outcome.DONE else pc, outcome is Outcome.REFUSED)
 
+    def spread(self, guest: Guest, pc: int) -> None:
+        """One of the instructions of the block at `pc` would fault on x87's stack: look at each from now on."""
+        self._engine.unwatch_stack(pc)
+        code = self._fetch(pc, self._engine.block_size(pc))
+        for each in self._find(code, pc):
+            outcome = each.run(guest) if each.needs is not None and each.run is not None else None
+            if isinstance(outcome, Spread) and self._watch(list(outcome.found), code, pc):
+                self._engine.drop(pc, pc + len(code))
+
     def correct(self, guest: Guest, pc: int) -> None:
         """Make the correction that is due at `pc`, if there is one. Also called at the end of runs."""
         due, self.correction = self.correction, None
@@ -153,18 +168,21 @@ class Inspector:
         known = self._hooked.get(pc)
         if known is not None and known.found is not None and self._fetch(pc, len(known.code)) == known.code:
             return known.found
-        found = next(self._find(self._fetch(pc, _LONGEST), pc), None)
+        found = next((each for each in self._find(self._fetch(pc, _LONGEST), pc) if each.needs is None), None)
         return found if found is not None and found.address == pc else None
 
     def _watch(self, found: list[Misrun], code: bytes, begin: int) -> bool:
         """Remember what was found. Returns whether any of it must be translated again, with a hook."""
         before = len(self._hooked), len(self._guarded)
         for each in found:
+            if each.needs is not None:
+                self._engine.watch_stack(each.address, each.needs)
+                continue
             at = each.address - begin
             self._hook(each.address, _Hooked(code[at : at + each.size], each, begin))
             if each.corrected:
                 following = each.address + each.size
-                if following not in self._hooked:
+                if following not in self._hooked or following in self._guarded:
                     self._hook(following, _Hooked(b"", None, following))
                     self._engine.drop(following, following + 1)
         return (len(self._hooked), len(self._guarded)) != before

@@ -44,6 +44,13 @@ class Then:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """What is done from here on: about this instruction, and about others of its block."""
+
+    found: tuple[Misrun, ...]
+
+
+@dataclass(frozen=True)
 class SignallingNan:
     """One of two registers, of double or single precision."""
 
@@ -52,15 +59,24 @@ class SignallingNan:
 
 
 @dataclass(frozen=True)
+class StackNeeds:
+    """Of a block: x87's registers in `full` are not empty, and those in `empty` are: 1 << 2 * n for st(n)."""
+
+    full: int
+    empty: int
+
+
+@dataclass(frozen=True)
 class Misrun:
     """An instruction of `size` bytes at `address`. `run` replaces it; None: it is refused."""
 
     address: int
     size: int
-    run: Callable[[Guest], Outcome | Then] | None
+    run: Callable[[Guest], Outcome | Then | Spread] | None
     corrected: bool = False  #: `run` may return `Then`
     inexact: bool = False  #: it is executed wrongly only while MXCSR's inexact flag is clear
     signalling: SignallingNan | None = None  #: it is executed wrongly only with such an operand
+    needs: StackNeeds | None = None  #: only if these do not hold: it stands for the block that begins there
 
 
 class Finder(Protocol):

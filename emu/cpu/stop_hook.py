@@ -189,6 +189,7 @@ EXCEPTION_CODE: Final[Mapping[str, bytes]] = {
 
 #: Values of `stopped`: `left` was reached; a block is not in `table`; a block has more instructions than `budget`.
 ASKED, UNKNOWN_BLOCK, LIMIT = 1, 2, 4
+STACK: Final = 8  #: the same: a block would fault on x87's stack (`emu.cpu.stack_watch`)
 #: Multiplier of the table's hash function (Knuth, The Art of Computer Programming, 6.4).
 MULTIPLIER: Final = 0x9E37_79B9_7F4A_7C15
 PLACE_SHIFT: Final = 32  #: the product is shifted right by this number of bits
@@ -215,6 +216,8 @@ class StopRequest(ctypes.Structure):
         ("block_size", ctypes.c_uint32),
         ("block_count", ctypes.c_uint32),
         ("size", ctypes.c_uint32),  #: of the block (or instruction) it stopped before
+        ("watch", ctypes.c_void_p),  #: for `emu.cpu.stack_watch`
+        ("next", ctypes.c_void_p),  #: the same: this hook
     )
 
     left: int
@@ -226,6 +229,8 @@ class StopRequest(ctypes.Structure):
     block_size: int
     block_count: int
     size: int
+    watch: int | None
+    next: int | None
 
 
 class AccessPlace(ctypes.Structure):

@@ -18,7 +18,8 @@ from emu.cpu.limit_hooks import LimitHooks
 from emu.cpu.meter import Meter
 from emu.cpu.misrun import DENORMALS_ARE_ZERO, INEXACT
 from emu.cpu.protocol import CpuContext
-from emu.cpu.stop_hook import ASKED, LIMIT, UNKNOWN_BLOCK, StopRequest, stop_hook
+from emu.cpu.stack_watch import StackWatch, stack_hook
+from emu.cpu.stop_hook import ASKED, LIMIT, STACK, UNKNOWN_BLOCK, StopRequest, stop_hook
 from emu.cpu.unicorn_api import emu_start, reg_read, reg_read_batch, uc
 from emu.cpu.unicorn_isas import UnicornIsa
 from emu.cpu.unicorn_registers import UnicornRegisters
@@ -100,11 +101,16 @@ class UnicornStops(UnicornRegisters):
         """Install the hook before blocks, with which the watchdog stops runs, and the inspection of new blocks."""
         if (address := stop_hook()) is None:
             return
-        look = ctypes.byref(self._look)
-        api.add_hook(self._handle, uc.UC_HOOK_BLOCK, ctypes.c_void_p(address), look)
+        look, stack = ctypes.byref(self._look), None
+        before = stack_hook(address, self._look) if "fptag" in self._slots else None
+        if before is not None:
+            registers = self._slots["fpsw"][0], self._slots["fptag"][0]
+            stack = StackWatch(self._look, api.REG_READ_BATCH, registers)
+        api.add_hook(self._handle, uc.UC_HOOK_BLOCK, ctypes.c_void_p(before or address), look)
         WATCHDOG.add(self._watch)
         if self.arch in FINDERS:
             self._watched = api.Watched(self._handle, address, self._slots)
+            self._watched.stack = stack
             align = 2 if self._interworking else 1
             self._inspector = Inspector(FINDERS[self.arch], self._watched, self.read, align=align)
 
@@ -143,7 +149,10 @@ class UnicornStops(UnicornRegisters):
                     return BLOCK_ENDED, verdict.pc & ~self._thumb_bit()
                 pc, looked = verdict.pc, verdict.looked
                 continue
-            if look.stopped:
+            if look.stopped == STACK and inspector is not None:
+                look.stopped = 0
+                inspector.spread(self, stopped_at)
+            elif look.stopped:
                 cause, look.left, look.stopped = look.stopped, 0, 0
                 # Before `fired` is checked: a deadline that passes now makes a new request.
                 if self._watch.fired:
@@ -218,9 +227,9 @@ class UnicornStops(UnicornRegisters):
 
     def _run_one(self, pc: int) -> int:
         """Run one instruction without inspecting or counting it; return Unicorn's status."""
-        watched, budget = self._watched, self._look.budget
+        watched, budget, stack = self._watched, self._look.budget, self._look.watch
         looking, inexact = (watched.edges.left, watched.inexact.left) if watched is not None else (0, 0)
-        self._look.budget = 0
+        self._look.budget, self._look.watch = 0, None
         if watched is not None:
             watched.edges.left, watched.instructions.left, watched.inexact.left = 0, 2, 0
         self._begin.value = pc
@@ -230,7 +239,7 @@ class UnicornStops(UnicornRegisters):
             )  # a longer translation would run whole
             return int(emu_start(self._handle, self._begin, self._until, api.NO_TIMEOUT, _ONE))
         finally:
-            self._look.budget = budget
+            self._look.budget, self._look.watch = budget, stack
             if watched is not None:
                 watched.edges.left, watched.instructions.left, watched.inexact.left = looking, 1, inexact
 

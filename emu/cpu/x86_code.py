@@ -9,7 +9,8 @@ from typing import Any, Final
 from emu.cpu.misrun import Guest, Misrun, Outcome, Then
 from relink.records import dataclass
 
-_PREFIXES: Final = frozenset(b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf2\xf3\xf0")
+LEGACY_PREFIXES: Final = b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf2\xf3\xf0"
+_PREFIXES: Final = frozenset(LEGACY_PREFIXES)
 _REGISTER: Final = 1  #: CS_OP_REG of capstone
 _SEGMENTS: Final = {"fs": "fs_base", "gs": "gs_base"}
 

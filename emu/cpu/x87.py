@@ -30,6 +30,7 @@ INDEFINITE: Final = 0xFFFF_C000_0000_0000_0000
 _PI = Fraction(0xC90F_DAA2_2168_C234_C, 1 << 66)
 _DIGITS = Context(prec=80, Emax=999_999, Emin=-999_999)
 _TINY = Decimal(10) ** -30
+_LARGEST_POWER = 1 << 16  #: more than exponents differ
 _RANGE = 1 << 63  #: larger arguments of trigonometric functions are not changed
 
 
@@ -102,7 +103,9 @@ class Result:
             mantissa, exponent = mantissa >> 1, exponent + 1
         if exponent > _HIGHEST:
             self.status |= _OE | _PE
-            return int(sign) << 79 | 0x7FFF << 64 | 1 << 63
+            if self.mode in (0, 1 + (not sign)):
+                return infinity(sign)
+            return int(sign) << 79 | _HIGHEST + _BIAS << 64 | (1 << 64) - 1
         if not mantissa >> 63:
             self.status |= _UE if self.status & _PE else 0
             return int(sign) << 79 | mantissa
@@ -270,14 +273,28 @@ def _remainder(out: Result, x: Number, y: Number, *, nearest: bool) -> int:
     return out.rounded(-size if x.negative else size, negative=x.negative, exact=True)
 
 
+def _scale(out: Result, x: Number, y: Number) -> int:
+    """st0 times 2 to the power of st1, truncated."""
+    if (nan := out.nan(x, y)) is not None:
+        return nan
+    if y.kind == "infinite":
+        lost = x.kind == "infinite" if y.negative else x.zero
+        return out.invalid() if lost else int(x.negative) << 79 if y.negative else infinity(x.negative)
+    if x.kind == "infinite" or x.zero:
+        return x.bits
+    power = max(min(int(y.value), _LARGEST_POWER), -_LARGEST_POWER)
+    return out.rounded(x.value * Fraction(2) ** power, exact=True)
+
+
 _BINARY: Mapping[int, Callable[[Result, Number, Number], int]] = {0xF1: _fyl2x, 0xF3: _fpatan, 0xF9: _fyl2xp1}
 _FPTAN, _FSINCOS, _FSIN, _FCOS, _F2XM1, _FPREM1, _FPREM = 0xF2, 0xFB, 0xFE, 0xFF, 0xF0, 0xF5, 0xF8
+_FSCALE = 0xFD
 #: Bytes after D9 of the instructions computed here.
-OPCODES = frozenset({*_BINARY, _FPTAN, _FSINCOS, _FSIN, _FCOS, _F2XM1, _FPREM1, _FPREM})
+OPCODES = frozenset({*_BINARY, _FPTAN, _FSINCOS, _FSIN, _FCOS, _F2XM1, _FPREM1, _FPREM, _FSCALE})
 
 
 def execute(registers: X87Registers, opcode: int) -> None:
-    """Run the instruction D9 `opcode`. Stack faults (an empty or full register) are not raised."""
+    """Run the instruction D9 `opcode`, with operands in its registers (`emu.cpu.x87_stack`)."""
     out = Result(registers.read_register("fpcw"))
     x, y = (split(registers.read_register(name)) for name in ("st0", "st1"))
     status = registers.read_register("fpsw") & ~(_C0 | _C1 | _C2 | _C3)
@@ -291,6 +308,8 @@ def execute(registers: X87Registers, opcode: int) -> None:
         return
     if opcode == _F2XM1:
         result = _f2xm1(out, x, y)
+    elif opcode == _FSCALE:
+        result = _scale(out, x, y)
     else:
         result = _remainder(out, x, y, nearest=opcode == _FPREM1)
     registers.write_register("fpsw", status | out.status)

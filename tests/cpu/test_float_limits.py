@@ -67,7 +67,8 @@ controlled: fldcw (%rdi)
  ret
 environment: fldenv (%rdi)
  ret
-floor: fnstcw -8(%rsp)
+floor: emms  # environments of zeros make all registers full
+ fnstcw -8(%rsp)
  fldcw (%rdi)
  fldl 8(%rdi)
  fistpll -16(%rsp)
