@@ -34,7 +34,8 @@ _XOP = 0x8F  #: also pop to memory, which has zeros where XOP has its opcode map
 _BMI = frozenset({(2, 0xF2), (2, 0xF3), (2, 0xF5), (2, 0xF6), (2, 0xF7), (3, 0xF0)})
 _SAHF, _LAHF = 0x9E, 0x9F  #: with a REX prefix Unicorn uses spl instead of ah
 _GENERAL = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{number}" for number in range(8, 16)))
-_STATUS_IN_AREA, _MXCSR_IN_AREA = 2, 24  #: offsets in fxsave's area
+_STATUS_IN_AREA, _MXCSR_IN_AREA, _PARTS_IN_AREA = 2, 24, 512  #: offsets in fxsave's area, and behind it in xsave's
+_X87_PART, _SSE_PARTS = 1, 6  #: bits of what xrstor restores
 _MASKS = 0x1F80  #: the mask bits of MXCSR: exceptions that do not trap
 _ZERO_DIVISION = 4  #: a flag in x87's status word
 _EXPLICIT = (0x60, 0x61)  #: the opcodes of string comparisons with lengths in registers
@@ -198,21 +199,38 @@ def _mxcsr(code: X86Code, kind: int) -> Misrun:
         if kind not in (_FXRSTOR, _LDMXCSR, _XRSTOR):
             return Outcome.PREPARED
         at = code.location(guest)
+        if kind == _XRSTOR:
+            return _restore(guest, at, "rax" if code.bits == 64 else "eax")
         value = int.from_bytes(guest.load(at if kind == _LDMXCSR else at + _MXCSR_IN_AREA, 4), "little")
         if value >> 16:  # reserved bits: the engine faults
             return Outcome.PREPARED
-        if ~value & _MASKS and kind != _XRSTOR:
+        if ~value & _MASKS:
             return Outcome.REFUSED
         if kind == _LDMXCSR:
             guest.write_register("mxcsr", value)
             return Outcome.DONE
         control, _, status = guest.load(at, _STATUS_IN_AREA + 1)
-        if kind == _FXRSTOR and find_x87.traps(control):
+        if find_x87.traps(control):
             return Outcome.REFUSED
         guest.set_zero_division(bool(status & _ZERO_DIVISION))
         return Then(lambda guest: guest.flush_to_zero(value))
 
     return code.replaced(run, corrected=kind in (_FXRSTOR, _XRSTOR))
+
+
+def _restore(guest: Guest, at: int, parts: str) -> Outcome | Then:
+    """xrstor, of the parts that a register asks for: x87's from the area, or as fninit leaves it; MXCSR from the area."""
+    wanted, saved = guest.read_register(parts), guest.load(at + _PARTS_IN_AREA, 1)[0]
+    value = int.from_bytes(guest.load(at + _MXCSR_IN_AREA, 4), "little") if wanted & _SSE_PARTS else None
+    if value is not None and value >> 16:
+        return Outcome.PREPARED
+    control, _, status = guest.load(at, _STATUS_IN_AREA + 1)
+    from_area = wanted & saved & _X87_PART
+    if (from_area and find_x87.traps(control)) or (value is not None and ~value & _MASKS):
+        return Outcome.REFUSED
+    if wanted & _X87_PART:
+        guest.set_zero_division(bool(from_area and status & _ZERO_DIVISION))
+    return Outcome.PREPARED if value is None else Then(lambda guest: guest.flush_to_zero(value))
 
 
 def _compare_strings(code: X86Code, guest: Guest) -> Outcome:

@@ -17,6 +17,7 @@ from .guests import page_buffer
 
 X86 = """
 .globl least, rounded, reciprocal, truncated, decimal, compared, undefined, controlled, environment, floor
+.globl restored
 least: ldmxcsr 32(%rdi)
  movups (%rdi), %xmm0
  minps 16(%rdi), %xmm0
@@ -66,6 +67,13 @@ undefined: fninit
 controlled: fldcw (%rdi)
  ret
 environment: fldenv (%rdi)
+ ret
+restored: mov %esi, %eax
+ xor %edx, %edx
+ xrstor (%rdi)
+ fnstcw -8(%rsp)
+ movzwl -8(%rsp), %eax
+ fninit
  ret
 floor: emms  # environments of zeros make all registers full
  fnstcw -8(%rsp)
@@ -132,6 +140,25 @@ def test_x87_control_words_that_unmask_exceptions_are_refused(x86: Path) -> None
         for control, integer in ((0x77F, -4), (0xB7F, -3), (0x37F, -4)):
             machine.memory.write(place, struct.pack("<Q", control) + struct.pack("<d", -3.7))
             assert library.function("floor", "long floor(void *)")(place) == integer
+
+
+def test_xrstor_is_refused_where_it_unmasks_exceptions(x86: Path) -> None:
+    """What it restores is asked for in eax, and x87's state and SSE's are in the area or not; MXCSR always is."""
+    with Machine("x86_64") as machine:
+        restored = machine.load(x86).function("restored", "int restored(void *, int)")
+        area = machine.heap.aligned_alloc(64, 4096)
+        for wanted, saved, control, mxcsr, result in (
+            (3, 3, 0x27F, 0x1F80, 0x27F), (3, 3, 0x37B, 0x1F80, None), (3, 3, 0x37F, 0x1D80, None),
+            (1, 3, 0x37F, 0x1D80, 0x37F), (2, 3, 0x37B, 0x1F80, 0x37F), (3, 2, 0x27B, 0x1F80, 0x37F),
+            (3, 0, 0x37F, 0x1D80, None),
+        ):  # fmt: skip
+            content = struct.pack("<HHB19xII480xQ56x", control, 0, 0xFF, mxcsr, 0xFFFF, saved)
+            machine.memory.write(area, content)
+            if result is None:
+                with pytest.raises(GuestFault, match="invalid instruction"):
+                    restored(area, wanted)
+            else:
+                assert restored(area, wanted) == result, (wanted, saved)
 
 
 RISCV = """
