@@ -30,7 +30,7 @@ def arm(code: bytes, address: int, *, to_branch: bool = False) -> Iterator[Misru
     if halves.size < 2:
         return
     first, second = halves[:-1], halves[1:]
-    a32 = np.flatnonzero(((first | second << 16) & _MASK) == _CODE)
+    a32 = np.flatnonzero((((first | second << 16) & _MASK) == _CODE) & (second >> 12 != 0xF))
     t32 = np.flatnonzero((((first << 16 | second) & _MASK) == _CODE) & (first >> 12 == 0xE))
     found = {int(at): (int(first[at] | second[at] << 16), False) for at in a32 if not (address + 2 * at) % 4}
     found |= {int(at): (int(first[at] << 16 | second[at]), True) for at in t32}

@@ -219,7 +219,7 @@ def _mxcsr(code: X86Code, kind: int) -> Misrun:
 
 
 def _restore(guest: Guest, at: int, parts: str) -> Outcome | Then:
-    """xrstor, of the parts that a register asks for: x87's from the area, or as fninit leaves it; MXCSR from the area."""
+    """xrstor of the parts that a register asks for: x87's is in the area, or as fninit leaves it."""
     wanted, saved = guest.read_register(parts), guest.load(at + _PARTS_IN_AREA, 1)[0]
     value = int.from_bytes(guest.load(at + _MXCSR_IN_AREA, 4), "little") if wanted & _SSE_PARTS else None
     if value is not None and value >> 16:

@@ -149,23 +149,32 @@ class UnicornStops(UnicornRegisters):
                     return BLOCK_ENDED, verdict.pc & ~self._thumb_bit()
                 pc, looked = verdict.pc, verdict.looked
                 continue
-            if look.stopped == STACK and inspector is not None:
-                look.stopped = 0
-                inspector.spread(self, stopped_at)
-            elif look.stopped:
-                cause, look.left, look.stopped = look.stopped, 0, 0
-                # Before `fired` is checked: a deadline that passes now makes a new request.
-                if self._watch.fired:
-                    return status, stopped_at
-                if self.stops_at_blocks and cause == ASKED:
-                    return BLOCK_ENDED, stopped_at
-                if cause == UNKNOWN_BLOCK:
-                    self._learn(stopped_at, look.size)
-                elif cause == LIMIT:
-                    return self._last_block(stopped_at)
+            if look.stopped:
+                ended = self._looked(status, stopped_at)
+                if ended is not None:
+                    return ended
             elif status != uc.UC_ERR_INSN_INVALID or not self._paused(pc, stopped_at):
                 return status, stopped_at
             pc = self._read_place() | self.code_state
+
+    def _looked(self, status: int, pc: int) -> tuple[int, int] | None:
+        """After a stop before the block at `pc`: how the run ends; None: it goes on."""
+        look = self._look
+        if look.stopped == STACK and self._inspector is not None:
+            look.stopped = 0
+            self._inspector.spread(self, pc)
+            return None
+        cause, look.left, look.stopped = look.stopped, 0, 0
+        # Before `fired` is checked: a deadline that passes now makes a new request.
+        if self._watch.fired:
+            return status, pc
+        if self.stops_at_blocks and cause == ASKED:
+            return BLOCK_ENDED, pc
+        if cause == UNKNOWN_BLOCK:
+            self._learn(pc, look.size)
+        elif cause == LIMIT:
+            return self._last_block(pc)
+        return None
 
     def _start(self, pc: int) -> tuple[int, int]:
         """Run until the engine stops; return Unicorn's status and the pc."""
