@@ -40,11 +40,12 @@ class Engine(Protocol):
     def drop(self, low: int, high: int) -> None:
         """Drop translations of [low, high)."""
 
-    def watch_stack(self, address: int, needs: StackNeeds) -> None:
-        """Stop before the block at an address unless these hold."""
 
-    def unwatch_stack(self, address: int) -> None:
-        """Do not stop there any more."""
+class StackWatch(Protocol):
+    """Stops the engine before blocks that x87's stack is not fit for (`emu.cpu.stack_watch`)."""
+
+    def add(self, address: int, needs: StackNeeds) -> None: ...
+    def remove(self, address: int) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,16 @@ class Inspector:
     AddressSpaceError. Bits of an address below `align` are not part of it.
     """
 
-    def __init__(self, find: Finder, engine: Engine, read: Callable[[int, int], bytes], *, align: int = 1) -> None:
-        self._find, self.align = find, align
+    def __init__(
+        self,
+        find: Finder,
+        engine: Engine,
+        read: Callable[[int, int], bytes],
+        *,
+        align: int = 1,
+        stack: StackWatch | None = None,
+    ) -> None:
+        self._find, self.align, self._stack = find, align, stack
         self._engine, self._read = engine, read
         self.known: set[int] = set()  #: start addresses of runs that were inspected
         self._hooked: dict[int, _Hooked] = {}
@@ -150,7 +159,8 @@ class Inspector:
 
     def spread(self, guest: Guest, pc: int) -> None:
         """One of the instructions of the block at `pc` would fault on x87's stack: look at each from now on."""
-        self._engine.unwatch_stack(pc)
+        assert self._stack is not None
+        self._stack.remove(pc)
         code = self._fetch(pc, self._engine.block_size(pc))
         for each in self._find(code, pc):
             outcome = each.run(guest) if each.needs is not None and each.run is not None else None
@@ -176,7 +186,8 @@ class Inspector:
         before = len(self._hooked), len(self._guarded)
         for each in found:
             if each.needs is not None:
-                self._engine.watch_stack(each.address, each.needs)
+                if self._stack is not None:
+                    self._stack.add(each.address, each.needs)
                 continue
             at = each.address - begin
             self._hook(each.address, _Hooked(code[at : at + each.size], each, begin))

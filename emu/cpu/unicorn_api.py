@@ -19,9 +19,8 @@ from functools import cache, partial
 from typing import Any, Final
 
 from emu.cpu.guard_hook import Guard, formatted, guard_hook
-from emu.cpu.misrun import SignallingNan, StackNeeds
+from emu.cpu.misrun import SignallingNan
 from emu.cpu.protocol import Protection, StopReason
-from emu.cpu.stack_watch import StackWatch
 from emu.cpu.stop_hook import MULTIPLIER, StopRequest, exception_hook
 from emu.cpu.unicorn_isas import UnicornIsa
 from emu.cpu.unicorn_library import constants, uc, uc_class, uclib
@@ -33,7 +32,6 @@ __all__ = [
     "NO_COUNT",
     "NO_TIMEOUT",
     "PROTECTION",
-    "REG_READ_BATCH",
     "Context",
     "Seen",
     "Watched",
@@ -74,7 +72,6 @@ reg_read, reg_write = _short["uc_reg_read"], _short["uc_reg_write"]
 reg_read_batch, reg_write_batch = _short["uc_reg_read_batch"], _short["uc_reg_write_batch"]
 EMU_STOP: Final = ctypes.cast(uclib["uc_emu_stop"], ctypes.c_void_p)
 _REG_READ: Final = ctypes.cast(uclib["uc_reg_read"], ctypes.c_void_p)
-REG_READ_BATCH: Final = ctypes.cast(uclib["uc_reg_read_batch"], ctypes.c_void_p)
 
 #: Protection (ELF's bit order) -> UC_PROT_*.
 PROTECTION: Final = tuple(
@@ -358,7 +355,6 @@ class Watched:
 
     def __init__(self, handle: ctypes.c_void_p, hook: int, slots: Mapping[str, tuple[int, Any, Any]]) -> None:
         self._handle, self._hook, self._slots = handle, ctypes.c_void_p(hook), slots
-        self.stack: StackWatch | None = None  #: x86
         self._guards: dict[int, Guard] = {}
         self._never = StopRequest()
         self.edges, self.instructions, self.inexact = stop_request(), stop_request(), stop_request()
@@ -391,14 +387,6 @@ class Watched:
 
     def drop(self, low: int, high: int) -> None:
         control(self._handle, uc.UC_CTL_TB_REMOVE_CACHE, low, high)
-
-    def watch_stack(self, address: int, needs: StackNeeds) -> None:
-        if self.stack is not None:
-            self.stack.add(address, needs)
-
-    def unwatch_stack(self, address: int) -> None:
-        if self.stack is not None:
-            self.stack.remove(address)
 
 
 def stop_request() -> StopRequest:

@@ -105,14 +105,13 @@ class UnicornStops(UnicornRegisters):
         before = stack_hook(address, self._look) if "fptag" in self._slots else None
         if before is not None:
             registers = self._slots["fpsw"][0], self._slots["fptag"][0]
-            stack = StackWatch(self._look, api.REG_READ_BATCH, registers)
+            stack = StackWatch(self._look, ctypes.cast(reg_read_batch, ctypes.c_void_p), registers)
         api.add_hook(self._handle, uc.UC_HOOK_BLOCK, ctypes.c_void_p(before or address), look)
         WATCHDOG.add(self._watch)
         if self.arch in FINDERS:
             self._watched = api.Watched(self._handle, address, self._slots)
-            self._watched.stack = stack
             align = 2 if self._interworking else 1
-            self._inspector = Inspector(FINDERS[self.arch], self._watched, self.read, align=align)
+            self._inspector = Inspector(FINDERS[self.arch], self._watched, self.read, align=align, stack=stack)
 
     def _enter(self, pc: int, started: tuple[int, int] | None = None) -> tuple[int, int]:
         """Run across stops that do not affect the guest; return Unicorn's status and the pc.
