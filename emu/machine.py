@@ -29,6 +29,7 @@ from emu.handles import TypedGuest
 from emu.host.symbols import Symbols, SymbolValue
 from emu.library import Library, PendingLibrary
 from emu.load.lazy_binding import FirstCall
+from emu.memory.guest_memory import GuestMemory
 from emu.memory.limit import DEFAULT_LIMIT
 from emu.observed import ObservedGuest
 from emu.parts import Parts
@@ -119,7 +120,8 @@ class Machine(DebuggedGuest, PatchedGuest, ObservedGuest, SnapshotGuest, TypedGu
             tls_size=tls_size,
             dynamic_tls=dynamic_tls,
         )
-        self.cpu, self.memory, self.heap, self.stack = parts.cpu, parts.memory, parts.heap, parts.stack
+        self.memory: GuestMemory = parts.memory
+        self.cpu, self.heap, self.stack = parts.cpu, parts.heap, parts.stack
         self.linker, self.loader, self.link_maps = parts.linker, parts.loader, parts.link_maps
         self.runner, self.traps, self.threads = parts.runner, parts.traps, parts.threads
         self.isa, self.convention, self.initialisers = parts.isa, parts.convention, parts.initialisers
