@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from sources import sources
 
 from emu import Machine, NorFlash
 from emu.boards import Exploration, PowerCuts, Sweep, map_flash
-from emu.boards.power import picture
+from emu.boards.power import Chapter, history, picture, report
 from emu.build.build import build
 from emu.build.compilers import find
 from emu.build.recipe import Recipe
@@ -109,13 +110,16 @@ def tried(arch: str, fault: str = "SOUND", cuts: int = 1) -> Sweep | Exploration
         device.close()
 
 
-def drawn(arch: str, fault: str) -> str:
-    """The update as SVG."""
+def drawn(arch: str, fault: str) -> Iterator[str]:
+    """The update, and the worst that a cut can do to it, as SVG."""
     device = Device(arch, fault)
     try:
         end = BLOCKS * BLOCK
-        areas = {"littlefs": (0, end), "mark": (end, end + BLOCK)}
-        return picture(device.cuts().sweep(), device.flash, title=f"{fault} on {arch}", areas=areas)
+        title, areas = f"{fault} on {arch}", {"littlefs": (0, end), "mark": (end, end + BLOCK)}
+        sweep = device.cuts().sweep()
+        yield picture(sweep, device.flash, title=title, areas=areas)
+        for outcome in sweep.bad[:1]:
+            yield history(device.cuts(), outcome.cuts, device.flash, title=title, areas=areas)
     finally:
         device.close()
 
@@ -123,22 +127,24 @@ def drawn(arch: str, fault: str) -> str:
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("--arch", default="all")
-    options.add_argument("--svg", type=Path, help="draw the update of the first architecture")
-    options.add_argument("--fault", choices=FAULTS, default="SOUND", help="of the device that is drawn")
     options.add_argument("--cuts", type=int, default=1, help="the most cuts one after the other")
+    options.add_argument("--report", type=Path, help="write a page of HTML into this file")
     given = options.parse_args()
     targets = [target.name for target in targets_of(given.arch)]
-    if given.svg is not None:
-        given.svg.write_text(drawn(targets[0], given.fault))
-        return 0
     rows = [(name, "SOUND") for name in targets]
     rows += [("arm" if given.arch == "all" else targets[0], fault) for fault in FAULTS[1:]]
+    chapters, status = [], 0
     for arch, fault in rows:
         found = tried(arch, fault, given.cuts if fault == "SOUND" else 1)
         print(f"{fault:13} {arch:12} {found}", flush=True)
         for outcome in sorted(found.bad, key=lambda each: len(each.cuts))[:1]:
             print(f"{'':13} {'':12} {outcome}", flush=True)
-    return 0
+        status |= (fault == "SOUND") == bool(found.bad)
+        if given.report is not None:
+            chapters.append(Chapter(f"{fault} on {arch}", found, tuple(drawn(arch, fault))))
+    if given.report is not None:
+        given.report.write_text(report("littlefs under power cuts", chapters))
+    return status
 
 
 if __name__ == "__main__":

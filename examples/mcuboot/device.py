@@ -83,6 +83,13 @@ class Device:
             self.machine.restore(self.on)
         self.start = self.flash.state()
 
+    @property
+    def areas(self) -> dict[str, tuple[int, int]]:
+        """Start and end addresses by name."""
+        names = ("primary", "secondary", "scratch")
+        places = ((self.flash.base + at, size) for at, size in self.upgrade.layout.areas.values())
+        return {name: (start, start + size) for name, (start, size) in zip(names, places, strict=True)}
+
     def address(self, area: int) -> int:
         """The first address of a flash area."""
         return self.flash.base + self.upgrade.layout.areas[area][0]

@@ -18,7 +18,7 @@ from pathlib import Path
 from device import Device, Layout, Upgrade, power_cuts
 
 from emu.boards import Exploration, Progress, Sweep, Workers
-from emu.boards.power import picture
+from emu.boards.power import Chapter, history, picture, report
 
 
 def layout_of(given: argparse.Namespace) -> Layout:
@@ -27,17 +27,17 @@ def layout_of(given: argparse.Namespace) -> Layout:
     return Layout(slot, slot, scratch)
 
 
-def drawn(given: argparse.Namespace) -> str:
-    """The update as SVG."""
+def page(given: argparse.Namespace, found: Sweep | Exploration) -> str:
+    """A report, with the update and the worst that cuts can do to it."""
     device = Device(given.files, Upgrade(given.old, given.new, given.revert, layout_of(given)), given.board)
-    areas = {
-        name: (device.address(area), device.address(area) + size)
-        for name, (area, (_, size)) in zip(
-            ("primary", "secondary", "scratch"), device.upgrade.layout.areas.items(), strict=True
-        )
-    }
-    sweep = device.cuts(seeds=range(given.seeds)).sweep()
-    return picture(sweep, device.flash, title="revert" if given.revert else "upgrade", areas=areas)
+    title = "revert" if given.revert else "upgrade"
+    cuts = device.cuts(seeds=range(given.seeds))
+    pictures = [picture(cuts.sweep(), device.flash, title=title, areas=device.areas)]
+    pictures += [
+        history(cuts, outcome.cuts, device.flash, title=title, areas=device.areas) for outcome in found.bad[:1]
+    ]
+    device.close()
+    return report("MCUboot under power cuts", [Chapter(title, found, tuple(pictures))])
 
 
 def tried(given: argparse.Namespace) -> Sweep | Exploration:
@@ -65,7 +65,7 @@ def main() -> int:
     options.add_argument("files", nargs="+", type=Path, help="objects or the library of bootutil")
     options.add_argument("--board", default="", help="a CPU without an operating system, such as cortex-m3")
     options.add_argument("--revert", action="store_true", help="the start after an upgrade without confirmation")
-    options.add_argument("--svg", type=Path, help="draw the update, with its single cuts, into this file")
+    options.add_argument("--report", type=Path, help="write a page of HTML into this file")
     options.add_argument("--explore", action="store_true", help="any number of cuts, in the recoveries too")
     options.add_argument("--cuts", type=int, help="with --explore: the most cuts one after the other")
     options.add_argument("--jobs", type=int, default=1, help="processes")
@@ -76,9 +76,6 @@ def main() -> int:
     options.add_argument("--sectors", type=int, default=32, help="sectors of a slot")
     options.add_argument("--scratch", type=int, default=4, help="sectors of the scratch area")
     given = options.parse_args()
-    if given.svg is not None:
-        given.svg.write_text(drawn(given))
-        return 0
     found = tried(given)
     print(found)
     bad = found.bad
@@ -86,6 +83,8 @@ def main() -> int:
         print(outcome)
     if len(bad) > 20:
         print(f"and {len(bad) - 20} more")
+    if given.report is not None:
+        given.report.write_text(page(given, found))
     return 1 if bad else 0
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html.parser import HTMLParser
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from emu.boards import BoardError
+from emu import NorFlash
+from emu.boards import BoardError, PowerCuts
 from emu.boards.power import Chapter, history, picture, report
 from tests.boards.examples import example
 
@@ -108,7 +109,7 @@ class Page(HTMLParser):
         self.texts.append(data)
 
 
-def test_the_report_has_pictures_and_shortest_sequences_and_needs_nothing_else(tmp_path: Path) -> None:
+def test_the_report_has_pictures_and_shortest_sequences_and_needs_nothing_else() -> None:
     device = EXAMPLE.Updater("thumb", "TIDIES_UP")
     try:
         found, sweep = device.cuts().explore(most_cuts=2), device.cuts().sweep()
@@ -129,5 +130,46 @@ def test_the_report_has_pictures_and_shortest_sequences_and_needs_nothing_else(t
     svg = "{http://www.w3.org/2000/svg}"
     titles = [each.text for each in ElementTree.fromstring(one).iter(f"{svg}title")]
     assert len(titles) == len(set(titles)) > 5
-    titles = [each.text for each in ElementTree.fromstring(two).iter(f"{svg}title")]
-    assert [title for title in titles if title in map(str, found.bad[0].cuts)] == [*map(str, found.bad[0].cuts)]
+    assert cut_titles(two, found.bad[0].cuts) == [*map(str, found.bad[0].cuts)]
+
+
+def cut_titles(svg: str, cuts: Sequence[object]) -> list[str | None]:
+    """The cuts among the texts of a picture's operations."""
+    titles = [each.text for each in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}title")]
+    return [title for title in titles if title in map(str, cuts)]
+
+
+def test_a_history_of_two_devices_and_of_a_device_that_starts_twice() -> None:
+    """Operations are numbered from each start, and a cut may be of the other device."""
+    one, two = NorFlash([(2, 64)], name="nor <one>"), NorFlash([(2, 64)], name="two")
+
+    def write() -> None:
+        for flash in (one, two):
+            if flash.read(0, 2) != b"ab":
+                flash.erase(0, 64)
+                flash.program(0, b"ab")
+
+    def recover() -> None:
+        if two.read(64, 1) != b"\0":
+            two.program(64, b"\0")  # in the first start
+        else:
+            write()
+
+    def check() -> str | None:
+        return None if two.read(0, 2) == b"ab" else "text & \0 that no XML has"
+
+    cuts = PowerCuts([one, two], update=write, restart=lambda: None, recover=recover, check=check, starts=2)
+    for sequence, shown in (
+        (["before nor <one>#1:erase@0x0+64", "after nor <one>#1:erase@0x0+64 in start 2"], 2),
+        (["before two#1:erase@0x0+64", "before two#2:program@0x0+2 in start 2"], 0),
+        (["before two#1:erase@0x0+64"], 0),
+    ):
+        drawn = history(cuts, sequence, one, title="two")
+        assert cut_titles(drawn, sequence) == sequence[:shown]
+        assert drawn.count("stroke-dasharray") == len(sequence)
+    for flash in (one, two):
+        flash.erase(0, 128)
+    never = PowerCuts([one, two], update=write, restart=lambda: None, recover=lambda: None, check=check)
+    bad = history(never, ["before two#1:erase@0x0+64"], two, title="two")
+    assert "text &amp; \\x00 that" in bad
+    ElementTree.fromstring(bad)

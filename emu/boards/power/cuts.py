@@ -131,19 +131,24 @@ class PowerCuts:
         search = Search(self.of_update(), most_states, most_seconds, most_cuts, progress)
         return search.run(self._booter(workers), lambda: self.used(workers))
 
-    def replay(self, cuts: Sequence[Cut | str]) -> str | None:
+    def replay(
+        self, cuts: Sequence[Cut | str], *, told: Callable[[Sequence[Found]], object] = lambda found: None
+    ) -> str | None:
         """Repeat a sequence of cuts, or of their texts; the device is left as its last start leaves it. What is
-        wrong with it is returned. Raises BoardError for a cut that does not happen.
+        wrong with it is returned. `told` gets what cuts of the update would leave, then those of the start after
+        each cut. Raises BoardError for a cut that does not happen.
         """
         if not cuts:
             raise BoardError("no cuts to repeat")
         found, end = self.of_update(), None
+        told(found)
         for number, cut in enumerate(cuts):
             self.forget()  # every run to its end
             match = next((each for each in found if str(each.cut) == str(cut)), None)
             if match is None:
                 raise BoardError(f"cut {number + 1} ({cut}) does not happen")
             end, found = self.start(match.contents)
+            told(found)
         return end.problem if end is not None else None
 
     # ------------------------------------------------------------ running

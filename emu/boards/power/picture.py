@@ -13,13 +13,14 @@ from xml.sax.saxutils import escape
 from emu.boards.flash_device import Flash
 from emu.boards.flash_types import FlashEvent, Operation
 from emu.boards.power.results import Cut, Sweep
+from relink.errors import printable_lines
 
 if TYPE_CHECKING:
     from emu.boards.power.cuts import PowerCuts
 
 _FATAL, _ERASE, _PROGRAM = "#d62728", "#9aa7b8", "#2c7fb8"
 _LEFT, _TOP, _WIDTH, _HEIGHT, _LEGEND = 110, 48, 1000, 420, 150  #: pixels
-_SMALLEST = 640  #: the width in pixels that a title needs
+_LETTER = 8  #: the width in pixels of a title's letter
 
 Areas = Mapping[str, tuple[int, int]]  #: names with start and end addresses
 
@@ -55,48 +56,46 @@ def history(
     """What a sequence of cuts does to one flash device: the update up to the first cut, the start after it up to
     the second, and so on; after the last cut the start to its end. Raises as `PowerCuts.replay`.
     """
-    runs: list[list[FlashEvent]] = []
-
-    def note(event: FlashEvent) -> None:
-        if event.number == 1:
-            runs.append([])
-        runs[-1].append(event)
-
-    flash.before.append(note)
-    try:
-        problem = cuts.replay(sequence)
-    finally:
-        flash.before.remove(note)
+    runs: list[list[Cut]] = []
+    problem = cuts.replay(sequence, told=lambda found: runs.append([each.cut for each in found]))
+    columns = [column for column in _columns(runs, sequence) if column.event.device == flash.name or column.cut]
     text = f"{title}: {problem or 'well'} after {len(sequence)} cut{'s' if len(sequence) > 1 else ''}"
-    return _drawn(text, flash, list(_columns(runs, sequence)), areas, "cut")
+    return _drawn(text, flash, columns, areas, "cut")
 
 
-def _columns(runs: Sequence[Sequence[FlashEvent]], sequence: Sequence[Cut | str]) -> Iterator[_Column]:
-    left = [str(cut) for cut in sequence]
-    for run in runs:
-        for event in run:
-            cut = left.pop(0) if left and event.id in left[0].split() else ""
-            yield _Column(event, bool(cut), cut)
-            if cut:
+def _columns(runs: Sequence[Sequence[Cut]], sequence: Sequence[Cut | str]) -> Iterator[_Column]:
+    """The operations of each run up to its cut; those of the last run, after the last cut, all. A run is told by
+    the cuts that it could have.
+    """
+    for run, text in zip(runs, [*map(str, sequence), ""], strict=True):
+        place = next(((cut.start, cut.event.id) for cut in run if str(cut) == text), None)
+        for each, event in {(cut.start, cut.event.id): cut.event for cut in run}.items():
+            yield _Column(event, each == place, text if each == place else "")
+            if each == place:
                 break
 
 
 def _drawn(text: str, flash: Flash, columns: Sequence[_Column], areas: Areas | None, red: str) -> str:
     step = min(_WIDTH / max(len(columns), 1), 30.0)
-    width = max(step * len(columns), _SMALLEST - _LEFT - _LEGEND)
+    width = max(step * len(columns), min(_LETTER * len(text), _WIDTH + _LEGEND) - _LEGEND)
     size = f'width="{_LEFT + width + _LEGEND:.0f}" height="{_TOP + _HEIGHT + 8}"'
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" {size}>',
             '<g font-family="sans-serif" font-size="12">',
             '<rect width="100%" height="100%" fill="white"/>',
-            f'<text x="8" y="20" font-size="14">{escape(text)}</text>',
+            f'<text x="8" y="20" font-size="14">{shown(text)}</text>',
             *_map(flash, areas or {flash.name: (flash.base, flash.end)}, width),
             *_operations(flash, columns, step),
             *_legend(_LEFT + width + 12, red),
             "</g></svg>",
         ]
     )
+
+
+def shown(text: str) -> str:
+    """Any text, for XML and HTML."""
+    return escape(printable_lines(text))
 
 
 def _y(flash: Flash, address: int) -> float:
@@ -110,19 +109,20 @@ def _map(flash: Flash, areas: Areas, width: float) -> Iterator[str]:
         yield f'<rect x="{_LEFT}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{shade}"/>'
     for name, (start, end) in areas.items():
         top, bottom = _y(flash, start), _y(flash, end)
-        yield f'<text x="8" y="{(top + bottom) / 2 + 4:.1f}">{escape(name)}</text>'
+        yield f'<text x="8" y="{(top + bottom) / 2 + 4:.1f}">{shown(name)}</text>'
         for y in (top, bottom):
             yield f'<path d="M8 {y:.1f}H{_LEFT + width:.1f}" stroke="#888" stroke-width="0.6"/>'
 
 
 def _operations(flash: Flash, columns: Sequence[_Column], step: float) -> Iterator[str]:
     for place, (event, fatal, cut) in enumerate(columns):
-        colour = _FATAL if fatal else _ERASE if event.operation is Operation.ERASE else _PROGRAM
-        height = max(_HEIGHT * event.size / flash.size, 8 if fatal else 2.5)
-        x, y = _LEFT + step * place, _y(flash, event.address)
-        size = f'width="{max(step * 0.85, 1):.1f}" height="{height:.1f}"'
-        yield f'<rect x="{x:.1f}" y="{y:.1f}" {size} fill="{colour}">'
-        yield f"<title>{escape(cut or event.id)}</title></rect>"
+        x = _LEFT + step * place
+        if event.device == flash.name:
+            colour = _FATAL if fatal else _ERASE if event.operation is Operation.ERASE else _PROGRAM
+            height = max(_HEIGHT * event.size / flash.size, 8 if fatal else 2.5)
+            size = f'width="{max(step * 0.85, 1):.1f}" height="{height:.1f}"'
+            yield f'<rect x="{x:.1f}" y="{_y(flash, event.address):.1f}" {size} fill="{colour}">'
+            yield f"<title>{shown(cut or event.id)}</title></rect>"
         if cut:
             x += step * 0.92
             yield f'<path d="M{x:.1f} {_TOP - 8}V{_TOP + _HEIGHT}" stroke="{_FATAL}" stroke-dasharray="4 3"/>'

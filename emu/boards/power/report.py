@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from html import escape
 
 from emu.boards.power.cuts import MODES
+from emu.boards.power.picture import shown
 from emu.boards.power.results import Exploration, Outcome, Sweep, fewest
 from relink.records import dataclass
 
@@ -50,7 +50,7 @@ def report(title: str, chapters: Sequence[Chapter]) -> str:
     """A page with a table of all chapters; then for each its pictures, its outcomes, and the shortest sequences of
     cuts, as texts that `PowerCuts.replay` and `pytest --replay` take.
     """
-    name = escape(title)
+    name = shown(title)
     rows = (_row(number, chapter) for number, chapter in enumerate(chapters))
     parts = (part for number, chapter in enumerate(chapters) for part in _chapter(number, chapter))
     return "\n".join(
@@ -66,9 +66,9 @@ def report(title: str, chapters: Sequence[Chapter]) -> str:
 
 
 def _row(number: int, chapter: Chapter) -> list[str]:
-    result, link = chapter.result, f'<a href="#c{number}">{escape(chapter.title)}</a>'
+    result, link = chapter.result, f'<a href="#c{number}">{shown(chapter.title)}</a>'
     if isinstance(result, str):
-        return [link, "", "", "", "", f'<span class="bad">{escape(result)}</span>']
+        return [link, "", "", "", "", f'<span class="bad">{shown(result)}</span>']
     first = next((_outcome(outcome) for outcome in chapter.shortest), "")
     if isinstance(result, Sweep):
         cuts, tried, bad = len(result.outcomes), "single cuts", len(result.bad)
@@ -79,8 +79,8 @@ def _row(number: int, chapter: Chapter) -> list[str]:
 
 
 def _chapter(number: int, chapter: Chapter) -> Iterator[str]:
-    yield f'<h2 id="c{number}">{escape(chapter.title)}</h2>'
-    yield f"<p>{escape(str(chapter.result))}</p>"
+    yield f'<h2 id="c{number}">{shown(chapter.title)}</h2>'
+    yield f"<p>{shown(str(chapter.result))}</p>"
     for svg in chapter.pictures:
         yield f'<div class="picture">{svg}</div>'
     if isinstance(chapter.result, Sweep):
@@ -96,7 +96,7 @@ def _chapter(number: int, chapter: Chapter) -> Iterator[str]:
 def _by_mode(sweep: Sweep) -> Iterator[list[str]]:
     counts = Counter((outcome.problem, outcome.cuts[0].mode) for outcome in sweep.outcomes)
     for problem in sorted({problem for problem, _ in counts}, key=lambda each: each or ""):
-        text = f'<span class="bad">{escape(problem)}</span>' if problem is not None else "well"
+        text = f'<span class="bad">{shown(problem)}</span>' if problem is not None else "well"
         yield [text, *(str(counts[problem, mode]) for mode in MODES)]
 
 
@@ -107,12 +107,12 @@ def _by_trouble(found: Exploration) -> Iterator[list[str]]:
 
 
 def _outcome(outcome: Outcome) -> str:
-    cuts = ", then ".join(f"<code>{escape(str(cut))}</code>" for cut in outcome.cuts)
-    return f'<span class="bad">{escape(outcome.problem or "")}</span>: {cuts}'
+    cuts = ", then ".join(f"<code>{shown(str(cut))}</code>" for cut in outcome.cuts)
+    return f'<span class="bad">{shown(outcome.problem or "")}</span>: {cuts}'
 
 
 def _table(head: Sequence[str], rows: Iterator[list[str]]) -> Iterator[str]:
-    yield "<table><tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + "</tr>"
+    yield "<table><tr>" + "".join(f"<th>{shown(cell)}</th>" for cell in head) + "</tr>"
     for row in rows:
         cells = (('<td class="number">' if cell.isdigit() else "<td>") + cell + "</td>" for cell in row)
         yield "<tr>" + "".join(cells) + "</tr>"
