@@ -8,7 +8,8 @@ import pytest
 
 from relink import Image, Linker, LoadOptions
 from relink.errors import LinkErrors, RelinkError
-from relink.relocate import few_entries
+from relink.relocate import bind, few_entries
+from relink.resolve import resolver
 from tests.linker.craft import DATA, FUNC, GLOBAL, IFUNC, UNIQUE, Library, Rel, Sym, undefined
 from tests.linker.helpers import linker_for
 from tests.linker.numbers import SYMBOLIC
@@ -82,6 +83,8 @@ def test_random_libraries_are_relocated_as_by_arrays(arch: str, monkeypatch: pyt
             quick = outcome(linkers[0], name, options)
             with monkeypatch.context() as patch:
                 patch.setattr(few_entries, "MOST", -1)
+                patch.setattr(bind, "_FEW", -1)
+                patch.setattr(resolver, "_FEW", -1)
                 assert outcome(linkers[1], name, options) == quick
     assert sum(taken) > 10
 

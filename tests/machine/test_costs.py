@@ -90,10 +90,22 @@ def test_no_relocation_and_no_symbol_calls_a_function_or_leaves_an_object(
         with Machine("x86_64") as machine:
             return python_calls(lambda: machine.load(content)), left
 
+    with Machine("x86_64") as machine:
+        for _ in range(20):  # the methods of records are compiled after some uses (`relink.records`)
+            machine.load(KINDS[kind]("x86_64", MANY))
     (few_calls, few_left), (many_calls, many_left) = cost(MANY), cost(3 * MANY)
     assert few_calls > 100, "the counters count"
     assert many_calls - few_calls < MANY / 20
     assert many_left - few_left < MANY / 20
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_a_larger_stack_costs_a_machine_nothing(arch: str) -> None:
+    def cost(size: int) -> int:
+        return python_calls(lambda: Machine(arch, stack_size=size).close())
+
+    cost(1 << 20)  # what is made once
+    assert cost(64 << 20) <= cost(1 << 20) + 10
 
 
 @pytest.mark.parametrize("arch", ARCHES)
