@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         MemoryMapError,
         NotModelled,
     )
+    from emu.boards.i386 import I386
     from emu.boards.mapping import map_flash
     from emu.boards.memory_map import FlashMemory, Ram, Region, Rom
     from emu.boards.power import Cut, Exploration, Outcome, PowerCuts, Progress, Sweep, Trouble, Workers
@@ -35,6 +36,7 @@ _HOMES = {
         "MemoryMapError",
         "NotModelled",
     ),
+    "i386": ("I386",),
     "memory_map": ("FlashMemory", "Ram", "Region", "Rom"),
     "mapping": ("map_flash",),
     "power": ("Cut", "Exploration", "Outcome", "PowerCuts", "Progress", "Sweep", "Trouble", "Workers"),
@@ -43,9 +45,32 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "Board", "BoardError", "CortexM", "Cut", "Deadlock", "Device", "DeviceError", "Ended", "Exploration",
-    "Field", "FirmwareError", "FlashMemory", "Lockup", "MemoryMapError", "NotModelled", "Outcome", "PowerCuts",
-    "Progress", "Ram", "Region", "Register", "Rom", "Sweep", "Trouble", "Workers",
+    "I386",
+    "Board",
+    "BoardError",
+    "CortexM",
+    "Cut",
+    "Deadlock",
+    "Device",
+    "DeviceError",
+    "Ended",
+    "Exploration",
+    "Field",
+    "FirmwareError",
+    "FlashMemory",
+    "Lockup",
+    "MemoryMapError",
+    "NotModelled",
+    "Outcome",
+    "PowerCuts",
+    "Progress",
+    "Ram",
+    "Region",
+    "Register",
+    "Rom",
+    "Sweep",
+    "Trouble",
+    "Workers",
     "map_flash",
 ]  # fmt: skip
 

@@ -17,7 +17,7 @@ called, patched and unloaded with that as everywhere else, see `emu.machine`.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ from emu.boards.device import Device
 from emu.boards.errors import BoardError, FirmwareError, MemoryMapError
 from emu.boards.execution import BoardStopped, Execution
 from emu.boards.firmware import Firmware, read_firmware
-from emu.boards.memory_map import Region, check, check_kinds, device_pages
+from emu.boards.memory_map import Region, check, check_kinds, check_ports, device_pages
 from emu.boards.models import profile_for
 from emu.cpu.create import create_device_cpu
 from emu.errors import BudgetExceeded, Frame
@@ -61,7 +61,8 @@ class Ended(enum.Enum):
 class Board(Personality):
     """One board, for one machine.
 
-    `cpu` is a name in `emu.boards.models`, or a `Profile`. `memory` and `devices` (by address) are its memory map.
+    `cpu` is a name in `emu.boards.models`, or a `Profile`. `memory` and `devices` (by address) are its memory map,
+    `ports` the devices by I/O port of a CPU that has them.
     Of a machine's own memory `window` (start, size) is where modules, the heap and thread-local storage go,
     `stack` where calls from Python have their stack (None: what the firmware has, see `load`), `traps` a range of
     unmapped addresses that stand for host functions; the CPU's profile has defaults for all three.
@@ -75,6 +76,7 @@ class Board(Personality):
         *,
         memory: Sequence[Region],
         devices: Mapping[int, Device] | None = None,
+        ports: Mapping[int, Device] | None = None,
         window: tuple[int, int] | None = None,
         stack: tuple[int, int] | None = None,
         traps: tuple[int, int] | None = None,
@@ -90,7 +92,9 @@ class Board(Personality):
                 raise BoardError(f"{address:#x} belongs to the CPU's own {self.devices[address].name}")
         self.regions = tuple(sorted(memory, key=lambda region: region.start))
         check(self.regions, self.devices, self.profile.address_mask)
-        for device in self.devices.values():
+        check_ports(ports or {}, self.profile.own_ports, self.profile.name, Device)
+        self.ports = {**(ports or {}), **(self.profile.own_ports or {})}
+        for device in self._all_devices():
             if device.irq is not None:
                 self.profile.set_line(device.irq, False)  # raises for a line that the CPU does not have
         ours = self.profile.layout
@@ -102,6 +106,10 @@ class Board(Personality):
         self.resets = 0  #: number of resets, those by the guest included
         self._parts: Parts | None = None
         self._symbols = DefinedSymbols({})
+
+    def _all_devices(self) -> Iterator[Device]:
+        yield from self.devices.values()
+        yield from self.ports.values()
 
     def _check_layout(self) -> None:
         traps = self.layout.traps
@@ -163,9 +171,11 @@ class Board(Personality):
             memory.reserve(high - low, at=low, name="devices")
             self._cpu.map_device(low, high - low, self.bus)
         assert isinstance(memory, GuestMemory)
+        if self.ports:
+            self.profile.set_ports(self.ports)
         self.profile.connect(self._cpu, memory, self.clock, self.stop)
         bus = SystemBus(self.bus, self._cpu)
-        for address, device in self.devices.items():
+        for address, device in (*self.devices.items(), *self.ports.items()):
             line = partial(self.profile.set_line, device.irq) if device.irq is not None else _no_line
             device.connect(self.clock, address, line, bus)
 
@@ -270,7 +280,7 @@ class Board(Personality):
         return self.profile.reset()
 
     def _reset_devices(self) -> None:
-        for device in self.devices.values():
+        for device in self._all_devices():
             device.reset()
         self.resets += 1
 

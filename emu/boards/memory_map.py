@@ -95,6 +95,19 @@ def check_kinds(regions: Sequence[object], devices: Mapping[int, object], kind: 
         places[id(device)] = address
 
 
+def check_ports(ports: Mapping[int, Placed], own: Mapping[int, Placed] | None, cpu: str, kind: type) -> None:
+    """Raise MemoryMapError for devices at I/O ports that a CPU with `own` ones (None: without) cannot have."""
+    if ports and own is None:
+        raise MemoryMapError(f"{cpu} has no I/O ports: its devices are at addresses of memory")
+    check_kinds((), ports, kind)
+    ranges = []
+    for port, device in (*ports.items(), *(own or {}).items()):
+        if port < 0 or port + device.size > 1 << 16:
+            raise MemoryMapError(f"{device.name} at port {port:#x} lies outside the 65,536 ports")
+        ranges.append((port, port + device.size, f"{device.name} at port {port:#x}"))
+    _check_overlaps(ranges)
+
+
 def check(regions: Sequence[Region], devices: Mapping[int, Placed], mask: int) -> None:
     """Raise MemoryMapError for a map that no board can have."""
     for region in regions:

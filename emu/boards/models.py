@@ -35,6 +35,12 @@ def _arm32(name: str) -> Profile:
     return Arm32(name)
 
 
+def _i386(name: str) -> Profile:
+    from emu.boards.i386 import I386
+
+    return I386(name)
+
+
 _ARM32 = ("cortex-a7", "cortex-a8", "cortex-a9", "cortex-a15", "cortex-r5", "cortex-r5f")
 _AARCH64 = ("cortex-a53", "cortex-a57", "cortex-a72")
 _RISCV = ("rv32imc", "rv32imac", "rv32imafc", "rv32gc", "rv64imac", "rv64gc")
@@ -46,6 +52,7 @@ MODELS: Mapping[str, Callable[[str], Profile]] = {
     **dict.fromkeys(_RISCV, _riscv),
     **dict.fromkeys(_AARCH64, _aarch64),
     **dict.fromkeys(_ARM32, _arm32),
+    "i386": _i386,
 }
 
 

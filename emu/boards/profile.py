@@ -31,6 +31,15 @@ for _state in Interrupts:
     type.__setattr__(Interrupts, _state.name, _state)  # as for `StopReason`
 
 
+class WithoutPorts:
+    """A CPU without I/O ports."""
+
+    own_ports: Mapping[int, Device] | None = None
+
+    def set_ports(self, ports: Mapping[int, Device]) -> None:
+        """Not called."""
+
+
 class Profile(Protocol):
     """The CPU of a board."""
 
@@ -44,6 +53,10 @@ class Profile(Protocol):
     free_ram: tuple[int, int]  #: set by the board: (start, end) of the RAM that no firmware takes
     changed: bool  #: set by whatever may change the result of `interrupts`; cleared by that
     resetting: bool  #: set when the guest has asked for a reset
+    own_ports: Mapping[int, Device] | None  #: the CPU's own devices by I/O port; None: it has no ports
+
+    def set_ports(self, ports: Mapping[int, Device]) -> None:
+        """All devices by port. Called once by the board of a CPU with ports, before `connect`."""
 
     def devices(self) -> Mapping[int, Device]:
         """The CPU's own devices, by address."""

@@ -132,7 +132,12 @@ class X86:
             or find_x87.judge(code, before, following())
             or self._general(code)
             or find_sse.judge(code, denormals=self._denormals)
+            or self._system_instruction(code)
         )
+
+    def _system_instruction(self, code: X86Code) -> Misrun | None:
+        """For boards, which execute some themselves."""
+        return None
 
     def _encoded(self, code: X86Code) -> Misrun | None:
         """Codes with VEX, EVEX and XOP prefixes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +11,11 @@ from numpy.typing import NDArray
 from emu.cpu import unicorn_api as api
 from emu.cpu.pages import PAGE_SIZE
 from emu.cpu.protocol import Protection
-from emu.cpu.unicorn_isas import GDT_FLAT, GDT_PAGE, GDT_TLS, gdt_entry
+from emu.cpu.unicorn_isas import CODE, GDT_CODE, GDT_FLAT, GDT_PAGE, GDT_TLS, gdt_entry
 
 
-class _DescriptorTable(ctypes.Structure):
-    """uc_x86_mmr, as GDTR wants it."""
+class DescriptorTable(ctypes.Structure):
+    """uc_x86_mmr: GDTR, IDTR, LDTR or TR."""
 
     _fields_ = (
         ("selector", ctypes.c_uint16),
@@ -22,6 +23,23 @@ class _DescriptorTable(ctypes.Structure):
         ("limit", ctypes.c_uint32),
         ("flags", ctypes.c_uint32),
     )
+    selector: int
+    base: int
+    limit: int
+    flags: int
+
+
+def load_table(handle: ctypes.c_void_p, register: str, table: DescriptorTable) -> None:
+    """Write GDTR, IDTR, LDTR or TR."""
+    number = api.register_number("x86", register)
+    api.check(api.uclib.uc_reg_write(handle, number, ctypes.byref(table)), f"load {register}")
+
+
+def read_table(handle: ctypes.c_void_p, register: str) -> DescriptorTable:
+    """The value of one of them."""
+    table, number = DescriptorTable(), api.register_number("x86", register)
+    api.check(api.uclib.uc_reg_read(handle, number, ctypes.byref(table)), f"read {register}")
+    return table
 
 
 class Gdt:
@@ -35,11 +53,23 @@ class Gdt:
         status = api.uclib.uc_mem_map_ptr(handle, GDT_PAGE, PAGE_SIZE, api.PROTECTION[Protection.R], host)
         api.check(status, "map the descriptor table", GDT_PAGE, PAGE_SIZE)
         self._describe(GDT_FLAT, gdt_entry(0, 0))
-        table = _DescriptorTable(0, GDT_PAGE, 8 * (GDT_TLS + 1) - 1, 0)
-        register = api.register_number("x86", "GDTR")
-        api.check(api.uclib.uc_reg_write(handle, register, ctypes.byref(table)), "load GDTR")
-        for segment in ("SS", "DS", "ES"):
+        self.begin()
+
+    def begin(self, segments: Sequence[str] = ("SS", "DS", "ES")) -> None:
+        """Load the table, and these segments with flat ones."""
+        load_table(self._handle, "GDTR", DescriptorTable(0, GDT_PAGE, 8 * (GDT_TLS + 1) - 1, 0))
+        for segment in segments:
             self._select(segment, GDT_FLAT, 0)
+
+    def begin_privileged(self) -> None:
+        """The same for all segments, CS too, which software loads again when it returns from an interrupt; without
+        an interrupt table, a task, a local table.
+        """
+        self._describe(GDT_CODE, gdt_entry(0, 0, CODE))
+        self.begin(("SS", "DS", "ES", "FS", "GS"))
+        self._select("CS", GDT_CODE, 0)
+        for register in ("IDTR", "LDTR", "TR"):
+            load_table(self._handle, register, DescriptorTable(0, 0, 0, 0))
 
     def set_thread_pointer(self, address: int) -> None:
         """Have %gs select a segment at `address`."""

@@ -319,6 +319,9 @@ class DeviceCpu(Cpu, Protocol):
     def store_words(self, address: int, *words: int) -> None:
         """Write up to 63 words of 32 bits as `store` does."""
 
+    def count_always(self) -> object:
+        """Count instructions from now on; `map_device` does it too."""
+
     def map_device(self, address: int, size: int, port: DevicePort) -> None:
         """Let `port` answer accesses to whole pages. Raises AddressSpaceError for overlap."""
 
@@ -346,6 +349,31 @@ class DeviceCpu(Cpu, Protocol):
 
     def continue_at(self, pc: int) -> None:
         """The next run is at `pc`, with the registers as they are (Arm: in the middle of an IT block)."""
+
+
+class X86Cpu(DeviceCpu, Protocol):
+    """An i386 CPU in protected mode. It raises exceptions and executes IRET; the board delivers interrupts."""
+
+    exception: int  #: the vector of the last exception or software interrupt
+
+    def begin_protected(self) -> None:
+        """Privilege level 0 and flat segments: CS is 0x08, the others 0x10."""
+
+    def read_table(self, name: str) -> tuple[int, int, int]:
+        """(selector, base, limit) of gdtr, idtr, ldtr, tr; the first two have no selector."""
+
+    def descriptor(self, selector: int) -> bytes | None:
+        """The descriptor of a segment, in the global or the local table; None: beyond its limit. Raises
+        GuestAccessError for a table in no memory.
+        """
+
+    def last_exception(self) -> tuple[int, bool]:
+        """The error code of the last exception, and whether it was a software interrupt. Asked once, when it is
+        delivered.
+        """
+
+    def set_privilege(self, level: int) -> None:
+        """Set the privilege level; SS and CS are written next."""
 
 
 class SystemCpu(DeviceCpu, Protocol):

@@ -193,7 +193,7 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
             return stop
         address, number = self._seen.take()
         if number is not None:
-            isa = self._isa
+            isa, self.exception = self._isa, number
             if number in isa.overshooting:
                 before = self._before(pc, 2) if isa.constants == "x86" else b""
                 pc = self._rewind(pc, isa.overshoot(number, before, bool(self.code_state)))

@@ -203,6 +203,26 @@ class UnicornDevices(UnicornStops):
 
     def map_device(self, address: int, size: int, port: DevicePort) -> None:
         """See `DeviceCpu.map_device`. Raises AddressSpaceError, MachineError on a host that cannot count."""
+        windows = self.count_always()
+        if address % PAGE_SIZE or size % PAGE_SIZE or size <= 0:
+            raise AddressSpaceError("devices are mapped in whole pages", address=address, size=size)
+        self._isa.check_reach(address, size)
+        read, write = _calls(windows, port, address)
+        status = api.uclib.uc_mmio_map(
+            self._handle, ctypes.c_uint64(address), ctypes.c_size_t(size), read, None, write, None
+        )
+        api.check(status, "map a device", address, size)
+        self._kept += read, write
+        self._ports.append(port)
+        status = api.uclib.uc_mem_protect(self._handle, ctypes.c_uint64(address), ctypes.c_size_t(size), 0)
+        api.check(status, "protect a device", address, size)
+        kinds = api.uc.UC_HOOK_MEM_READ_PROT | api.uc.UC_HOOK_MEM_WRITE_PROT
+        hook, place = ctypes.c_void_p(access_hook()), ctypes.byref(windows.place)
+        api.add_hook(self._handle, kinds, hook, place, place=(address, address + size - 1))
+        api.record_bad_accesses(self._handle, self._seen)
+
+    def count_always(self) -> _Windows:
+        """See `DeviceCpu.count_always`."""
         self._need_hook("the time of devices")
         self._late.end()
         if self._windows is None:
@@ -213,22 +233,7 @@ class UnicornDevices(UnicornStops):
             self._quick = self._code_pages is None and not self._every
             self._limit_hooks = LimitHooks(self._hook_instruction, self._translate_again, self.read)
             self._metered(EVER).knows_all = not self._watch.runs
-        if address % PAGE_SIZE or size % PAGE_SIZE or size <= 0:
-            raise AddressSpaceError("devices are mapped in whole pages", address=address, size=size)
-        self._isa.check_reach(address, size)
-        read, write = _calls(self._windows, port, address)
-        status = api.uclib.uc_mmio_map(
-            self._handle, ctypes.c_uint64(address), ctypes.c_size_t(size), read, None, write, None
-        )
-        api.check(status, "map a device", address, size)
-        self._kept += read, write
-        self._ports.append(port)
-        status = api.uclib.uc_mem_protect(self._handle, ctypes.c_uint64(address), ctypes.c_size_t(size), 0)
-        api.check(status, "protect a device", address, size)
-        kinds = api.uc.UC_HOOK_MEM_READ_PROT | api.uc.UC_HOOK_MEM_WRITE_PROT
-        hook, place = ctypes.c_void_p(access_hook()), ctypes.byref(self._windows.place)
-        api.add_hook(self._handle, kinds, hook, place, place=(address, address + size - 1))
-        api.record_bad_accesses(self._handle, self._seen)
+        return self._windows
 
     def inspect(self, find: Finder) -> None:
         """See `DeviceCpu.inspect`."""

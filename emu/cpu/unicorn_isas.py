@@ -21,13 +21,18 @@ from relink.records import dataclass, field, replace
 #: address space.
 CPSR_IT = 0x0600_FC00  #: CPSR[26:25] and [15:10], the state of a Thumb IT block
 GDT_PAGE = 0xFFFF_E000
+GDT_CODE = 1  #: the entry for code, where software may load CS
 GDT_FLAT = 2  #: the entry for the other data segments
 GDT_TLS = 6  #: GDT_ENTRY_TLS_MIN of the Linux kernel on i386, so the selector is the familiar 0x33
 
 
-def gdt_entry(base: int, privilege: int) -> bytes:
-    """A 4 GiB, writable, accessed data segment at `base` (Intel SDM volume 3, "Segment Descriptors")."""
-    limit, access, flags = 0xFFFFF, 0x93 | privilege << 5, 0xC  # present; 4 KiB granules, 32-bit stack
+#: The access bytes of segments, present and accessed: data that can be written, code that can be read.
+DATA, CODE = 0x93, 0x9B
+
+
+def gdt_entry(base: int, privilege: int, kind: int = DATA) -> bytes:
+    """A 4 GiB segment at `base` (Intel SDM volume 3, "Segment Descriptors")."""
+    limit, access, flags = 0xFFFFF, kind | privilege << 5, 0xC  # 4 KiB granules, 32-bit code or stack
     entry = (
         limit & 0xFFFF
         | (base & 0xFFFFFF) << 16
@@ -333,6 +338,17 @@ def _privileged_arm(model: str) -> UnicornIsa:
     return replace(plain, names={**plain.names, **_plain(("spsr",), 4)}, model=f"ARM_{model}")
 
 
+def _protected_i386() -> UnicornIsa:
+    """i386 with segments and control registers, whose interrupts are the board's."""
+    plain = ISAS["i386"]
+    segments = _plain(("cs", "ss", "ds", "es", "fs", "gs"), 2)
+    names = {**plain.names, **segments, **_plain(("cr0", "cr2", "cr3", "cr4"), 4)}
+    exceptions = {**plain.exceptions, 0x80: StopReason.EXCEPTION, 8: StopReason.EXCEPTION}
+    return replace(
+        plain, names=names, exceptions=exceptions, overshooting=(), syscalls=(), setup={**plain.setup, "eflags": 0}
+    )
+
+
 _MACHINE_CSRS = ("mtvec", "mepc", "mcause", "mtval", "mie", "mip", "mscratch", "priv")
 
 
@@ -344,6 +360,7 @@ def _riscv_machine(word: int) -> UnicornIsa:
 
 #: Further CPU models, by (ISA, name).
 MODELS: Mapping[tuple[str, str], UnicornIsa] = {
+    ("i386", "protected"): _protected_i386(),
     ("riscv32", "machine"): _riscv_machine(4),
     ("riscv64", "machine"): _riscv_machine(8),
     **{("arm", f"cortex-{model.lower()}"): _cortex_m(model) for model in ("M0", "M3", "M4", "M7", "M33")},

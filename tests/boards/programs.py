@@ -16,7 +16,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 COMPILER, QEMU, VIRT_COMPILER = "arm-none-eabi-gcc", "qemu-system-arm", "riscv64-unknown-elf-gcc"
-AARCH64_COMPILER = "aarch64-linux-gnu-gcc"
+AARCH64_COMPILER, PC_COMPILER = "aarch64-linux-gnu-gcc", "x86_64-linux-gnu-gcc"
 _FLAGS = (
     "-mthumb -masm-syntax-unified -O1 -s -ffreestanding -fno-builtin -nostdlib -Wall -Wextra -Wno-unused-function "
     "-Wl,--build-id=none,-z,max-page-size=16"
@@ -153,6 +153,38 @@ class ArmProgram(Program):
         ).stdout
 
 
+@dataclass(frozen=True)
+class PcProgram(Program):
+    """A program for QEMU's PC, started by the Multiboot protocol; `code` is where it begins."""
+
+    @property
+    def qemu(self) -> str:
+        return f"qemu-system-{self.machine}"
+
+    def build(self, to: Path) -> None:
+        unknown = ("-mthumb", "-masm-syntax-unified")
+        flags = [flag for flag in _FLAGS if flag not in unknown]
+        own = (
+            "-m32 -march=i386 -fno-pic -fno-pie -no-pie -static -fno-stack-protector -fcf-protection=none "
+            "-fno-asynchronous-unwind-tables -T pc.ld"
+        ).split()
+        words = [PC_COMPILER, *own, *flags, f"{self.source}.c", "-o", str(to)]
+        subprocess.run(words, cwd=HERE / "sources", check=True)
+
+    def run_in_qemu(self) -> str:
+        machine = (
+            "-M pc -nodefaults -display none -no-reboot -serial stdio -device isa-debug-exit,iobase=0xf4,iosize=1"
+        )
+        done = subprocess.run(
+            [self.qemu, *machine.split(), "-kernel", str(self.path)],
+            timeout=60,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        return done.stdout
+
+
 _CPUS = (
     ("cortex-m0", "microbit"),
     ("cortex-m3", "mps2-an385"),
@@ -183,13 +215,14 @@ ARM_PROGRAMS = (
     ArmProgram("modes", "cortex-a7", "arm", ("-mthumb",)),
     ArmProgram("modes", "cortex-a15", "arm", ("-marm",)),
 )
+PC_PROGRAMS = (PcProgram("protected", "i386", "i386"),)
 
 
 def main() -> None:
-    for tool in (COMPILER, QEMU, VIRT_COMPILER, AARCH64_COMPILER):
+    for tool in (COMPILER, QEMU, VIRT_COMPILER, AARCH64_COMPILER, PC_COMPILER):
         if shutil.which(tool) is None:
             sys.exit(f"{tool} is needed")
-    for program in (*PROGRAMS, *VIRT_PROGRAMS, *ARM_PROGRAMS):
+    for program in (*PROGRAMS, *VIRT_PROGRAMS, *ARM_PROGRAMS, *PC_PROGRAMS):
         program.path.parent.mkdir(exist_ok=True)
         program.golden.parent.mkdir(exist_ok=True)
         program.build(program.path)

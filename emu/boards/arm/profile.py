@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 from emu.boards.arm.generic_timer import GenericTimer
 from emu.boards.arm.gic import Distributor
 from emu.boards.errors import FirmwareError, Lockup
-from emu.boards.profile import Interrupts
+from emu.boards.profile import Interrupts, WithoutPorts
 from emu.cpu.protocol import Protection, Stop, StopReason
 from emu.ports import Layout
 from relink.errors import AddressSpaceError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from emu.ports import Memory
 
 
-class ArmProfile:
+class ArmProfile(WithoutPorts):
     """The common part of a profile (`emu.boards.profile.Profile`).
 
     `entry` is where the CPU starts; None: at the firmware's entry point. `gic` has the addresses of distributor

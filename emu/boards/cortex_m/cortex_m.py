@@ -23,7 +23,7 @@ from emu.boards.cortex_m.nvic import LOWEST, Nvic, name_of
 from emu.boards.cortex_m.semihosting import BREAKPOINT, Semihosting
 from emu.boards.cortex_m.system_control import SystemControl
 from emu.boards.errors import BoardError, FirmwareError, Lockup, NotModelled
-from emu.boards.profile import Interrupts
+from emu.boards.profile import Interrupts, WithoutPorts
 from emu.cpu.protocol import Stop, StopReason
 from emu.ports import Layout
 from relink.errors import AddressSpaceError
@@ -56,7 +56,7 @@ class Taken:
         return f"{self.time}: {what} {name_of(self.exception)} at {self.pc:#x}"
 
 
-class CortexM:
+class CortexM(WithoutPorts):
     """A Cortex-M CPU (`emu.boards.profile.Profile`).
 
     `irqs` is the number of interrupt lines, `priority_bits` that of bits of a priority (the chip's; 4 on most
