@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from emu.libc import filesystem as fs
 from emu.libc.errno import Errno
-from emu.libc.files import attempt, put_status
+from emu.libc.files import attempt, put_status, statx_bytes
 from emu.libc.table import export, register
 
 if TYPE_CHECKING:
@@ -46,19 +46,24 @@ def _open(libc: Libc, number: int) -> None:
     fs.file_system(libc).get(number)
 
 
+def _status(libc: Libc, directory: int, path: int, flags: int) -> fs.Status:
+    files = fs.file_system(libc)
+    if flags & _AT_EMPTY_PATH and not libc.bounded_string(path, 1):
+        return files.descriptor_status(directory)
+    return files.status(_path(libc, directory, path))
+
+
 def _fstatat(suffix: str) -> Callable[..., int]:
     def call(libc: Libc, directory: int, path: int, buffer: int, flags: int) -> int:
-        def operation() -> None:
-            files = fs.file_system(libc)
-            if flags & _AT_EMPTY_PATH and not libc.bounded_string(path, 1):
-                status = files.descriptor_status(directory)
-            else:
-                status = files.status(_path(libc, directory, path))
-            put_status(libc, status, buffer, suffix)
-
-        return attempt(libc, operation)
+        return attempt(libc, lambda: put_status(libc, _status(libc, directory, path, flags), buffer, suffix))
 
     return call
+
+
+@export("int statx(int directory, const char *path, int flags, unsigned mask, void *buffer)")
+def statx(libc: Libc, directory: int, path: int, flags: int, mask: int, buffer: int) -> int:
+    """All fields are filled, whatever `mask` asks for."""
+    return attempt(libc, lambda: libc.memory.write(buffer, statx_bytes(_status(libc, directory, path, flags))))
 
 
 for _name, _suffix in (("fstatat", ""), ("fstatat64", "64")):

@@ -188,6 +188,10 @@ def _nanosleep(libc: Libc, size: int, request: int, remaining: int) -> int:
     return 0
 
 
+def _clock_nanosleep(libc: Libc, size: int, clock: int, flags: int, request: int, remaining: int) -> int:
+    return _nanosleep(libc, size, request, remaining)
+
+
 #: name -> (prototype with T for time_t, implementation)
 _TIMED: dict[str, tuple[str, Callable[..., int | float]]] = {
     "time": ("T {}(void *result)", _time),
@@ -204,6 +208,7 @@ _TIMED: dict[str, tuple[str, Callable[..., int | float]]] = {
     "ctime": ("char *{}(const void *time)", _ctime),
     "difftime": ("double {}(T end, T start)", _difftime),
     "nanosleep": ("int {}(const void *request, void *remaining)", _nanosleep),
+    "clock_nanosleep": ("int {}(int clock, int flags, const void *request, void *remaining)", _clock_nanosleep),
 }
 
 

@@ -1,5 +1,4 @@
-"""Directories of the in-memory file system, functions relative to a directory, and functions on several buffers or
-files.
+"""Directories of the in-memory file system, functions relative to a directory, and functions on several files.
 
 Links are not supported: creating one fails with EPERM, as on a file system without links. Layouts of struct
 dirent, struct pollfd and struct statvfs: glibc, sysdeps/unix/sysv/linux/bits.
@@ -8,12 +7,11 @@ dirent, struct pollfd and struct statvfs: glibc, sysdeps/unix/sysv/linux/bits.
 from __future__ import annotations
 
 import posixpath
-from functools import partial
 from typing import TYPE_CHECKING
 
 from emu.libc import filesystem as fs
 from emu.libc.errno import Errno
-from emu.libc.files import attempt, open_, transfer_vectors, write_from
+from emu.libc.files import attempt, open_
 from emu.libc.paths import access, rmdir, unlink
 from emu.libc.table import export
 from emu.memory.guest_view import PIECE
@@ -208,15 +206,6 @@ def statvfs(libc: Libc, path: int, result: int) -> int:
 
 
 # ---------------------------------------------------------------- several at once
-
-
-@export("ssize_t writev(int number, const void *pieces, int count)")
-def writev(libc: Libc, number: int, pieces: int, count: int) -> int:
-    def operation() -> int:
-        write = partial(write_from, libc.memory, fs.file_system(libc).get(number))
-        return transfer_vectors(libc.memory, pieces, count, libc.word, write)
-
-    return attempt(libc, operation)
 
 
 def _sendfile(libc: Libc, target: int, source: int, offset: int, count: int, size: int) -> int:

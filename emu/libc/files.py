@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,14 @@ def attempt(libc: Libc, operation: Callable[[], int | None]) -> int:
         return libc.fail(error.errno)
     except GuestAccessError:
         return libc.fail(Errno.EFAULT)
+
+
+def statx_bytes(status: fs.Status) -> bytes:
+    """struct statx, which is the same on all ISAs (Linux, include/uapi/linux/stat.h)."""
+    blocks = (status.size + 511) // 512
+    # mask, blksize, attributes, nlink, uid, gid, mode, padding, ino, size, blocks; times and devices are 0.
+    facts = 0x7FF, 4096, 0, 1, 1000, 1000, status.mode, 0, status.inode, status.size, blocks
+    return struct.pack("<IIQIIIHHQQQ", *facts).ljust(256, b"\0")
 
 
 def status_bytes(isa: Isa, status: fs.Status, suffix: str) -> bytes:
@@ -276,6 +285,12 @@ def fsync(libc: Libc, number: int) -> int:
         fs.file_system(libc).get(number)
 
     return attempt(libc, operation)
+
+
+@export("int flock(int number, int operation)")
+def flock(libc: Libc, number: int, operation: int) -> int:
+    """Succeeds for an open descriptor: there is no other process to lock out."""
+    return fsync(libc, number)
 
 
 @export("int posix_fadvise(int number, off_t offset, off_t size, int advice)")

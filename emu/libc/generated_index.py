@@ -82,9 +82,9 @@ NAMES: dict[str, str] = {
     "files": """
         __close __fcntl_time64 __fstat64_time64 __fxstat __fxstat64 __ioctl_time64 __lseek __lstat64_time64
         __lxstat __lxstat64 __open __open64 __open64_2 __open_2 __read __read_chk __stat64_time64 __write
-        __xstat __xstat64 close creat creat64 dup dup2 fchmod fchown fcntl fcntl64 fdatasync fstat fstat64
-        fsync ftruncate ftruncate64 ioctl isatty lseek lseek64 lstat lstat64 open open64 posix_fadvise
-        posix_fadvise64 pread pread64 pwrite pwrite64 read stat stat64 write
+        __xstat __xstat64 close creat creat64 dup dup2 fchmod fchown fcntl fcntl64 fdatasync flock fstat
+        fstat64 fsync ftruncate ftruncate64 ioctl isatty lseek lseek64 lstat lstat64 open open64
+        posix_fadvise posix_fadvise64 pread pread64 pwrite pwrite64 read stat stat64 write
     """,
     "mman": """
         __clear_cache __madvise __mprotect __munmap __riscv_flush_icache madvise mlock mmap mmap64 mprotect
@@ -110,16 +110,16 @@ NAMES: dict[str, str] = {
         fchdir fchownat fgetxattr flistxattr fpathconf fremovexattr fsetxattr fstatat fstatat64 futimens
         futimes get_current_dir_name getxattr lchmod lchown lgetxattr linkat listxattr llistxattr
         lremovexattr lsetxattr lutimes mkdirat mkfifo mknod pathconf posix_fallocate posix_fallocate64
-        readlinkat removexattr renameat renameat2 setxattr symlinkat sync syncfs umask
+        readlinkat removexattr renameat renameat2 setxattr statx symlinkat sync syncfs umask
     """,
     "unavailable": """
         __syslog_chk accept accept4 acct alarm bind chroot clock_settime clone closelog connect
         copy_file_range ctermid endmntent endutxent epoll_create epoll_create1 epoll_ctl epoll_wait eventfd
-        execl execle execlp execv execve execvp execvpe freeaddrinfo gai_strerror getaddrinfo getdomainname
-        gethostbyname gethostid gethostname getloadavg getmntent getnameinfo getpeername getpgid getpgrp
-        getpriority getprotobyname getrusage getservbyname getsid getsockname getsockopt getutent getutxent
-        hasmntopt initgroups inotify_add_watch inotify_init inotify_init1 inotify_rm_watch listen
-        memfd_create mount msgget nice openlog pclose pipe pipe2 popen posix_spawn
+        execl execle execlp execv execve execveat execvp execvpe freeaddrinfo gai_strerror getaddrinfo
+        getdomainname gethostbyname gethostid gethostname getloadavg getmntent getnameinfo getpeername
+        getpgid getpgrp getpriority getprotobyname getrusage getservbyname getsid getsockname getsockopt
+        getutent getutxent hasmntopt initgroups inotify_add_watch inotify_init inotify_init1
+        inotify_rm_watch listen memfd_create mount msgget nice openlog pclose pipe pipe2 popen posix_spawn
         posix_spawn_file_actions_addclose posix_spawn_file_actions_adddup2 posix_spawn_file_actions_addopen
         posix_spawn_file_actions_destroy posix_spawn_file_actions_init posix_spawnattr_destroy
         posix_spawnattr_init posix_spawnattr_setflags posix_spawnattr_setpgroup
@@ -130,6 +130,9 @@ NAMES: dict[str, str] = {
         socketpair swapoff swapon sysinfo syslog tcdrain tcflow tcflush tcgetattr tcgetpgrp tcgetsid
         tcsendbreak tcsetattr tcsetpgrp timer_create timer_settime timerfd_create ttyname umount2
         userfaultfd utmpxname vfork vsyslog wait3 wait4 waitid
+    """,
+    "vectored": """
+        preadv preadv64 pwritev pwritev64 readv writev
     """,
     "stdio_ext": """
         __fbufsize __flbf __fpending __fpurge __freadable __freading __fsetlocking __fwritable __fwriting
@@ -142,7 +145,7 @@ NAMES: dict[str, str] = {
     "directories": """
         __closedir __openat64_2 __opendir __poll __readdir __readdir64 __utimensat64 closedir dirfd fchmodat
         fdopendir iconv iconv_close iconv_open link openat openat64 opendir poll readdir readdir64 rewinddir
-        sendfile sendfile64 statvfs statvfs64 symlink truncate truncate64 unlinkat utimensat writev
+        sendfile sendfile64 statvfs statvfs64 symlink truncate truncate64 unlinkat utimensat
     """,
     "process": """
         _Exit ___errno __aeabi_atexit __assert __assert2 __assert_fail __assert_perror_fail __chk_fail
@@ -182,11 +185,11 @@ NAMES: dict[str, str] = {
         __posix_getopt getopt getopt_long getopt_long_only
     """,
     "clock": """
-        __clock_getres64 __clock_gettime __clock_gettime64 __ctime64 __ctime64_r __difftime64
-        __gettimeofday64 __gmtime64 __gmtime64_r __localtime64 __localtime64_r __mktime64 __nanosleep64
-        __relink_gmt __relink_utc __time64 __timegm64 asctime asctime_r clock clock_getres clock_gettime
-        ctime ctime_r difftime gettimeofday gmtime gmtime_r localtime localtime_r mktime nanosleep
-        sched_yield sleep time timegm times tzset usleep
+        __clock_getres64 __clock_gettime __clock_gettime64 __clock_nanosleep64 __ctime64 __ctime64_r
+        __difftime64 __gettimeofday64 __gmtime64 __gmtime64_r __localtime64 __localtime64_r __mktime64
+        __nanosleep64 __relink_gmt __relink_utc __time64 __timegm64 asctime asctime_r clock clock_getres
+        clock_gettime clock_nanosleep ctime ctime_r difftime gettimeofday gmtime gmtime_r localtime
+        localtime_r mktime nanosleep sched_yield sleep time timegm times tzset usleep
     """,
     "strftime": """
         strftime

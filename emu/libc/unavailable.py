@@ -32,6 +32,7 @@ _FAILING: dict[Errno, dict[int, str]] = {
         2: "pipe2 execv execvp eventfd memfd_create inotify_rm_watch",
         3: "execve execvpe inotify_add_watch shmget semget msgget signalfd timer_create shm_open",
         4: "epoll_ctl epoll_wait timer_settime clone",
+        5: "execveat",
         6: "copy_file_range",
     },
     Errno.EPERM: {

@@ -113,14 +113,35 @@ def test_truncating_by_name(host: Harness) -> None:
     assert host.libc.errno == Errno.ENOENT
 
 
+def pieces(host: Harness, *sizes: int, text: bytes = b"") -> tuple[int, int, int]:
+    """(address of struct iovec, their number, address of the bytes that they share)."""
+    data, vectors = host.place(text.ljust(sum(sizes), b"?")), host.buffer(16 * len(sizes))
+    for index, size in enumerate(sizes):
+        host.libc.set_pointer(vectors + 16 * index, data + sum(sizes[:index]))
+        host.libc.set_pointer(vectors + 16 * index + 8, size)
+    return vectors, len(sizes), data
+
+
 def test_several_pieces_are_one_write(host: Harness) -> None:
     number = host.call("open", b"/out", 0o101)
-    pieces = host.buffer(32)
-    for index, text in enumerate((b"one, ", b"two")):
-        host.libc.set_pointer(pieces + 16 * index, host.text(text))
-        host.libc.set_pointer(pieces + 16 * index + 8, len(text))
-    assert host.call("writev", number, pieces, 2) == 8
+    vectors, count, _ = pieces(host, 5, 3, text=b"one, two")
+    assert host.call("writev", number, vectors, count) == 8
     assert host.libc.files["/out"] == b"one, two"
+    assert host.call("pwritev", number, vectors, 1, 6) == host.call("pwritev64", number, vectors, 1, 6) == 5
+    assert host.call("write", number, b"!", 1) == 1, "behind what writev wrote"
+    assert host.libc.files["/out"] == b"one, ton!, "
+
+
+def test_a_read_fills_piece_after_piece(host: Harness) -> None:
+    number = host.call("open", b"/d/file", 0)
+    vectors, count, data = pieces(host, 2, 4, 9)
+    assert host.call("preadv", number, vectors, count, 3) == host.call("preadv64", number, vectors, count, 3) == 5
+    assert host.memory.read(data, 6) == b"tents?"
+    assert host.call("readv", number, vectors, 2) == 6
+    assert host.memory.read(data, 6) == b"conten"
+    assert host.call("readv", number, vectors, 2) == 2
+    assert host.call("preadv", number, vectors, count, -1) == host.call("readv", 99, vectors, count) == -1
+    assert host.libc.errno == Errno.EBADF
 
 
 def test_a_file_is_sent_from_an_offset(host: Harness) -> None:

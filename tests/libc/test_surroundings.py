@@ -81,6 +81,9 @@ def test_paths_relative_to_a_directory():
     assert host.call("stat", b"/d/e", again) == 0
     assert host.memory.read(there, 144) == host.memory.read(again, 144)
     assert host.memory.read(there, 144) == status_bytes(host.libc.isa, file_system(host.libc).status(b"/d/e"), "")
+    assert host.call("statx", folder, b"e", 0, 0x7FF, there) == 0
+    assert host.memory.read_uint(there + 40, 8) == 5
+    assert host.call("statx", folder, b"none", 0, 0x7FF, there) == -1
     assert host.call("faccessat", folder, b"none", 0, 0) == -1
     assert host.call("fchdir", folder) == 0
     assert host.string(host.call("getcwd", 0, 0)) == b"/d"

@@ -1,7 +1,6 @@
 """System calls for files, on the in-memory file system of the hosted C library.
 
-struct stat has the C library's layout on every ISA that has the call (Linux, arch/*/include/uapi/asm/stat.h);
-struct statx is the same on all (include/uapi/linux/stat.h).
+struct stat has the C library's layout on every ISA that has the call (Linux, arch/*/include/uapi/asm/stat.h).
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from emu.libc.errno import Errno
-from emu.libc.files import read_into, status_bytes, transfer_vectors, write_from
+from emu.libc.files import read_into, status_bytes, statx_bytes, transfer_vectors, write_from
 from emu.libc.filesystem import MOST_DESCRIPTORS, Status, file_system, inode
 from emu.linux.syscalls.kernel import call
 
@@ -228,13 +227,7 @@ def _put_status(kernel: SystemCalls, status: Status, buffer: int) -> int:
 
 @call("statx")
 def statx(kernel: SystemCalls, folder: int, path: int, flags: int, mask: int, buffer: int) -> int:
-    status = _status_at(kernel, folder, path, flags)
-    blocks = (status.size + 511) // 512
-    # mask, blksize, attributes, nlink, uid, gid, mode, padding, ino, size, blocks; times and devices are 0.
-    head = struct.pack(
-        "<IIQIIIHHQQQ", 0x7FF, 4096, 0, 1, 1000, 1000, status.mode, 0, status.inode, status.size, blocks
-    )
-    kernel.memory.write(buffer, head.ljust(256, b"\0"))
+    kernel.memory.write(buffer, statx_bytes(_status_at(kernel, folder, path, flags)))
     return 0
 
 
