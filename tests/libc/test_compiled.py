@@ -17,7 +17,8 @@ from emu.errors import GuestAbort
 from emu.isa.registry import ISAS
 from emu.isa.struct_stat import StructStat
 from tests.fixtures import arch_of, each_target
-from toolchains.engine import CompilerMissing, Zig, find_zig
+from toolchains.engine import Zig, find_zig
+from toolchains.errors import CompilerMissing
 from toolchains.targets import TARGETS
 
 _HERE = Path(__file__).parent

@@ -23,7 +23,8 @@ from emu.libc.ieee import DOUBLE, HALF, QUAD, SINGLE, Format
 from tests.fixtures import arch_of
 from tests.toolcache import OUTPUT, made
 from toolchains.compiled_library import VARIANTS
-from toolchains.engine import CompilerMissing, find_zig
+from toolchains.engine import find_zig
+from toolchains.errors import CompilerMissing
 from toolchains.targets import TARGETS
 
 _SOURCE = Path(__file__).with_name("helpers.c")

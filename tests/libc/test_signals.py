@@ -10,7 +10,8 @@ from emu import Library, Machine
 from emu.errors import GuestAbort, GuestFault
 from tests.fixtures import arch_of
 from tests.toolcache import OUTPUT, made
-from toolchains.engine import CompilerMissing, find_zig
+from toolchains.engine import find_zig
+from toolchains.errors import CompilerMissing
 from toolchains.targets import TARGETS
 
 _SOURCE = Path(__file__).with_name("signals.c")

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from emu import Library, Machine
-from toolchains.engine import CompilerMissing, Zig, find_zig
+from toolchains.engine import Zig, find_zig
+from toolchains.errors import CompilerMissing
 from toolchains.targets import TARGETS
 
 _SOURCES = Path(__file__).parent / "sources"

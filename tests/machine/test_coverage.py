@@ -23,7 +23,8 @@ from emu.library import Library
 from relink.errors import MachineError
 from relink.memory.address_space import Protection
 from tests.fixtures import arch_of, each_target
-from toolchains.engine import CompilerMissing, Zig, find_zig
+from toolchains.engine import Zig, find_zig
+from toolchains.errors import CompilerMissing
 from toolchains.targets import TARGETS
 
 _SOURCE = Path(__file__).parent / "sources" / "covered.c"
