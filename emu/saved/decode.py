@@ -264,7 +264,7 @@ class Decoder:
         "F": lambda self, number, values: frozenset(self._values(values)),
         "b": lambda self, number, blob: self._blobs[blob],
         "B": lambda self, number, blob: bytearray(self._blobs[blob]),
-        "M": lambda self, number, blob: memoryview(self._blobs[blob]),
+        "M": lambda self, number, blob, form: memoryview(self._blobs[blob]).cast(form),
         "P": lambda self, number, path: Path(path),
         "r": lambda self, number, start, stop, step: range(start, stop, step),
         "W": lambda self, number: WeakKeyDictionary(),

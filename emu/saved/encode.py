@@ -10,6 +10,7 @@ A value is a JSON scalar, or `[number]` of a record. The first item of a record 
     c module name               a class                               p function arguments keywords   a partial
     m object name               a bound method                        f module place name ...         a function
     h name                      a function of the host, given by name when the file is read
+    M bytes format              a memoryview
     v buffer offset size        memory of a region                    y convention prototype   a plan of calls
     x name                      an object that the reader makes itself
 """
@@ -75,6 +76,7 @@ OMITTED: dict[str, tuple[str, ...]] = {
     "relink.elf.symbols.SymbolTable": ("_asked", "_found", "_rows"),
 }
 _SCALARS = (bool, int, float, str)
+VIEWED = frozenset("bBhHiIlLqQfd?")  #: formats of memoryviews
 
 
 class Encoder:
@@ -232,6 +234,11 @@ class Encoder:
         defaults = self._values(value.__defaults__ or (), inner)
         return ["f", value.__module__, place, value.__qualname__, cells, defaults, keywords]
 
+    def _view(self, value: memoryview, name: str) -> list[object]:
+        if value.ndim != 1 or value.format not in VIEWED:
+            raise SnapshotFileError(f"{name}: a file cannot hold a memoryview of {value.format!r}")
+        return ["M", self._blob(value.tobytes()), value.format]
+
     def _plan(self, value: Any, name: str) -> list[object]:
         return ["y", value.convention.arch, self._value(value.prototype, name)]
 
@@ -255,7 +262,7 @@ class Encoder:
         (deque, lambda self, value, name: ["q", value.maxlen, self._values(value, name)]),
         (bytes, lambda self, value, name: ["b", self._blob(value)]),
         (bytearray, lambda self, value, name: ["B", self._blob(bytes(value))]),
-        (memoryview, lambda self, value, name: ["M", self._blob(bytes(value))]),
+        (memoryview, _view),
         (PurePath, lambda self, value, name: ["P", str(value)]),
         (range, lambda self, value, name: ["r", value.start, value.stop, value.step]),
         (WeakKeyDictionary, lambda self, value, name: ["W"]),

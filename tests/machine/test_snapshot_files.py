@@ -43,6 +43,9 @@ def test_a_file_holds_the_whole_state(make_machine: MakeMachine, target: str, tm
         snapshot.save(tmp_path / "file")
     read = Machine.from_snapshot(tmp_path / "file", symbols={"my_host_function": lambda value: value * 3})
     assert not differences(state, state_of(read))
+    for image, same in zip(machine.linker.images, read.linker.images, strict=True):
+        for name in image.exports:
+            assert same.symbol(name).address == image.symbol(name).address
     assert read.call(address, "int(int)", 20) == 60
     assert machine.call(address, "int(int)", 20) == 40
     loaded = read.load(fixture(target, "bss"))
