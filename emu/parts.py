@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from emu.debug.link_maps import LinkMaps
@@ -35,6 +36,15 @@ if TYPE_CHECKING:
     from relink.arch import Architecture, FloatAbi
     from relink.relocate.lazy import BindMode
     from relink.search.search_path import SearchPath
+
+
+#: The classes of parts that are the same in each machine.
+CLASSES: Mapping[str, type] = {
+    "memory_limit": MemoryLimit, "traps": TrapTable, "memory": GuestMemory, "heap": Heap, "stack": Stack,
+    "linker": Linker, "symbolizer": Symbolizer, "runner": Runner, "owner": Owner, "guest_view": GuestView,
+    "threads": Threads, "link_maps": LinkMaps, "host_symbols": HostSymbols, "initialisers": Initialisers,
+    "lazy_calls": LazyCalls, "loader": Loader,
+}  # fmt: skip
 
 
 class Parts:

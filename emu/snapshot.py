@@ -12,11 +12,11 @@ from __future__ import annotations
 import weakref
 from collections.abc import Mapping, Sequence
 from functools import partial
-from os import PathLike
+from os import PathLike, fspath
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from emu.errors import CallAbandoned, SnapshotError
+from emu.errors import CallAbandoned, SnapshotError, SnapshotFileError
 from emu.run.exclusive import exclusive
 from relink.errors import MachineError, MachineInUse
 from relink.records import cached_property
@@ -141,6 +141,11 @@ class SnapshotGuest:
 
         machine = cls.__new__(cls)
         vars(machine).update(read(path, symbols or {}))
+        try:
+            machine._saved.check()
+        except Exception as error:  # a forged file, in which something is of another kind
+            machine.parts.cpu.close()
+            raise SnapshotFileError(f"{fspath(path)}: does not describe a machine: {error}") from error
         return machine
 
     @exclusive

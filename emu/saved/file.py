@@ -23,8 +23,12 @@ from emu.isa.registry import ISAS, chosen_convention
 from emu.saved.decode import Decoder
 from emu.saved.encode import Encoder
 from relink.arch import Architecture, architecture
+from relink.elf import Decoded
 from relink.errors import RelinkError
-from relink.memory.address_space import PAGE, HostMemory, Region
+from relink.image import Image, Lifetime
+from relink.memory.address_space import PAGE, Region
+from relink.relocate.result import Relocated
+from relink.resolve.scopes import ScopeRecord
 
 if TYPE_CHECKING:
     from emu.cpu.protocol import Cpu
@@ -192,11 +196,7 @@ def _machine(
 
 def _check(own: Mapping[str, Any], regions: Sequence[tuple[Any, Any]]) -> None:
     """Raise SnapshotFileError unless the parts and the map of memory make sense."""
-    from emu.parts import Parts
-
-    parts = own["parts"]
-    if not isinstance(parts, Parts) or not isinstance(parts.memory, HostMemory):
-        raise SnapshotFileError("does not describe a machine")
+    parts = _checked_parts(own)
     known = {id(region) for region in parts.memory.regions}
     end = 0
     for region in parts.memory.regions:
@@ -211,6 +211,30 @@ def _check(own: Mapping[str, Any], regions: Sequence[tuple[Any, Any]]) -> None:
             position = offset + size
     if any(id(region) not in known for region, _ in regions):
         raise SnapshotFileError("has contents of a region that does not exist")
+
+
+def _checked_parts(own: Mapping[str, Any]) -> Parts:
+    """Raise SnapshotFileError unless the parts and the images are objects of their classes."""
+    from emu.parts import CLASSES, Parts
+    from emu.patch.functions import Patcher
+
+    parts = own["parts"]
+    if not isinstance(parts, Parts):
+        raise SnapshotFileError("does not describe a machine")
+    has = vars(parts)
+    wrong = [name for name, cls in CLASSES.items() if not isinstance(has.get(name), cls)]
+    wrong += [name for name, each in own.items() if has.get(name, each) is not each]
+    wrong += [name for name, each in own.items() if name == "patcher" and not isinstance(each, Patcher)]
+    wrong += ["os"] * (not hasattr(type(own["os"]), "attach"))
+    if wrong:
+        raise SnapshotFileError(f"does not describe a machine: {', '.join(wrong)} is another object")
+    members = {"scopes": ScopeRecord, "lifetime": Lifetime, "relocated": Relocated, "decoded": Decoded}
+    for image in (*parts.linker.images, *parts.linker.global_scope):
+        if not isinstance(image, Image):
+            raise SnapshotFileError(f"has a {type(image).__name__} in place of an image")
+        if not all(isinstance(vars(image).get(name), each) for name, each in members.items()):
+            raise SnapshotFileError(f"has an image without {', '.join(members)}")
+    return parts
 
 
 def _json(text: bytes) -> Any:

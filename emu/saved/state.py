@@ -114,6 +114,12 @@ class SavedState:
         self._watched, self._guarded, self._marks = watched, guarded, marks
         return State(watched, guarded, self._memory.save(), self._parts.cpu.save_state())
 
+    def check(self) -> None:
+        """Find all objects once; raises whatever that raises for a machine that is none."""
+        self.marks()
+        self._walk_all()
+        self._walk = Walk()
+
     def _has_grown(self) -> bool:
         return len(self._walk.watched.nodes) + len(self._walk.guarded.nodes) > self._walked * _GROWTH + 64
 
