@@ -9,6 +9,7 @@ import sys
 import zlib
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -144,6 +145,30 @@ def test_forged_files_are_refused(saved: bytes, tmp_path: Path) -> None:
             with suppress(AttributeError, TypeError, RelinkError):
                 machine.close(run_destructors=False)
     assert refused > 30
+
+
+def test_parts_of_another_class_are_refused(saved: bytes, tmp_path: Path) -> None:
+    _, header, body = saved.split(b"\n", 2)
+    size = json.loads(header)["records"]
+    text, content = (zlib.decompress(part) for part in (body[:size], body[size:]))
+    plain = json.loads(text)
+    records = plain["records"]
+    parts = records[plain["machine"]["parts"][0]][3]
+    linker = records[parts["linker"][0]][3]
+    images = records[linker["images"][0]][1]
+    image = records[images[0][0]][3]
+    places: list[tuple[dict[Any, Any] | list[Any], Any]] = [
+        *((parts, name) for name in ("heap", "threads", "runner", "loader", "linker", "memory")),
+        *((plain["machine"], name) for name in ("os", "parts", "heap", "cpu")),
+        *((image, name) for name in ("lifetime", "scopes", "decoded", "relocated")),
+        (images, 0), (plain, "patcher"), (linker, "images"), (plain, "registers"), (plain, "buffers"),
+    ]  # fmt: skip
+    for holder, name in places:
+        for other in ("text", plain["machine"]["parts"], []):
+            right, holder[name] = holder[name], other
+            if other != right:
+                _refused(assembled(json.loads(header), json.dumps(plain).encode(), content), tmp_path / "file")
+            holder[name] = right
 
 
 def test_what_no_file_can_hold_is_named(tmp_path: Path) -> None:
