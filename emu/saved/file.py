@@ -216,7 +216,6 @@ def _check(own: Mapping[str, Any], regions: Sequence[tuple[Any, Any]]) -> None:
 def _checked_parts(own: Mapping[str, Any]) -> Parts:
     """Raise SnapshotFileError unless the parts and the images are objects of their classes."""
     from emu.parts import CLASSES, Parts
-    from emu.patch.functions import Patcher
 
     parts = own["parts"]
     if not isinstance(parts, Parts):
@@ -224,8 +223,8 @@ def _checked_parts(own: Mapping[str, Any]) -> Parts:
     has = vars(parts)
     wrong = [name for name, cls in CLASSES.items() if not isinstance(has.get(name), cls)]
     wrong += [name for name, each in own.items() if has.get(name, each) is not each]
-    wrong += [name for name, each in own.items() if name == "patcher" and not isinstance(each, Patcher)]
-    wrong += ["os"] * (not hasattr(type(own["os"]), "attach"))
+    methods = {"os": "attach", "patcher": "patches"}  # of classes that this file does not know
+    wrong += [name for name, each in methods.items() if name in own and not hasattr(type(own[name]), each)]
     if wrong:
         raise SnapshotFileError(f"does not describe a machine: {', '.join(wrong)} is another object")
     members = {"scopes": ScopeRecord, "lifetime": Lifetime, "relocated": Relocated, "decoded": Decoded}
