@@ -64,7 +64,7 @@ class UnknownArchitecture(RelinkError):
 
 def architecture(name: str) -> Architecture:
     """The architecture with the canonical name or alias `name`, in any case. Raises UnknownArchitecture."""
-    plain = name.strip().lower().replace("-", "_")
+    plain = str(name).strip().lower().replace("-", "_")
     if plain in ARCHITECTURES:
         return ARCHITECTURES[plain]
     for page in ARCHITECTURES.values():

@@ -7,6 +7,7 @@ import pytest
 from emu.boards import Board, BoardError, Device, DeviceError, Ended, Register
 from emu.boards.peripherals import Timer, Uart
 from emu.errors import BudgetExceeded, GuestFault
+from tests.alarms import assert_nothing_raised_is_lost
 from tests.boards.guests import CODE, HERE, NOP, RAM, WFI, board, halfwords, ldr, load, store
 
 PORT = 0x4000_0000
@@ -267,33 +268,8 @@ def test_a_device_that_accesses_memory_itself() -> None:
 
 def test_what_a_signal_handler_raises_during_accesses_is_not_lost() -> None:
     """The guest spends all its time in a device's calls, where handlers run too."""
-    import gc
-    import signal
-    import threading
-
-    if threading.current_thread() is not threading.main_thread():
-        pytest.skip("signals arrive in the main thread, and this is another")
-    gc.collect()
     guest = board([*load(1, PORT), ldr(0, 1, 4), 0xE7FD], {PORT: Uart()})
-    raised = caught = 0
-
-    def handle(number: int, frame: object) -> None:
-        nonlocal raised
-        raised += 1
-        raise TimeoutError
-
-    before = signal.signal(signal.SIGALRM, handle)
-    try:
-        while raised < 30:
-            try:
-                signal.setitimer(signal.ITIMER_REAL, 0.003)
-                guest.run(timeout=5)
-            except TimeoutError:
-                caught += 1
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-    assert caught == raised
+    assert_nothing_raised_is_lost(lambda: guest.run(timeout=5), 0.003, times=30)
     time = guest.clock.time
     guest.run(max_instructions=100)
     assert guest.clock.time == time + 100

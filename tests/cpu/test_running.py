@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 
 import pytest
 
 from emu.cpu.protocol import StopReason
+from tests.alarms import alarms, interrupt
 from tests.grouping import each
 
 from .guests import CLOSED, CODE, DATA, GUESTS, HOLE, PAGE, TRAPS, Bench
@@ -331,22 +330,10 @@ def test_a_time_limit_of_the_past_is_not_blamed_later(bench: Bench) -> None:
 
 
 def test_a_signal_is_handled_while_the_guest_loops_for_ever(bench: Bench) -> None:
-    if threading.current_thread() is not threading.main_thread():
-        pytest.skip("signals arrive in the main thread, and this is another")
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
     entry = bench.load("spin")
     good = bench.load("add 1", CODE + 0x200)
-    before = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
-        with pytest.raises(KeyboardInterrupt):
-            bench.cpu.run(entry)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    with alarms(interrupt, 0.05), pytest.raises(KeyboardInterrupt):
+        bench.cpu.run(entry)
     bench.prepare(value=1)
     assert bench.cpu.run(good).reason is StopReason.TRAP
     assert bench.value == 2

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import gc
-import signal
 import struct
-import threading
 
 import pytest
 
@@ -23,6 +20,7 @@ from emu.cpu.stop_hook import (
 )
 from relink.errors import MachineInUse
 from relink.memory.address_space import Protection
+from tests.alarms import alarms, assert_nothing_raised_is_lost
 
 from .guests import CODE, Bench
 
@@ -119,62 +117,36 @@ def test_a_limit_behind_a_byte_that_looks_like_hlt_is_a_limit(bench: Bench) -> N
 @pytest.mark.parametrize("bench", ["x86_64", "i386", "riscv64", "loongarch64"], indirect=True)
 def test_what_a_signal_handler_raises_is_not_lost_in_the_engine(bench: Bench) -> None:
     """Hooks run as the guest faults and asks the kernel; a handler that ran in one could raise to nobody."""
-    if threading.current_thread() is not threading.main_thread():
-        pytest.skip("signals arrive in the main thread, and this is another")
-    gc.collect()  # in finalisers of what other tests left, exceptions are lost
-    entry, raised, caught = bench.load("syscall"), 0, 0
+    entry = bench.load("syscall")
 
-    def handle(number: int, frame: object) -> None:
-        nonlocal raised
-        raised += 1
-        raise TimeoutError
+    def run() -> None:
+        while True:
+            bench.prepare()
+            assert bench.cpu.run(entry).reason is StopReason.SYSCALL
 
-    before = signal.signal(signal.SIGALRM, handle)
-    try:
-        while raised < 50:
-            try:
-                signal.setitimer(signal.ITIMER_REAL, 0.0003)
-                while True:
-                    bench.prepare()
-                    assert bench.cpu.run(entry).reason is StopReason.SYSCALL
-            except TimeoutError:
-                caught += 1
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-    assert caught == raised
+    assert_nothing_raised_is_lost(run, 0.0003, times=50)
 
 
 def test_nothing_of_a_run_that_a_signal_handler_ended_is_left_over(bench: Bench) -> None:
     """Neither a stop that was asked for nor one that has come: the next run ends where it should, and says why."""
-    if threading.current_thread() is not threading.main_thread():
-        pytest.skip("signals arrive in the main thread, and this is another")
     spin, asking = bench.load("spin"), bench.load("syscall", CODE + 0x200)
 
-    def handle(number: int, frame: object) -> None:
+    def handle() -> None:
         if bench.cpu._running:  # type: ignore[attr-defined]
             raise TimeoutError
 
-    before = signal.signal(signal.SIGALRM, handle)
-    try:
-        bench.prepare()
-        signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
-        with pytest.raises(TimeoutError):
-            bench.cpu.run(spin, timeout=5)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    bench.prepare()
+    with alarms(handle, 0.02, 0.02), pytest.raises(TimeoutError):
+        bench.cpu.run(spin, timeout=5)
     bench.prepare()
     assert bench.cpu.run(asking) == Stop(StopReason.SYSCALL, CODE + 0x200 + bench.guest.nop)
 
 
 def test_a_cpu_that_runs_cannot_be_run_or_closed_by_a_signal_handler(bench: Bench) -> None:
-    if threading.current_thread() is not threading.main_thread():
-        pytest.skip("signals arrive in the main thread, and this is another")
     entry = bench.load("spin")
     refused: list[str] = []
 
-    def handle(number: int, frame: object) -> None:
+    def handle() -> None:
         if not bench.cpu._running or refused:  # type: ignore[attr-defined]
             return
         for use in (lambda: bench.cpu.run(entry, max_instructions=1), bench.cpu.close):
@@ -182,12 +154,7 @@ def test_a_cpu_that_runs_cannot_be_run_or_closed_by_a_signal_handler(bench: Benc
                 use()
             refused.append(str(caught.value))
 
-    before = signal.signal(signal.SIGALRM, handle)
-    try:
-        bench.prepare()
-        signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+    bench.prepare()
+    with alarms(handle, 0.01, 0.01):
         assert bench.cpu.run(entry, timeout=0.3) == Stop(StopReason.TIMEOUT, CODE)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
     assert len(refused) >= 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 import time
@@ -14,6 +13,7 @@ import pytest
 
 from emu.cpu.protocol import Stop, StopReason
 from relink.errors import MachineInUse
+from tests.alarms import alarms, interrupt
 from tests.loongarch64.test_compiled import DATA, SIZE, WALK, walking
 from tests.loongarch64.test_icicle_cpu import CODE, PAGE
 
@@ -24,16 +24,8 @@ def test_compiled_code_keeps_time_limits_and_handles_signals() -> None:
     assert cpu.run(CODE, timeout=0.1).reason is StopReason.TIMEOUT
     assert 0.1 <= time.monotonic() - started < 2
 
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
-        with pytest.raises(KeyboardInterrupt):
-            cpu.run(cpu.read_register("pc"))
-    finally:
-        signal.signal(signal.SIGALRM, before)
+    with alarms(interrupt, 0.05), pytest.raises(KeyboardInterrupt):
+        cpu.run(cpu.read_register("pc"))
     assert cpu.compiled
     cpu.write_register("t1", 1)
     assert cpu.run(cpu.read_register("pc")).reason is StopReason.TRAP

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Iterator
 
@@ -14,6 +13,7 @@ from emu.cpu.create import create_cpu
 from emu.cpu.icicle import IcicleCpu
 from emu.cpu.protocol import Protection, Stop, StopReason
 from relink.errors import AddressSpaceError
+from tests.alarms import alarms, interrupt
 from tests.loongarch64.assembler import A0, A1, A2, RA, T0, T1, ZERO, code, insn, jirl, load_immediate, syscall
 
 PAGE = 4096
@@ -207,17 +207,9 @@ def test_timeout_stops_a_runaway_loop(cpu: IcicleCpu) -> None:
 
 
 def test_a_signal_handler_interrupts_a_run_without_limits(cpu: IcicleCpu) -> None:
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
     at_code(cpu, LOOP, RETURN)
-    before = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
-        with pytest.raises(KeyboardInterrupt):
-            cpu.run(CODE)
-    finally:
-        signal.signal(signal.SIGALRM, before)
+    with alarms(interrupt, 0.05), pytest.raises(KeyboardInterrupt):
+        cpu.run(CODE)
     assert cpu.run(CODE + 4).reason is StopReason.TRAP
 
 

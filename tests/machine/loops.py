@@ -5,11 +5,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
-import signal
 import struct
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -128,18 +126,6 @@ def _sha256_constants() -> tuple[bytes, bytes]:
             roots[number] += 1
     squares = [math.isqrt(prime << 64) & _MASK32 for prime in primes[:8]]
     return struct.pack("<8I", *squares), struct.pack("<64I", *(root & _MASK32 for root in roots))
-
-
-@contextmanager
-def alarms(handler: Callable[[], object], seconds: float, again: float = 0.0) -> Iterator[None]:
-    """Call `handler` as SIGALRM's in `seconds`, and every `again` seconds from then on."""
-    before = signal.signal(signal.SIGALRM, lambda number, frame: handler())
-    try:
-        signal.setitimer(signal.ITIMER_REAL, seconds, again)
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def check(machine: Machine, library: Library) -> None:

@@ -16,8 +16,9 @@ from emu.cpu import watchdog
 from emu.cpu.protocol import Stop, StopReason
 from emu.errors import BudgetExceeded
 from relink.errors import MachineInUse
+from tests.alarms import alarms
 from tests.fixtures import arch_of, each_target
-from tests.machine.loops import Loops, alarms, build_loops, check, followed, load_loops
+from tests.machine.loops import Loops, build_loops, check, followed, load_loops
 from tests.real import real_library
 
 _IN_MAIN_THREAD = pytest.mark.skipif(

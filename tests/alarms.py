@@ -1,0 +1,50 @@
+"""SIGALRM at chosen times, for tests of signal handlers, which are skipped outside the main thread."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+
+@contextmanager
+def alarms(handler: Callable[[], object], seconds: float, again: float = 0.0) -> Iterator[None]:
+    """Call `handler` as SIGALRM's in `seconds`, and every `again` seconds from then on."""
+    if threading.current_thread() is not threading.main_thread():
+        pytest.skip("signals arrive in the main thread, and this is another")
+    before = signal.signal(signal.SIGALRM, lambda number, frame: handler())
+    try:
+        signal.setitimer(signal.ITIMER_REAL, seconds, again)
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def interrupt() -> None:
+    """A handler that raises as that of Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+def assert_nothing_raised_is_lost(run: Callable[[], object], seconds: float, times: int) -> None:
+    """What a handler raises `seconds` after `run` began leaves `run`, that many times. `run` may return before."""
+    gc.collect()  # in finalisers of what other tests left, exceptions are lost
+    raised = caught = 0
+
+    def handle() -> None:
+        nonlocal raised
+        raised += 1
+        raise TimeoutError
+
+    with alarms(handle, seconds):
+        while raised < times:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, seconds)
+                run()
+            except TimeoutError:
+                caught += 1
+    assert caught == raised
