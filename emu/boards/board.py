@@ -85,7 +85,7 @@ class Board(Personality):
         if not isinstance(cpu, str) and not hasattr(cpu, "layout"):
             raise BoardError(f"the CPU of a board is a name or a Profile, not {cpu!r}")
         self.profile = profile_for(cpu) if isinstance(cpu, str) else cpu
-        check_kinds(tuple(memory), devices or {}, Device)
+        check_kinds(memory, {} if devices is None else devices, Device)
         self.devices = {**(devices or {}), **self.profile.devices()}
         for address in devices or {}:
             if address in self.profile.devices():

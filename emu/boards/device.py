@@ -19,10 +19,10 @@ whose methods call the guest sets `calls_guest`; its accesses are slower.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from emu.boards.errors import DeviceError
+from emu.boards.errors import BoardError, DeviceError
 from emu.boards.registers import Register
 
 if TYPE_CHECKING:
@@ -141,6 +141,14 @@ class Device:
             raise DeviceError(f"{where}: only accesses of {' or '.join(map(str, self.widths))} bytes are allowed")
         if self.aligned and offset % size:
             raise DeviceError(f"{where}: it is not aligned")
+
+
+def check_connected(devices: Iterable[object], bus: str, methods: Sequence[str]) -> None:
+    """Raise BoardError for what cannot be connected to a bus: it lacks a method."""
+    for device in devices:
+        missing = [method for method in methods if not callable(getattr(device, method, None))]
+        if missing:
+            raise BoardError(f"{device!r} is no device of {bus}: it has no {', '.join(missing)}")
 
 
 def _nowhere(level: bool) -> None:

@@ -49,7 +49,9 @@ class Region:
         return self.start <= address and address + size <= self.end
 
     def __str__(self) -> str:
-        return f"{self.name} [{self.start:#x}, {self.end:#x})"
+        if isinstance(self.start, int) and isinstance(self.size, int):
+            return f"{self.name} [{self.start:#x}, {self.end:#x})"
+        return f"{self.name} at {self.start!r} of {self.size!r} bytes"
 
 
 def Ram(start: int, size: int, name: str = "ram", *, executable: bool = True) -> Region:  # noqa: N802
@@ -64,8 +66,10 @@ def Rom(start: int, size: int, name: str = "rom") -> Region:  # noqa: N802
 
 def FlashMemory(flash: Pages) -> Region:  # noqa: N802
     """A flash memory at its base, for reading and execution in place. Writes of the guest fault; it programs the
-    flash through a device's registers.
+    flash through a device's registers. Raises MemoryMapError for what is no flash model.
     """
+    if not hasattr(flash, "pages"):
+        raise MemoryMapError(f"{flash!r} is no flash model that can be mapped (emu.boards.flash)")
     return Region(flash.base, flash.size, RX, flash.name, flash.pages, flash=flash)
 
 
@@ -78,13 +82,15 @@ class Placed(Protocol):
 
 def check_kinds(regions: Sequence[object], devices: Mapping[int, object], kind: type) -> None:
     """Raise MemoryMapError for what is no region and no address of a device of this kind."""
+    if not isinstance(regions, Sequence):
+        raise MemoryMapError(f"the memory of a board is a list of regions, not {regions!r}")
+    if not isinstance(devices, Mapping):
+        raise MemoryMapError(f"the devices of a board are a mapping by address, not {devices!r}")
     for region in regions:
         if not isinstance(region, Region):
             raise MemoryMapError(f"{region!r} is no region of memory: Ram, Rom and FlashMemory make them")
         if not isinstance(region.start, int) or not isinstance(region.size, int):
-            raise MemoryMapError(
-                f"{region.name} at {region.start!r} of {region.size!r} bytes: both must be integers"
-            )
+            raise MemoryMapError(f"{region}: both must be integers")
     places: dict[int, int] = {}
     for address, device in devices.items():
         if not isinstance(device, kind) or not isinstance(address, int):
@@ -93,6 +99,11 @@ def check_kinds(regions: Sequence[object], devices: Mapping[int, object], kind: 
             where = f"{places[id(device)]:#x} and {address:#x}"
             raise MemoryMapError(f"the same {getattr(device, 'name', kind.__name__)} is at {where}: make two")
         places[id(device)] = address
+        irq = getattr(device, "irq", None)
+        if irq is not None and (not isinstance(irq, int) or isinstance(irq, bool)):
+            raise MemoryMapError(
+                f"the interrupt line of {getattr(device, 'name', device)!r} is a number, not {irq!r}"
+            )
 
 
 def check_ports(ports: Mapping[int, Placed], own: Mapping[int, Placed] | None, cpu: str, kind: type) -> None:

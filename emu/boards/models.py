@@ -54,10 +54,18 @@ MODELS: Mapping[str, Callable[[str], Profile]] = {
     **dict.fromkeys(_ARM32, _arm32),
     "i386": _i386,
 }
+#: Name -> why there is no profile.
+_REFUSED: Mapping[str, str] = dict.fromkeys(
+    ("loongarch64", "la464", "la264"),
+    "its engine (icicle) reports no accesses to devices, and its instructions are those of user programs, "
+    "without CSRs and ERTN",
+) | {"x86_64": "protected mode of 32 bits is modelled (i386), long mode is not"}
 
 
 def profile_for(name: str) -> Profile:
     """The profile of a CPU model. Raises BoardError for an unknown one."""
+    if (reason := _REFUSED.get(name.lower())) is not None:
+        raise BoardError(f"there is no profile for {name}: {reason}")
     make = MODELS.get(name.lower())
     if make is None:
         raise BoardError(f"unknown CPU {name!r}; known are {', '.join(MODELS)}")

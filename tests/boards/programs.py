@@ -110,8 +110,34 @@ class VirtProgram(Program):
 
 
 @dataclass(frozen=True)
+class ArmBoard:
+    """One of QEMU's boards with a GICv2 (or v1): its addresses."""
+
+    name: str
+    ram: int
+    console: int
+    gic: tuple[int, int]  #: distributor, CPU interface
+
+    @property
+    def definitions(self) -> list[str]:
+        """For compiler and linker."""
+        places = {"CONSOLE": self.console, "GICD": self.gic[0], "GICC": self.gic[1]}
+        return [
+            *(f"-D{name}={place:#x}" for name, place in places.items()),
+            f"-Wl,--defsym=RAM={self.ram + (1 << 20):#x}",
+        ]
+
+
+VIRT = ArmBoard("virt,gic-version=2", 0x4000_0000, 0x0900_0000, (0x0800_0000, 0x0801_0000))
+VEXPRESS = ArmBoard("vexpress-a9", 0x6000_0000, 0x1000_9000, (0x1E00_1000, 0x1E00_0100))
+REALVIEW = ArmBoard("realview-pb-a8", 0, 0x1000_9000, (0x1E00_1000, 0x1E00_0000))
+
+
+@dataclass(frozen=True)
 class ArmProgram(Program):
-    """A program for QEMU's Arm board "virt", in A64, A32 or Thumb code."""
+    """A program for one of QEMU's Arm boards, in A64, A32 or Thumb code."""
+
+    board: ArmBoard = VIRT
 
     @property
     def qemu(self) -> str:
@@ -126,6 +152,7 @@ class ArmProgram(Program):
         unknown = ("-mthumb", "-masm-syntax-unified") if sixty_four else ("-mthumb",)
         flags = [flag for flag in _FLAGS if flag not in unknown]
         own = ["-mgeneral-regs-only", "-static"] if sixty_four else list(self.flags)
+        own += self.board.definitions if self.board is not VIRT else []
         compiler = AARCH64_COMPILER if sixty_four else COMPILER
         words = [
             compiler,
@@ -142,12 +169,13 @@ class ArmProgram(Program):
 
     def run_in_qemu(self) -> str:
         console = "enable=on,target=native,userspace=on"
-        machine = ["-M", "virt,gic-version=2", "-cpu", self.cpu, "-nographic", "-semihosting-config", console]
+        machine = ["-M", self.board.name, "-cpu", self.cpu, "-nographic", "-semihosting-config", console]
         return subprocess.run(
             [self.qemu, *machine, "-kernel", str(self.path)],
             check=True,
             timeout=60,
             stdin=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,
         ).stdout
@@ -200,8 +228,11 @@ def _programs() -> Iterator[Program]:
             yield Program(source, cpu, machine)
     for cpu, machine in _CPUS[2:]:
         yield Program("floats", cpu, machine, _FLOATS)
-    for source in ("exceptions", "scheduler"):
+    for source in ("exceptions", "scheduler", "faults"):
         yield Program(source, "cortex-m33", "mps2-an505", code=0x1000_0000)
+    yield Program("floats", "cortex-m33", "mps2-an505", _FLOATS, code=0x1000_0000)
+    for source in ("exceptions", "scheduler"):  # QEMU has no M23: code for it, on an M33
+        yield Program(source, "cortex-m23", "mps2-an505", code=0x1000_0000)
 
 
 PROGRAMS = tuple(_programs())
@@ -213,6 +244,8 @@ VIRT_PROGRAMS = tuple(
 ARM_PROGRAMS = (
     *(ArmProgram("el1", cpu, "aarch64") for cpu in ("cortex-a53", "cortex-a72")),
     ArmProgram("modes", "cortex-a7", "arm", ("-mthumb",)),
+    ArmProgram("modes", "cortex-a8", "arm", ("-mthumb",), board=REALVIEW),
+    ArmProgram("modes", "cortex-a9", "arm", ("-marm",), board=VEXPRESS),
     ArmProgram("modes", "cortex-a15", "arm", ("-marm",)),
 )
 PC_PROGRAMS = (PcProgram("protected", "i386", "i386"),)

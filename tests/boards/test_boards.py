@@ -22,7 +22,7 @@ from emu.boards import (
     Rom,
 )  # fmt: skip
 from emu.boards.flash import NorFlash
-from emu.boards.peripherals import Uart, Watchdog, WatchdogReset
+from emu.boards.peripherals import I2cController, I2cEeprom, SpiController, Uart, Watchdog, WatchdogReset
 from emu.errors import GuestFault
 from relink.errors import MachineError
 from tests.boards.guests import CODE, HERE, NOP, RAM, board, halfwords, load, store
@@ -56,6 +56,16 @@ TWICE = Uart()
         (lambda: Board("rv32imc", memory=[], devices={PORT: Uart(irq=0)}), "interrupts 1 to 63, not 0"),
         (lambda: Board("cortex-a53", memory=[], devices={PORT: Uart(irq=5)}), "lines 16 to 287, not 5"),
         (lambda: Machine("aarch64", os=Board("cortex-m3", memory=[])), "not aarch64"),
+        (lambda: Board("cortex-m3", memory=Ram(RAM, 0x1000)), "a list of regions"),  # type: ignore[arg-type]
+        (lambda: Board("cortex-m3", memory=(r for r in [Ram(RAM, 0x1000)])), "a list of regions"),  # type: ignore[arg-type]
+        (lambda: Board("cortex-m3", memory=[Ram("x", 4)]), "ram at 'x' of 4 bytes"),  # type: ignore[arg-type]
+        (lambda: Board("cortex-m3", memory=[], devices=[Uart()]), "a mapping by address"),  # type: ignore[arg-type]
+        (lambda: Board("rv32imc", memory=[], devices={PORT: Uart(irq=1.5)}), "is a number, not 1.5"),  # type: ignore[arg-type]
+        (lambda: Board("loongarch64", memory=[]), "no profile for loongarch64: its engine"),
+        (lambda: FlashMemory("x"), "no flash model"),  # type: ignore[arg-type]
+        (lambda: SpiController(4), "a list of devices, not 4"),  # type: ignore[arg-type]
+        (lambda: SpiController([I2cEeprom()]), "no device of spi: it has no select"),  # type: ignore[list-item]
+        (lambda: I2cController([I2cEeprom()]), "a mapping of devices by address"),  # type: ignore[arg-type]
     ],
 )
 def test_maps_that_no_board_can_have(make: Callable[[], object], words: str) -> None:

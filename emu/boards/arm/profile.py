@@ -55,6 +55,8 @@ class ArmProfile(WithoutPorts):
         self.name, self.entry, self.faults_to = name, entry, faults
         self.model: str | None = name
         self.gic, self._gic_at = Distributor(lines, self.set_output), gic
+        if gic is not None and 0 < gic[0] - gic[1] < self.gic.interface.size:  # as in an MPCore's private region
+            self.gic.interface.size = gic[0] - gic[1]
         self.timer = GenericTimer(divider, frequency, self.gic.set_line)
         self.free_ram, self.in_run = (0, 0), False
         self.changed = self.resetting = self.started = False

@@ -225,7 +225,7 @@ class CortexM(WithoutPorts):
 
     def _boosted(self, priority: int, state: State, *, with_primask: bool = True) -> int:
         """A priority with the masks applied."""
-        primask, basepri, faultmask = state[2:5]
+        primask, basepri, faultmask = state[2:5] if self.cortex.is_mainline else (state[2], 0, 0)
         if basepri:
             priority = min(priority, self.nvic.group(basepri))
         if primask and with_primask:

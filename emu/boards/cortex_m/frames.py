@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from emu.boards.cortex_m.model import CortexModel
     from emu.cpu.protocol import DeviceCpu
 
-NPRIV, SPSEL, FPCA = 1, 2, 4  #: bits of CONTROL
+NPRIV, SPSEL, FPCA, SFPA = 1, 2, 4, 8  #: bits of CONTROL
+_FLOATS_ACTIVE = FPCA | SFPA
 THUMB = 1 << 24
 _IT = 0x0600_FC00
 _ALIGNED = 1 << 9  #: of a stacked xPSR: 4 bytes of padding are above the frame
+_SECURE_FLOATS = 1 << 20  #: the same: SFPA (v8-M)
 _FRAME = ("r0", "r1", "r2", "r3", "r12", "lr")
 _MASKS = ("primask", "basepri", "faultmask")
 _BASIC, _EXTENDED = 0x20, 0x68  #: bytes of a frame without and with floating-point registers
@@ -104,7 +106,7 @@ class Frames:
         xpsr, control, sp = state[0], state[1], state[11]
         floats = self._has_fpu and control & FPCA
         frame = sp - (_EXTENDED if floats else _BASIC) & 0xFFFF_FFFF
-        xpsr = xpsr & ~_ALIGNED | (_ALIGNED if frame & 4 else 0)
+        xpsr = xpsr & ~_ALIGNED | (_ALIGNED if frame & 4 else 0) | (_SECURE_FLOATS if control & SFPA else 0)
         frame &= ~7
         words = (*state[5:11], pc, xpsr)
         if floats:
@@ -124,17 +126,17 @@ class Frames:
     def enter_handler(self, exception: int, before: Pushed) -> None:
         """From what was interrupted: handler mode, on the main stack below the frame, IT state cleared."""
         link, _, sp, xpsr, control = before
-        kept = xpsr & ~(_IT | 0x3FF) | THUMB
+        kept = xpsr & ~(_IT | _SECURE_FLOATS | 0x3FF) | THUMB
         if not control:
             self._enter.write(sp, kept | exception, link)
         elif xpsr & 0x1FF:  # in a handler already, on the main stack
-            self._switch.write(sp, control & ~FPCA, kept | exception, link)
+            self._switch.write(sp, control & ~_FLOATS_ACTIVE, kept | exception, link)
         elif control & NPRIV:
-            after = control & ~(SPSEL | FPCA)
+            after = control & ~(SPSEL | _FLOATS_ACTIVE)
             steps = (kept | 1, control & ~NPRIV, kept, after & ~NPRIV)
             self._enter_privileged.write(sp, *steps, kept | exception, link, after)
         else:
-            self._switch.write(sp, control & ~(SPSEL | FPCA), kept | exception, link)
+            self._switch.write(sp, control & ~(SPSEL | _FLOATS_ACTIVE), kept | exception, link)
 
     def chain(self, exception: int, link: int) -> None:
         """From the handler that has just ended to another one."""
@@ -169,12 +171,14 @@ class Frames:
             doubles = [words[8 + 2 * index] | words[9 + 2 * index] << 32 for index in range(8)]
             cpu.write_registers([*zip(_FLOATS, doubles, strict=True), ("fpscr", words[24])])
         sp = frame + size & 0xFFFF_FFFF | (4 if xpsr & _ALIGNED else 0)
-        wanted = control & ~(SPSEL | FPCA) | (SPSEL if exc_return & 4 else 0) | (FPCA if floats else 0)
-        xpsr &= ~_ALIGNED
-        if to_thread and (wanted ^ control) & (SPSEL | FPCA):
+        wanted = control & ~(SPSEL | _FLOATS_ACTIVE) | (SPSEL if exc_return & 4 else 0) | (FPCA if floats else 0)
+        if xpsr & _SECURE_FLOATS:
+            wanted |= SFPA
+        xpsr &= ~(_ALIGNED | _SECURE_FLOATS)
+        if to_thread and (wanted ^ control) & (SPSEL | _FLOATS_ACTIVE):
             steps = (control & ~NPRIV, xpsr & ~_IT, wanted, xpsr)
             self._leave_switching[stack].write(sp, *steps, *general)
-        elif (wanted ^ control) & FPCA:
+        elif (wanted ^ control) & _FLOATS_ACTIVE:
             self._leave_to[stack].write(sp, wanted, xpsr, *general)
         else:
             self._leave[stack].write(sp, xpsr, *general)

@@ -132,7 +132,7 @@ class SystemControl(Device):
             (_IABR, nvic.active),
         ):
             if base <= offset < base + 0x40:
-                if base == _IABR and not self._cpu.cortex.is_mainline:
+                if base == _IABR and self._cpu.cortex.architecture == "v6-M":
                     return 0
                 first = n.FIRST_IRQ + 8 * (offset - base)
                 return sum(1 << bit for bit in range(32) if first + bit in found)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from emu.boards.device import Device
+from emu.boards.device import Device, check_connected
+from emu.boards.errors import BoardError
 from emu.boards.registers import Register
 
 
@@ -38,6 +39,9 @@ class I2cController(Device):
 
     def __init__(self, devices: Mapping[int, I2cDevice], *, name: str = "i2c") -> None:
         super().__init__(name=name)
+        if not isinstance(devices, Mapping):
+            raise BoardError(f"what is connected to {name} is a mapping of devices by address, not {devices!r}")
+        check_connected(devices.values(), name, ("start", "write", "read", "stop"))
         self.connected = dict(devices)
         self._address: int | None = None
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from emu.boards.device import Device
+from emu.boards.device import Device, check_connected
+from emu.boards.errors import BoardError
 from emu.boards.flash import NorFlash
 from emu.boards.registers import Register
 
@@ -38,6 +39,9 @@ class SpiController(Device):
 
     def __init__(self, devices: Sequence[SpiDevice], *, name: str = "spi") -> None:
         super().__init__(name=name)
+        if not isinstance(devices, Sequence):
+            raise BoardError(f"what is connected to {name} is a list of devices, not {devices!r}")
+        check_connected(devices, name, ("select", "transfer", "deselect"))
         self.connected = tuple(devices)
         self._chosen = 0
 

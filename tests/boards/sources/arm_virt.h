@@ -1,10 +1,15 @@
-/* What the programs for QEMU's Arm board "virt" share: output, GIC, and the end by semihosting. */
+/* What the programs for QEMU's Arm boards share: output, GIC, and the end by semihosting. Addresses are those of
+   "virt", unless the compiler gets others. */
 #include <stdint.h>
 #define REG(a) (*(volatile uint32_t *)(uintptr_t)(a))
 #define BYTE(a) (*(volatile uint8_t *)(uintptr_t)(a))
-#define UART REG(0x09000000)
+#ifndef GICD
+#define CONSOLE 0x09000000
 #define GICD 0x08000000
 #define GICC 0x08010000
+#define VIRT 1
+#endif
+#define UART REG(CONSOLE)
 static void say(const char *text) {
     while (*text) UART = (uint8_t)*text++;
 }

@@ -90,7 +90,7 @@ void program(void) {
     while (ticks == before) __asm__ volatile("wfi");
     SYST_CSR = 0;
     say("woken\n");
-#if __ARM_ARCH >= 7
+#if __ARM_ARCH >= 7 && !defined(__ARM_ARCH_8M_BASE__)
     say("basepri\n");
     MSR("basepri", 0x80);
     ISPR = 8 | 2;
