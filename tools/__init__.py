@@ -1,1 +1,7 @@
-"""Programs that generate parts of the project's sources. Their output is committed. Not installed."""
+"""Programs for developers, not installed.
+
+libc_index             writes docs/libc.md and the index of the hosted C library; its output is committed
+random_instructions    random instructions here, and on the host's processor or QEMU
+random_programs        csmith's programs here, and on the host
+torture                GCC's torture tests here, and in QEMU
+"""

@@ -1,6 +1,6 @@
 """Random instructions of every group on random operands leave what a processor or QEMU left.
 
-The file beside this is written by `benchmarks.random_instructions.golden`; the module itself runs as many as are
+The file beside this is written by `tools.random_instructions.golden`; the module itself runs as many as are
 asked for against the reference.
 """
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.random_instructions import golden, isas
+from tools.random_instructions import golden, isas
 
 LINES = golden.by_isa(Path(__file__).with_name("random_instructions.txt").read_text())
 

@@ -1,6 +1,6 @@
 """Programs of csmith print the same on every target, compiled with and without optimisation.
 
-`benchmarks/random_programs.py` runs as many as are asked for.
+`tools/random_programs.py` runs as many as are asked for.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from random import Random
 
-from benchmarks.random_instructions.compare import Bench, Here
-from benchmarks.random_instructions.layout import (
+from tools.random_instructions.compare import Bench, Here
+from tools.random_instructions.layout import (
     DATA,
     GENERAL,
     MEMORY,
@@ -20,7 +20,7 @@ from benchmarks.random_instructions.layout import (
     number,
     put,
 )
-from benchmarks.random_instructions.patterns import rows, width, words
+from tools.random_instructions.patterns import rows, width, words
 
 #: x31 holds the data page while registers are loaded; x9 and x2 are addresses; x3 and x4 are the system's.
 _FREE = [0, 1, *range(5, 31)]

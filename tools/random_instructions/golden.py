@@ -1,6 +1,6 @@
 """A sample of instructions with what the reference made of them, to be compared where there is no reference.
 
-    python -m benchmarks.random_instructions.golden tests/cpu/random_instructions.txt
+    python -m tools.random_instructions.golden tests/cpu/random_instructions.txt
 
 A line "ISA stub SLOT CODE" gives the code that loads and stores registers; the others, "ISA NUMBER CODE SUM",
 an instruction and a sum of the registers and memory it leaves. The registers it begins with are random, by its
@@ -17,9 +17,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from random import Random
 
-from benchmarks.random_instructions import isas
-from benchmarks.random_instructions.compare import Bench, Here, Test
-from benchmarks.random_instructions.layout import KEPT
+from tools.random_instructions import isas
+from tools.random_instructions.compare import Bench, Here, Test
+from tools.random_instructions.layout import KEPT
 
 _COUNT = 200
 

@@ -13,9 +13,9 @@ from typing import Any
 import capstone
 import numpy as np
 
-from benchmarks.random_instructions.layout import CODE, DATA, KEPT, REGION, SLOT, Field, Layout, built
 from emu.cpu.create import create_cpu
 from emu.cpu.protocol import Protection, StopReason
+from tools.random_instructions.layout import CODE, DATA, KEPT, REGION, SLOT, Field, Layout, built
 
 _ILL, _TRAP, _BUS, _FPE, _SEGV = 4, 5, 7, 8, 11
 _SIGNALS = {

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
 
-from benchmarks.random_instructions import aarch64, arm, riscv, x86
-from benchmarks.random_instructions.compare import Bench, Here
-from benchmarks.random_instructions.layout import Layout
+from tools.random_instructions import aarch64, arm, riscv, x86
+from tools.random_instructions.compare import Bench, Here
+from tools.random_instructions.layout import Layout
 
 
 @dataclass(frozen=True)

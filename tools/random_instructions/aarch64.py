@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from random import Random
 
-from benchmarks.random_instructions.compare import Bench, Here
-from benchmarks.random_instructions.layout import (
+from tools.random_instructions.compare import Bench, Here
+from tools.random_instructions.layout import (
     DATA,
     GENERAL,
     MEMORY,
@@ -19,7 +19,7 @@ from benchmarks.random_instructions.layout import (
     put,
     vector,
 )
-from benchmarks.random_instructions.patterns import rows, words
+from tools.random_instructions.patterns import rows, words
 
 #: x28 holds the data page while registers are loaded; x1 and x2 an address and an index.
 _POOLS = {

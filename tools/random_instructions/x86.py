@@ -7,8 +7,8 @@ from random import Random
 
 import capstone
 
-from benchmarks.random_instructions.compare import Bench, Here
-from benchmarks.random_instructions.layout import (
+from tools.random_instructions.compare import Bench, Here
+from tools.random_instructions.layout import (
     DATA,
     GENERAL,
     MEMORY,

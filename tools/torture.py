@@ -1,6 +1,6 @@
 """GCC's torture tests (gcc.c-torture/execute), which end with 0 or abort: here as objects, and by qemu-user.
 
-    python -m benchmarks.torture FOLDER --arch aarch64 --every 4
+    python -m tools.torture FOLDER --arch aarch64 --every 4
 
 FOLDER holds the tests of GCC's sources (Debian: in gcc-12-source), which are not part of this project. Each is
 compiled by the cross gcc of Debian (gcc-aarch64-linux-gnu, gcc-riscv64-linux-gnu) at -O0 and -O2, as an object,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
-from benchmarks.random_instructions.compare import Bench, Here
-from benchmarks.random_instructions.layout import (
+from tools.random_instructions.compare import Bench, Here
+from tools.random_instructions.layout import (
     DATA,
     GENERAL,
     MEMORY,
@@ -19,7 +19,7 @@ from benchmarks.random_instructions.layout import (
     put,
     vector,
 )
-from benchmarks.random_instructions.patterns import rows, width, words
+from tools.random_instructions.patterns import rows, width, words
 
 #: r12 holds the data page while registers are loaded; r1 and r2 an address and an index; r13 and r15 stay.
 _FREE = [*range(12), 14]

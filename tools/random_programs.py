@@ -1,6 +1,6 @@
 """Random C programs by csmith, run here and by the host: every checksum must agree.
 
-    python -m benchmarks.random_programs --seeds 20 --minutes 20
+    python -m tools.random_programs --seeds 20 --minutes 20
 
 Each program is compiled by the clang of the ziglang wheel for each target and level, and runs here as a
 relocatable object and as a shared object, with the hosted C library, and as a static program with musl; the host's

@@ -1,6 +1,6 @@
 """Random instructions on random operands, here and on a reference: every bit they leave must agree.
 
-    python -m benchmarks.random_instructions --isa x86_64 --tests 20000
+    python -m tools.random_instructions --isa x86_64 --tests 20000
 
 The reference of x86-64 and i386 is this machine's processor, that of the others qemu-user. Prints, for each group
 of instructions, how many were right, refused, faulted on both, ran only here or gave another answer.
@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 from random import Random
 
-from benchmarks.random_instructions import isas
-from benchmarks.random_instructions.compare import VERDICTS, Bench, Tally, Test, judge
+from tools.random_instructions import isas
+from tools.random_instructions.compare import VERDICTS, Bench, Tally, Test, judge
 
 _BATCH = 500
 
