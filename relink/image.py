@@ -221,8 +221,8 @@ class Image(Module):
     @property
     def deferred(self) -> tuple[str, ...]:
         """Strong symbols that a later load may still define (see `LoadOptions.allow_deferred`)."""
-        deferred, names = self.relocated.deferred, self.decoded.symbols.names
-        return () if deferred is None else tuple(map(names.text, deferred.stand_ins))
+        deferred = self.relocated.deferred
+        return () if deferred is None else tuple(map(self.decoded.symbols.names.text, deferred.stand_ins))
 
     @property
     def relocation_counts(self) -> Counter[str]:

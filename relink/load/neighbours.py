@@ -26,6 +26,8 @@ from relink.objects.combined import combined
 from relink.resolve.bindings import UNRESOLVED
 
 _REACH = 1 << 31  #: range in bytes in either direction
+_HIDDEN, _INTERNAL = np.uint8(Visibility.HIDDEN), np.uint8(Visibility.INTERNAL)
+_OBJECT = np.uint8(SymbolType.OBJECT)
 
 
 def limit_for(image: Image, state: LinkerState) -> int | None:
@@ -33,12 +35,13 @@ def limit_for(image: Image, state: LinkerState) -> int | None:
     objects = combined(image.decoded) if image.decoded.is_relocatable else None
     if objects is None or state.architecture.bits == 32:
         return None
-    table = objects.symbols
-    providers = [_provider(name, state) for name in table.names.take(objects.direct).texts()]
-    weak = (table.bind[objects.direct] == SymbolBind.WEAK).tolist()
+    table, direct = objects.symbols, objects.direct
+    providers = [_provider(name, state) for name in table.names.take(direct).texts()] if len(direct) else []
+    weak = (table.bind[direct] == SymbolBind.WEAK).tolist()
     near = {provider for provider in providers if provider is not None and provider.region.end <= _REACH}
-    own = set(table.names.take(objects.offered).texts())
-    near.update(i for i in state.images if i.region.end <= _REACH and own.intersection(i.deferred))
+    if waiting := [image for image in state.images if image.region.end <= _REACH and image.deferred]:
+        own = set(table.names.take(objects.offered).texts())
+        near.update(image for image in waiting if own.intersection(image.deferred))
     if not near and not any(weak_ and p is None for weak_, p in zip(weak, providers, strict=True)):
         return None
     return min((other.base for other in near), default=0) + _REACH
@@ -50,9 +53,9 @@ def low_if_possible(image: Image, state: LinkerState) -> int | None:
     if objects is None or state.architecture.bits == 32 or Slot.ADDRESS in objects.slots:
         return None
     table = objects.symbols
-    kinds = table.type[objects.offered]
-    hidden = np.isin(table.visibility[objects.offered], (Visibility.HIDDEN, Visibility.INTERNAL))
-    if not ((kinds == SymbolType.OBJECT) & ~hidden).any():
+    kinds, seen = table.type[objects.offered], table.visibility[objects.offered]
+    hidden = (seen == _HIDDEN) | (seen == _INTERNAL)
+    if not ((kinds == _OBJECT) & ~hidden).any():
         return None
     providers = map(partial(_provider, state=state), table.names.take(objects.direct).texts())
     far = any(provider is not None and provider.region.end > _REACH for provider in providers)
