@@ -8,6 +8,7 @@ import types
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
+from operator import attrgetter
 from typing import Any, TypeAlias
 
 from emu.errors import SnapshotFileError
@@ -58,14 +59,26 @@ def _places(module: str) -> tuple[dict[types.CodeType, Place], dict[Place, types
     return dict(found), {place: code for code, place in found}
 
 
+#: Comprehensions, which Python compiles as parts of the function around them since 3.12.
+_INLINED = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>"})
+
+
 def _walk(code: types.CodeType, place: Place) -> Iterator[tuple[types.CodeType, Place]]:
     seen: Counter[str] = Counter()
+    for each in sorted(_inner(code), key=attrgetter("co_firstlineno")):
+        inner = (*place, (each.co_name, seen[each.co_name]))
+        seen[each.co_name] += 1
+        yield each, inner
+        yield from _walk(each, inner)
+
+
+def _inner(code: types.CodeType) -> Iterator[types.CodeType]:
     for each in code.co_consts:
         if isinstance(each, types.CodeType):
-            inner = (*place, (each.co_name, seen[each.co_name]))
-            seen[each.co_name] += 1
-            yield each, inner
-            yield from _walk(each, inner)
+            if each.co_name in _INLINED:
+                yield from _inner(each)
+            else:
+                yield each
 
 
 def place_of(function: types.FunctionType) -> Place | None:

@@ -16,6 +16,7 @@ import pytest
 from emu import Machine
 from emu.errors import SnapshotError, SnapshotFileError
 from emu.saved.file import assembled
+from emu.saved.functions import _walk
 from relink.errors import RelinkError
 from tests.fixtures import fixture
 from tests.machine.conftest import MakeMachine
@@ -69,6 +70,14 @@ def test_another_process_reads_it(make_machine: MakeMachine, target: str, tmp_pa
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == f"20 {{'/etc/motd': b'hello'}} {machine.heap.live_blocks}\n"
+
+
+def test_places_of_functions_are_those_of_any_python() -> None:
+    """Since Python 3.12 a comprehension's code is that of the function around it."""
+    source = "def f():\n first = {n: (lambda: n) for n in 'ab'}\n second = lambda: 2\n return [[lambda: 3]]\n"
+    found = [(place, code.co_firstlineno) for code, place in _walk(compile(source, "<source>", "exec"), ())]
+    lambdas = [((("f", 0), ("<lambda>", number)), number + 2) for number in range(3)]
+    assert found == [((("f", 0),), 1), *lambdas]
 
 
 def test_missing_host_functions_are_named(make_machine: MakeMachine, target: str, tmp_path: Path) -> None:
