@@ -1,15 +1,18 @@
-"""Arm: VFP's conversions of 32-bit fixed-point numbers to single precision always round to nearest; in Unicorn
-(QEMU 5) they round by FPSCR. Computed, or, in a Thumb IT block, where Unicorn cannot stop, refused at its start.
+"""Arm: what Unicorn (QEMU 5) executes wrongly.
 
-Code is searched as A32 and as T32, since a block does not say which it is; registers do, when it runs.
-Source: Arm ARM, F6.1.78, "VCVT (between floating-point and fixed-point)".
+- VFP's conversions of 32-bit fixed-point numbers to single precision always round to nearest; in Unicorn they
+  round by FPSCR. Computed, or, in a Thumb IT block, where Unicorn cannot stop, refused at its start.
+- Some reserved codes of NEON run as their neighbours: refused.
+
+Source: Arm ARM, F6.1.78, "VCVT (between floating-point and fixed-point)"; F4.1.18, "Advanced SIMD and
+floating-point three registers of the same length extension"; F4.1.22, "Advanced SIMD data-processing".
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
@@ -25,25 +28,46 @@ _LONGEST_BLOCK: Final = 4  #: instructions in an IT block
 
 
 def arm(code: bytes, address: int, *, to_branch: bool = False) -> Iterator[Misrun]:
-    """Find such instructions."""
+    """Find such instructions; bit 0 of the address is set for T32."""
+    thumb, address = bool(address & 1), address & ~1
     halves = np.frombuffer(code, "<u2", len(code) // 2).astype(np.uint32)
-    if halves.size < 2:
-        return
-    first, second = halves[:-1], halves[1:]
-    a32 = np.flatnonzero((((first | second << 16) & _MASK) == _CODE) & (second >> 12 != 0xF))
-    t32 = np.flatnonzero((((first << 16 | second) & _MASK) == _CODE) & (first >> 12 == 0xE))
-    found = {int(at): (int(first[at] | second[at] << 16), False) for at in a32 if not (address + 2 * at) % 4}
-    found |= {int(at): (int(first[at] << 16 | second[at]), True) for at in t32}
-    blocks = {begin: True for at in t32 for begin in _it_blocks(halves, int(at))}
+    words = np.asarray(halves[:-1] << 16 | halves[1:] if thumb else halves[:-1:2] | halves[1::2] << 16, np.uint32)
+    step = 1 if thumb else 2
+    converted = ((words & _MASK) == _CODE) & (words >> 28 == 0xE if thumb else words >> 28 != 0xF)
+    reserved = _reserved(words, thumb)
+    found = {step * int(at): int(words[at]) for at in np.flatnonzero(converted | reserved)}
+    refused = {step * int(at) for at in np.flatnonzero(reserved)}
+    blocks = {begin: at in refused for at in found for begin in _it_blocks(halves, at)} if thumb else {}
     for at in sorted(found.keys() | blocks.keys()):
         if at in blocks:
-            yield Misrun(address + 2 * at, 2, _begin_block)
+            yield Misrun(address + 2 * at, 2, partial(_begin_block, blocks[at]))
+        elif at in refused:
+            yield Misrun(address + 2 * at, 4, partial(_refuse, thumb))
         else:
-            word, thumb = found[at]
-            yield Misrun(address + 2 * at, 4, partial(_convert, word, thumb))
+            yield Misrun(address + 2 * at, 4, partial(_convert, found[at], thumb))
 
 
-def _it_blocks(halves: np.ndarray[tuple[int], np.dtype[np.uint32]], at: int) -> Iterator[int]:
+_Words: TypeAlias = np.ndarray[tuple[int], np.dtype[np.uint32]]
+#: (mask, code) of reserved codes: VSDOT and VUDOT with bit 24, VMUL.F32 with bit 21, and VQDMULL with U, where
+#: bits 20 and 21 are not both set.
+_DOT, _MULTIPLY, _LONG = (0xFFB0_0F00, 0xFD20_0D00), (0xFFA0_0F10, 0xF320_0D10), (0xFF80_0F50, 0xF380_0D00)
+_SIZE: Final = 3 << 20
+
+
+def _reserved(words: _Words, thumb: bool) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    def matches(pattern: tuple[int, int], as_t32: int) -> Any:
+        mask, code = pattern
+        return (words & mask) == (as_t32 if thumb else code)
+
+    long = matches(_LONG, 0xFF80_0D00) & ((words & _SIZE) != _SIZE)
+    return np.asarray(matches(_DOT, _DOT[1]) | matches(_MULTIPLY, 0xFF20_0D10) | long)
+
+
+def _refuse(thumb: bool, guest: Guest) -> Outcome:
+    return Outcome.REFUSED if bool(guest.read_register("cpsr") & _THUMB) == thumb else Outcome.PREPARED
+
+
+def _it_blocks(halves: _Words, at: int) -> Iterator[int]:
     """Where IT instructions are that may cover the one at a place."""
     for begin in range(max(at - 2 * _LONGEST_BLOCK, 0), at):
         if halves[begin] & _IT_MASK == _IT and halves[begin] & 15:
@@ -55,10 +79,10 @@ def _it_blocks(halves: np.ndarray[tuple[int], np.dtype[np.uint32]], at: int) -> 
                 place += 1 + (int(halves[place]) >> 11 >= 0x1D) if place < len(halves) else 1
 
 
-def _begin_block(guest: Guest) -> Outcome:
-    if not guest.read_register("cpsr") & _THUMB or not guest.read_register("fpscr") & _ROUNDING:
+def _begin_block(reserved: bool, guest: Guest) -> Outcome:
+    if not guest.read_register("cpsr") & _THUMB:
         return Outcome.PREPARED
-    return Outcome.REFUSED
+    return Outcome.REFUSED if reserved or guest.read_register("fpscr") & _ROUNDING else Outcome.PREPARED
 
 
 def _convert(word: int, thumb: bool, guest: Guest) -> Outcome:

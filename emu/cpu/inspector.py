@@ -92,13 +92,14 @@ class Inspector:
 
     def begin(self, pc: int) -> None:
         """Inspect the first block of a run. Called outside of runs."""
-        pc -= pc % self.align
+        state = pc % self.align
+        pc -= state
         if self.correction is not None and pc not in self.correction[:2]:
             self.correction = None  # the instruction faulted
         if pc in self.known:
             return
         code = self._fetch(pc, _PAGE - pc % _PAGE + _LONGEST)  # an instruction may go on in the next page
-        found = list(self._find(code, pc, to_branch=True))
+        found = list(self._find(code, pc | state, to_branch=True))
         if found and found[-1].needs is None:
             self._engine.drop(pc, found[-1].address + found[-1].size + 1)
         self._watch(found, code, pc)
@@ -132,14 +133,14 @@ class Inspector:
             edges.stopped = 0
             size = self._engine.block_size(pc)
             code = self._fetch(pc, size)
-            found = list(self._find(code, pc))
+            found = list(self._find(code, pc | self._state(guest)))
             if self._watch(found, code, pc):
                 self._engine.drop(pc, pc + size)
             return Verdict(pc, looked=True)
         request = self._engine.inexact if self._engine.inexact.stopped else self._engine.instructions
         request.stopped, request.left = 0, 1
         self.correct(guest, pc)
-        found_here = self._found_at(pc)
+        found_here = self._found_at(pc, self._state(guest))
         if found_here is None:
             request.left = 2  # the hook lets it by
             return Verdict(pc)
@@ -173,12 +174,18 @@ class Inspector:
         if due is not None and due[1] == pc:
             due[2].run(guest)
 
-    def _found_at(self, pc: int) -> Misrun | None:
+    def _state(self, guest: Guest) -> int:
+        """Arm: the Thumb bit."""
+        return guest.read_register("cpsr") >> 5 & 1 if self.align > 1 else 0
+
+    def _found_at(self, pc: int, state: int) -> Misrun | None:
         """What was found at a hook; None if the code there has changed, or for corrections only."""
         known = self._hooked.get(pc)
         if known is not None and known.found is not None and self._fetch(pc, len(known.code)) == known.code:
             return known.found
-        found = next((each for each in self._find(self._fetch(pc, _LONGEST), pc) if each.needs is None), None)
+        found = next(
+            (each for each in self._find(self._fetch(pc, _LONGEST), pc | state) if each.needs is None), None
+        )
         return found if found is not None and found.address == pc else None
 
     def _watch(self, found: list[Misrun], code: bytes, begin: int) -> bool:

@@ -81,7 +81,7 @@ class Misrun:
 
 class Finder(Protocol):
     """Finds such instructions in code at an address, in order, up to the first that is refused; with `to_branch`,
-    up to the first branch.
+    up to the first branch. Arm: bit 0 of the address is the Thumb bit.
     """
 
     def __call__(self, code: bytes, address: int, *, to_branch: bool = False) -> Iterator[Misrun]: ...

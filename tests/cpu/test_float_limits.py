@@ -253,3 +253,30 @@ def test_arm_converts_fixed_point_to_nearest_in_every_mode(arch: str) -> None:
         else:
             with pytest.raises(GuestFault, match="invalid instruction"):
                 conditional(0x0100_0001, 2 << 22)
+
+
+#: A32 codes of NEON that are reserved, and the neighbours as which Unicorn runs them.
+RESERVED = {
+    "dot product": (0xFD2E_3DAD, 0xFC22_0D44),
+    "multiplication": (0xF323_6D99, 0xF300_0D92),
+    "long multiplication": (0xF39B_4D85, 0xF29B_4D85),
+}
+
+
+@pytest.mark.parametrize("arch", ["arm", "thumb"])
+def test_arm_refuses_reserved_codes_of_neon(arch: str) -> None:
+    def coded(word: int) -> str:
+        if arch == "arm":
+            return f".inst {word:#x}"
+        top = word >> 24 if word >> 25 != 0x79 else 0xEF | (word >> 24 & 1) << 4  # F2, F3 -> EF, FF
+        return f".inst.w {top << 24 | word & 0xFF_FFFF:#x}"
+
+    rows = enumerate(word for pair in RESERVED.values() for word in pair)
+    mark = ".thumb\n.thumb_func\n" if arch == "thumb" else ""
+    code = "".join(f"{mark}.globl f{n}\n.type f{n}, %function\nf{n}: {coded(word)}\n bx lr\n" for n, word in rows)
+    with Machine("arm") as machine:
+        library = machine.load(compiled(arch, ".syntax unified\n.fpu neon\n" + code, language="assembler"))
+        for n in range(len(RESERVED)):
+            with pytest.raises(GuestFault, match="invalid instruction"):
+                library.function(f"f{2 * n}", f"void f{2 * n}(void)")()
+            library.function(f"f{2 * n + 1}", f"void f{2 * n + 1}(void)")()
