@@ -31,6 +31,7 @@ S_IFDIR, S_IFREG, S_IFCHR = 0o040000, 0o100000, 0o020000
 MOST_DESCRIPTORS = 1024  #: maximum number of open descriptors (Linux, the usual RLIMIT_NOFILE)
 PATH_MAX = 4096  #: bytes of a path, its NUL included (Linux, include/uapi/linux/limits.h)
 _NAME_MAX = 255
+_DIRECTORIES = ("/", "/tmp")  #: that exist at first, where the user has given no files
 _ZEROS = 1 << 20  # bytes a file grows by at a time
 _ENTRY_COST = 512  #: host memory in bytes for a file or folder, without its name and content
 
@@ -147,7 +148,7 @@ class FileSystem:
         self.shared: list[Shared] = []  #: shared mappings of files
         self.files = libc.files
         self.limit = libc.limit
-        self.directories: set[str] = {"/"}
+        self.directories: set[str] = {*_DIRECTORIES}
         self._index = FileIndex(self.files)
         self.working_directory = "/"
         self._directory_flag = libc.isa.libc.directory_flag
@@ -257,7 +258,7 @@ class FileSystem:
             raise FileError(Errno.ENOTEMPTY)
         if key == "/":
             raise FileError(Errno.EBUSY)
-        if key in self.directories:
+        if key in self.directories and key not in _DIRECTORIES:
             self.limit.give(_ENTRY_COST + 4 * len(key))
         self.directories.discard(key)
 
@@ -267,15 +268,15 @@ class FileSystem:
         """The lowest free descriptor, opened on `path` with Linux's O_ flags."""
         key = self.resolve(path)
         if key in self.devices and key not in self.files:
-            return self._add(self._device(key, flags))
+            return self.add(self._device(key, flags))
         if key in self.generated and key not in self.files:
             if flags & 3 or flags & self._directory_flag:
                 raise FileError(Errno.EACCES if flags & 3 else Errno.ENOTDIR)
-            return self._add(Descriptor(key, flags, self.generated[key]()))
+            return self.add(Descriptor(key, flags, self.generated[key]()))
         if key not in self.files and self.is_directory(key):
             if flags & 3:
                 raise FileError(Errno.EISDIR)
-            return self._add(Descriptor(key, flags, b""))
+            return self.add(Descriptor(key, flags, b""))
         if flags & self._directory_flag:
             raise FileError(Errno.ENOTDIR if key in self.files else Errno.ENOENT)
         if key in self.files:
@@ -291,7 +292,7 @@ class FileSystem:
         descriptor = Descriptor(key, flags, content, limit=self.limit, shared=self.shared)
         if flags & O_TRUNC and descriptor.writable:
             descriptor.resize(0)
-        return self._add(descriptor)
+        return self.add(descriptor)
 
     def _device(self, path: str, flags: int) -> Descriptor:
         """A character device: data written to it is discarded; /dev/full refuses it."""
@@ -299,7 +300,8 @@ class FileSystem:
             raise FileError(Errno.ENOTDIR)
         return Descriptor(path, flags, output=_full if path == "/dev/full" else len, input=self.devices[path])
 
-    def _add(self, descriptor: Descriptor) -> int:
+    def add(self, descriptor: Descriptor) -> int:
+        """The lowest free number, for this."""
         number = next(n for n in range(MOST_DESCRIPTORS + 1) if n not in self.descriptors)
         if number == MOST_DESCRIPTORS:
             raise FileError(Errno.EMFILE)
@@ -318,7 +320,7 @@ class FileSystem:
     def duplicate(self, number: int, target: int | None = None) -> int:
         descriptor = self.get(number)
         if target is None:
-            return self._add(descriptor)
+            return self.add(descriptor)
         if not 0 <= target < MOST_DESCRIPTORS:
             raise FileError(Errno.EBADF)
         self.descriptors[target] = descriptor

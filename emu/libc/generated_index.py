@@ -29,9 +29,9 @@ NAMES: dict[str, str] = {
         iswpunct iswspace iswupper iswxdigit isxdigit isxdigit_l toascii tolower toupper towlower towupper
     """,
     "wide": """
-        __mbrlen c32rtomb mbrlen mbrtoc32 mbrtowc mbsinit mbstowcs mbtowc wcrtomb wcscat wcschr wcscmp
-        wcscoll wcscpy wcslen wcsncmp wcsncpy wcsnlen wcsrchr wcstombs wmemchr wmemcmp wmemcpy wmemmove
-        wmemset
+        __mbrlen c32rtomb mblen mbrlen mbrtoc32 mbrtowc mbsinit mbstowcs mbtowc wcrtomb wcscat wcschr wcscmp
+        wcscoll wcscpy wcslen wcsncmp wcsncpy wcsnlen wcsrchr wcstombs wctomb wmemchr wmemcmp wmemcpy
+        wmemmove wmemset
     """,
     "locale": """
         __duplocale __freelocale __iswctype_l __newlocale __nl_langinfo_l __relink_c_locale __strcoll_l
@@ -59,10 +59,11 @@ NAMES: dict[str, str] = {
     "stdio": """
         _IO_getc _IO_putc __fgets_chk __fread_chk __getdelim __overflow __uflow clearerr clearerr_unlocked
         fclose fdopen feof feof_unlocked ferror ferror_unlocked fflush fflush_unlocked fgetc fgetc_unlocked
-        fgets fgets_unlocked fileno fileno_unlocked flockfile fopen fopen64 fputc fputc_unlocked fputs
-        fputs_unlocked fread fread_unlocked fseek fseeko fseeko64 ftell ftello ftello64 funlockfile fwrite
-        fwrite_unlocked getc getc_unlocked getchar getdelim getline perror putc putc_unlocked putchar
-        putchar_unlocked puts rewind setbuf setvbuf stderr stdin stdout ungetc
+        fgetpos fgetpos64 fgets fgets_unlocked fileno fileno_unlocked flockfile fopen fopen64 fputc
+        fputc_unlocked fputs fputs_unlocked fread fread_unlocked fseek fseeko fseeko64 fsetpos fsetpos64
+        ftell ftello ftello64 funlockfile fwrite fwrite_unlocked getc getc_unlocked getchar getdelim getline
+        perror putc putc_unlocked putchar putchar_unlocked puts rewind setbuf setbuffer setlinebuf setvbuf
+        stderr stdin stdout ungetc
     """,
     "formatted": """
         __asprintf_chk __dprintf_chk __fprintf_chk __isoc23_fscanf __isoc23_scanf __isoc23_sscanf
@@ -95,7 +96,7 @@ NAMES: dict[str, str] = {
         pthread_getaffinity_np sbrk setrlimit setrlimit64 statfs statfs64 wait waitpid
     """,
     "internet": """
-        __inet_pton inet_ntop inet_pton
+        __inet_pton htonl htons inet_addr inet_aton inet_ntoa inet_ntop inet_pton ntohl ntohs
     """,
     "temporary": """
         freopen freopen64 mkdtemp mkostemp mkostemp64 mkostemps mkostemps64 mkstemp mkstemp64 mkstemps
@@ -195,8 +196,8 @@ NAMES: dict[str, str] = {
         strftime
     """,
     "rand": """
-        arc4random arc4random_buf drand48 getentropy getrandom lrand48 mrand48 rand rand_r random srand
-        srand48 srandom
+        arc4random arc4random_buf drand48 erand48 getentropy getrandom jrand48 lcong48 lrand48 mrand48
+        nrand48 rand rand_r random seed48 srand srand48 srandom
     """,
     "jumps": """
         __longjmp_chk __sigsetjmp _longjmp _setjmp longjmp setjmp siglongjmp sigsetjmp
@@ -216,6 +217,10 @@ NAMES: dict[str, str] = {
         pthread_setcancelstate pthread_setcanceltype pthread_setspecific pthread_spin_destroy
         pthread_spin_init pthread_spin_lock pthread_spin_trylock pthread_spin_unlock
     """,
+    "semaphores": """
+        pthread_barrier_destroy pthread_barrier_init pthread_barrier_wait sem_destroy sem_getvalue sem_init
+        sem_post sem_timedwait sem_trywait sem_wait
+    """,
     "thread_attributes": """
         pthread_attr_destroy pthread_attr_getdetachstate pthread_attr_getguardsize
         pthread_attr_getinheritsched pthread_attr_getschedparam pthread_attr_getschedpolicy
@@ -228,6 +233,12 @@ NAMES: dict[str, str] = {
         __explicit_bzero_chk __fdelt_chk __mbstowcs_chk __memcpy_chk __memmove_chk __mempcpy_chk
         __memset_chk __stpcpy_chk __stpncpy_chk __strcat_chk __strcpy_chk __strlcat_chk __strlcpy_chk
         __strncat_chk __strncpy_chk __wcsncpy_chk __wcstombs_chk __wmemcpy_chk
+    """,
+    "memory_streams": """
+        fmemopen open_memstream
+    """,
+    "older_text": """
+        __xpg_basename a64l dirname ecvt fcvt gcvt l64a memfrob
     """,
     "libm": """
         __acos_finite __acosf_finite __acosh_finite __acoshf_finite __acoshl_finite __acosl_finite

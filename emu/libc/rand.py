@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from emu.libc.library import Libc
 
 _MASK = 0xFFFF_FFFF
+_FACTORS = 0x5DEECE66D, 0xB  #: of the 48-bit generator, but for lcong48
 
 
 class Generators:
@@ -27,6 +28,8 @@ class Generators:
         self.words: deque[int] = deque(maxlen=31)
         self.seed(1)
         self.lcg = 0  # as in glibc and musl until srand48
+        self.factors = _FACTORS
+        self.before = libc.allocate(8)  #: what seed48 returns
 
     def seed(self, seed: int) -> None:
         word = seed & _MASK or 1
@@ -49,8 +52,12 @@ class Generators:
         return word >> 1
 
     def next48(self) -> int:
-        self.lcg = (self.lcg * 0x5DEECE66D + 0xB) & ((1 << 48) - 1)
+        self.lcg = self.after(self.lcg)
         return self.lcg
+
+    def after(self, value: int) -> int:
+        """The next of the 48-bit generator."""
+        return (value * self.factors[0] + self.factors[1]) & ((1 << 48) - 1)
 
 
 @export("int rand(void)")
@@ -81,7 +88,48 @@ def rand_r(libc: Libc, seed: int) -> int:
 
 @export("void srand48(long seed)")
 def srand48(libc: Libc, seed: int) -> None:
-    libc.state(Generators).lcg = (seed & _MASK) << 16 | 0x330E
+    generators = libc.state(Generators)
+    generators.lcg, generators.factors = (seed & _MASK) << 16 | 0x330E, _FACTORS
+
+
+@export("unsigned short *seed48(const unsigned short *seed)")
+def seed48(libc: Libc, seed: int) -> int:
+    generators = libc.state(Generators)
+    new = libc.memory.read_uint(seed, 6)
+    libc.memory.write_uint(generators.before, 6, generators.lcg)
+    generators.lcg, generators.factors = new, _FACTORS
+    return generators.before
+
+
+@export("void lcong48(const unsigned short *parameters)")
+def lcong48(libc: Libc, parameters: int) -> None:
+    """Value, multiplier and addend."""
+    generators = libc.state(Generators)
+    generators.lcg = libc.memory.read_uint(parameters, 6)
+    generators.factors = libc.memory.read_uint(parameters + 6, 6), libc.memory.read_uint(parameters + 12, 2)
+
+
+def _own(libc: Libc, state: int) -> int:
+    """The next of a generator whose state the guest has."""
+    value = libc.state(Generators).after(libc.memory.read_uint(state, 6))
+    libc.memory.write_uint(state, 6, value)
+    return value
+
+
+@export("double erand48(unsigned short *state)")
+def erand48(libc: Libc, state: int) -> float:
+    return _own(libc, state) / float(1 << 48)
+
+
+@export("long nrand48(unsigned short *state)")
+def nrand48(libc: Libc, state: int) -> int:
+    return _own(libc, state) >> 17
+
+
+@export("long jrand48(unsigned short *state)")
+def jrand48(libc: Libc, state: int) -> int:
+    value = _own(libc, state) >> 16
+    return value - ((value >> 31) << 32)
 
 
 @export("double drand48(void)")

@@ -255,6 +255,33 @@ def ftello64(libc: Libc, stream: int) -> int:
     return ftell(libc, stream)
 
 
+@export("int fgetpos(void *stream, void *position)")
+def fgetpos(libc: Libc, stream: int, position: int) -> int:
+    return _get_position(libc, stream, position, libc.word)
+
+
+@export("int fgetpos64(void *stream, void *position)")
+def fgetpos64(libc: Libc, stream: int, position: int) -> int:
+    return _get_position(libc, stream, position, 8)
+
+
+def _get_position(libc: Libc, stream: int, position: int, size: int) -> int:
+    if (found := ftell(libc, stream)) < 0:
+        return -1
+    libc.memory.write_uint(position, size, found)
+    return 0
+
+
+@export("int fsetpos(void *stream, const void *position)")
+def fsetpos(libc: Libc, stream: int, position: int) -> int:
+    return fseek(libc, stream, libc.memory.read_uint(position, libc.word), fs.SEEK_SET)
+
+
+@export("int fsetpos64(void *stream, const void *position)")
+def fsetpos64(libc: Libc, stream: int, position: int) -> int:
+    return fseek(libc, stream, libc.memory.read_uint(position, 8), fs.SEEK_SET)
+
+
 @export("void rewind(void *stream)")
 def rewind(libc: Libc, stream: int) -> None:
     fseek(libc, stream, 0, fs.SEEK_SET)
@@ -289,6 +316,16 @@ def setvbuf(libc: Libc, stream: int, buffer: int, mode: int, size: int) -> int:
 
 @export("void setbuf(void *stream, char *buffer)")
 def setbuf(libc: Libc, stream: int, buffer: int) -> None:
+    """Streams have no buffers."""
+
+
+@export("void setbuffer(void *stream, char *buffer, size_t size)")
+def setbuffer(libc: Libc, stream: int, buffer: int, size: int) -> None:
+    """Streams have no buffers."""
+
+
+@export("void setlinebuf(void *stream)")
+def setlinebuf(libc: Libc, stream: int) -> None:
     """Streams have no buffers."""
 
 

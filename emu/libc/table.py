@@ -32,7 +32,8 @@ FAMILIES = (
     "files", "mman", "limits", "internet", "temporary", "users", "at_calls", "unavailable",
     "vectored", "stdio_ext",
     "paths", "directories", "process", "signals", "signal_masks", "startup", "dlfcn", "reports",
-    "environment", "getopt", "clock", "strftime", "rand", "jumps", "threads", "thread_attributes", "fortify",
+    "environment", "getopt", "clock", "strftime", "rand", "jumps", "threads", "semaphores", "thread_attributes",
+    "fortify", "memory_streams", "older_text",
     "libm", "libm_parts", "fenv", "integers", "softfloat", "quad",
     "eabi", "atomics",
 )  # fmt: skip

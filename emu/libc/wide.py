@@ -254,6 +254,20 @@ def mbtowc(libc: Libc, dest: int, src: int, n: int) -> int:
     return -1 if count >= libc.arch.address_mask - 1 else count
 
 
+@export("int mblen(const char *src, size_t n)")
+def mblen(libc: Libc, src: int, n: int) -> int:
+    return mbtowc(libc, 0, src, n)
+
+
+@export("int wctomb(char *dest, int c)")
+def wctomb(libc: Libc, dest: int, c: int) -> int:
+    """No encoding has a state, which NULL asks for."""
+    if not dest:
+        return 0
+    count = wcrtomb(libc, dest, c, 0)
+    return -1 if count == libc.arch.address_mask else count
+
+
 @export("size_t wcrtomb(char *dest, int c, void *state)")
 def wcrtomb(libc: Libc, dest: int, c: int, state: int) -> int:
     if not dest:

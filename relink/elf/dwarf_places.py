@@ -42,7 +42,7 @@ class EntryPlace(NamedTuple):
     kind: Kind
     registers: tuple[int, ...] = ()  #: DWARF numbers
     offset: int = 0  #: bytes from the canonical frame address
-    #: LLVM also gives a register for the whole function if the first instructions load it.
+    #: LLVM also gives a register for the whole function if the first instructions load it; GCC so for several.
     may_be_later: bool = False
 
 
@@ -67,7 +67,8 @@ def entry_places(die: DIE, formals: list[DIE], names: list[str], external: bool,
         try:
             place = _place(formal, name, low, cfa)
             listed = "DW_AT_location" in formal.attributes and not _is_expression(formal)
-            found.append(place._replace(may_be_later=not listed and not producer.startswith("GNU")))
+            loaded = not producer.startswith("GNU") or len(place.registers) > 1
+            found.append(place._replace(may_be_later=not listed and loaded))
         except Exception:  # damaged DWARF makes pyelftools raise arbitrary exceptions
             found.append(EntryPlace(name, Kind.UNKNOWN))
     optimised = any(each in die.attributes for each in _OPTIMISED)

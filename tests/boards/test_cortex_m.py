@@ -34,6 +34,24 @@ def test_a_division_by_zero_faults_where_it_is_asked_to(cpu: str) -> None:
     assert guest.machine.memory.read_uint(guest.machine.cpu.read_register("msp") + 24, 4) == CODE + 20
 
 
+def test_fixed_point_is_converted_to_nearest_in_every_rounding_mode() -> None:
+    enable = [*load(2, SCB), *load(0, 0xF << 20), *load(3, 0x88), 0x50D0]  # CPACR
+    convert = [
+        0xEEE1,
+        0x1A10,
+        0xEE00,
+        0x0A10,
+        0xEEBA,
+        0x0ACE,
+        0xEE10,
+        0x0A10,
+    ]  # vcvt.f32.s32 s0, s0, #4
+    for mode in range(4):
+        guest = board([*enable, *load(0, 0x0100_0001), *load(1, mode << 22), *convert, HERE], cpu="cortex-m4")
+        guest.run(max_instructions=40)
+        assert guest.machine.cpu.read_register("r0") == 0x4980_0000, mode
+
+
 def test_floating_point_faults_until_it_is_enabled() -> None:
     enable = [*load(2, SCB), *load(0, 0xF << 20), *load(3, 0x88), 0x50D0]  # str r0, [r2, r3]: CPACR
     guest = raising(board([NOP, *ADD_FLOATS, *enable, *ADD_FLOATS, HERE], cpu="cortex-m4"))

@@ -109,10 +109,10 @@ def test_static_functions_answer_right_or_are_refused(arch: str, level: str) -> 
         assert refused.keys() == _CALLS.keys() - _RIGHT[arch]
 
 
-def _by_gcc(text: str, *flags: str) -> Path:
-    compiler = shutil.which("i686-linux-gnu-gcc")
+def _by_gcc(text: str, *flags: str, machine: str = "i686") -> Path:
+    compiler = shutil.which(f"{machine}-linux-gnu-gcc")
     if compiler is None:
-        pytest.skip("needs i686-linux-gnu-gcc")
+        pytest.skip(f"needs {machine}-linux-gnu-gcc")
     source = text_file(text, ".c")
     return made([compiler, "-g", "-fno-pic", "-ffreestanding", *flags, "-c", source, "-o", OUTPUT], [source])
 
@@ -123,6 +123,13 @@ def test_what_gcc_passes_in_registers_is_refused() -> None:
     assert "passes a in eax, not on the stack" in refused["add"]
     assert "the compiler made constant.constprop.0 of it" in refused["constant"]
     assert not _answers(_by_gcc(_SOURCE, "-O0"), "i386")[1]
+
+
+def test_what_gcc_has_moved_to_two_registers_is_passed_by_the_abi() -> None:
+    """GCC's DWARF names the registers that a value of two words is moved to, for the whole function."""
+    path = _by_gcc("__int128 negated(__int128 a) { return -a; }\n", "-O1", machine="x86_64")
+    with Machine("x86_64") as machine:
+        assert machine.load(path).negated((7 << 100) + 5) == -(7 << 100) - 5
 
 
 def test_functions_with_a_convention_of_their_own_are_refused() -> None:

@@ -3,17 +3,21 @@
 - SEV sets the event register, which the engine does not have.
 - Divisions fault for a divisor of zero while CCR.DIV_0_TRP is set; the engine's give 0.
 - Floating-point instructions fault until CPACR enables them; the engine's always run.
+- Conversions of fixed-point numbers round to nearest, whatever FPSCR says; in the engine by FPSCR.
 - v8-M baseline runs on the engine's mainline: instructions that only the mainline has are refused.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterator
 from functools import partial
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
 
+from emu.cpu.find_arm import arm
 from emu.cpu.misrun import Guest, Misrun, Outcome
 
 _SEV, _WIDE_SEV, _DIVISION, _DIVISION_MASK = 0xBF40, (0xF3AF, 0x8004), 0xFB90, 0xFFD0
@@ -39,7 +43,12 @@ class Inspection:
         self.floats_enabled = False  #: CPACR
 
     def find(self, code: bytes, address: int, *, to_branch: bool = False) -> Iterator[Misrun]:
-        """Find such instructions (`emu.cpu.misrun.Finder`)."""
+        """Find such instructions, and those of `emu.cpu.find_arm` (`emu.cpu.misrun.Finder`)."""
+        address |= 1
+        own = self._own(code, address & ~1, to_branch=to_branch)
+        return heapq.merge(own, arm(code, address), key=attrgetter("address")) if self._has_fpu else own
+
+    def _own(self, code: bytes, address: int, *, to_branch: bool) -> Iterator[Misrun]:
         halves = np.frombuffer(code, "<u2", len(code) // 2)
         if not self._may_have(halves):
             return

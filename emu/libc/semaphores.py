@@ -1,0 +1,90 @@
+"""POSIX semaphores and barriers of a single running thread: waiting for another one never ends, and is an error.
+
+A sem_t's first word is its value.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emu.errors import GuestAbort
+from emu.libc.errno import Errno
+from emu.libc.table import export
+
+if TYPE_CHECKING:
+    from emu.libc.library import Libc
+
+_LARGEST = 0x7FFF_FFFF
+
+
+@export("int sem_init(void *semaphore, int shared, unsigned value)")
+def sem_init(libc: Libc, semaphore: int, shared: int, value: int) -> int:
+    if value > _LARGEST:
+        return libc.fail(Errno.EINVAL)
+    libc.memory.write_uint(semaphore, 4, value)
+    return 0
+
+
+@export("int sem_destroy(void *semaphore)")
+def sem_destroy(libc: Libc, semaphore: int) -> int:
+    return 0
+
+
+@export("int sem_post(void *semaphore)")
+def sem_post(libc: Libc, semaphore: int) -> int:
+    value = libc.memory.read_uint(semaphore, 4)
+    if value == _LARGEST:
+        return libc.fail(Errno.EOVERFLOW)
+    libc.memory.write_uint(semaphore, 4, value + 1)
+    return 0
+
+
+@export("int sem_trywait(void *semaphore)")
+def sem_trywait(libc: Libc, semaphore: int) -> int:
+    value = libc.memory.read_uint(semaphore, 4)
+    if not value:
+        return libc.fail(Errno.EAGAIN)
+    libc.memory.write_uint(semaphore, 4, value - 1)
+    return 0
+
+
+@export("int sem_wait(void *semaphore)")
+def sem_wait(libc: Libc, semaphore: int) -> int:
+    if not libc.memory.read_uint(semaphore, 4):
+        raise GuestAbort(f"deadlock: the only thread waits for the semaphore at {semaphore:#x}, which is 0")
+    return sem_trywait(libc, semaphore)
+
+
+@export("int sem_timedwait(void *semaphore, const void *deadline)")
+def sem_timedwait(libc: Libc, semaphore: int, deadline: int) -> int:
+    """No other thread posts it until the deadline."""
+    if not libc.memory.read_uint(semaphore, 4):
+        return libc.fail(Errno.ETIMEDOUT)
+    return sem_trywait(libc, semaphore)
+
+
+@export("int sem_getvalue(void *semaphore, int *value)")
+def sem_getvalue(libc: Libc, semaphore: int, value: int) -> int:
+    libc.memory.write_uint(value, 4, libc.memory.read_uint(semaphore, 4))
+    return 0
+
+
+@export("int pthread_barrier_init(void *barrier, const void *attributes, unsigned count)")
+def pthread_barrier_init(libc: Libc, barrier: int, attributes: int, count: int) -> int:
+    if not count:
+        return Errno.EINVAL
+    libc.memory.write_uint(barrier, 4, count)
+    return 0
+
+
+@export("int pthread_barrier_destroy(void *barrier)")
+def pthread_barrier_destroy(libc: Libc, barrier: int) -> int:
+    return 0
+
+
+@export("int pthread_barrier_wait(void *barrier)")
+def pthread_barrier_wait(libc: Libc, barrier: int) -> int:
+    count = libc.memory.read_uint(barrier, 4)
+    if count > 1:
+        raise GuestAbort(f"deadlock: the only thread waits at the barrier at {barrier:#x} for {count - 1} others")
+    return -1  # PTHREAD_BARRIER_SERIAL_THREAD
