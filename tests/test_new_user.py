@@ -30,7 +30,7 @@ def run(words: Sequence[str], folder: Path, environment: Mapping[str, str]) -> s
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of an environment with the wheel, its extra `pytest`, and pytest-xdist."""
+    """The interpreter of an environment with the wheel, its extras `pytest` and `packages`, and pytest-xdist."""
     place = tmp_path_factory.mktemp("new-user")
     source = place / "source"
     source.mkdir()
@@ -41,7 +41,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     python = place / "environment" / "bin" / "python"
     pip(python, "wheel", "--no-deps", "--wheel-dir", str(place), str(source))
     (wheel,) = place.glob("*.whl")
-    pip(python, "install", "pytest-xdist", f"relink-emu[pytest] @ {wheel.as_uri()}")
+    pip(python, "install", "pytest-xdist", f"relink-emu[pytest,packages] @ {wheel.as_uri()}")
     shutil.rmtree(source)
     return python
 
@@ -53,12 +53,17 @@ def pip(python: Path, *words: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def output_of_pytest(python: Path, folder: Path, *options: str) -> str:
-    """What pytest prints in a folder, with an environment that knows nothing of this checkout."""
+def output(python: Path, folder: Path, *words: str) -> str:
+    """What Python prints in a folder, with an environment that knows nothing of this checkout."""
     home = folder.parent / "home"
     home.mkdir(exist_ok=True)
     environment = {"HOME": str(home), "PATH": os.defpath, "PYTHONDONTWRITEBYTECODE": "1"}
-    return run([str(python), "-m", "pytest", *options], folder, environment).stdout
+    return run([str(python), *words], folder, environment).stdout
+
+
+def output_of_pytest(python: Path, folder: Path, *options: str) -> str:
+    """The same of pytest."""
+    return output(python, folder, "-m", "pytest", *options)
 
 
 def test_five_lines_run_on_seven_architectures(python: Path, tmp_path: Path) -> None:
@@ -83,3 +88,17 @@ def test_the_example_passes_without_the_checkout(python: Path, tmp_path: Path) -
     assert "skipped" not in shown
     assert str(ROOT) not in shown
     assert sys.prefix not in shown
+
+
+def test_the_updater_is_simulated_and_tested_without_the_checkout(python: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "own"
+    shutil.copytree(ROOT / "examples" / "own_updater", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shown = output(python, folder, "simulate.py", "--arch", "riscv32", "--report", "cuts.html")
+    rows = [line.split() for line in shown.splitlines()]
+    assert [row[5] for row in rows if row[:2] == ["SOUND", "riscv32"]] == ["0"]
+    assert ["STARVES_WATCHDOG", "rv32imac"] in [row[:2] for row in rows]
+    assert "<svg" in (folder / "cuts.html").read_text()
+    tested = output_of_pytest(python, folder, "-n", "2", "-k", "riscv32 or HANGS")
+    assert "4 passed" in tested, tested
+    cut = "torn nor#1:program@0x60001200+512 (seed 0)"
+    assert "1 passed" in output_of_pytest(python, folder, "--replay", cut, "-k", "HANGS")
