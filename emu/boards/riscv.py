@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from emu.boards.errors import BoardError, FirmwareError
+from emu.boards.entry_point import EntryPoint
+from emu.boards.errors import BoardError
 from emu.boards.profile import Interrupts, WithoutPorts
 from emu.boards.riscv_devices import Clint, Plic
 from emu.boards.riscv_supervisor import supervisor_writes
@@ -26,7 +27,6 @@ from relink.errors import AddressSpaceError
 if TYPE_CHECKING:
     from emu.boards.clock import Clock
     from emu.boards.device import Device
-    from emu.boards.firmware import Firmware
     from emu.cpu.protocol import DeviceCpu
     from emu.ports import Memory
 
@@ -48,7 +48,7 @@ _MIP = 0x344
 _COUNTERS, _UPPER = (0xC00, 0xC01, 0xC02, 0xB00, 0xB02), (0xC80, 0xC81, 0xC82, 0xB80, 0xB82)
 
 
-class MachineMode(WithoutPorts):
+class MachineMode(EntryPoint, WithoutPorts):
     """A RISC-V CPU in machine mode (`emu.boards.profile.Profile`).
 
     `entry` is where it starts after a reset. `clint` and `plic` are the addresses of its timer and its interrupt
@@ -78,6 +78,7 @@ class MachineMode(WithoutPorts):
         self.free_ram, self.in_run = (0, 0), False
         self.changed = self.resetting = self.started = False
         self._pending = 0  #: mip
+        self.firmware_entry = None
         self.clint = Clint(self._set_pending, divider)
         self.plic = Plic(irqs, lambda level: self._set_pending(EXTERNAL, level))
         self._places = {clint: self.clint, plic: self.plic}
@@ -114,21 +115,10 @@ class MachineMode(WithoutPorts):
     def _time(self) -> int:
         return self.clint.mtime()
 
-    def check_firmware(self, firmware: Firmware) -> None:
-        if firmware.arch not in (None, self.arch):
-            raise FirmwareError(f"{firmware.name} is for {firmware.arch}, the board's CPU is {self.name}")
-
     # ------------------------------------------------------------ reset
 
-    def initial_stack(self) -> int | None:
-        return self.free_ram[1] or None
-
     def reset(self) -> int:
-        try:
-            self.memory.read(self.entry, 2)
-        except AddressSpaceError:
-            raise FirmwareError(f"no memory at {self.entry:#x}, where the CPU starts") from None
-        return self.start(self.entry, 0)
+        return self.start(self.first_instruction(), 0)
 
     def start(self, entry: int, stack: int) -> int:
         cpu = self.cpu

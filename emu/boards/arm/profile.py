@@ -12,22 +12,21 @@ from typing import TYPE_CHECKING, cast
 
 from emu.boards.arm.generic_timer import GenericTimer
 from emu.boards.arm.gic import Distributor
-from emu.boards.errors import FirmwareError, Lockup
+from emu.boards.entry_point import EntryPoint
+from emu.boards.errors import Lockup
 from emu.boards.profile import Interrupts, WithoutPorts
 from emu.cpu.protocol import Protection, Stop, StopReason
 from emu.ports import Layout
-from relink.errors import AddressSpaceError
 
 if TYPE_CHECKING:
     from emu.boards.clock import Clock
     from emu.boards.device import Device
-    from emu.boards.firmware import Firmware
     from emu.cpu.misrun import Finder
     from emu.cpu.protocol import DeviceCpu, SystemCpu
     from emu.ports import Memory
 
 
-class ArmProfile(WithoutPorts):
+class ArmProfile(EntryPoint, WithoutPorts):
     """The common part of a profile (`emu.boards.profile.Profile`).
 
     `entry` is where the CPU starts; None: at the firmware's entry point. `gic` has the addresses of distributor
@@ -61,7 +60,7 @@ class ArmProfile(WithoutPorts):
         self.free_ram, self.in_run = (0, 0), False
         self.changed = self.resetting = self.started = False
         self.line = False  #: whether the interrupt controller asks for an interrupt
-        self._firmware_entry: int | None = None
+        self.firmware_entry = None
 
     def devices(self) -> Mapping[int, Device]:
         if self._gic_at is None:
@@ -81,25 +80,10 @@ class ArmProfile(WithoutPorts):
     def _finder(self) -> Finder:
         """What finds the instructions that need more than the engine."""
 
-    def check_firmware(self, firmware: Firmware) -> None:
-        if firmware.arch not in (None, self.arch):
-            raise FirmwareError(f"{firmware.name} is for {firmware.arch}, the board's CPU is {self.name}")
-        self._firmware_entry = firmware.entry
-
     # ------------------------------------------------------------ reset
 
-    def initial_stack(self) -> int | None:
-        return self.free_ram[1] or None
-
     def reset(self) -> int:
-        entry = self.entry if self.entry is not None else self._firmware_entry
-        if entry is None:
-            raise FirmwareError(f"{self.name} does not know where to start: give the profile an entry")
-        try:
-            self.memory.read(entry & -2, 2)
-        except AddressSpaceError:
-            raise FirmwareError(f"no memory at {entry:#x}, where the CPU starts") from None
-        return self._begin(entry, 0, floats=False)
+        return self._begin(self.first_instruction(), 0, floats=False)
 
     def start(self, entry: int, stack: int) -> int:
         """A reset with floating point enabled, as a debugger does for programs without start-up code."""

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, cast
 
 from emu.boards.bus import Bus
 from emu.boards.clock import NEVER
-from emu.boards.errors import BoardError, DeviceError, FirmwareError
+from emu.boards.entry_point import EntryPoint
+from emu.boards.errors import BoardError, DeviceError
 from emu.boards.i386.gates import ERROR_CODES, GENERAL_PROTECTION, Event, Gates
 from emu.boards.i386.instructions import SystemX86
 from emu.boards.i386.pic import PicPair
@@ -21,12 +22,10 @@ from emu.boards.profile import Interrupts
 from emu.cpu.misrun import Outcome
 from emu.cpu.protocol import Stop, StopReason
 from emu.ports import Layout
-from relink.errors import AddressSpaceError
 
 if TYPE_CHECKING:
     from emu.boards.clock import Clock
     from emu.boards.device import Device
-    from emu.boards.firmware import Firmware
     from emu.cpu.protocol import DeviceCpu, X86Cpu
     from emu.ports import Memory
 
@@ -48,7 +47,7 @@ _EXCEPTIONS = frozenset(
 )
 
 
-class I386:
+class I386(EntryPoint):
     """An i386 CPU (`emu.boards.profile.Profile`).
 
     It starts at `entry`, the firmware's entry point by default. `irq=` numbers of devices are the lines of two
@@ -85,7 +84,7 @@ class I386:
         self._line = False  #: the controllers' output
         self._denied = False  #: whether an access to a port has just been refused
         self._shadow = NEVER  #: STI delays interrupts until this time
-        self._firmware_entry: int | None = None
+        self.firmware_entry = None
 
     def devices(self) -> Mapping[int, Device]:
         return {}
@@ -100,25 +99,10 @@ class I386:
         cpu.count_always()
         cpu.inspect(SystemX86(self))
 
-    def check_firmware(self, firmware: Firmware) -> None:
-        if firmware.arch not in (None, self.arch):
-            raise FirmwareError(f"{firmware.name} is for {firmware.arch}, the board's CPU is {self.name}")
-        self._firmware_entry = firmware.entry
-
     # ------------------------------------------------------------ reset
 
-    def initial_stack(self) -> int | None:
-        return self.free_ram[1] or None
-
     def reset(self) -> int:
-        entry = self.entry if self.entry is not None else self._firmware_entry
-        if entry is None:
-            raise FirmwareError(f"{self.name} does not know where to start: give the profile an entry")
-        try:
-            self.memory.read(entry, 1)
-        except AddressSpaceError:
-            raise FirmwareError(f"no memory at {entry:#x}, where the CPU starts") from None
-        return self.start(entry, 0)
+        return self.start(self.first_instruction(), 0)
 
     def start(self, entry: int, stack: int) -> int:
         cpu = self.cpu
