@@ -10,9 +10,11 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 HERE = Path(__file__).parent
 COMPILER, QEMU, VIRT_COMPILER = "arm-none-eabi-gcc", "qemu-system-arm", "riscv64-unknown-elf-gcc"
@@ -249,13 +251,18 @@ ARM_PROGRAMS = (
     ArmProgram("modes", "cortex-a15", "arm", ("-marm",)),
 )
 PC_PROGRAMS = (PcProgram("protected", "i386", "i386"),)
+ALL_PROGRAMS: tuple[Program, ...] = (*PROGRAMS, *VIRT_PROGRAMS, *ARM_PROGRAMS, *PC_PROGRAMS)
+
+
+def each_program(programs: Iterable[Program]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("program", [pytest.param(each, id=each.name) for each in programs])
 
 
 def main() -> None:
     for tool in (COMPILER, QEMU, VIRT_COMPILER, AARCH64_COMPILER, PC_COMPILER):
         if shutil.which(tool) is None:
             sys.exit(f"{tool} is needed")
-    for program in (*PROGRAMS, *VIRT_PROGRAMS, *ARM_PROGRAMS, *PC_PROGRAMS):
+    for program in ALL_PROGRAMS:
         program.path.parent.mkdir(exist_ok=True)
         program.golden.parent.mkdir(exist_ok=True)
         program.build(program.path)

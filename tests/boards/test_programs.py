@@ -8,9 +8,9 @@ import pytest
 
 from emu.boards import Board, Ended, Ram, Rom
 from tests.boards.guests import console
-from tests.boards.programs import PROGRAMS, QEMU, Program
+from tests.boards.programs import ALL_PROGRAMS, PROGRAMS, Program, each_program
 
-programs = pytest.mark.parametrize("program", PROGRAMS, ids=[program.name for program in PROGRAMS])
+programs = each_program(PROGRAMS)
 
 
 def run(program: Program, *, common_way: bool = False) -> tuple[str, int]:
@@ -35,8 +35,9 @@ def test_a_program_does_the_same_as_in_qemu(program: Program) -> None:
     assert run(program) == run(program, common_way=True) == (output, time)
 
 
-@programs
+@each_program(ALL_PROGRAMS)
 def test_the_golden_file_is_what_qemu_prints(program: Program) -> None:
-    if shutil.which(QEMU) is None:
-        pytest.skip(f"{QEMU} is not installed")
+    """Of Arm, RISC-V and i386, too."""
+    if shutil.which(program.qemu) is None:
+        pytest.skip(f"{program.qemu} is not installed")
     assert program.run_in_qemu() == program.golden.read_text()
