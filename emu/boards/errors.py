@@ -29,6 +29,10 @@ class EmptyShare(BoardError):
     """A part of a sweep has no cut: there are more parts than contents of flash (see `PowerCuts.sweep`)."""
 
 
+class NoSuchCut(BoardError):
+    """A power cut that is to be repeated does not happen (see `PowerCuts.replay`)."""
+
+
 class Deadlock(BoardError):
     """The guest waits for an interrupt, and there is no event that could cause one."""
 

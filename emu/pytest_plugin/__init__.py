@@ -198,8 +198,10 @@ def relink_share(request: pytest.FixtureRequest) -> tuple[int, int]:
 
 
 @pytest.fixture
-def power_cuts(request: pytest.FixtureRequest, relink_share: tuple[int, int]) -> PowerCutTest:
+def power_cuts(request: pytest.FixtureRequest, relink_share: tuple[int, int]) -> Iterator[PowerCutTest]:
     """Sweeps and explorations of power cuts (`emu.boards.PowerCuts`) in this test."""
     from emu.pytest_plugin.power import PowerCutTest
 
-    return PowerCutTest(request, relink_share)
+    test = PowerCutTest(request, relink_share)
+    yield test
+    test.finish()

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from emu.boards.errors import BoardError, EmptyShare
+from emu.boards.errors import EmptyShare, NoSuchCut
 from emu.boards.power import Exploration, Outcome, PowerCuts, Sweep
 
 THEN = ", then "  #: between the cuts of a sequence, in ids
@@ -48,6 +48,7 @@ class PowerCutTest:
         self.share = share
         self._request = request
         self._replays: Sequence[str] = request.config.getoption("relink_replay") or ()
+        self._missed: dict[str, str] = {}  # replays that have not happened yet in this test, and why
 
     def __call__(self, cuts: PowerCuts, **options: Any) -> Sweep | None:
         """Try this part of the single cuts; `options` are those of `PowerCuts.sweep`. Returns what came of them,
@@ -75,16 +76,24 @@ class PowerCutTest:
         return found
 
     def _replayed(self, cuts: PowerCuts) -> bool:
-        """Repeat what `--replay` asks for."""
+        """Repeat what `--replay` asks for. A test may cut several updates, of which one has the cut."""
         outcomes = []
         for text in self._replays:
             try:
                 problem = cuts.replay(text.split(THEN))
-            except BoardError as error:
-                pytest.fail(f"--replay {shlex.quote(text)}: {error}", pytrace=False)
-            outcomes.append((text, f"{problem}: {text}" if problem is not None else None))
+            except NoSuchCut as error:
+                self._missed.setdefault(text, str(error))
+            else:
+                self._missed[text] = ""
+                outcomes.append((text, f"{problem}: {text}" if problem is not None else None))
         self._tell(outcomes)
         return bool(self._replays)
+
+    def finish(self) -> None:
+        """Fail the test if a sequence of `--replay` has not happened in it."""
+        for text in self._replays:
+            if reason := self._missed.get(text, "no update is tried"):
+                pytest.fail(f"--replay {shlex.quote(text)}: {reason}", pytrace=False)
 
     def _report(self, outcomes: Iterable[Outcome]) -> None:
         self._tell((THEN.join(map(str, each.cuts)), str(each) if each.problem else None) for each in outcomes)

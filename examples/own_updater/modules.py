@@ -148,6 +148,7 @@ def bad_packages(device: Any) -> dict[str, bytes]:
         "a version twice": signed(text.replace(b'"version": 2', b'"version": 1, "version": 2')),
         "a field too many": signed(text.replace(b'"version": 2', b'"run": "sh", "version": 2')),
         "a manifest that is no JSON": signed(b"\xff" + text),
+        "a manifest in UTF-16": signed(text.decode().encode("utf-16")),
         "a manifest that is a list": signed(b"[" * 100 + b"]" * 100),
     }
 

@@ -94,7 +94,7 @@ def _parts(package: bytes) -> tuple[bytes, bytes, bytes]:
 def _manifest(text: bytes) -> Manifest:
     """The manifest of its signed text, each field of the right type."""
     try:
-        manifest = Manifest(**json.loads(text, object_pairs_hook=_once))
+        manifest = Manifest(**json.loads(text.decode(), object_pairs_hook=_once))
     except (ValueError, TypeError, RecursionError) as error:
         raise PackageError(f"the manifest cannot be read: {error}") from None
     types = {"name": str, "version": int, "arch": str, "size": int, "sha256": str}

@@ -74,9 +74,31 @@ def test_a_failing_cut_is_repeated_by_the_command_that_it_prints(session: Sessio
 def test_a_replay_leaves_other_tests_out_and_a_cut_that_does_not_happen_fails(session: Session) -> None:
     two = "before nor#1:program@0x0+4, then before nor#9:program@0x0+4"
     result = session(SUITE, "--replay", two, "-k", "sound or without")
-    result.assert_outcomes(failed=1, deselected=4)
+    result.assert_outcomes(passed=1, errors=1, deselected=4)
+    assert result.ret == 1
     result.stdout.fnmatch_lines(["*cut 2 (before nor#9:program@0x0+4) does not happen*"])
     assert session(SUITE, "--relink-replay", "after nor#1:program@0x0+4", "-k", "sound or explored").ret == 0
+
+
+def test_a_replay_finds_the_update_that_has_the_cut(session: Session) -> None:
+    text = (
+        SUITE
+        + """
+def test_two(power_cuts):
+    flash = NorFlash([(1, 64)], name="other")
+    same = {"restart": lambda: None, "recover": lambda: None, "check": lambda: None}
+    power_cuts(PowerCuts([flash], update=lambda: flash.program(0, b"x"), **same))
+    power_cuts(make(b"d"))
+
+def test_none(power_cuts):
+    pass
+"""
+    )
+    cut = ("--replay", "before nor#1:program@0x0+4")
+    shown = session(text, *cut, "-k", "two").stdout.str()
+    assert "the first sector has no data: before nor#1:program@0x0+4" in shown
+    assert "does not happen" not in shown
+    assert "no update is tried" in session(text, *cut, "-k", "none").stdout.str()
 
 
 def test_a_part_without_a_cut_is_skipped_and_the_marker_is_checked(session: Session) -> None:

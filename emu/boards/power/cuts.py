@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from emu.boards.errors import BoardError, EmptyShare
+from emu.boards.errors import BoardError, EmptyShare, NoSuchCut
 from emu.boards.flash_device import Flash
 from emu.boards.power.results import Cut, Exploration, Outcome, Progress, Sweep, Trouble, fewest
 from emu.boards.power.starts import Contents, End, Found, Starts
@@ -136,7 +136,7 @@ class PowerCuts:
     ) -> str | None:
         """Repeat a sequence of cuts, or of their texts; the device is left as its last start leaves it. What is
         wrong with it is returned. `told` gets what cuts of the update would leave, then those of the start after
-        each cut. Raises BoardError for a cut that does not happen.
+        each cut. Raises NoSuchCut, and BoardError as `sweep`.
         """
         if not cuts:
             raise BoardError("no cuts to repeat")
@@ -146,7 +146,7 @@ class PowerCuts:
             self.forget()  # every run to its end
             match = next((each for each in found if str(each.cut) == str(cut)), None)
             if match is None:
-                raise BoardError(f"cut {number + 1} ({cut}) does not happen")
+                raise NoSuchCut(f"cut {number + 1} ({cut}) does not happen")
             end, found = self.start(match.contents)
             told(found)
         return end.problem if end is not None else None
