@@ -182,8 +182,7 @@ class FlashCells:
                 self._programs[units_of] = np.frombuffer(sector.programs, np.uint8)
         self._sectors = state.sectors
         self._dirty.clear()
-        for number in changed:
-            start, end = self.sectors.bounds(number)
+        for start, end in self.sectors.runs(changed):
             self._tell(start, end - start)
         self.wear[:] = np.frombuffer(state.wear, np.uint64)
         self.reads[:] = np.frombuffer(state.reads, np.uint64)

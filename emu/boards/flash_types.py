@@ -137,6 +137,18 @@ class SectorMap:
         """(start, end) of a sector, offsets in the device."""
         return self.starts[number], self.starts[number + 1]
 
+    def runs(self, numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+        """(start, end) of sectors in order, neighbours joined."""
+        start = end = -1
+        for number in numbers:
+            if self.starts[number] != end:
+                if end >= 0:
+                    yield start, end
+                start = self.starts[number]
+            end = self.starts[number + 1]
+        if end >= 0:
+            yield start, end
+
     def touched(self, offset: int, size: int) -> range:
         """The numbers of the sectors that `size` bytes at `offset` are in."""
         return range(self.index(offset), self.index(offset + size - 1) + 1) if size > 0 else range(0)
