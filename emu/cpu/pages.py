@@ -55,6 +55,13 @@ class PageMap:
         pieces.insert(index, Piece(address, end, memory, protection, _EXECUTABLE[protection]))
         self.found.clear()
 
+    def __iter__(self) -> Iterator[Piece]:
+        """The pieces, in address order."""
+        return iter(self._pieces)
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
     def at(self, address: int) -> Piece | None:
         """The piece that contains `address`, or None."""
         piece = self.found.get(address >> 12)

@@ -23,9 +23,9 @@ experiment (`tests/cpu/test_stops.py`, docs/stops.md):
 Exact on no ISA: `uc_emu_stop` from another thread, and `timeout=`, which is one; nor a stop in a hook on memory
 accesses. They may stop in the middle of an instruction, which then runs twice. None of them is used.
 
-**Known weakness**: on x86_64 Unicorn drops the top 12 bits of a data address, so a bad pointer that differs from a
-valid one only there (not canonical, so it faults on hardware) is dereferenced. The engine's other address
-translation (UC_TLB_VIRTUAL) would not, and is six times slower on loads and stores. No memory is mapped up there.
+**Stores** and the TLB are `emu.cpu.quick_stores`. Where that is off, while the guest is observed, Unicorn drops
+the top 12 bits of a data address on x86_64, so a bad pointer that differs from a valid one only there (not
+canonical, so it faults on hardware) is dereferenced. No memory is mapped up there.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from emu.cpu.code_pages import CodePages
 from emu.cpu.late_maps import LateMaps
 from emu.cpu.pages import PAGE_SIZE, PageMap
 from emu.cpu.protocol import Protection, Stop, StopReason
+from emu.cpu.quick_stores import QuickStores
 from emu.cpu.unicorn_api import uc
 from emu.cpu.unicorn_isas import CPSR_IT, ISAS, MODELS
 from emu.cpu.unicorn_memory import UnicornMemory
@@ -93,6 +94,8 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
         self._late = LateMaps(handle, arch, self._pages)
         if arch in UNTRANSLATABLE:
             self._code_pages = self._late.code_pages = CodePages(handle, arch, self._pages)
+        cpsr = self._slots["cpsr"][0] if self._interworking else None
+        self._stores = QuickStores(handle, self._pages, self._seen, model, cpsr, self._code_pages is None)
         self._install_stops()
         if self._code_pages is not None and self._inspector is not None:
             self._code_pages.on_search = self._inspector.forget
@@ -118,6 +121,8 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
         limit = max_instructions or self._unlimited
         if self._late:
             self._make_late(pc, counted=bool(limit))
+        if self._stores.stale:
+            self._stores.prepare(self._late, self._watch.runs)
         meter = self._metered(limit) if limit else None
         watch = self._watch
         watch.runs += 1
@@ -152,6 +157,7 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
         from emu.cpu.unicorn_events import UnicornEvents
 
         self._late.end()
+        self._stores.end()
         return UnicornEvents(weakref.proxy(self), (1 << 64) - 2 if self._interworking else (1 << 64) - 1)
 
     @property
@@ -159,6 +165,7 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
         """This engine as a `unicorn.Uc`; docs/events.md says what may be done with it."""
         if self._native is None:
             self._late.end()
+            self._stores.end()
             self._native = api.native(self._handle, self._isa, self)
         return self._native
 
@@ -210,9 +217,11 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
                 reason = self._isa.refused
             elif reason in _FETCH_FAULTS:
                 address = fetched = self._fetched(pc)
+                if self._stores.is_never_executed(fetched):  # as the engine itself tells it
+                    reason, address = StopReason.FETCH_PROTECTED, None
                 if fetched != pc:
                     return self._approach(reason, pc, fetched)
-            stop = self._fault(reason, pc, self._isa.full_address(address))
+            stop = self._fault(reason, pc, self._full_address(address))
         self._suspended = stop.pc if self._interworking and stop.reason is not StopReason.SYSCALL else None
         return stop
 

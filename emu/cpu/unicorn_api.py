@@ -14,7 +14,7 @@ from __future__ import annotations
 import ctypes
 import struct
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache, partial
 from typing import Any, Final
 
@@ -32,6 +32,8 @@ __all__ = [
     "NO_COUNT",
     "NO_TIMEOUT",
     "PROTECTION",
+    "REG_READ",
+    "REG_WRITE",
     "Context",
     "Seen",
     "Watched",
@@ -71,7 +73,8 @@ _short = ctypes.PyDLL(uclib._name, handle=uclib._handle)
 reg_read, reg_write = _short["uc_reg_read"], _short["uc_reg_write"]
 reg_read_batch, reg_write_batch = _short["uc_reg_read_batch"], _short["uc_reg_write_batch"]
 EMU_STOP: Final = ctypes.cast(uclib["uc_emu_stop"], ctypes.c_void_p)
-_REG_READ: Final = ctypes.cast(uclib["uc_reg_read"], ctypes.c_void_p)
+REG_READ: Final = ctypes.cast(uclib["uc_reg_read"], ctypes.c_void_p)
+REG_WRITE: Final = ctypes.cast(uclib["uc_reg_write"], ctypes.c_void_p)
 
 #: Protection (ELF's bit order) -> UC_PROT_*.
 PROTECTION: Final = tuple(
@@ -258,7 +261,7 @@ class Seen:
         self._memory = _Record("=QiQiqQ")
         self._exception = _Record("=QIQ")
         self._syscall = _Record("=QQ")
-        self.memory_hook: ctypes.c_size_t | None = None  #: of bad memory accesses
+        self.memory_hooks: list[ctypes.c_size_t] = []  #: of bad memory accesses
         #: The callbacks, kept as long as the engine. Their result None means "not handled".
         self.callbacks = (
             _MEMORY_HOOK(self._memory.write),
@@ -319,14 +322,16 @@ def add_hook(
     return hook
 
 
-def record_bad_accesses(handle: ctypes.c_void_p, seen: Seen) -> None:
-    """Install the hook that records bad memory accesses, which stop the engine by themselves, after all others for
-    these: those may permit an access.
+def record_bad_accesses(handle: ctypes.c_void_p, seen: Seen, places: Iterable[tuple[int, int]]) -> None:
+    """Record bad memory accesses, which stop the engine by themselves, in `places` (first, last). The hooks come
+    after all others for these: those may permit an access.
     """
-    if seen.memory_hook is not None:
-        check(uclib.uc_hook_del(handle, seen.memory_hook), "remove a hook")
+    while seen.memory_hooks:  # a signal handler may raise anywhere: one hook too many does no harm
+        check(uclib.uc_hook_del(handle, seen.memory_hooks.pop()), "remove a hook")
     memory = ctypes.cast(seen.callbacks[0], ctypes.c_void_p)
-    seen.memory_hook = add_hook(handle, uc.UC_HOOK_MEM_INVALID & ~uc.UC_HOOK_MEM_FETCH_INVALID, memory)
+    kinds = uc.UC_HOOK_MEM_INVALID & ~uc.UC_HOOK_MEM_FETCH_INVALID
+    for place in places:
+        seen.memory_hooks.append(add_hook(handle, kinds, memory, place=place))
 
 
 def install_recorders(handle: ctypes.c_void_p, isa: UnicornIsa, seen: Seen) -> None:
@@ -334,7 +339,7 @@ def install_recorders(handle: ctypes.c_void_p, isa: UnicornIsa, seen: Seen) -> N
     the engine.
     """
     syscall = ctypes.cast(seen.callbacks[2], ctypes.c_void_p)
-    record_bad_accesses(handle, seen)
+    record_bad_accesses(handle, seen, (_EVERYWHERE,))
     add_hook(handle, uc.UC_HOOK_INTR, *seen.exception_recorder())
     add_hook(handle, uc.UC_HOOK_INTR, EMU_STOP)
     for name in isa.syscalls:
@@ -369,7 +374,7 @@ class Watched:
         if address in self._guards:  # two hooks would count each instruction twice
             self._guards[address].request = ctypes.addressof(self._never)
         if guard is not None and (guarding := guard_hook()) is not None:
-            place = formatted(Guard(request=ctypes.addressof(request), read=_REG_READ), guard.double)
+            place = formatted(Guard(request=ctypes.addressof(request), read=REG_READ), guard.double)
             place.registers[:] = [self._slots[name][0] for name in guard.registers]
             self._guards[address] = place
             hook, data = ctypes.c_void_p(guarding), ctypes.byref(place)

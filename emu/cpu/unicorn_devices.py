@@ -219,7 +219,7 @@ class UnicornDevices(UnicornStops):
         kinds = api.uc.UC_HOOK_MEM_READ_PROT | api.uc.UC_HOOK_MEM_WRITE_PROT
         hook, place = ctypes.c_void_p(access_hook()), ctypes.byref(windows.place)
         api.add_hook(self._handle, kinds, hook, place, place=(address, address + size - 1))
-        api.record_bad_accesses(self._handle, self._seen)
+        self._stores.record_all()
 
     def count_always(self) -> _Windows:
         """See `DeviceCpu.count_always`."""

@@ -12,6 +12,7 @@ from emu.cpu import late_maps
 from emu.cpu import unicorn_api as api
 from emu.cpu.pages import PAGE_SIZE, Piece
 from emu.cpu.protocol import Protection
+from emu.cpu.quick_stores import QuickStores
 from emu.cpu.unicorn_api import uc
 from emu.cpu.unicorn_isas import UnicornIsa
 from emu.cpu.unicorn_translations import UnicornTranslations
@@ -36,6 +37,7 @@ class UnicornMemory(UnicornTranslations):
     _trap_start: int
     _trap_end: int
     stops_at_blocks: bool
+    _stores: QuickStores
 
     if TYPE_CHECKING:
 
@@ -64,6 +66,7 @@ class UnicornMemory(UnicornTranslations):
         except api.UnicornError:
             self._pages.remove(address, size)
             raise
+        self._stores.mapped()
         if self._observed is not None:
             self._observed.remapped(address, size)
 
@@ -72,6 +75,7 @@ class UnicornMemory(UnicornTranslations):
         if self._running:
             self._refuse_other_threads()
         pieces = self._pages.covering(address, size, "protect of unmapped memory")
+        self._stores.changing(address, size)
         for piece, _, _ in pieces if self._late else ():
             self._late.make(piece.start)
         if self._code_pages is not None:
@@ -93,6 +97,7 @@ class UnicornMemory(UnicornTranslations):
         pieces = self._pages.covering(address, size, "unmap of unmapped memory")
         if not pieces:
             raise AddressSpaceError("the range is empty", address=address, size=size)
+        self._stores.changing(address, size)
         if not self._late:
             self._unmap(pieces)
             return
@@ -159,13 +164,17 @@ class UnicornMemory(UnicornTranslations):
         """Whether the run stopped for want of a mapping that waited, which the engine has now."""
         if status in late_maps.UNMAPPED:
             address, size = self._seen.access()
-            full = self._isa.full_address(address) or 0
+            full = self._full_address(address) or 0
             made = self._late.make_at((full, full + size - 1))
         else:
             made = status == late_maps.FETCH and self._late.make_at((pc, self._fetched(pc)))
         if made:
             self._seen.forget()
         return made
+
+    def _full_address(self, address: int | None) -> int | None:
+        """A faulting address as the guest has it."""
+        return address if self._stores.on else self._isa.full_address(address)
 
     def _fetched(self, pc: int) -> int:
         """The address of a failed fetch: the next page if the instruction at `pc` extends into it."""

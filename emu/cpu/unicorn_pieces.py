@@ -59,7 +59,7 @@ class UnicornPieces(UnicornDevices, ObservedEngine):
     def run_piece(self, pc: int, limit: int, timeout: float) -> Stop:
         """See `DeviceCpu.run_piece`."""
         inspector, meter, windows = self._inspector, self._meter, self._windows
-        usual = self._quick and not timeout and not self._running and self._native is None
+        usual = self._quick and not (timeout or self._running or self._native or self._stores.stale)
         if (
             not usual
             or (meter is None or windows is None or inspector is None)

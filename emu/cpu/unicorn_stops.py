@@ -18,6 +18,7 @@ from emu.cpu.limit_hooks import LimitHooks
 from emu.cpu.meter import Meter
 from emu.cpu.misrun import DENORMALS_ARE_ZERO, INEXACT
 from emu.cpu.protocol import CpuContext
+from emu.cpu.quick_stores import QuickStores
 from emu.cpu.stack_watch import StackWatch, stack_hook
 from emu.cpu.stop_hook import ASKED, LIMIT, STACK, UNKNOWN_BLOCK, StopRequest, stop_hook
 from emu.cpu.unicorn_api import emu_start, reg_read, reg_read_batch, uc
@@ -63,6 +64,7 @@ class UnicornStops(UnicornRegisters):
         #: Keeps what the engine cannot translate from it; None if there is nothing such.
         self._code_pages: CodePages | None = None
         self._late: LateMaps  #: mappings that the engine does not have yet
+        self._stores: QuickStores
 
     @abstractmethod
     def _made_late(self, status: int, pc: int) -> bool:
