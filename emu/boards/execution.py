@@ -92,6 +92,8 @@ class Execution:
         profile, clock = self._profile, self._clock
         if clock.due <= clock.time:
             clock.run_due()
+        if profile.sleeps:
+            self._sleep()
         if profile.resetting:
             self.pc = self.reset()
         if self.until is not None and self.until():
@@ -166,15 +168,29 @@ class Execution:
         clock.time += 1  # the instruction itself
         self.pc = profile.after_wait(stop)
         clock.run_due()
+        if not self._woken():
+            clock.time -= 1
+            self.pc = profile.continuation(stop)
+            raise Deadlock(stop.pc, clock.time)
+        profile.changed = True
+
+    def _sleep(self) -> None:
+        """The same before an instruction. A stop or a reset does not end it."""
+        profile = self._profile
+        if not self._woken():
+            raise Deadlock(profile.code_address(self.pc), self._clock.time)
+        profile.sleeps, profile.changed = not profile.wakes(), True
+
+    def _woken(self) -> bool:
+        """Let time pass up to what ends a wait; False when nothing will."""
+        clock, profile = self._clock, self._profile
         while not (profile.wakes() or self.stopping or profile.resetting):
             event = clock.next
             if event is None:
-                clock.time -= 1
-                self.pc = profile.continuation(stop)
-                raise Deadlock(stop.pc, clock.time)
+                return False
             clock.time = max(event, clock.time)
             clock.run_due()
-        profile.changed = True
+        return True
 
 
 #: Exceptions without an instruction between them: a CPU whose handlers cannot be fetched takes them for ever.

@@ -31,10 +31,11 @@ for _state in Interrupts:
     type.__setattr__(Interrupts, _state.name, _state)  # as for `StopReason`
 
 
-class WithoutPorts:
-    """A CPU without I/O ports."""
+class BaseProfile:
+    """What most CPUs have: no I/O ports, and no other waits than instructions."""
 
     own_ports: Mapping[int, Device] | None = None
+    sleeps = False
 
     def set_ports(self, ports: Mapping[int, Device]) -> None:
         """Not called."""
@@ -53,6 +54,8 @@ class Profile(Protocol):
     free_ram: tuple[int, int]  #: set by the board: (start, end) of the RAM that no firmware takes
     changed: bool  #: set by whatever may change the result of `interrupts`; cleared by that
     resetting: bool  #: set when the guest has asked for a reset
+    #: set when the CPU waits for an interrupt before the next instruction; `changed` is set with it
+    sleeps: bool
     own_ports: Mapping[int, Device] | None  #: the CPU's own devices by I/O port; None: it has no ports
 
     def set_ports(self, ports: Mapping[int, Device]) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from emu.boards.entry_point import EntryPoint
 from emu.boards.errors import BoardError
-from emu.boards.profile import Interrupts, WithoutPorts
+from emu.boards.profile import BaseProfile, Interrupts
 from emu.boards.riscv_devices import Clint, Plic
 from emu.boards.riscv_supervisor import supervisor_writes
 from emu.cpu.find_riscv import riscv
@@ -48,7 +48,7 @@ _MIP = 0x344
 _COUNTERS, _UPPER = (0xC00, 0xC01, 0xC02, 0xB00, 0xB02), (0xC80, 0xC81, 0xC82, 0xB80, 0xB82)
 
 
-class MachineMode(EntryPoint, WithoutPorts):
+class MachineMode(EntryPoint, BaseProfile):
     """A RISC-V CPU in machine mode (`emu.boards.profile.Profile`).
 
     `entry` is where it starts after a reset. `clint` and `plic` are the addresses of its timer and its interrupt

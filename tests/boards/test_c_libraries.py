@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from emu.boards import Board, Ended, Ram, Rom
+from tests.boards import test_riscv
 from tests.boards.guests import console
-from tests.boards.programs import COMPILER, HERE
+from tests.boards.programs import COMPILER, HERE, VIRT_COMPILER
 
 CPUS = {
     "cortex-m0": (),
@@ -24,15 +25,25 @@ _PICOLIBC = (
 _SIZES = "-Wl,--defsym=__flash_size=0x40000,--defsym=__ram_size=0x10000"
 
 
+_RISCV = (
+    "-mcmodel=medany --specs=picolibc.specs --crt0=hosted -Wl,--defsym=__flash=0x80000000,--defsym=__flash_size=0x80000"
+    " -Wl,--defsym=__ram=0x80080000,--defsym=__ram_size=0x10000"
+)
+_PRINTED = "hello from the heap 1 9 1234567890123 1.414\n"
+
+
 def built(cpu: str, options: list[str], to: Path) -> Path:
-    if shutil.which(COMPILER) is None:
-        pytest.skip(f"{COMPILER} is not installed")
-    words = [COMPILER, f"-mcpu={cpu}", *CPUS[cpu], "-mthumb", "-Os", *options]
-    done = subprocess.run(
-        [*words, str(HERE / "sources" / "hello.c"), "-o", str(to), "-lm"], capture_output=True, text=True
-    )
+    return linked(COMPILER, [f"-mcpu={cpu}", *CPUS[cpu], "-mthumb", *options], ["hello.c"], to)
+
+
+def linked(compiler: str, options: list[str], sources: list[str], to: Path) -> Path:
+    if shutil.which(compiler) is None:
+        pytest.skip(f"{compiler} is not installed")
+    files = [str(HERE / "sources" / source) for source in sources]
+    words = [compiler, "-Os", *options, *files, "-o", str(to), "-lm"]
+    done = subprocess.run(words, capture_output=True, text=True)
     if "cannot read spec file" in done.stderr:
-        pytest.skip(f"{options[0]}: the library is not installed")
+        pytest.skip(f"{options[-1]}: the library is not installed")
     assert done.returncode == 0, done.stderr
     return to
 
@@ -52,4 +63,17 @@ def test_a_program_with_a_c_library_prints_sorts_and_allocates(library: str, cpu
         made.reset(entry=made.load(program).entry)
     assert made.run(max_instructions=1_000_000) is Ended.STOPPED
     assert profile.semihosting is not None
-    assert profile.semihosting.text == "hello from the heap 1 9 1234567890123 1.414\n"
+    assert profile.semihosting.text == _PRINTED
+
+
+@pytest.mark.parametrize(("cpu", "abi"), [("rv32imac", "ilp32"), ("rv32imafc", "ilp32f"), ("rv64imac", "lp64")])
+def test_a_program_with_picolibc_runs_on_riscv(cpu: str, abi: str, tmp_path: Path) -> None:
+    options = [f"-march={cpu}", f"-mabi={abi}", *_RISCV.split()]
+    program = linked(VIRT_COMPILER, options, ["hello.c", "virt_console.c"], tmp_path / "program.elf")
+    console, boards = test_riscv.Console(), list[Board]()
+    devices = {0x1000_0000: console, 0x10_0000: test_riscv.Finisher(boards)}
+    boards.append(Board(cpu, memory=[Ram(0x8000_0000, 1 << 20)], devices=devices))
+    boards[0].load(program)
+    boards[0].reset()
+    assert boards[0].run(max_instructions=1_000_000) is Ended.STOPPED
+    assert console.output.decode() == _PRINTED

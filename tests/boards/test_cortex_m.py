@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emu.boards import Board, BoardError, CortexM, Deadlock, FirmwareError, Lockup, NotModelled, Ram
+from emu.boards import Board, BoardError, CortexM, Deadlock, Ended, FirmwareError, Lockup, NotModelled, Ram
 from emu.errors import GuestFault
 from tests.boards.guests import CODE, CPSID, HERE, NOP, RAM, SEV, WFE, WFI, board, ldr, load, store
 
@@ -197,6 +197,29 @@ def test_waiting_in_a_loop_wakes_at_each_interrupt(cpu: str, wait: list[int]) ->
     woken = guest.machine.cpu.read_register("r4")
     assert woken > 30
     assert abs(woken - guest.clock.time // 100) <= 1
+
+
+def test_a_cpu_sleeps_on_exit_from_the_last_handler() -> None:
+    """Thread code after WFI runs only once a handler has cleared SLEEPONEXIT; a stop does not end the sleep."""
+    handler = [0x3401, 0x2C03, 0xD101, 0x2600, store(6, 1, 0x10), 0x4770]  # the third: SCR = 0
+    guest = board([*load(1, SCB), 0x2602, store(6, 1, 0x10), WFI, 0x3501, HERE], handlers={15: handler})
+    systick, cpu = profile(guest).system.systick, guest.machine.cpu
+    systick.write(0x14, 99)
+    systick.write(0x10, 7)
+    guest.clock.at(250, guest.stop)
+    assert guest.run(max_instructions=100) is Ended.STOPPED
+    assert (guest.clock.time, cpu.read_registers(("r4", "r5"))) == (250, [2, 0])
+    guest.clock.at(299, guest.stop)
+    guest.run(max_instructions=100)
+    assert cpu.read_registers(("r4", "r5")) == [2, 0]
+    guest.clock.at(320, guest.stop)
+    guest.run(max_instructions=100)
+    assert cpu.read_registers(("r4", "r5")) == [3, 1]
+    guest = board([*load(1, SCB), 0x2602, store(6, 1, 0x10), 0xDF00, HERE], handlers={11: [0x4770]})
+    with pytest.raises(Deadlock):  # after svc
+        guest.run(max_instructions=100)
+    with pytest.raises(Deadlock):
+        guest.run(max_instructions=100)
 
 
 @pytest.mark.parametrize("sev", [[SEV], [0xF3AF, 0x8004]])

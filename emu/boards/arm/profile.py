@@ -14,7 +14,7 @@ from emu.boards.arm.generic_timer import GenericTimer
 from emu.boards.arm.gic import Distributor
 from emu.boards.entry_point import EntryPoint
 from emu.boards.errors import Lockup
-from emu.boards.profile import Interrupts, WithoutPorts
+from emu.boards.profile import BaseProfile, Interrupts
 from emu.cpu.protocol import Protection, Stop, StopReason
 from emu.ports import Layout
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from emu.ports import Memory
 
 
-class ArmProfile(EntryPoint, WithoutPorts):
+class ArmProfile(EntryPoint, BaseProfile):
     """The common part of a profile (`emu.boards.profile.Profile`).
 
     `entry` is where the CPU starts; None: at the firmware's entry point. `gic` has the addresses of distributor

@@ -22,8 +22,8 @@ from emu.boards.cortex_m.model import ALIASES, MODELS, CortexModel
 from emu.boards.cortex_m.nvic import LOWEST, Nvic, name_of
 from emu.boards.cortex_m.semihosting import BREAKPOINT, Semihosting
 from emu.boards.cortex_m.system_control import SystemControl
-from emu.boards.errors import BoardError, FirmwareError, Lockup, NotModelled
-from emu.boards.profile import Interrupts, WithoutPorts
+from emu.boards.errors import BoardError, FirmwareError, Lockup
+from emu.boards.profile import BaseProfile, Interrupts
 from emu.cpu.protocol import Stop, StopReason
 from emu.ports import Layout
 from relink.errors import AddressSpaceError
@@ -56,7 +56,7 @@ class Taken:
         return f"{self.time}: {what} {name_of(self.exception)} at {self.pc:#x}"
 
 
-class CortexM(WithoutPorts):
+class CortexM(BaseProfile):
     """A Cortex-M CPU (`emu.boards.profile.Profile`).
 
     `irqs` is the number of interrupt lines, `priority_bits` that of bits of a priority (the chip's; 4 on most
@@ -173,7 +173,7 @@ class CortexM(WithoutPorts):
         self.nvic.reset()
         self.faults.clear()
         self.frames.reset(stack & ~3)
-        self.resetting, self.started, self.event = False, True, False
+        self.resetting, self.started, self.event, self.sleeps = False, True, False, False
         self.changed = True
         return entry | 1
 
@@ -359,7 +359,7 @@ class CortexM(WithoutPorts):
         if status:
             return self._bad_return(exc_return)
         if to_thread and self.system.sleeps_on_exit:
-            raise NotModelled("SCR.SLEEPONEXIT is not modelled: use WFI in a loop")
+            self.sleeps, self.changed, self._waits_for_event = True, True, False
         return pc
 
     def _bad_return(self, exc_return: int) -> int:

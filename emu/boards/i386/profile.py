@@ -18,7 +18,7 @@ from emu.boards.i386.gates import ERROR_CODES, GENERAL_PROTECTION, Event, Gates
 from emu.boards.i386.instructions import SystemX86
 from emu.boards.i386.pic import PicPair
 from emu.boards.i386.pit import Gate, Pit
-from emu.boards.profile import Interrupts
+from emu.boards.profile import BaseProfile, Interrupts
 from emu.cpu.misrun import Outcome
 from emu.cpu.protocol import Stop, StopReason
 from emu.ports import Layout
@@ -47,7 +47,7 @@ _EXCEPTIONS = frozenset(
 )
 
 
-class I386(EntryPoint):
+class I386(EntryPoint, BaseProfile):
     """An i386 CPU (`emu.boards.profile.Profile`).
 
     It starts at `entry`, the firmware's entry point by default. `irq=` numbers of devices are the lines of two
