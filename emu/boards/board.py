@@ -213,6 +213,8 @@ class Board(Personality):
         firmware = source if isinstance(source, Firmware) else read_firmware(source, at=at)
         self.profile.check_firmware(firmware)
         self._check_float_abi(firmware)
+        if not any(data for _, data in firmware.pieces):
+            raise FirmwareError(f"{firmware.name} has nothing to load")
         for address, data in firmware.pieces:
             if not any(region.holds(address, len(data)) for region in self.regions):
                 where = f"[{address:#x}, {address + len(data):#x})"

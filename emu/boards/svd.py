@@ -17,7 +17,8 @@ Attributes are the file's names: `usart.CR1` is a register, `usart.CR1_UE` a fie
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from os import PathLike, fspath
 from typing import Any, ClassVar
 
@@ -122,6 +123,10 @@ class Svd:
         for name in self.names:
             if name not in mine and self.address(name) < _SYSTEM and self.address(name) not in found:
                 found[self.address(name)] = self.device(name)
+        places = sorted(found)
+        for address, following in pairwise(places):  # some files have arrays that are too long
+            if isinstance(found[address], SvdDevice):
+                found[address].size = min(found[address].size, following - address)
         return found
 
     def _find(self, name: str) -> Any:
@@ -141,12 +146,17 @@ def _class_of(peripheral: Any) -> type[SvdDevice]:
         register = Register(each.address_offset, size=size, reset=each.reset_value or 0, writable=writable)
         members[each.name] = register
         end = max(end, each.address_offset + size)
-        for described in each.fields or ():
+        for described in _fields(each):
             name = f"{each.name}_{described.name}"
             fields[name] = members[name] = register.field(described.bit_offset, described.bit_width)
     blocks = [block.offset + block.size for block in peripheral.address_blocks or ()]
     members |= {"fields": fields, "size": max(end, *blocks) if blocks else end}
     return type(peripheral.name, (SvdDevice,), members)
+
+
+def _fields(register: Any) -> Sequence[Any]:
+    """The fields of a register, those of arrays one by one."""
+    return list(register.get_fields()) if register.fields else ()
 
 
 def _access(described: Any) -> str:
@@ -156,7 +166,7 @@ def _access(described: Any) -> str:
 
 def _writable(register: Any, size: int) -> int:
     """The bits that software can write: of a register with fields, those in fields that are not read-only."""
-    fields = register.fields or ()
+    fields = _fields(register)
     if not fields:
         return (1 << 8 * size) - 1
     bits = 0

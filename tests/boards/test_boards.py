@@ -96,6 +96,8 @@ def test_a_stray_store_faults_instead_of_changing_the_stack() -> None:
         (b"\0" * 16, {"at": 0x100_0000}, "no memory of the board"),
         (b"\0" * 0x4001, {"at": 0}, "no memory of the board"),
         (b"\x7fELF" + b"\0" * 8, {}, "<bytes>"),
+        (b":00000001FF\n", {}, "nothing to load"),
+        (b"", {"at": 0}, "nothing to load"),
         (Path("arch_fixtures/built/arm-gcc/deps/libleaf.so"), {}, "ET_DYN|only executables|No such"),
         (Path("/nonexistent.elf"), {}, "No such file"),
     ],

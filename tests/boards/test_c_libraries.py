@@ -26,8 +26,8 @@ _SIZES = "-Wl,--defsym=__flash_size=0x40000,--defsym=__ram_size=0x10000"
 
 
 _RISCV = (
-    "-mcmodel=medany --specs=picolibc.specs --crt0=hosted -Wl,--defsym=__flash=0x80000000,--defsym=__flash_size=0x80000"
-    " -Wl,--defsym=__ram=0x80080000,--defsym=__ram_size=0x10000"
+    "-mcmodel=medany --specs=picolibc.specs --crt0=hosted -Wl,--defsym=__flash=0x80000000,--defsym=__flash_size="
+    "0x80000,--defsym=__ram=0x80080000,--defsym=__ram_size=0x10000"
 )
 _PRINTED = "hello from the heap 1 9 1234567890123 1.414\n"
 

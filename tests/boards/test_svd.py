@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from emu.boards import BoardError
@@ -44,6 +46,27 @@ def test_a_class_of_the_file_is_derived_and_fields_follow_others() -> None:
     guest.run(max_instructions=20)
     assert written == [0x1234]
     assert guest.machine.cpu.read_registers(("r2", "r3", "r4")) == [0x42, 99, 0]
+
+
+_ARRAYS = """
+<register><name>MODE</name><description>d</description><addressOffset>0x20</addressOffset><fields><field>
+<dim>4</dim><dimIncrement>2</dimIncrement><name>PIN%s</name><bitOffset>0</bitOffset><bitWidth>2</bitWidth>
+</field></fields></register>
+<register><dim>1024</dim><dimIncrement>4</dimIncrement><name>MEM%s</name><description>d</description>
+<addressOffset>0x800</addressOffset></register>
+</registers>"""
+
+
+def test_arrays_of_fields_and_of_registers_that_reach_the_next_peripheral(tmp_path: Path) -> None:
+    file = tmp_path / "chip.svd"
+    file.write_text(FILE.read_text().replace("</registers>", _ARRAYS, 1))
+    devices = Svd(file).devices()
+    first = devices[0x4000_4000]
+    assert (first.size, devices[0x4000_5000].size) == (0x1000, 0x1800)
+    first.write(0x20, 4, 0xFFFF_FF93)
+    assert [getattr(first, f"MODE_PIN{number}") for number in range(4)] == [3, 0, 1, 2]
+    assert first.values["MODE"] == 0x93
+    board([HERE], devices)
 
 
 def test_what_the_file_has_not_is_an_error(tmp_path: object) -> None:
