@@ -84,7 +84,9 @@ VARIANTS: Mapping[str, Row] = {
 _GROUPS: Mapping[str, tuple[str, ...]] = {"strings": ("strings", "memory"), "regex": ("regex", "regex_parse")}
 #: Sources none of whose functions passes a floating-point value in a register of its own on Arm.
 _PLAIN_SOURCES = frozenset(
-    "memory strings integers soft_float half patterns trees regex regex_parse strptime glob".split()
+    """
+    memory strings integers soft_float half patterns trees regex regex_parse strptime glob wordexp folders
+""".split()
 )
 
 

@@ -193,10 +193,11 @@ class FileSystem:
         return full in self.directories or next(self._index.below(full), None) is not None
 
     def children(self, path: str) -> list[str]:
-        """Names directly in a directory, sorted."""
+        """Names directly in a directory, sorted; not those of empty folders that exist at first."""
         folder = absolute(path)
         prefix = folder.rstrip("/") + "/"
-        folders = (each for each in self.directories if each.startswith(prefix) and each != prefix)
+        made = self.directories.difference(_DIRECTORIES)
+        folders = (each for each in made if each.startswith(prefix) and each != prefix)
         return sorted({each[len(prefix) :].split("/")[0] for each in (*self._index.below(folder), *folders)})
 
     def status(self, path: bytes) -> Status:
