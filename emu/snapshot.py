@@ -167,6 +167,8 @@ class SnapshotGuest:
         self._saved.restore(state)
 
     def _check_restorable(self, snapshot: Snapshot) -> State:
+        if not isinstance(snapshot, Snapshot):
+            raise SnapshotError(f"not a snapshot: {snapshot!r:.100}")
         if snapshot._machine is not self:
             raise SnapshotError("the snapshot is of another machine")
         if snapshot._state is None:
