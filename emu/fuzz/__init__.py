@@ -7,7 +7,7 @@
 
 See docs/fuzzing.md. `fuzzer` is the loop, `session` one execution after the other on a machine, `target` passes
 inputs to a function, `findings` what is kept, `files` reads and writes it, `mutate` changes inputs, `minimise`
-makes them smaller, `strategies` is for Hypothesis.
+makes them smaller, `strategies` is for Hypothesis, `afl` serves afl-fuzz.
 """
 
 from emu.fuzz.findings import Finding, Found

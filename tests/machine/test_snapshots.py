@@ -98,7 +98,9 @@ def test_refused(make_machine: MakeMachine, target: str) -> None:
     state = state_of(machine)
     snapshot.close()
     assert snapshot.closed
-    for refused, problem in ((snapshot, "has been closed"), (foreign, "another machine")):
+    junk: Any = "junk"
+    wrong = (snapshot, "has been closed"), (foreign, "another machine"), (junk, "not a snapshot: .junk")
+    for refused, problem in wrong:
         with pytest.raises(SnapshotError, match=problem):
             machine.restore(refused)
     assert not differences(state, state_of(machine))
