@@ -38,7 +38,7 @@ def imports(text: str) -> set[str]:
 
 
 #: Packages inside `emu` whose names are public too.
-PUBLIC_PARTS = {"emu.boards", "emu.boards.peripherals", "emu.fuzz"}
+PUBLIC_PARTS = {"emu.boards", "emu.boards.peripherals", "emu.boards.power", "emu.fuzz"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
