@@ -8,7 +8,7 @@ from typing import Annotated
 
 from emu.cli import log
 from emu.cli.command import EXIT_FAILED, Argument, Exit, Option, command
-from emu.cli.fuzzing import Fuzzing
+from emu.cli.fuzzing import USUAL_NAME, Fuzzing
 from emu.cli.observing import Observing
 from emu.cli.options import Loading, Output, Running, Search, Target
 from emu.cli.placing import Placing
@@ -114,7 +114,7 @@ def fuzz(
     output: Output,
     function: Annotated[
         str, Argument(metavar="[FUNCTION]", help="It takes a pointer, and perhaps a length.")
-    ] = "LLVMFuzzerTestOneInput",
+    ] = USUAL_NAME,
 ) -> None:
     """Call a function with changed inputs, guided by the code that they reach, and keep the inputs that fail.
 

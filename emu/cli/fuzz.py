@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 from emu.cli.command import Exit, Usage
+from emu.cli.fuzzing import USUAL_NAME
 from emu.errors import BudgetExceeded, FuzzError
 from emu.fuzz import Fuzzer
 from emu.fuzz.files import read_dictionary, read_inputs, save_input
 from emu.handles import Function
-from relink.errors import RelinkError
+from relink.errors import RelinkError, UnresolvedSymbol
 from relink.records import dataclass
 
 if TYPE_CHECKING:
@@ -76,7 +77,13 @@ def report(
     arch = target.of(name, search)
     with loading.machine(arch, search, loading.sources(name)) as machine:
         library = loading.load(machine, name, search, [function])
-        called = _function(library, function, fuzzing.prototype)
+        try:
+            called = _function(library, function, fuzzing.prototype)
+        except UnresolvedSymbol:
+            if function != USUAL_NAME:
+                raise
+            problem = f"{library.name} has no {function}: name the function to call"
+            raise Usage(problem, param_hint="'FUNCTION'") from None
         fuzzer, failed = _fuzzed(machine, called, loading, fuzzing)
     found = fuzzer.found
     return FuzzReport(

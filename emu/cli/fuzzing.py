@@ -8,6 +8,8 @@ from typing import Annotated
 from emu.cli.command import Option
 from relink.records import dataclass
 
+USUAL_NAME = "LLVMFuzzerTestOneInput"  #: of the function, as for libFuzzer
+
 
 @dataclass(frozen=True)
 class Fuzzing:

@@ -100,6 +100,12 @@ def test_bad_input(
     assert told in result.err
 
 
+def test_without_a_name_the_function_is_libfuzzers(relink_emu: RunCommand, parser: Path, here: Path) -> None:
+    result = relink_emu("fuzz", parser, "--allow-unresolved")
+    assert result.status == 2
+    assert "has no LLVMFuzzerTestOneInput: name the function to call" in result.err
+
+
 @pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_ends_the_search_with_its_result(parser: Path, here: Path) -> None:
     command = [
