@@ -205,6 +205,8 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
                 before = self._before(pc, 2) if isa.constants == "x86" else b""
                 pc = self._rewind(pc, isa.overshoot(number, before, bool(self.code_state)))
             stop = Stop(isa.exceptions.get(number, StopReason.EXCEPTION), pc)
+        elif status == uc.UC_ERR_FETCH_UNMAPPED and self._stores.is_never_executed(pc):
+            stop = Stop(StopReason.FETCH_PROTECTED, pc)  # as the engine itself tells it; at the end of handlers
         elif status == BLOCK_ENDED:
             stop = Stop(StopReason.BLOCK, pc)
         elif status in (uc.UC_ERR_OK, LIMIT_REACHED) or (status == uc.UC_ERR_INSN_INVALID and self._waits(pc)):
