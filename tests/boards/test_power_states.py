@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from emu import Machine, NorFlash
-from emu.boards import BoardError, PowerCuts, Trouble, Workers
+from emu.boards import BoardError, Exploration, PowerCuts, Trouble, Workers
 from tests.boards.test_power_cuts import EXAMPLE
 
 
@@ -76,6 +76,32 @@ def test_a_process_that_fails_says_so() -> None:
         broken().sweep(workers=workers)
     with pytest.raises(BoardError, match="0 processes"):
         Workers(broken, 0)
+
+
+def test_contents_that_are_declared_the_same_are_one_state() -> None:
+    """A counter that rises with every start leads to ever new contents."""
+    flash = NorFlash([(3, 64)])
+
+    def recover() -> None:
+        count = int.from_bytes(flash.read(64, 4), "little") + 1
+        flash.erase(64, 64)
+        flash.program(64, (count & 0xFFFF_FFFF).to_bytes(4, "little"))
+
+    def explored(**more: object) -> Exploration:
+        flash.erase(0, 192)
+        cuts = power_cuts(
+            flash, lambda: flash.program(0, b"abcd"), recover=recover, modes=("before", "after"), **more
+        )
+        return cuts.explore(most_cuts=6)
+
+    found = explored()
+    assert not found.closed
+    assert len(found.new) == found.longest == 6
+    assert found.new[-1] > 0
+    assert sum(found.new) == found.states
+    assert f"(new with each number: {found.new[0]}, " in str(found)
+    found = explored(same=lambda: flash.read(0, 64))
+    assert (found.closed, found.states, found.new) == (True, 2, (2,))
 
 
 # ---------------------------------------------------------------- starts

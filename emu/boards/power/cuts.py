@@ -35,6 +35,9 @@ class PowerCuts:
     - `machine`: where `restart` restores a snapshot of it, a run ends early in a state (registers, memory, flash)
       from which it is known how it goes on. What your Python functions keep in objects is not seen: what of it
       the future depends on is to be returned by `state`;
+    - `same`: returns what of the present contents of flash counts (something with a repr), for example all but
+      counters that only rise. Contents of which it returns the same are one state, and the first of them is
+      booted: that the device does the same with the others is your word;
     - `wear_counts`: contents with different wear are different ones. Needed when sectors may wear out.
 
     Raises BoardError for unknown modes, and for devices with the same name.
@@ -53,6 +56,7 @@ class PowerCuts:
         starts: int = 1,
         machine: Machine | None = None,
         state: Callable[[], object] = lambda: None,
+        same: Callable[[], object] | None = None,
         wear_counts: bool = False,
     ) -> None:
         if odd := [mode for mode in modes if mode not in MODES]:
@@ -73,6 +77,7 @@ class PowerCuts:
             starts=starts,
             machine=machine,
             state=state,
+            same=same,
             wear_counts=wear_counts,
         )
         self._first = self._starts.contents()
@@ -222,7 +227,8 @@ class Search:
         self._known: set[bytes] = set()
         self._level: list[State] = []
         self._bad: list[State] = []
-        self._tried, self._bounded, self._longest = len(first), False, 0
+        self._tried, self._bounded = len(first), False
+        self._new: list[int] = []
         self._add(first, None)
 
     def _add(self, found: Iterable[Found], parent: State | None) -> None:
@@ -235,7 +241,7 @@ class Search:
         """Search, with `boot` to boot states and `used` for what that took so far."""
         before, started = used(), self._told.started
         while self._level and not self._over():
-            self._longest += 1
+            self._new.append(len(self._level))
             states, self._level = self._level[: self._most_states - self._told.done], []
             with closing(boot(states, True)) as booting:
                 for state, end, found in booting:
@@ -248,7 +254,7 @@ class Search:
             self._told.done,
             self._tried,
             self._told.done == len(self._known) and not self._bounded,
-            self._longest,
+            tuple(self._new),
             tuple(fewest(outcomes).values()),
             len(outcomes),
             Counter(outcome.trouble or Trouble.WRONG for outcome in outcomes),

@@ -96,7 +96,7 @@ class Exploration:
     states: int  #: different contents of flash, each booted once
     cuts: int  #: cuts tried, of the update and of all recoveries
     closed: bool  #: whether nothing is left to try; False: a limit was reached
-    longest: int  #: cuts in the longest of the shortest sequences
+    new: tuple[int, ...]  #: contents that were not seen with fewer cuts, by the number of cuts, from one
     bad: tuple[Outcome, ...]  #: for each problem a sequence with the fewest cuts
     bad_states: int
     troubles: Counter[Trouble]  #: bad states by kind
@@ -104,6 +104,11 @@ class Exploration:
     wear: int  #: the most erases of a sector, counted from the start
     seconds: float
     cpu_seconds: float  #: of the processor, all processes together
+
+    @property
+    def longest(self) -> int:
+        """The cuts in the longest of the shortest sequences."""
+        return len(self.new)
 
     def check(self, subtests: Subtests | None = None) -> None:
         """Raise AssertionError with each problem and the fewest cuts to it; with pytest's `subtests`, each is a
@@ -115,7 +120,8 @@ class Exploration:
         closed = "closed" if self.closed else "not closed"
         bad = f" ({_numbers(self.troubles)})" if self.troubles else ""
         return (
-            f"{self.states} contents of flash, {closed}, with up to {self.longest} cuts; {self.cuts} cuts tried; "
+            f"{self.states} contents of flash, {closed}, with up to {self.longest} cuts (new with each number: "
+            f"{', '.join(map(str, self.new))}); {self.cuts} cuts tried; "
             f"{self.bad_states} bad{bad}; at most {self.wear} erases of a sector; {self.seconds:.1f} s, "
             f"{self.early} ended early; {_rates(self.cuts, self.states, self)}"
         )
