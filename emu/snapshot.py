@@ -13,7 +13,6 @@ import weakref
 from collections.abc import Mapping, Sequence
 from functools import partial
 from os import PathLike, fspath
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from emu.errors import CallAbandoned, SnapshotError, SnapshotFileError
@@ -61,9 +60,7 @@ class Snapshot:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
 
