@@ -36,9 +36,7 @@ class DebuggedGuest:
         """
         from emu.debug.gdb.server import Debugger
 
-        if "call" in vars(self.parts.runner) and isinstance(
-            getattr(self.parts.runner.call, "__self__", None), Debugger
-        ):
+        if isinstance(getattr(self.parts.runner.call_planned, "__self__", None), Debugger):
             raise MachineError("the machine is under a debugger already")
         program = getattr(self.os, "program", None)
         vector = dict(program.auxv) if program is not None else _PAGE_SIZE

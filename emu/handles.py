@@ -18,9 +18,11 @@ from emu.errors import CallError
 from relink.elf.constants import SymbolType
 from relink.errors import DebugInfoError, UnresolvedSymbol
 from relink.image import Image, Symbol
+from relink.module import Stage
 
 if TYPE_CHECKING:
     from emu.calls.headers import HeaderKeywords
+    from emu.calls.plan import CallPlan
     from emu.errors import Frame
     from emu.isa.convention import CallingConvention
     from emu.load.initialisers import Initialisers
@@ -100,12 +102,16 @@ class Function:
         self.prototype = prototype
         self.__name__ = self.__qualname__ = symbol.name
         self._target = 0
+        self._direct = symbol.type != SymbolType.GNU_IFUNC  # whether the symbol's value is what is called
+        self._plan: CallPlan | None = None
+        self._planned_for: Prototype | None = None
 
     @property
     def symbol(self) -> Symbol:
         """The function's symbol: after a swap of its library, that of the new version."""
         if self._symbol.image.successor is not None:
             self._symbol, self._target = self._symbol.current, 0
+            self._direct = self._symbol.type != SymbolType.GNU_IFUNC
         return self._symbol
 
     @property
@@ -125,9 +131,16 @@ class Function:
 
     def __call__(self, *args: object, max_instructions: int | None = None, timeout: float | None = None) -> Any:
         """Call the guest. See `Machine.call`."""
-        return self._machine.runner.call(
-            self.address, self.prototype, *args, max_instructions=max_instructions, timeout=timeout
-        )
+        symbol, prototype, plan, runner = self._symbol, self.prototype, self._plan, self._machine.runner
+        if plan is None or prototype is not self._planned_for:
+            self._plan = plan = runner.plan(prototype)
+            self._planned_for = prototype
+        image = symbol.image
+        if self._direct and image.successor is None and image.stage is not Stage.CLOSED:
+            address = symbol.value  # the usual case of `address`
+        else:
+            address = self.address
+        return runner.call_planned(plan, address, args, max_instructions, timeout)
 
     @property
     def documentation(self) -> str:

@@ -133,9 +133,8 @@ def refuse(label: str, ctype: CType, value: object, why: str) -> NoReturn:
 def _integer_encoder(rules: CallingConvention, ctype: Integer, label: str) -> Encoder:
     size, word = ctype.size, rules.word_size
     low, high = -1 << 8 * size - 1, 1 << 8 * size
-    extended = ctype.signed or (rules.sign_extends_words and size == 4)
-    extend = extender(size, word, signed=extended)
-    unchanged = 1 << 8 * size - extended  # patterns below this are equal to the value
+    extend = extender(size, word, signed=_sign_extended(rules, ctype))
+    unchanged = unchanged_below(rules, ctype)
 
     def slow(value: object) -> int:
         if isinstance(value, float):
@@ -171,6 +170,20 @@ def _integer_encoder(rules: CallingConvention, ctype: Integer, label: str) -> En
     return encode
 
 
+def _sign_extended(rules: CallingConvention, ctype: Integer) -> bool:
+    return ctype.signed or (rules.sign_extends_words and ctype.size == 4)
+
+
+def unchanged_below(rules: CallingConvention, ctype: CType) -> int:
+    """The integers from 0 to below this one are their own patterns, as an argument of this type; 0: none is."""
+    match ctype:
+        case Integer(is_bool=False):
+            return 1 << 8 * ctype.size - _sign_extended(rules, ctype)
+        case Pointer(reference=False):
+            return 1 << 8 * rules.word_size
+    return 0
+
+
 def _enumerator(label: str, ctype: Enumeration, name: str) -> int:
     known = dict(ctype.values)
     if name not in known:
@@ -200,6 +213,8 @@ def _address_encoder(word: int, ctype: CType, label: str) -> Encoder:
     low, high, mask = -1 << 8 * word - 1, 1 << 8 * word, (1 << 8 * word) - 1
 
     def encode(value: object, buffers: Lender | None) -> int:
+        if value.__class__ is int and 0 <= value <= mask:
+            return value
         if value is None:
             return 0
         number: Any = address_of(value)

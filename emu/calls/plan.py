@@ -31,8 +31,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from emu.calls import x87
 from emu.calls.assign import Assigner, Location, by_base_standard, promoted, result_location, result_pointer
 from emu.calls.buffers import Buffers
-from emu.calls.frames import Entry, FrameLayout
-from emu.calls.marshal import Decoder, Encoder, decoder, extra_type
+from emu.calls.frames import Entry, FrameLayout, registers_of
+from emu.calls.marshal import Decoder, Encoder, decoder, extra_type, unchanged_below
 from emu.calls.passing import (
     aggregates,
     argument_decoder,
@@ -58,6 +58,7 @@ __all__ = ["CallPlan", "Entry", "VaList", "VarArgs", "plan_call"]
 
 Value: TypeAlias = object  #: see `emu.host.functions.HostValue`
 _ONLY_INTS = frozenset({int})
+_entry = tuple.__new__  # quicker than the constructor of a NamedTuple
 _RECENT = 256  #: entries at most
 #: Plans by the identity of the prototype, which is kept with them: equal structures of several machines are not
 #: compared member by member at each call.
@@ -154,11 +155,11 @@ class CallPlan:
         self._decoders = tuple(map(argument_decoder, types, places))
         self._aggregates = aggregates(rules, types, places)
         self._va_lists = [number for number, each in enumerate(types) if isinstance(each, VaListType)]
-        self._targets = tuple(
-            (place[0].register or "", encode)
-            for place, encode in zip(places, self._encoders, strict=True)
-            if place
-        )
+        self._count = len(places)
+        self._unchanged = [unchanged_below(rules, ctype) for ctype in types]
+        self._red_zone, self._stack_mask = rules.red_zone, -rules.stack_alignment
+        if self._simple:
+            self._names = registers_of(rules, [place[0].register or "" for place in places])
         self._read_names = registers_read(rules, places, variadic=self.prototype.variadic)
         if self._simple:
             self._read_names = self._read_names[:-1]
@@ -172,6 +173,9 @@ class CallPlan:
         self._result_pieces = in_registers(rules, (place or (),))
         self._decode_result = self._result_decoder()
         self._read_result = result_reader(rules, result, in_memory=place is None)
+        single = self._decode_result is not None and self._read_result is None and self._x87 is None
+        #: The register of a result that is a number in one.
+        self._number_in = self._result_registers[0] if single and len(self._result_registers) == 1 else None
         self._result_size = 0 if isinstance(result, Void) else sized(result).size
         self._result_alignment = 1 if isinstance(result, Void) else sized(result).alignment
 
@@ -186,16 +190,19 @@ class CallPlan:
         # The fast path: one register per argument, and no copies.
         if (
             self._simple
-            and len(args) == len(self._targets)
+            and len(args) == self._count
             and (not self._lends or _ONLY_INTS.issuperset(map(type, args)))
         ):
-            registers = [(name, encode(value, None)) for (name, encode), value in zip(self._targets, args)]  # noqa: B905
-            bottom = (sp - self.convention.red_zone & -self.convention.stack_alignment) - self._pushed
-            registers.append(("sp", bottom))
-            if self._link:
-                registers.append((self._link, return_to))
-                return Entry(registers, b"", bottom, None)
-            return Entry(registers, return_to.to_bytes(self._pushed, "little"), bottom, None)
+            values = []
+            for value, bound, encode in zip(args, self._unchanged, self._encoders):  # noqa: B905
+                values.append(value if value.__class__ is int and 0 <= value < bound else encode(value, None))
+            bottom = (sp - self._red_zone & self._stack_mask) - self._pushed
+            values.append(bottom)
+            if not self._pushed:
+                values.append(return_to)
+                return _entry(Entry, (self._names, values, b"", bottom, None, 0))
+            pushed = return_to.to_bytes(self._pushed, "little")
+            return _entry(Entry, (self._names, values, pushed, bottom, None, 0))
         if len(args) != len(self._encoders) or self.prototype.variadic:
             plan, args = self._with_extras(args)
         else:
@@ -214,10 +221,12 @@ class CallPlan:
 
     def result(self, guest: Guest, at: int = 0) -> Any:
         """The result of the function that has just returned (`at`: its `Entry.result_at`); None for void."""
-        decode, read, stack = self._decode_result, self._read_result, self._x87
+        decode, number_in = self._decode_result, self._number_in
         if decode is None:
             return None
-        names = self._result_registers
+        if number_in is not None:
+            return decode(guest.cpu.read_register(number_in))
+        read, stack, names = self._read_result, self._x87, self._result_registers
         if len(names) == 1 and stack is None:
             bits = guest.cpu.read_register(names[0])
         elif stack is not None:
@@ -246,6 +255,8 @@ class CallPlan:
             return ()
         if len(self._read_names) == 1:  # a batch of one is slower
             values = [cpu.read_register(self._read_names[0])]
+            if self._simple and not (self._va_lists or self._aggregates):
+                return (self._decoders[0](values[0]),)
         else:
             values = cpu.read_registers(self._read_names)
         found: list[Any]
@@ -305,6 +316,9 @@ class CallPlan:
         rules = self.convention
         cpu = guest.cpu
         pattern = self._encode_result(value, function or self.prototype.name)
+        if self._number_in is not None and self._link:
+            cpu.write_register(self._number_in, pattern)
+            return cpu.read_register(self._link)
         registers = [(piece.register, piece.of(pattern)) for piece in self._result_pieces]
         if self._x87 is not None:
             for piece in reversed(self.result_location or ()):
@@ -322,7 +336,9 @@ class CallPlan:
         sp = cpu.read_register("sp")
         return_to = int.from_bytes(guest.memory.read(sp, self._pushed), "little")
         popped = rules.word_size if rules.pops_result_pointer and self._result_pointer is not None else 0
-        cpu.write_registers([*registers, ("sp", sp + self._pushed + popped)])
+        values = [value for _, value in registers]
+        values.append(sp + self._pushed + popped)
+        cpu.set_registers((*(name for name, _ in registers), "sp"), values)
         return return_to
 
     # ---------------------------------------------------------------- pieces

@@ -53,7 +53,7 @@ class CodePages:
         self.bad: set[int] = set()
         #: Told of bytes [low, high) that have been searched: they may have changed.
         self.on_search: Callable[[int, int], object] = lambda low, high: None
-        self._exits: set[int] | None = None  # None: the engine ends runs by `until` alone
+        self.exits: set[int] | None = None  #: None: the engine ends runs by `until` alone
 
     def begin(self, address: int, size: int, protection: Protection) -> Protection:
         """What of the permissions of pages mapped or changed the engine may have now."""
@@ -136,17 +136,17 @@ class CodePages:
 
     def set_exits(self, until: int) -> None:
         """Have the next run end at `until` and before what must not be translated."""
-        if self._exits is None:
+        if self.exits is None:
             if not self.bad:
                 return
             api.check(api.control(self._handle, uc.UC_CTL_UC_USE_EXITS, 1), "set exits")
         exits = self.bad | {until}
-        if exits != self._exits:
+        if exits != self.exits:
             values = (ctypes.c_uint64 * len(exits))(*exits)
             api.check(
                 api.control(self._handle, uc.UC_CTL_UC_EXITS, ctypes.addressof(values), len(exits)), "set exits"
             )
-            self._exits = exits
+            self.exits = exits
 
     def _protection(self, page: int) -> Protection:
         piece = self._pages.at(page)

@@ -209,7 +209,7 @@ class IcicleCpu(EngineTiers, ObservedEngine):
 
     # ---------------------------------------------------------------- running
 
-    def run_engine(self, pc: int, *, max_instructions: int, timeout: float) -> Stop:
+    def run_engine(self, pc: int, max_instructions: int, timeout: float) -> Stop:
         """`run` without the events that take several runs of the engine (`emu.cpu.engine_events`)."""
         if self._running:
             raise MachineInUse("the guest is running on this CPU: a signal handler cannot run it as well")

@@ -167,7 +167,7 @@ class IcicleEvents(EngineEvents):
             else:
                 unknown = False
                 left = limit and limit - executed
-                stop = self._stepped.run_engine(pc, max_instructions=left, timeout=timeout)
+                stop = self._stepped.run_engine(pc, left, timeout)
             if new and stop.reason.is_fault:
                 self._faulted(stop.pc)
             executed += self._cpu.executed
@@ -190,7 +190,7 @@ class IcicleEvents(EngineEvents):
         if pc in self._set:
             engine.remove_breakpoint(pc)
         try:
-            return self._stepped.run_engine(pc, max_instructions=1, timeout=timeout)
+            return self._stepped.run_engine(pc, 1, timeout)
         finally:
             if pc in self._set:
                 engine.add_breakpoint(pc)

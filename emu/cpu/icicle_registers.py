@@ -7,7 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 from emu.cpu.icicle_engine import Engine
-from emu.cpu.loongarch64.registers import ALIASES, ENGINE_REGISTERS, VECTOR_REGISTERS, WRITE_MASKS
+from emu.cpu.loongarch64.registers import (
+    ALIASES,
+    ENGINE_REGISTERS,
+    PLAIN_REGISTERS,
+    VECTOR_REGISTERS,
+    WRITE_MASKS,
+)
 from emu.cpu.protocol import CpuContext
 from relink.records import dataclass
 
@@ -60,6 +66,16 @@ class IcicleRegisters:
     def write_registers(self, values: Mapping[str, int] | Iterable[tuple[str, int]]) -> None:
         for name, value in values.items() if isinstance(values, Mapping) else values:
             self.write_register(name, value)
+
+    def set_registers(self, names: tuple[str, ...], values: Sequence[int]) -> None:
+        """See `Cpu.set_registers`."""
+        write = self._engine.reg_write
+        for name, value in zip(names, values, strict=True):
+            register = PLAIN_REGISTERS.get(name)
+            if register is None:
+                self.write_register(name, value)
+            else:
+                write(register, value & _WORD)
 
     def set_thread_pointer(self, address: int) -> None:
         """Set `tp` (r2)."""

@@ -6,8 +6,9 @@ run continues. In a block with an instruction of `emu.cpu.misrun`, that instruct
 is dropped. The hook stops before the instruction each time, which is then computed here or refused. Other code has
 no overhead once translated.
 
-The first block of a run has no edge: it is inspected once per address. Stops are made by `emu.cpu.stop_hook`,
-because exceptions of signal handlers in Python code inside the engine would be lost.
+The first block of a run has no edge: it is inspected once per address. The engine is stopped before it too, or,
+where that is not possible, the code up to the first branch is inspected before the run. Stops are made by
+`emu.cpu.stop_hook`, because exceptions of signal handlers in Python code inside the engine would be lost.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from typing import NamedTuple, Protocol
 from emu.cpu.misrun import Finder, Guest, Misrun, Outcome, SignallingNan, Spread, StackNeeds, Then
 from emu.cpu.stop_hook import StopRequest
 from relink.errors import AddressSpaceError, GuestAccessError
-from relink.records import dataclass
 
 _PAGE = 4096
 _LONGEST = 16  #: bytes that hold any instruction whole
@@ -48,8 +48,7 @@ class StackWatch(Protocol):
     def remove(self, address: int) -> None: ...
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """How a run stopped by the inspector continues: at `pc`, or not at all when `pc` is refused."""
 
     pc: int
@@ -94,15 +93,27 @@ class Inspector:
         """Inspect the first block of a run. Called outside of runs."""
         state = pc % self.align
         pc -= state
-        if self.correction is not None and pc not in self.correction[:2]:
-            self.correction = None  # the instruction faulted
-        if pc in self.known:
+        if self.may_begin(pc):
             return
         code = self._fetch(pc, _PAGE - pc % _PAGE + _LONGEST)  # an instruction may go on in the next page
-        found = list(self._find(code, pc | state, to_branch=True))
-        if found and found[-1].needs is None:
-            self._engine.drop(pc, found[-1].address + found[-1].size + 1)
+        self._inspect_first(code, pc, list(self._find(code, pc | state, to_branch=True)))
+
+    def may_begin(self, pc: int) -> bool:
+        """Whether a run may begin at `pc` without an inspection. Called outside of runs."""
+        if self.correction is not None and pc not in self.correction[:2]:
+            self.correction = None  # the instruction faulted
+        return pc in self.known
+
+    def first_block(self, pc: int, size: int) -> None:
+        """Inspect the first block of a run, before which the engine has stopped."""
+        code = self._fetch(pc, size)
+        self._inspect_first(code, pc, list(self._find(code, pc)))
+
+    def _inspect_first(self, code: bytes, pc: int, found: list[Misrun]) -> None:
         self._watch(found, code, pc)
+        last = next((each for each in reversed(found) if each.needs is None), None)
+        if last is not None:
+            self._engine.drop(pc, last.address + last.size + 1)
         self.known.add(pc)
 
     def forget(self, low: int, high: int) -> None:

@@ -22,40 +22,32 @@ from emu.cpu.unicorn_isas import GDT_PAGE
 MOST = 64
 
 
-class LateMaps:
-    """The mappings of one engine that wait; `pages` has them already. As a condition: whether there are any."""
+class LateMaps(dict[int, int]):
+    """The mappings of one engine that wait, which `pages` has already: address -> address of the memory on the
+    host. A dictionary, since each call of the guest asks whether it is empty.
+    """
 
     def __init__(self, handle: ctypes.c_void_p, arch: str, pages: PageMap) -> None:
+        super().__init__()
         self._handle, self._pages, self._arch = handle, pages, arch
-        self._waiting: dict[int, int] = {}  # address -> address of the memory on the host
         self.code_pages: CodePages | None = None
         self.at_once = False  #: whether no mapping may wait
 
-    def __bool__(self) -> bool:
-        return bool(self._waiting)
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def __contains__(self, start: int) -> bool:
-        """Whether the piece of `pages` that starts here waits."""
-        return start in self._waiting
-
     def add(self, address: int, size: int, host: int) -> None:
         """Add a mapping. Raises UnicornError, without having it, where the engine is told at once and refuses."""
-        self._waiting[address] = host
+        self[address] = host
         # The CPU's own page is not in `pages`: the engine has to refuse what overlaps it.
         if self.at_once or (self._arch == "i386" and address + size > GDT_PAGE):
             self.make(address)
 
     def make(self, start: int) -> None:
         """Have the engine map the piece that starts here, if it waits. Raises UnicornError."""
-        host = self._waiting.get(start)
+        host = self.get(start)
         if host is None:
             return
         piece = self._pages.at(start)
         if piece is None or piece.start != start:  # an exception of a signal handler ended its removal
-            del self._waiting[start]
+            del self[start]
             return
         size, protection = piece.end - start, piece.protection
         if self.code_pages is not None:
@@ -64,12 +56,12 @@ class LateMaps:
         try:
             status = api.uclib.uc_mem_map_ptr(self._handle, start, size, allowed, memory)
         finally:  # also where a signal handler raises right after the call
-            del self._waiting[start]
+            del self[start]
         api.check(status, "map memory", start, size)
 
     def make_all(self) -> None:
         """Have the engine map all that waits."""
-        for start in sorted(self._waiting):
+        for start in sorted(self):
             self.make(start)
 
     def make_at(self, addresses: Iterable[int]) -> bool:
@@ -77,27 +69,23 @@ class LateMaps:
         made = False
         for address in addresses:
             piece = self._pages.at(address)
-            if piece is not None and piece.start in self._waiting:
+            if piece is not None and piece.start in self:
                 self.make(piece.start)
                 made = True
         return made
 
     def remove(self, piece: Piece) -> bool:
         """Remove a piece from `pages` if it waits; whether it did."""
-        if piece.start not in self._waiting:
+        if piece.start not in self:
             return False
         self._pages.remove(piece.start, piece.end - piece.start)
-        self._waiting.pop(piece.start, None)
+        self.pop(piece.start, None)
         return True
 
     def end(self) -> None:
         """Map all that waits, and from now on at once."""
         self.at_once = True
         self.make_all()
-
-    def close(self) -> None:
-        """Forget all: the engine is freed."""
-        self._waiting.clear()
 
 
 #: What the engine reports of an access to a mapping that it does not have.

@@ -23,7 +23,7 @@ class ObservedEngine:
         """
         observed = self._observed
         if observed is None or not observed.active:
-            return self.run_engine(pc, max_instructions=max_instructions, timeout=timeout)
+            return self.run_engine(pc, max_instructions, timeout)
         return observed.run(pc, max_instructions, timeout)
 
     def step(self, pc: int) -> Stop:
@@ -45,7 +45,7 @@ class ObservedEngine:
         return self._observed
 
     @abstractmethod
-    def run_engine(self, pc: int, *, max_instructions: int, timeout: float) -> Stop:
+    def run_engine(self, pc: int, max_instructions: int, timeout: float) -> Stop:
         """`run` without events."""
 
     @abstractmethod

@@ -172,6 +172,9 @@ class Cpu(Protocol):
         """Read several registers, with one call of the engine if possible."""
 
     def write_registers(self, values: Mapping[str, int] | Iterable[tuple[str, int]]) -> None: ...
+    def set_registers(self, names: tuple[str, ...], values: Sequence[int]) -> None:
+        """Write several registers, each named once: quick where the same names are given again and again."""
+
     def set_thread_pointer(self, address: int) -> None:
         """Set the ISA's thread pointer (fs/gs base, tpidr_el0, tpidruro, tp)."""
 

@@ -232,6 +232,14 @@ class StopRequest(ctypes.Structure):
     watch: int | None
     next: int | None
 
+    def ask(self) -> None:
+        """Request a stop, from any thread, before the second block: the first always runs, so that the guest makes
+        progress however often it is stopped. A request for a stop before the first one remains (between these two
+        steps the interpreter does not change threads).
+        """
+        if self.left != 1:
+            self.left = 2
+
 
 class AccessPlace(ctypes.Structure):
     """The last access that the hook of `access_hook` was called for. With size 0 the next one is no part of it."""

@@ -41,20 +41,22 @@ from emu.cpu.late_maps import LateMaps
 from emu.cpu.pages import PAGE_SIZE, PageMap
 from emu.cpu.protocol import Protection, Stop, StopReason
 from emu.cpu.quick_stores import QuickStores
-from emu.cpu.unicorn_api import uc
+from emu.cpu.unicorn_api import emu_start, uc
 from emu.cpu.unicorn_isas import CPSR_IT, ISAS, MODELS
 from emu.cpu.unicorn_memory import UnicornMemory
 from emu.cpu.unicorn_registers import Closed
-from emu.cpu.unicorn_stops import BLOCK_ENDED, LIMIT_REACHED, REFUSED
+from emu.cpu.unicorn_stops import ARRIVED, BLOCK_ENDED, LIMIT_REACHED, REFUSED
 from emu.cpu.unicorn_system import UnicornSystem
 from emu.cpu.untranslatable import UNTRANSLATABLE
 from emu.cpu.watchdog import WATCHDOG, Watch
 from relink.errors import MachineInUse, UnsupportedElf
 
 if TYPE_CHECKING:
+    from emu.cpu.meter import Meter
     from emu.cpu.unicorn_events import UnicornEvents
 
 _FETCH_FAULTS = frozenset({StopReason.FETCH_UNMAPPED, StopReason.FETCH_PROTECTED})
+_TRAP = StopReason.TRAP  # attributes of an enumeration are slow
 _PROTECTED = frozenset({StopReason.READ_PROTECTED, StopReason.WRITE_PROTECTED, StopReason.FETCH_PROTECTED})
 
 
@@ -100,18 +102,20 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
         if self._code_pages is not None and self._inspector is not None:
             self._code_pages.on_search = self._inspector.forget
         self._trap_start = self._trap_end = 0
+        self._returned = Stop(_TRAP, 0)  #: that of the first trap, at which most calls end
         for name, bits in isa.setup.items():
             self.write_register(name, self.read_register(name) | bits)
 
     def set_trap_range(self, start: int, size: int) -> None:
         """Set the trap range [start, start + size). Only read-only pages may be mapped there."""
         self._trap_start, self._trap_end = start, start + size
+        self._returned = Stop(_TRAP, start)
         # Unicorn also stops, without an error, at its `until` address; make that a trap too.
         self._until.value = start
 
     # ---------------------------------------------------------------- running
 
-    def run_engine(self, pc: int, *, max_instructions: int, timeout: float) -> Stop:
+    def run_engine(self, pc: int, max_instructions: int, timeout: float) -> Stop:
         """`run` without the events that take several runs of the engine (`emu.cpu.engine_events`)."""
         if self._running:
             self._refuse_other_threads()
@@ -124,7 +128,7 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
         if self._stores.stale:
             self._stores.prepare(self._late, self._watch.runs)
         meter = self._metered(limit) if limit else None
-        watch = self._watch
+        watch, inspector = self._watch, self._inspector
         watch.runs += 1
         try:
             self._running = get_ident()
@@ -133,12 +137,20 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
                 self._arm(timeout)
             else:
                 watch.fired = False
-            status, stopped_at = self._enter(pc) if self._windows is None else self._enter_with_devices(pc)
-            if self._native is not None:
-                api.raise_from_hooks(self._native)
-            windows = self._windows
-            exact = self._observed is None and not (windows and windows.ended_by)
-            return self._stop_of(status, stopped_at, meter, exact=exact)
+            code_pages, watched, started = self._code_pages, self._watched, None
+            if not (  # nothing has to be done first
+                (inspector is not None and (pc & -inspector.align not in inspector.known or inspector.correction))
+                or (code_pages is not None and (code_pages.bad or code_pages.exits))
+                or (self._every or self.stops_at_blocks or self._windows)
+            ):
+                self._begin.value = pc
+                status = emu_start(self._handle, self._begin, self._until, api.NO_TIMEOUT, api.NO_COUNT)
+                at = self._read_place()
+                unusual = self._look.stopped or self._late or self._native or (watched and watched.stopped())
+                if self._trap_start <= at < self._trap_end and status in ARRIVED and not unusual:
+                    return self._returned if at == self._trap_start else Stop(_TRAP, at)
+                started = status, at
+            return self._run_on(pc, started, meter)
         except BaseException:
             self._abandon()
             raise
@@ -147,7 +159,17 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
             self._running = 0
             if timeout > 0:
                 WATCHDOG.disarm(watch)
-            self._end_run(meter)
+            if meter is not None or (inspector is not None and inspector.correction is not None):
+                self._end_run(meter)
+
+    def _run_on(self, pc: int, started: tuple[int, int] | None, meter: Meter | None) -> Stop:
+        """Run, whatever happens; `started` is as for `_enter`."""
+        windows = self._windows
+        status, stopped_at = self._enter(pc, started) if windows is None else self._enter_with_devices(pc)
+        if self._native is not None:
+            api.raise_from_hooks(self._native)
+        exact = self._observed is None and not (windows and windows.ended_by)
+        return self._stop_of(status, stopped_at, meter, exact=exact)
 
     # ---------------------------------------------------------------- events
 
@@ -302,7 +324,7 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
         if self._observed is not None and self._free.alive:
             self._observed.closing()
         self._free()
-        self._late.close()
+        self._late.clear()
         # Calling the freed engine would crash; all calls go through one of these.
         self._handle = self._begin = self._slots = self._batches = self._pages = cast(Any, Closed())
         self._suspended = None

@@ -358,12 +358,18 @@ class Watched:
     `emu.cpu.stop_hook`.
     """
 
+    _request = ctypes.c_int(uc.UC_CTL_TB_REQUEST_CACHE | 2 << 26 | uc.UC_CTL_IO_READ_WRITE << 30)
+
     def __init__(self, handle: ctypes.c_void_p, hook: int, slots: Mapping[str, tuple[int, Any, Any]]) -> None:
         self._handle, self._hook, self._slots = handle, ctypes.c_void_p(hook), slots
         self._guards: dict[int, Guard] = {}
-        self._never = StopRequest()
+        self._never, self._block = StopRequest(), _Block()
         self.edges, self.instructions, self.inexact = stop_request(), stop_request(), stop_request()
         add_hook(handle, uc.UC_HOOK_EDGE_GENERATED, self._hook, ctypes.byref(self.edges))
+
+    def stopped(self) -> bool:
+        """Whether any of the requests has stopped the engine."""
+        return bool(self.edges.stopped or self.instructions.stopped or self.inexact.stopped)
 
     def forget(self) -> None:
         """Clear the requests' results."""
@@ -385,9 +391,9 @@ class Watched:
 
     def block(self, pc: int) -> tuple[int, int]:
         """(instructions, bytes) of the block at `pc`, translated if necessary. Raises UnicornError."""
-        block = _Block()
-        request = ctypes.c_int(uc.UC_CTL_TB_REQUEST_CACHE | 2 << 26 | uc.UC_CTL_IO_READ_WRITE << 30)
-        check(uclib.uc_ctl(self._handle, request, ctypes.c_uint64(pc), ctypes.byref(block)), "look at a block")
+        block = self._block
+        status = uclib.uc_ctl(self._handle, self._request, ctypes.c_uint64(pc), ctypes.byref(block))
+        check(status, "look at a block")
         return int(block.icount), int(block.size)
 
     def drop(self, low: int, high: int) -> None:

@@ -246,7 +246,7 @@ class UnicornEvents(EngineEvents):
         over = _LAST if self._over is None else self._over
         self._instructions.skip = self._blocks.skip = over
         try:
-            return self._engine.run_engine(pc, max_instructions=limit, timeout=timeout)
+            return self._engine.run_engine(pc, limit, timeout)
         finally:
             self._over = None
             self._instructions.stopped = self._blocks.stopped = 0

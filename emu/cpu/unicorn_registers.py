@@ -8,7 +8,7 @@ import ctypes
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from threading import get_ident
-from typing import Any, NamedTuple, NoReturn, cast
+from typing import Any, NoReturn, cast
 
 from emu.cpu import unicorn_api as api
 from emu.cpu.float_state import FloatState
@@ -22,14 +22,44 @@ _SETTLED = frozenset({"mxcsr", "fpsw"})  #: x86's registers with exception flags
 _ZERO_DIVISION = 4  #: this flag in x87's status word
 
 
-class _Batch(NamedTuple):
-    """Arguments of uc_reg_read_batch for one sequence of register names."""
+#: Bytes of a register -> its format in an array with 8 bytes for each. Wider ones have buffers of their own.
+_FORMATS = {2: "H6x", 4: "I4x", 8: "Q"}
 
-    identifiers: Any
-    pointers: Any
-    buffers: tuple[Any, ...]
-    length: int
-    settles: bool  #: whether any of `_SETTLED` is among them
+
+class _Batch:
+    """Arguments of uc_reg_read_batch for one sequence of register names, and room for the values."""
+
+    def __init__(self, slots: Sequence[tuple[int, Any, Any]], *, special: bool) -> None:
+        self.special = special  #: whether any of `_SETTLED` is among them, or Arm's program counter
+        self.count = len(slots)
+        self.numbers = (ctypes.c_int * self.count)(*(number for number, _, _ in slots))
+        self._buffers = tuple(buffer for _, buffer, _ in slots)
+        self._sizes = tuple(map(ctypes.sizeof, self._buffers))
+        self._narrow = max(self._sizes, default=0) <= 8
+        places: Iterable[int] = map(ctypes.addressof, self._buffers)
+        if self._narrow:
+            self._array = bytearray(8 * self.count)
+            layout = struct.Struct("=" + "".join(_FORMATS[size] for size in self._sizes))
+            self._unpack, self._pack = layout.unpack_from, layout.pack_into
+            base = ctypes.addressof(ctypes.c_char.from_buffer(self._array)) if self.count else 0
+            places = (base + 8 * index for index in range(self.count))
+        self.places = (ctypes.c_void_p * self.count)(*places)
+
+    def get(self) -> list[int]:
+        """What has been read."""
+        return list(self._unpack(self._array)) if self._narrow else [buffer.value for buffer in self._buffers]
+
+    def put(self, values: Iterable[int]) -> None:
+        """Set what is to be written: the low bits of values that do not fit."""
+        if self._narrow:
+            try:
+                self._pack(self._array, 0, *values)
+            except struct.error:
+                cut = (value & (1 << 8 * size) - 1 for value, size in zip(values, self._sizes, strict=True))
+                self._pack(self._array, 0, *cut)
+        else:
+            for buffer, value in zip(self._buffers, values, strict=True):
+                buffer.value = value
 
 
 class GroupData:
@@ -109,6 +139,7 @@ class UnicornRegisters:
         self._place = self._place_with(()) if self._interworking else None
         #: The values of `_place` at the last stop; None: since changed, or not read together.
         self._at_stop: tuple[int, ...] | None = None
+        self._special = _SETTLED | self._interworking  #: registers that take more than a call of the engine
         self.code_state = 0  #: Arm: the Thumb bit at the last stop
         self._suspended: int | None = None  # Arm: the address at which a fault or limit may have left an IT block
         self._running = 0  # the thread that runs the guest; 0: none
@@ -128,12 +159,13 @@ class UnicornRegisters:
     def read_register(self, name: str) -> int:
         if self._running:
             self._refuse_other_threads()
-        if name in _SETTLED:
-            self._float_state.settle()
         identifier, buffer, reference = self._slots[name]
+        special = name in self._special
+        if special and name in _SETTLED:
+            self._float_state.settle()
         reg_read(self._handle, identifier, reference)
         value: int = buffer.value
-        return value | self._thumb_bit() if name in self._interworking else value
+        return value | self._thumb_bit() if special and name in self._interworking else value
 
     def write_register(self, name: str, value: int) -> None:
         if self._running:
@@ -152,12 +184,12 @@ class UnicornRegisters:
         names = tuple(names)
         if self._running:
             self._refuse_other_threads()
-        identifiers, pointers, buffers, count, settles = self._batches.get(names) or self._batch(names)
-        if settles:
+        batch = self._batches.get(names) or self._batch(names)
+        if batch.special and not _SETTLED.isdisjoint(names):
             self._float_state.settle()
-        api.reg_read_batch(self._handle, identifiers, pointers, count)
-        values = [buffer.value for buffer in buffers]
-        if self._interworking:
+        api.reg_read_batch(self._handle, batch.numbers, batch.places, batch.count)
+        values = batch.get()
+        if batch.special and self._interworking:
             values = [
                 value | self._thumb_bit() if name in self._interworking else value
                 for name, value in zip(names, values, strict=True)
@@ -167,19 +199,21 @@ class UnicornRegisters:
     def write_registers(self, values: Mapping[str, int] | Iterable[tuple[str, int]]) -> None:
         """Several registers with one call of the engine."""
         pairs = dict(values)
+        self.set_registers(tuple(pairs), list(pairs.values()))
+
+    def set_registers(self, names: tuple[str, ...], values: Sequence[int]) -> None:
+        """See `Cpu.set_registers`."""
         if self._running:
             self._refuse_other_threads()
-        names = tuple(pairs)
-        identifiers, pointers, buffers, count, settles = self._batches.get(names) or self._batch(names)
-        if settles:
+        batch = self._batches.get(names) or self._batch(names)
+        if batch.special and not _SETTLED.isdisjoint(names):
             self._float_state.settle()
         self._at_stop = None
-        for buffer, value in zip(buffers, pairs.values(), strict=True):
-            buffer.value = value
-        api.reg_write_batch(self._handle, identifiers, pointers, count)
-        if settles:
-            for name in _SETTLED & pairs.keys():
-                self._float_control_written(name, pairs[name])
+        batch.put(values)
+        api.reg_write_batch(self._handle, batch.numbers, batch.places, batch.count)
+        if batch.special:
+            for name in _SETTLED.intersection(names):
+                self._float_control_written(name, values[names.index(name)])
 
     def _float_control_written(self, name: str, value: int) -> None:
         if name == "mxcsr":
@@ -223,15 +257,8 @@ class UnicornRegisters:
         return int(buffer.value) >> 5 & 1
 
     def _batch(self, names: tuple[str, ...]) -> _Batch:
-        slots = [self._slots[name] for name in names]
-        buffers = tuple(buffer for _, buffer, _ in slots)
-        batch = self._batches[names] = _Batch(
-            (ctypes.c_int * len(slots))(*(identifier for identifier, _, _ in slots)),
-            (ctypes.c_void_p * len(slots))(*(ctypes.addressof(buffer) for buffer in buffers)),
-            buffers,
-            len(slots),
-            not _SETTLED.isdisjoint(names),
-        )
+        special = not self._special.isdisjoint(names)
+        batch = self._batches[names] = _Batch([self._slots[name] for name in names], special=special)
         return batch
 
     def save(self) -> CpuContext:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import platform
 from abc import abstractmethod
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from emu.cpu import unicorn_api as api
@@ -26,7 +25,6 @@ from emu.cpu.unicorn_isas import UnicornIsa
 from emu.cpu.unicorn_registers import UnicornRegisters
 from emu.cpu.watchdog import WATCHDOG, Watch
 from relink.errors import AddressSpaceError, MachineError
-from relink.records import replace
 
 if TYPE_CHECKING:
     from emu.cpu.unicorn_events import UnicornEvents
@@ -36,6 +34,8 @@ _ONE: Final = ctypes.c_size_t(1)
 REFUSED: Final = -1  #: the status for an instruction that `emu.cpu.inspector` refuses
 BLOCK_ENDED: Final = -2  #: the status at the end of a block, with `stops_at_blocks`
 LIMIT_REACHED: Final = -3  #: the status when as many instructions have run as were allowed
+#: What the engine returns at an unmapped address, or the one it was to run to.
+ARRIVED: Final = frozenset({uc.UC_ERR_OK, uc.UC_ERR_FETCH_UNMAPPED})
 
 
 class UnicornStops(UnicornRegisters):
@@ -46,8 +46,7 @@ class UnicornStops(UnicornRegisters):
     def __init__(self, handle: ctypes.c_void_p, isa: UnicornIsa) -> None:
         super().__init__(handle, isa)
         self._look = api.stop_request()
-        # 2: the first block always runs, so that the guest makes progress however often it is stopped.
-        self._watch = Watch(partial(setattr, self._look, "left", 2))
+        self._watch = Watch(self._look.ask)
         self._begin, self._until = ctypes.c_uint64(), ctypes.c_uint64((1 << 8 * isa.word) - 1)
         self._every = watchdog.stop_every + 1 if watchdog.stop_every else 0
         self._watched: api.Watched | None = None  #: the hook for new blocks, if they are inspected
@@ -124,16 +123,14 @@ class UnicornStops(UnicornRegisters):
         look, every, inspector, watched = self._look, self._every, self._inspector, self._watched
         looked = False
         while True:
-            if inspector is not None and not looked:
-                inspector.begin(pc)
-            looked = False
             if every or self.stops_at_blocks:
                 look.left = 2 if self.stops_at_blocks else every
-            status, stopped_at = started or self._start(pc)
+            if inspector is not None and not looked:
+                self._begin_inspection(inspector, pc)
+            looked = False
+            status, stopped_at = self._start(pc, started)
             started = None
-            if watched is not None and (
-                watched.edges.stopped or watched.instructions.stopped or watched.inexact.stopped
-            ):
+            if watched is not None and watched.stopped():
                 if stopped_at == self._until.value:  # there is nothing to inspect
                     watched.forget()
                     return uc.UC_ERR_OK, stopped_at
@@ -169,6 +166,8 @@ class UnicornStops(UnicornRegisters):
         # Before `fired` is checked: a deadline that passes now makes a new request.
         if self._watch.fired:
             return status, pc
+        if (inspector := self._inspector) is not None and cause == ASKED and not inspector.may_begin(pc):
+            inspector.first_block(pc, look.size)
         if self.stops_at_blocks and cause == ASKED:
             return BLOCK_ENDED, pc
         if cause == UNKNOWN_BLOCK:
@@ -177,15 +176,18 @@ class UnicornStops(UnicornRegisters):
             return self._last_block(pc)
         return None
 
-    def _start(self, pc: int) -> tuple[int, int]:
-        """Run until the engine stops; return Unicorn's status and the pc."""
+    def _start(self, pc: int, started: tuple[int, int] | None = None) -> tuple[int, int]:
+        """Run until the engine stops; return Unicorn's status and the pc. `started` is as for `_enter`."""
         code_pages = self._code_pages
         while True:
-            self._begin.value = pc
-            if code_pages is not None:
-                code_pages.set_exits(self._until.value)
-            status: int = emu_start(self._handle, self._begin, self._until, api.NO_TIMEOUT, api.NO_COUNT)
-            pc = self._read_place()
+            if started is None:
+                self._begin.value = pc
+                if code_pages is not None:
+                    code_pages.set_exits(self._until.value)
+                status: int = emu_start(self._handle, self._begin, self._until, api.NO_TIMEOUT, api.NO_COUNT)
+                pc = self._read_place()
+            else:
+                (status, pc), started = started, None
             refused = code_pages is not None and (status in _PROTECTION or pc in code_pages.bad)
             if refused:
                 assert code_pages is not None
@@ -194,7 +196,15 @@ class UnicornStops(UnicornRegisters):
                 return status, pc
             pc = self._read_place() | self.code_state
             if self._inspector is not None:
-                self._inspector.begin(pc)
+                self._begin_inspection(self._inspector, pc)
+
+    def _begin_inspection(self, inspector: Inspector, pc: int) -> None:
+        """Inspect the first block of a run, or have the engine stop before it for that."""
+        # In the middle of an IT block Arm's takes a stop back.
+        if self._interworking or self._every or self.stops_at_blocks or self._look.budget:
+            inspector.begin(pc)
+        elif not inspector.may_begin(pc):
+            self._look.left = 1
 
     def _read_place(self) -> int:
         """The pc after a stop; Arm: and the state."""
@@ -280,7 +290,7 @@ class UnicornStops(UnicornRegisters):
             observed.ran_outside(pc, verdict.pc - pc)
         if meter is not None and self._look.budget and verdict.pc != pc:
             meter.ran_one()
-        return replace(verdict, pc=verdict.pc | thumb) if thumb else verdict
+        return verdict._replace(pc=verdict.pc | thumb) if thumb else verdict
 
     def _learn(self, pc: int, size: int) -> None:
         """Add the block before which the engine stopped to the meter."""
@@ -337,10 +347,7 @@ class UnicornStops(UnicornRegisters):
 
     def _interrupted(self) -> bool:
         """Whether a new block or an instruction to inspect has stopped the engine."""
-        watched = self._watched
-        return watched is not None and bool(
-            watched.edges.stopped or watched.instructions.stopped or watched.inexact.stopped
-        )
+        return self._watched is not None and self._watched.stopped()
 
     def _translate_anew(self, block: int, size: int, until: int, looking: int) -> None:
         """Translate a block again, cut at `until` or whole; `looking`: whether new blocks are inspected."""

@@ -189,7 +189,7 @@ class Signals:
         entry = plan.enter(engine.runner, (number, top, top + _INFO), top, self._returning())
         if entry.stack:
             cpu.store(entry.sp, bytes(entry.stack))
-        cpu.write_registers(entry.registers)
+        cpu.set_registers(entry.names, entry.values)
         if not before:
             self._frames[True].clear()
         self._frames[now] = {at: frame for at, frame in self._frames[now].items() if at > top} | {top: saved}

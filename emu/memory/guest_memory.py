@@ -46,7 +46,7 @@ class GuestMemory(HostMemory):
         self.limit = limit or MemoryLimit()  #: the account to which pages are charged
         self._anonymous: dict[int, Region] = {}
         self._committed: dict[Region, bytearray] = {}  #: by region: 1 for each page that is charged
-        self._damaged: set[Region] = set()  #: the machine's regions that a guest has changed
+        self.damaged: set[Region] = set()  #: the machine's regions that a guest has changed, for `repair`
         self._mirrors: dict[Region, list[Region]] = {}  #: by region: regions that map the same memory
 
     # ------------------------------------------------------------ for the linker
@@ -71,7 +71,7 @@ class GuestMemory(HostMemory):
             for offset, size, _ in reversed(pages):
                 rest.callback(self._cpu.unmap, region.address + offset, size)
             super().release(region)
-        self._damaged.discard(region)
+        self.damaged.discard(region)
         committed = self._committed.pop(region, None)
         if committed is not None:
             self.limit.give(self._cpu.page_cost * committed.count(1))
@@ -108,7 +108,7 @@ class GuestMemory(HostMemory):
             return
         region.discard(offset, size)
         if region.name in _OWN:
-            self._damaged.add(region)
+            self.damaged.add(region)
         elif (committed := self._committed.get(region)) is not None:
             first, end = offset // PAGE, (offset + size) // PAGE
             self.limit.give(self._cpu.page_cost * committed.count(1, first, end))
@@ -116,7 +116,7 @@ class GuestMemory(HostMemory):
 
     def repair(self) -> None:
         """Map pages of the machine's regions again, zeroed, that a guest has unmapped; make its stack writable."""
-        for region in sorted(self._damaged, key=lambda region: region.address):
+        for region in sorted(self.damaged, key=lambda region: region.address):
             position, pages = 0, []
             for run in (*region.pages, Pages(region.size, 0, Protection.NONE)):
                 if position < run.offset:
@@ -131,12 +131,7 @@ class GuestMemory(HostMemory):
             for run in pages:
                 if region.name in _ALWAYS_WRITABLE and run.protection & usable != usable:
                     self.protect_pages(region.address + run.offset, run.size, run.protection | usable)
-        self._damaged.clear()
-
-    @property
-    def damaged(self) -> bool:
-        """Whether `repair` is necessary."""
-        return bool(self._damaged)
+        self.damaged.clear()
 
     def read(self, address: int, size: int) -> bytes:
         return self._cpu.read(address, size)
@@ -255,7 +250,7 @@ class GuestMemory(HostMemory):
             if len(region.pages) >= MOST_MAPPINGS:
                 raise AddressSpaceError(f"more than {MOST_MAPPINGS} runs of pages", address=address, size=size)
             if region.name in _OWN:
-                self._damaged.add(region)
+                self.damaged.add(region)
             for run in region.pages:
                 for piece, inside in _split(run, low, high):
                     if inside:

@@ -84,7 +84,7 @@ class Loaded:
         The functions must not refer to this object: it would be part of the machine's state.
         """
         machine: Any = self.machine
-        call, calls, close, noted = machine.runner.call, self.calls, machine.close, self._closed
+        call, calls, close, noted = machine.runner.call_planned, self.calls, machine.close, self._closed
         hear = self.hear
 
         def note(made: GuestCall) -> None:
@@ -92,20 +92,20 @@ class Loaded:
             for each in hear:
                 each(made)
 
-        def watched(address: int, prototype: Any, *args: object, **limits: Any) -> Any:
+        def watched(plan: Any, address: int, args: tuple[object, ...], *limits: Any) -> Any:
             try:
-                result = call(address, prototype, *args, **limits)
+                result = call(plan, address, args, *limits)
             except BaseException as error:
-                note(GuestCall(address, prototype, args, None, error))
+                note(GuestCall(address, plan.prototype, args, None, error))
                 raise
-            note(GuestCall(address, prototype, args, result))
+            note(GuestCall(address, plan.prototype, args, result))
             return result
 
         def closed(**options: Any) -> None:
             noted.append(True)
             close(**options)
 
-        machine.runner.call, machine.close = watched, closed  # of this one machine
+        machine.runner.call_planned, machine.close = watched, closed  # of this one machine
 
     @property
     def reusable(self) -> bool:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from emu.cpu.protocol import StopReason
+from emu.cpu.protocol import Stop, StopReason
+from relink.errors import RelinkError
 
 
 class Budget:
@@ -43,3 +47,66 @@ class Budget:
         if reason is StopReason.TIMEOUT:
             return f"{self.seconds:g} seconds"
         return f"{self.limit} instructions"
+
+
+class BudgetedCalls:
+    """The part of a `Runner` for the limits of its calls: see there."""
+
+    def __init__(self, max_instructions: int, timeout: float) -> None:
+        self.max_instructions, self.timeout = max_instructions, timeout
+        self.depth = 0  #: number of calls in progress
+        self._budget = self._unlimited = Budget(0, 0.0)
+        self._sharing = False  #: whether outermost calls share one budget
+        self._shared: Budget | None = None  #: the shared budget, once the first of them has begun
+        self._reached = 0  #: the trap or system call being handled
+
+    @abstractmethod
+    def _stopped(self, stop: Stop) -> RelinkError:
+        """The exception for a guest that stopped before the end of its call."""
+
+    def _new_budget(self, max_instructions: int | None, timeout: float | None) -> Budget:
+        shares = self._sharing and max_instructions is None and timeout is None
+        if shares and self._shared is not None:
+            return self._shared
+        instructions = self.max_instructions if max_instructions is None else max_instructions
+        seconds = self.timeout if timeout is None else timeout
+        if not (instructions or seconds or shares):
+            return self._unlimited
+        budget = Budget(instructions, seconds)
+        if shares:
+            self._shared = budget
+        return budget
+
+    @property
+    def in_operation(self) -> bool:
+        """Whether calls belong to something larger: a load, an unload, the end of a thread."""
+        return self._sharing
+
+    @contextmanager
+    def one_budget(self) -> Iterator[None]:
+        """Outermost calls in the block, as of constructors or exit handlers, share one budget."""
+        if self.depth or self._sharing:
+            yield
+            return
+        self._sharing = True
+        try:
+            yield
+        finally:
+            self._sharing, self._shared = False, None
+
+    def check_budget(self) -> None:
+        """Raise BudgetExceeded when the current call has exceeded its time. Cheap, for use in long operations."""
+        if self._budget.overdue:
+            raise self._stopped(Stop(StopReason.TIMEOUT, self._reached))
+
+    @property
+    def seconds_left(self) -> float | None:
+        """The remaining time of the current call in seconds; None without a limit."""
+        return self._budget.seconds_left() if self._budget.deadline else None
+
+    @property
+    def executed(self) -> int | None:
+        """The exact number of instructions run in the current or last outermost call, without host functions; None
+        when it had no `max_instructions`.
+        """
+        return self._budget.executed if self._budget.limit else None

@@ -22,7 +22,7 @@ from emu.errors import BadGuestPointer, BudgetExceeded, CallError, Frame, GuestU
 from emu.isa.convention import CallingConvention
 from emu.memory.guest_memory import GuestMemory
 from emu.memory.heap import Heap
-from emu.run.budget import Budget
+from emu.run.budget import BudgetedCalls
 from emu.run.stack import Stack
 from emu.run.traps import TrapTable
 from relink.errors import MachineError, MachineInUse, RelinkError
@@ -30,6 +30,7 @@ from relink.errors import MachineError, MachineInUse, RelinkError
 if TYPE_CHECKING:
     from emu.ports import Callbacks, Execution
 
+_TRAP = StopReason.TRAP  # attributes of an enumeration are slow
 #: Limit for nested calls from host functions, and the depth from which Python's stack is checked.
 _DEEPEST, _SHALLOW = 1000, 8
 #: Frames of Python's stack reserved for a host function and for reporting errors.
@@ -56,7 +57,7 @@ def _is_deep() -> bool:
 _PLAIN = frozenset({int, float, bool, str, bytes, bytearray, memoryview, type(None), tuple, list, dict})
 
 
-class Runner:
+class Runner(BudgetedCalls):
     """The calls of one machine: one outermost call at a time, and nested calls from host functions.
 
     - `max_instructions`, `timeout` (seconds): default limits of an outermost call; 0 for none;
@@ -91,8 +92,7 @@ class Runner:
     ) -> None:
         self.cpu, self.memory, self.heap = cpu, memory, heap  #: the parts of an `emu.ports.Guest`
         self.callbacks: Callbacks  #: set by who makes host functions, which are made with this
-        self.max_instructions, self.timeout = max_instructions, timeout
-        self.depth = 0  #: number of calls in progress
+        super().__init__(max_instructions, timeout)
         self.in_host = False  #: during a call: whether a host function is running, which may call the guest
         self._user = RLock()  # held by the thread that uses the machine
         self.execution, self._traps, self._stack = execution, traps, stack
@@ -105,9 +105,6 @@ class Runner:
         self._interrupted = (*self._returns_through, *cpu.registers[:-1], *convention.preserved_floats)
         #: values of the `_interrupted` registers of each guest function that waits for the host
         self._suspended: list[Sequence[int]] = []
-        self._budget = self._unlimited = Budget(0, 0.0)
-        self._sharing = False  #: whether outermost calls share one budget
-        self._shared: Budget | None = None  #: the shared budget, once the first of them has begun
         #: Called for each fault: returns where the guest continues, or None for an unhandled fault.
         self.on_fault: Callable[[Stop], int | None] = lambda stop: None
         #: Called for each event (`emu.cpu.events`), between two instructions; the guest continues at its pc.
@@ -116,7 +113,6 @@ class Runner:
         self.check_objects: Callable[..., object] = lambda *values: None
         #: Whether the guest waits in the middle of a function: a nested call then preserves all registers.
         self.between_instructions = False
-        self._reached = 0  #: the trap or system call being handled
         self.raised_in_call: BaseException | None = None  #: the exception of the last nested call that failed
 
     # ------------------------------------------------------------ calls
@@ -130,17 +126,38 @@ class Runner:
         timeout: float | None = None,
     ) -> Any:
         """As `Machine.call`. A nested call has the limits of the outermost one."""
-        if not (type(address) is int and _PLAIN.issuperset(map(type, args))):
-            self.check_objects(address, *args)
+        if type(address) is not int:
+            self.check_objects(address)
             if not hasattr(address, "__index__"):
                 raise CallError(f"{address!r} is no address; use library.function() for a name")
-        plan = plan_call(self._arch, prototype)
-        if not self._user.acquire(blocking=False):
+        return self.call_planned(plan_call(self._arch, prototype), address, args, max_instructions, timeout)
+
+    def plan(self, prototype: Prototype | str) -> CallPlan:
+        """The plan of a prototype, for `call_planned`."""
+        return plan_call(self._arch, prototype)
+
+    def call_planned(
+        self,
+        plan: CallPlan,
+        address: int,
+        args: tuple[object, ...],
+        max_instructions: int | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        """`call`, by the plan of a prototype. All calls from Python come here: who watches calls replaces it."""
+        for value in args:
+            if value.__class__ not in _PLAIN:
+                self.check_objects(*args)
+                break
+        if not self._user.acquire(False):
             raise self._used_elsewhere()
         try:
             if self.depth:
                 return self._call_nested(plan, address, args)
-            self._budget = self._new_budget(max_instructions, timeout)
+            if max_instructions or timeout or self.max_instructions or self.timeout or self._sharing:
+                self._budget = self._new_budget(max_instructions, timeout)
+            else:
+                self._budget = self._unlimited
             if self.memory.damaged:
                 self.memory.repair()
             self.depth = 1
@@ -211,52 +228,23 @@ class Runner:
     def _enter(self, plan: CallPlan, address: int, args: Sequence[object], sp: int) -> Any:
         self.in_host = self.between_instructions = False
         self._calls = self.call_number = self._calls + 1
-        end = self._traps.return_to(self.depth)
+        end = self._traps.return_address if self.depth == 1 else self._traps.return_to(self.depth)
         entry = plan.enter(self, args, sp, end)
+        names, values, stack, bottom, buffers, result_at = entry
         returned = False
         try:
-            if entry.stack:
-                self.cpu.write(entry.sp, entry.stack)
-            self.cpu.write_registers(entry.registers)
+            if stack:
+                self.cpu.write(bottom, stack)
+            self.cpu.set_registers(names, values)
             self.run(address, end)
-            result = plan.result(self, entry.result_at)
+            result = plan.result(self, result_at)
             returned = True
         finally:
             if not returned:
                 self.cpu.discontinue()
-            if entry.buffers is not None:
+            if buffers is not None:
                 entry.finish(copy_back=returned)
         return result
-
-    def _new_budget(self, max_instructions: int | None, timeout: float | None) -> Budget:
-        shares = self._sharing and max_instructions is None and timeout is None
-        if shares and self._shared is not None:
-            return self._shared
-        instructions = self.max_instructions if max_instructions is None else max_instructions
-        seconds = self.timeout if timeout is None else timeout
-        if not (instructions or seconds or shares):
-            return self._unlimited
-        budget = Budget(instructions, seconds)
-        if shares:
-            self._shared = budget
-        return budget
-
-    @property
-    def in_operation(self) -> bool:
-        """Whether calls belong to something larger: a load, an unload, the end of a thread."""
-        return self._sharing
-
-    @contextmanager
-    def one_budget(self) -> Iterator[None]:
-        """Outermost calls in the block, as of constructors or exit handlers, share one budget."""
-        if self.depth or self._sharing:
-            yield
-            return
-        self._sharing = True
-        try:
-            yield
-        finally:
-            self._sharing, self._shared = False, None
 
     def run_program(
         self, entry: int, registers: Mapping[str, int], max_instructions: int | None, timeout: float | None
@@ -298,7 +286,7 @@ class Runner:
                     budget.spend(self.execution.executed, on_host=0)
             else:
                 stop = run(pc)
-            if stop.reason is StopReason.TRAP:
+            if stop.reason is _TRAP:
                 if stop.pc == end:
                     return
                 handler = traps.handler(stop.pc)
@@ -315,7 +303,7 @@ class Runner:
                 budget.spend(0, on_host=1)
                 if budget.instructions < 0:
                     raise self._stopped(Stop(StopReason.INSTRUCTION_LIMIT, stop.pc))
-            if budget.overdue:
+            if budget.bounded and budget.overdue:
                 raise self._stopped(Stop(StopReason.TIMEOUT, stop.pc))
             self._reached = stop.pc
             try:
@@ -353,23 +341,6 @@ class Runner:
         if after is None:
             raise self._stopped(stop)
         return after
-
-    def check_budget(self) -> None:
-        """Raise BudgetExceeded when the current call has exceeded its time. Cheap, for use in long operations."""
-        if self._budget.overdue:
-            raise self._stopped(Stop(StopReason.TIMEOUT, self._reached))
-
-    @property
-    def seconds_left(self) -> float | None:
-        """The remaining time of the current call in seconds; None without a limit."""
-        return self._budget.seconds_left() if self._budget.deadline else None
-
-    @property
-    def executed(self) -> int | None:
-        """The exact number of instructions run in the current or last outermost call, without host functions; None
-        when it had no `max_instructions`.
-        """
-        return self._budget.executed if self._budget.limit else None
 
     def _stopped(self, stop: Stop) -> RelinkError:
         """The exception for a guest that stopped before the end of its call."""

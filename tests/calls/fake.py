@@ -49,9 +49,12 @@ class FakeMachine:
     def write_registers(self, values: Mapping[str, int] | Iterable[tuple[str, int]]) -> None:
         self.registers |= dict(values)
 
+    def set_registers(self, names: tuple[str, ...], values: Sequence[int]) -> None:
+        self.write_registers(zip(names, values, strict=True))
+
     def enter(self, plan: Any, *args: object) -> Any:
         """Do what the machine does up to the function's first instruction."""
         entry = plan.enter(self, args, TOP, RETURN_TO)
         self.write(entry.sp, entry.stack)
-        self.write_registers(entry.registers)
+        self.set_registers(entry.names, entry.values)
         return entry

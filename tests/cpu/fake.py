@@ -111,6 +111,9 @@ class FakeCpu:
         for name, value in dict(values).items():
             self.write_register(name, value)
 
+    def set_registers(self, names: tuple[str, ...], values: Sequence[int]) -> None:
+        self.write_registers(zip(names, values, strict=True))
+
     def set_thread_pointer(self, address: int) -> None:
         self._values["thread pointer"] = address
 
@@ -227,6 +230,10 @@ class RecordingCpu:
         pairs = dict(values)
         self._note("write_registers", tuple(pairs.items()))
         self.inner.write_registers(pairs)
+
+    def set_registers(self, names: tuple[str, ...], values: Sequence[int]) -> None:
+        self._note("set_registers", tuple(zip(names, values, strict=True)))
+        self.inner.set_registers(names, values)
 
     def set_thread_pointer(self, address: int) -> None:
         self._note("set_thread_pointer", address)

@@ -219,6 +219,20 @@ def test_registers_can_be_read_and_written_together(bench: Bench) -> None:
     assert cpu.read_registers((guest.address, guest.value)) == [66, 55]
 
 
+def test_of_values_that_do_not_fit_the_low_bits_are_set(bench: Bench) -> None:
+    """The same in all ways to write registers, of one width or several, and where reading takes more."""
+    cpu, guest = bench.cpu, bench.guest
+    bits = 8 * guest.word
+    for names in ((guest.value, guest.address), (guest.value, guest.floats[0]), (guest.value, "pc")):
+        values = [(1 << bits) + 8, -(1 << 136) + 16]
+        cpu.set_registers(names, values)
+        assert cpu.read_registers(names) == [8, 16]
+        cpu.write_registers(zip(names, [24, 32], strict=True))
+        assert [cpu.read_register(name) for name in names] == [24, 32]
+    with pytest.raises(ValueError, match="argument 2"):
+        cpu.set_registers((guest.value, guest.address), [1])
+
+
 def test_every_register_worth_printing_can_be_read(bench: Bench) -> None:
     values = bench.cpu.read_registers(bench.cpu.registers)
     assert len(values) == len(bench.cpu.registers) > 8

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from emu.calls.plan import CallPlan
 from emu.errors import ConstructorFault
 from tests.machine.dl import FLAGS, GLOBAL, NOW, Guest
 from tests.machine.test_dl_queries import _DECLARED
@@ -36,22 +39,22 @@ def test_a_debugger_hears_of_every_change(target: str) -> None:
         assert machine.memory.read_uint(debug, 4) == 1
         assert machine.memory.read_uint(debug + 2 * word, word) == machine.link_maps.breakpoint
         heard: list[tuple[int, int]] = []
-        call = machine.runner.call
+        call = machine.runner.call_planned
 
-        def listening(address: int, *args: object, **options: object) -> object:
+        def listening(plan: CallPlan, address: int, *rest: Any) -> object:
             if address == machine.link_maps.breakpoint:
                 here, count = machine.memory.read_uint(debug + word, word), 0
                 while here:
                     here, count = machine.memory.read_uint(here + 3 * word, word), count + 1
                 heard.append((machine.memory.read_uint(debug + 3 * word, 4), count))
-            return call(address, *args, **options)  # type: ignore[arg-type]
+            return call(plan, address, *rest)
 
-        machine.runner.call = listening  # type: ignore[method-assign, assignment]
+        machine.runner.call_planned = listening  # type: ignore[method-assign, assignment]
         handle = guest.open("libtwo.so", NOW | GLOBAL)
         assert heard == [(1, 3), (0, 5)]
         guest.close(handle)
         assert heard[2:] == [(2, 5), (0, 3)]
-        machine.runner.call = call  # type: ignore[method-assign]
+        machine.runner.call_planned = call  # type: ignore[method-assign]
 
 
 def test_nothing_is_written_for_machines_that_never_ask(target: str) -> None:

@@ -47,6 +47,11 @@ ALIASES: dict[str, str] = {
     "s9": "fp",
 }
 
+#: The same of those that are written as they are: 64 bits, and nothing else depends on them.
+PLAIN_REGISTERS: dict[str, str] = {
+    name: register for name, register in ALIASES.items() if register not in {"zero", "fcsr", *CONDITION_FLAGS}
+}
+
 #: The 128-bit registers by both their names -> their halves, the lower first.
 VECTOR_REGISTERS: dict[str, tuple[str, str]] = {
     f"{prefix}{number}": halves

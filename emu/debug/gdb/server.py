@@ -22,6 +22,7 @@ from emu.errors import DebuggerKilled, SnapshotError
 from relink.records import dataclass
 
 if TYPE_CHECKING:
+    from emu.calls.plan import CallPlan
     from emu.cpu.protocol import Cpu
     from emu.debug.link_maps import LinkMaps
     from emu.debug.observation import Observation
@@ -118,9 +119,9 @@ class Debugger:
         self._objects = objects
         self._commands = Commands(registers, parts.memory, parts.cpu.events, objects, texts, mask, traps)
         self._execution = SlicedExecution(runner.execution, parts.cpu, mask, lambda: self._interrupted)
-        self._inner_call, self._inner_fault = runner.call, runner.on_fault
+        self._inner_call, self._inner_fault = runner.call_planned, runner.on_fault
         patched: Any = runner
-        patched.call, patched.on_fault = self._call, self._fault
+        patched.call_planned, patched.on_fault = self._call, self._fault
         runner.execution = self._execution
         parts.observation.listeners.append(self._event)
         self._closed = False
@@ -132,11 +133,17 @@ class Debugger:
 
     # ------------------------------------------------------------ calls
 
-    def _call(self, address: int, prototype: Any, *args: object, **limits: Any) -> Any:
-        """`Runner.call` under the debugger, without its time limit."""
+    def _call(
+        self,
+        plan: CallPlan,
+        address: int,
+        args: tuple[object, ...],
+        max_instructions: int | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        """`Runner.call_planned` under the debugger, without its time limit."""
         if self._parts.runner.depth or not self._wait():
-            return self._inner_call(address, prototype, *args, **limits)
-        limits["timeout"] = 0.0
+            return self._inner_call(plan, address, args, max_instructions, timeout)
         try:
             before = self._history.snapshot()
         except SnapshotError:  # in a load, whose constructors are calls: they have no history
@@ -148,7 +155,7 @@ class Debugger:
             while True:
                 self._parts.cpu.events.add_breakpoint(start)
                 try:
-                    result = self._inner_call(address, prototype, *args, **limits)
+                    result = self._inner_call(plan, address, args, max_instructions, 0.0)
                     if self._search is None:
                         return result
                     rewind = _Rewind(self._search.found, self._search.reason)  # from the return to the host
@@ -282,7 +289,7 @@ class Debugger:
             return
         self._closed = True
         runner: Any = self._parts.runner
-        del runner.call
+        del runner.call_planned
         runner.on_fault, runner.execution = self._inner_fault, self._execution.inner
         self._parts.observation.listeners.remove(self._event)
         if self._connection is not None and not self._connection.gone:
