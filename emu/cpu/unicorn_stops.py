@@ -166,8 +166,9 @@ class UnicornStops(UnicornRegisters):
         # Before `fired` is checked: a deadline that passes now makes a new request.
         if self._watch.fired:
             return status, pc
-        if (inspector := self._inspector) is not None and cause == ASKED and not inspector.may_begin(pc):
-            inspector.first_block(pc, look.size)
+        first = cause == ASKED and pc == self._begin.value and not self._interworking
+        if first and self._inspector is not None and not self._inspector.may_begin(pc):
+            self._inspector.first_block(pc, look.size)
         if self.stops_at_blocks and cause == ASKED:
             return BLOCK_ENDED, pc
         if cause == UNKNOWN_BLOCK:
@@ -199,8 +200,7 @@ class UnicornStops(UnicornRegisters):
                 self._begin_inspection(self._inspector, pc)
 
     def _begin_inspection(self, inspector: Inspector, pc: int) -> None:
-        """Inspect the first block of a run, or have the engine stop before it for that."""
-        # In the middle of an IT block Arm's takes a stop back.
+        """Inspect the first block of a run, or stop before it for that; Arm's IT blocks may take a stop back."""
         if self._interworking or self._every or self.stops_at_blocks or self._look.budget:
             inspector.begin(pc)
         elif not inspector.may_begin(pc):
