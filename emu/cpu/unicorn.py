@@ -45,7 +45,7 @@ from emu.cpu.unicorn_api import emu_start, uc
 from emu.cpu.unicorn_isas import CPSR_IT, ISAS, MODELS
 from emu.cpu.unicorn_memory import UnicornMemory
 from emu.cpu.unicorn_registers import Closed
-from emu.cpu.unicorn_stops import ARRIVED, BLOCK_ENDED, LIMIT_REACHED, REFUSED
+from emu.cpu.unicorn_stops import BLOCK_ENDED, LIMIT_REACHED, REFUSED
 from emu.cpu.unicorn_system import UnicornSystem
 from emu.cpu.untranslatable import UNTRANSLATABLE
 from emu.cpu.watchdog import WATCHDOG, Watch
@@ -57,6 +57,8 @@ if TYPE_CHECKING:
 
 _FETCH_FAULTS = frozenset({StopReason.FETCH_UNMAPPED, StopReason.FETCH_PROTECTED})
 _TRAP = StopReason.TRAP  # attributes of an enumeration are slow
+#: What the engine returns at an unmapped address, or the one it was to run to.
+_ARRIVED = frozenset({uc.UC_ERR_OK, uc.UC_ERR_FETCH_UNMAPPED})
 _PROTECTED = frozenset({StopReason.READ_PROTECTED, StopReason.WRITE_PROTECTED, StopReason.FETCH_PROTECTED})
 
 
@@ -147,7 +149,7 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
                 status = emu_start(self._handle, self._begin, self._until, api.NO_TIMEOUT, api.NO_COUNT)
                 at = self._read_place()
                 unusual = self._look.stopped or self._late or self._native or (watched and watched.stopped())
-                if self._trap_start <= at < self._trap_end and status in ARRIVED and not unusual:
+                if self._trap_start <= at < self._trap_end and status in _ARRIVED and not unusual:
                     return self._returned if at == self._trap_start else Stop(_TRAP, at)
                 started = status, at
             return self._run_on(pc, started, meter)

@@ -37,6 +37,7 @@ from emu.cpu.stop_hook import AccessPlace, StopRequest, access_hook, stop_hook
 from emu.cpu.unicorn_api import reg_read
 from emu.cpu.unicorn_isas import CPSR_IT
 from emu.cpu.unicorn_stops import UnicornStops
+from emu.cpu.watched import Watched
 from relink.errors import AddressSpaceError, MachineError
 
 _READ = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_size_t, ctypes.c_uint64, ctypes.c_uint, ctypes.c_size_t)
@@ -239,7 +240,7 @@ class UnicornDevices(UnicornStops):
         """See `DeviceCpu.inspect`."""
         hook = self._need_hook("an inspection of code")
         if self._watched is None:
-            self._watched = api.Watched(self._handle, hook, self._slots)
+            self._watched = Watched(self._handle, hook, self._slots)
         self._inspector = Inspector(find, self._watched, self.read, align=2 if self._interworking else 1)
 
     def inspect_again(self) -> None:

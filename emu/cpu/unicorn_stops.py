@@ -24,6 +24,7 @@ from emu.cpu.unicorn_api import emu_start, reg_read, reg_read_batch, uc
 from emu.cpu.unicorn_isas import UnicornIsa
 from emu.cpu.unicorn_registers import UnicornRegisters
 from emu.cpu.watchdog import WATCHDOG, Watch
+from emu.cpu.watched import Watched
 from relink.errors import AddressSpaceError, MachineError
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ _ONE: Final = ctypes.c_size_t(1)
 REFUSED: Final = -1  #: the status for an instruction that `emu.cpu.inspector` refuses
 BLOCK_ENDED: Final = -2  #: the status at the end of a block, with `stops_at_blocks`
 LIMIT_REACHED: Final = -3  #: the status when as many instructions have run as were allowed
-#: What the engine returns at an unmapped address, or the one it was to run to.
-ARRIVED: Final = frozenset({uc.UC_ERR_OK, uc.UC_ERR_FETCH_UNMAPPED})
 
 
 class UnicornStops(UnicornRegisters):
@@ -49,9 +48,8 @@ class UnicornStops(UnicornRegisters):
         self._watch = Watch(self._look.ask)
         self._begin, self._until = ctypes.c_uint64(), ctypes.c_uint64((1 << 8 * isa.word) - 1)
         self._every = watchdog.stop_every + 1 if watchdog.stop_every else 0
-        self._watched: api.Watched | None = None  #: the hook for new blocks, if they are inspected
-        #: Handles instructions that the engine would execute wrongly; None if there are none.
-        self._inspector: Inspector | None = None
+        self._watched: Watched | None = None  #: the hook for new blocks, if they are inspected
+        self._inspector: Inspector | None = None  #: for instructions that the engine executes wrongly
         self._observed: UnicornEvents | None = None
         self._meter: Meter | None = None  #: counts instructions, after the first limit
         self._limit_hooks: LimitHooks | None = None  #: for limits inside blocks; None: they are translated anew
@@ -110,7 +108,7 @@ class UnicornStops(UnicornRegisters):
         api.add_hook(self._handle, uc.UC_HOOK_BLOCK, ctypes.c_void_p(before or address), look)
         WATCHDOG.add(self._watch)
         if self.arch in FINDERS:
-            self._watched = api.Watched(self._handle, address, self._slots)
+            self._watched = Watched(self._handle, address, self._slots)
             align = 2 if self._interworking else 1
             self._inspector = Inspector(FINDERS[self.arch], self._watched, self.read, align=align, stack=stack)
 
@@ -263,7 +261,7 @@ class UnicornStops(UnicornRegisters):
             if watched is not None:
                 watched.edges.left, watched.instructions.left, watched.inexact.left = looking, 1, inexact
 
-    def _verdict(self, watched: api.Watched, pc: int) -> Verdict:
+    def _verdict(self, watched: Watched, pc: int) -> Verdict:
         """How to continue from a stop at a new block, or at an instruction that the engine executes wrongly."""
         meter, thumb = self._meter, self._thumb_bit()
         if meter is not None:
@@ -365,7 +363,7 @@ class UnicornStops(UnicornRegisters):
         if self._meter is None:
             hook = self._need_hook("an instruction limit")
             if self._watched is None:
-                self._watched = api.Watched(self._handle, hook, self._slots)
+                self._watched = Watched(self._handle, hook, self._slots)
                 self._watched.edges.left = 1
             self._meter = Meter(self.arch, self._look, self._watched, self.read)
         self._meter.start(limit)
