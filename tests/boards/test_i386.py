@@ -141,6 +141,11 @@ def test_sti_lets_one_instruction_pass(code: bytes) -> None:
     assert returns_to == CODE + 7 + len(PICS + wait) + 2 + 2
 
 
+def test_no_interrupt_comes_before_the_controllers_are_programmed() -> None:
+    made = guest(b"\xfb" + FOREVER)
+    assert made.run(max_instructions=200) is Ended.LIMIT
+
+
 def test_rdtsc_is_the_clock() -> None:
     made = guest(b"\x90\x90\x0f\x31")
     made.run(max_instructions=4)
@@ -153,6 +158,7 @@ def test_rdtsc_is_the_clock() -> None:
         (b"\x0f\x20\xc0\x0d\x00\x00\x00\x80\x0f\x22\xc0", {}, "paging"),
         (b"\x0f\x20\xc0\x83\xe0\xfe\x0f\x22\xc0", {}, "real mode"),
         (b"\x6c", {}, "INS and OUTS"),
+        (b"\x0f\x34", {}, "SYSENTER"),
         (b"\xcd\x30", {0x30: gate(HANDLER, access=0x85)}, "task gates"),
         (b"\xcd\x30", {0x30: gate(HANDLER, access=0x86)}, "16-bit gates"),
         (b"\xb0\x13\xe6\x20", {}, r"ICW1\.SNGL"),
@@ -198,6 +204,7 @@ def test_ports_that_no_board_can_have() -> None:
     for make, words in (
         (lambda: Board("cortex-m3", memory=[], ports={0x60: Uart()}), "has no I/O ports"),
         (lambda: Board("i386", memory=[], ports={0x20: Uart16550()}), "overlaps"),
+        (lambda: Board("i386", memory=[Ram(0xFFFF_E000, 0x1000)]), "ends at 0xffffdfff"),
         (lambda: Board("i386", memory=[], ports={0xFFFF: Uart16550()}), "outside the 65,536 ports"),
         (lambda: Board("i386", memory=[], ports={0x3F8: object()}), "instances of Device"),  # type: ignore[dict-item]
     ):

@@ -18,7 +18,8 @@ _NAMES = ("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi")
 _PAGING, _PROTECTED = 1 << 31, 1
 _INTERRUPT = 1 << 9
 #: Any of their opcodes.
-_SUSPECT = re.compile(rb"[\xe4-\xe7\xec-\xef\x6c-\x6f\xfb]|\x0f[\x22\x31]|\x0f\x01\xf9", re.DOTALL)
+_SUSPECT = re.compile(rb"[\xe4-\xe7\xec-\xef\x6c-\x6f\xfb]|\x0f[\x05\x07\x22\x31\x34\x35]|\x0f\x01\xf9", re.DOTALL)
+_CALLS = (0x05, 0x07, 0x34, 0x35)  #: after 0x0f
 _Run = Callable[[Guest], "Outcome | Then"]
 
 
@@ -60,6 +61,8 @@ class SystemX86(X86):
             run = self._out(code, first, second)
         elif 0x6C <= first <= 0x6F:
             run = _refuse_strings
+        elif first == 0x0F and second in _CALLS:
+            run = _refuse_calls
         elif first == 0xFB:
             run = self._sti
         elif (first, second) == (0x0F, 0x31) or (first, second, third) == (0x0F, 0x01, 0xF9):
@@ -129,6 +132,10 @@ def _size(code: X86Code, opcode: int) -> int:
 
 def _refuse_strings(guest: Guest) -> Outcome:
     raise NotModelled("INS and OUTS are not modelled: use IN and OUT in a loop")
+
+
+def _refuse_calls(guest: Guest) -> Outcome:
+    raise NotModelled("SYSENTER, SYSEXIT, SYSCALL and SYSRET are not modelled: use an interrupt gate")
 
 
 def _to_cr0(name: str) -> _Run:

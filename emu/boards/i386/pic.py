@@ -35,6 +35,7 @@ class Pic(Device):
 
     def reset(self) -> None:
         self._clear()
+        self.mask = 0xFF  # as a boot loader leaves it; ICW1 clears it
         self._changed()
 
     def set_line(self, line: int, level: bool) -> None:

@@ -56,7 +56,7 @@ class I386(EntryPoint, BaseProfile):
     refused. `faults` says who gets exceptions of a firmware that runs, as for Cortex-M.
     """
 
-    arch, address_mask = "i386", 0xFFFF_FFFF
+    arch, address_mask = "i386", 0xFFFF_DFFF  # above is the engine's own
     float_abi: str | None = None
     model: str | None = "protected"
     layout = Layout(window=(0xC000_0000, 0x2000_0000))
