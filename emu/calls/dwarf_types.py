@@ -124,9 +124,13 @@ class DwarfTypes:
             raise DebugInfoError(self._source, f"{name}: {error}") from None
 
     def _prototype(self, die: DIE, function: str, language: int) -> Prototype:
+        from relink.elf.dwarf import BASE_STANDARD
+
         def make() -> Prototype:
             made = self._signature(die, language, 0)
-            return Prototype(function, made.result, made.parameters, made.variadic)
+            told = die.attributes.get("DW_AT_calling_convention")
+            base = told is not None and told.value == BASE_STANDARD
+            return Prototype(function, made.result, made.parameters, made.variadic, base)
 
         return self._told(function, make)  # type: ignore[no-any-return]
 

@@ -85,12 +85,19 @@ def plan_call(arch: str, prototype: Prototype | str) -> CallPlan:
 def _plan(arch: str, prototype: Prototype | str) -> CallPlan:
     if isinstance(prototype, str):
         return _plan(arch, parse_prototype(prototype, arch))
-    return CallPlan(convention(arch), prototype)
+    return CallPlan(_rules(arch, prototype), prototype)
+
+
+def _rules(arch: str, prototype: Prototype) -> CallingConvention:
+    rules = convention(arch)
+    if prototype.base_standard and rules.arch == "arm":
+        return convention("arm:soft-float")
+    return rules
 
 
 @lru_cache(maxsize=4096)
 def _plan_extras(arch: str, prototype: Prototype, extras: tuple[Parameter, ...]) -> CallPlan:
-    return CallPlan(convention(arch), prototype, extras)
+    return CallPlan(_rules(arch, prototype), prototype, extras)
 
 
 class CallPlan:

@@ -297,16 +297,22 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Prototype:
-    """A function's type, and its name where the text has one (else empty)."""
+    """A function's type, and its name where the text has one (else empty).
+
+    `base_standard`: floating-point values are passed by Arm's base standard, whatever the image's float ABI.
+    """
 
     name: str
     result: CType
     parameters: tuple[Parameter, ...]
     variadic: bool = False
+    base_standard: bool = False
 
     def __post_init__(self) -> None:
         # Plans are looked up by prototype; hashing nested types each time would cost more than the call.
-        object.__setattr__(self, "_hash", hash((self.name, self.result, self.parameters, self.variadic)))
+        object.__setattr__(
+            self, "_hash", hash((self.name, self.result, self.parameters, self.variadic, self.base_standard))
+        )
 
     def __hash__(self) -> int:
         return self._hash  # type: ignore[attr-defined, no-any-return]

@@ -66,10 +66,11 @@ def _x86(prefix: bytes) -> UntranslatableFinder:
     def find(code: bytes, address: int) -> list[int]:
         found = []
         for match in locked_bit_test.finditer(code):
-            # The instruction may begin with any of the prefixes before f0.
+            # The instruction may begin with any of the prefixes before f0; behind the last one it has no LOCK.
             before = prefixes.search(code[max(match.start() - LONGEST, 0) : match.start()])
             first = match.start() - (len(before[0]) if before else 0)
-            found += [address + at for at in range(first, code.index(0x0F, match.start()))]
+            last = code.rindex(0xF0, match.start(), code.index(0x0F, match.start()))
+            found += [address + at for at in range(first, last + 1)]
         return found
 
     return find

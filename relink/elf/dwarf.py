@@ -49,6 +49,8 @@ _log = logging.getLogger(__name__)
 _ASSEMBLER = 0x8001  #: DW_LANG_Mips_Assembler: assemblers describe functions without their parameters
 _NO_CALL = 3  #: DW_CC_nocall: the compiler changed the function's calling convention
 _ORDINARY = (1, 2)  #: DW_CC_normal, DW_CC_program
+#: DW_CC_LLVM_AAPCS: Arm's base standard, where the image's is that for VFP; so is compiler-rt.
+BASE_STANDARD = 0xC3
 #: Suffixes of function clones that GCC makes with different parameters.
 _CLONE = re.compile(r"\.(?:isra|constprop|part|sra|cold)\b")
 
@@ -150,7 +152,7 @@ class DebugTypes:
         if place is None:
             self._check_complete(function)
         else:
-            self._check_callable(place, function)
+            self._check_callable(place, function, (*_ORDINARY, BASE_STANDARD))
         return place
 
     @one_thread
@@ -208,18 +210,18 @@ class DebugTypes:
         return _Prototypes(self, self._functions)
 
     def _text(self, place: Place, function: str) -> str:
-        self._check_callable(place, function)
+        self._check_callable(place, function, _ORDINARY)
         return self.guarded(lambda: self._writer.prototype(place.die, function, place.unit.language))
 
-    def _check_callable(self, place: Place, function: str) -> None:
-        """Raise DebugInfoError for a function that is not called as its ABI says."""
+    def _check_callable(self, place: Place, function: str, known: tuple[int, ...]) -> None:
+        """Raise DebugInfoError for a function whose calling convention is none of the known ones."""
         if _CLONE.search(function):
             raise DebugInfoError(
                 self._source,
                 f"{function} is a clone whose parameters the compiler has changed; give its C prototype",
             )
         found = place.die.attributes.get("DW_AT_calling_convention")
-        if found is not None and found.value not in _ORDINARY:
+        if found is not None and found.value not in known:
             told = "DW_CC_nocall" if found.value == _NO_CALL else f"DW_AT_calling_convention {found.value:#x}"
             raise DebugInfoError(self._source, f"{function} does not follow the ABI's calling convention ({told})")
 

@@ -149,6 +149,18 @@ def test_functions_with_a_convention_of_their_own_are_refused() -> None:
             library.function("by_register", "int(int, int)")
 
 
+@pytest.mark.parametrize("arch", ["arm", "thumb"])
+def test_functions_of_arms_base_standard_are_called_by_it(arch: str) -> None:
+    """As compiler-rt's, in an image whose floating-point values are in registers of their own."""
+    source = """
+    __attribute__((pcs("aapcs"))) double scaled(float a, double b) { return a * b; }
+    double ordinary(float a, double b) { return a * b; }
+    """
+    with Machine("arm") as machine:
+        library = machine.load(compiled(arch, source, "-g"))
+        assert library.scaled(1.5, 4.0) == library.ordinary(1.5, 4.0) == 6.0
+
+
 @pytest.mark.parametrize("arch", ["i386", "x86_64"])
 def test_nothing_is_known_of_static_functions_without_debug_information(arch: str) -> None:
     source = """

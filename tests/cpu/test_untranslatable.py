@@ -122,6 +122,20 @@ def test_encodings_of_aarch64_beside_the_reserved_ones_run() -> None:
 
 def test_prefixes_of_x86_belong_to_the_instruction() -> None:
     find = UNTRANSLATABLE["x86_64"]
-    assert find(bytes.fromhex("90662ef0480fb3c8c3"), 100) == [101, 102, 103, 104]
+    assert find(bytes.fromhex("90662ef0480fb3c8c3"), 100) == [101, 102, 103], "behind f0 it has no LOCK"
     assert find(bytes.fromhex("f00fb308"), 0) == [], "in memory it is right"
     assert find(b"\xf0" * 100_000 + b"\x0f", 0) == []
+
+
+@pytest.mark.parametrize(
+    ("arch", "code"),
+    [("x86_64", "48b800000000000000f0 480fa3f8 90"), ("i386", "b8000000f0 0fa3f8 90")],  # mov; bt; nop
+)
+def test_a_bit_test_behind_a_constant_that_ends_like_a_lock_prefix_runs(arch: str, code: str) -> None:
+    cpu, content = create_cpu(arch), bytes.fromhex(code)
+    cpu.set_trap_range(TRAPS, 0x1000)
+    cpu.map(CODE, SIZE, ALL, room(SIZE))
+    cpu.write(CODE, content)
+    stop = cpu.run(CODE, max_instructions=3)
+    assert (stop.reason, stop.pc) == (StopReason.INSTRUCTION_LIMIT, CODE + len(content))
+    cpu.close()
