@@ -1,8 +1,7 @@
 """The C types of a data model, made from text, headers, DWARF or annotations.
 
 Every type has its size and alignment on the ABI. Types compare by structure: two structures are equal if their
-members are, regardless of their source. `declare` prints a type as C, `emu.calls.describe` prints the members of
-structures.
+members are, regardless of their source. `declare` prints a type as C, `emu.calls.describe` structures' members.
 """
 
 from __future__ import annotations
@@ -297,22 +296,17 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Prototype:
-    """A function's type, and its name where the text has one (else empty).
-
-    `base_standard`: floating-point values are passed by Arm's base standard, whatever the image's float ABI.
-    """
+    """A function's type, and its name where the text has one (else empty)."""
 
     name: str
     result: CType
     parameters: tuple[Parameter, ...]
     variadic: bool = False
-    base_standard: bool = False
+    base_standard: bool = False  #: floats are passed by Arm's base standard, whatever the image's float ABI
 
     def __post_init__(self) -> None:
         # Plans are looked up by prototype; hashing nested types each time would cost more than the call.
-        object.__setattr__(
-            self, "_hash", hash((self.name, self.result, self.parameters, self.variadic, self.base_standard))
-        )
+        object.__setattr__(self, "_hash", hash((self.name, self.result, self.parameters, self.variadic)))
 
     def __hash__(self) -> int:
         return self._hash  # type: ignore[attr-defined, no-any-return]
