@@ -73,6 +73,7 @@ RENEWED: dict[str, dict[str, object]] = {
 OMITTED: dict[str, tuple[str, ...]] = {
     "emu.parts.Parts": ("observation",),
     "relink.elf.decoded.Decoded": ("results",),
+    "relink.objects.combined.CombinedObjects": ("results", "debug_sections"),
     "relink.elf.symbols.SymbolTable": ("_asked", "_found", "_rows"),
 }
 _SCALARS = (bool, int, float, str)

@@ -24,10 +24,12 @@ from emu.saved.decode import Decoder
 from emu.saved.encode import Encoder
 from relink.arch import Architecture, architecture
 from relink.elf import Decoded
+from relink.elf.layout import ELF32, ELF64
 from relink.errors import RelinkError
 from relink.image import Image, Lifetime
 from relink.memory.address_space import PAGE, Region
 from relink.relocate.result import Relocated
+from relink.relocate.static import ADDRESSES
 from relink.resolve.scopes import ScopeRecord
 
 if TYPE_CHECKING:
@@ -61,7 +63,8 @@ def write(path: str | os.PathLike[str], parts: Parts, own: Mapping[str, object])
     """Write a machine as it is. `own` are the attributes of the `Machine`. Raises SnapshotFileError, OSError."""
     arch, cpu = parts.memory.architecture, parts.cpu
     convention, isa = parts.convention, parts.isa
-    special = {id(cpu): "cpu", id(arch): "arch", id(isa): "isa", id(convention): "convention", id(own): "own"}
+    special = {id(value): name for name, value in _constants(arch).items()}
+    special |= {id(cpu): "cpu", id(arch): "arch", id(isa): "isa", id(convention): "convention", id(own): "own"}
     encoder = Encoder(lambda value: special.get(id(value)) or _constant(value))
     machine = {
         name: encoder.encode(value, name) for name, value in own.items() if name not in ("_saved", "patcher")
@@ -97,6 +100,15 @@ def assembled(header: Mapping[str, object], records: bytes, content: bytes) -> b
 
 def _constant(value: object) -> str | None:
     return f"arch {value.name}" if isinstance(value, Architecture) else None
+
+
+def _constants(arch: Architecture) -> dict[str, object]:
+    """Objects that every process has, by name."""
+    return {
+        **{f"layout {layout.bits}": layout for layout in (ELF32, ELF64)},
+        **{f"relocation {number}": row for number, row in arch.relocations.items()},
+        **{f"address {size}": row for size, row in ADDRESSES.items()},
+    }
 
 
 def _pages(region: Region, cpu: Cpu, encoder: Encoder) -> list[object]:
@@ -166,6 +178,7 @@ def _machine(
         "isa": ISAS[arch.name],
         "convention": chosen_convention(arch.name, header["float_abi"]),
         "own": own,
+        **_constants(arch),
     }
 
     def special(name: str) -> object:

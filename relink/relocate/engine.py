@@ -342,6 +342,8 @@ class Relocator(Relocation):
 
     def defer(self, reloc_type: Reloc, where: I64, resolver: U64, addend: U64) -> None:
         """Record that places (byte indices in the buffer) get the answers of resolver functions."""
+        if not len(where):
+            return
         addresses = self.image.runs.addresses(where) + self.image.bias_word & self.image.address_mask
         self.result.ifuncs.append(IfuncCalls(self.image, reloc_type, addresses, resolver, addend))
 

@@ -40,6 +40,8 @@ _PLAIN = frozenset({"S", "A", "P"})
 #: Operands in the formula of an offset in a thread-local block.
 _IN_MODULE = frozenset({"S", "DTV"})
 _MOVING = (Role.DATA, Role.HIGH)
+#: By word size: a relocation type that stores an address, for GOT slots and stubs.
+ADDRESSES = {size: reloc("address", "S", Word(size)) for size in (4, 8)}
 _FUNCTIONS = (SymbolType.FUNC, SymbolType.GNU_IFUNC)
 #: Roles that objects cannot have or that this linker refuses.
 DYNAMIC_ONLY = (Role.RELATIVE, Role.JUMP_SLOT, Role.COPY, Role.IRELATIVE, Role.TLSDESC, Role.REFUSED)
@@ -178,7 +180,7 @@ class ObjectRelocator(Relocator):
     def _fill_addresses(self, index: I64, where: I64, address: U64) -> None:
         """Fill slots with addresses; one for another image's ifunc is deferred until its resolver is called."""
         waiting = self.bound.type[index] == SymbolType.GNU_IFUNC
-        self.defer(_address(self.arch.word_size), where[waiting], address[waiting], address[waiting])
+        self.defer(ADDRESSES[self.arch.word_size], where[waiting], address[waiting], address[waiting])
         write_words(self.buffer, where[~waiting], self.arch.word_size, address[~waiting])
 
     def _fill_stubs(self) -> None:
@@ -384,8 +386,3 @@ class ObjectRelocator(Relocator):
                 self.report_type(batch.table, index, batch.reloc_type, RelocationOverflow, problem)
                 continue
             write_uleb(self.buffer, where, length, value)
-
-
-def _address(size: int) -> Reloc:
-    """A relocation type that stores an address, for GOT slots and stubs."""
-    return reloc("address", "S", Word(size))

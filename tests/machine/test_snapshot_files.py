@@ -57,6 +57,22 @@ def test_a_file_holds_the_whole_state(make_machine: MakeMachine, target: str, tm
     read.close()
 
 
+def test_linked_objects_are_in_it(make_machine: MakeMachine, target: str, tmp_path: Path) -> None:
+    machine = make_machine()
+    libraries = [
+        machine.load(fixture(target, f"objects/{name}"), allow_unresolved=True)
+        for name in ("libchain", "debug", "ctors")
+    ]
+    sections = [dict(library.image.decoded.debug_sections) for library in libraries]
+    with machine.snapshot() as snapshot:
+        snapshot.save(tmp_path / "file")
+    with Machine.from_snapshot(tmp_path / "file") as read:
+        assert [image.decoded.debug_sections for image in read.linker.images] == sections
+        assert read.call(libraries[0].symbols["archive_top"].address, "int(int)", 4) == 36
+        for image in (*read.linker.images,):
+            read.unload(image)
+
+
 @pytest.mark.parametrize("target", ["x86_64-clang", "arm-gcc", "loongarch64-clang"])
 def test_another_process_reads_it(make_machine: MakeMachine, target: str, tmp_path: Path) -> None:
     machine = _prepared(make_machine, target)
