@@ -46,9 +46,9 @@ def promoted(ctype: CType) -> CType:
 
 
 def by_base_standard(convention: CallingConvention, prototype: Prototype) -> bool:
-    """Whether no floating-point register passes an argument (variadic functions of Arm and i386)."""
+    """Whether no floating-point register passes an argument (variadic functions of Arm and i386, marked ones)."""
     rules = (VariadicRule.ALL_AS_INTEGERS, VariadicRule.ARGUMENTS_AS_INTEGERS)
-    return prototype.variadic and convention.variadic in rules
+    return (prototype.variadic or prototype.base_standard) and convention.variadic in rules
 
 
 class Assigner:

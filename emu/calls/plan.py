@@ -85,19 +85,12 @@ def plan_call(arch: str, prototype: Prototype | str) -> CallPlan:
 def _plan(arch: str, prototype: Prototype | str) -> CallPlan:
     if isinstance(prototype, str):
         return _plan(arch, parse_prototype(prototype, arch))
-    return CallPlan(_rules(arch, prototype), prototype)
-
-
-def _rules(arch: str, prototype: Prototype) -> CallingConvention:
-    rules = convention(arch)
-    if prototype.base_standard and rules.arch == "arm":
-        return convention("arm:soft-float")
-    return rules
+    return CallPlan(convention(arch), prototype)
 
 
 @lru_cache(maxsize=4096)
 def _plan_extras(arch: str, prototype: Prototype, extras: tuple[Parameter, ...]) -> CallPlan:
-    return CallPlan(_rules(arch, prototype), prototype, extras)
+    return CallPlan(convention(arch), prototype, extras)
 
 
 class CallPlan:
