@@ -10,7 +10,7 @@ store then takes 20 to 50 ns, and a guest runs at a third to a fifth of its spee
   noticed;
 - the hook that records faults leaves out memory that can be read and written, in which nothing can fault.
 
-While the guest is observed, and where the engine's own address translation does more (physical memory protection
+With watched memory, and where the engine's own address translation does more (physical memory protection
 of RISC-V, memory of Cortex-M that is never executed), all is as Unicorn has it.
 """
 
@@ -65,6 +65,7 @@ class QuickStores:
         self._left_out: tuple[_Range, ...] | None = ()  #: None: not known
         self._next = 0  #: the number of the run before which memory may be looked at again
         self.on = False  #: whether the TLB is filled by the hook
+        self._suspended = False
         hook = None if model == "machine" else fill_hook()
         self.stale = True  #: whether `prepare` has something to do before the next run
         self._possible = hook is not None
@@ -83,10 +84,11 @@ class QuickStores:
         self._next = 0 if self._never else runs + _FEWEST_RUNS + len(self._pages) // _PIECES_A_RUN
         if any(piece.protection & Protection.X and self._has_never_executed(piece) for piece in self._pages):
             self._possible = False
-        left_out = tuple(self._safe_ranges(late)) if self._possible else ()
+        possible = self._possible and not self._suspended
+        left_out = tuple(self._safe_ranges(late)) if possible else ()
         if left_out != self._left_out:
             self._record(left_out)
-        self._switch(self._possible)
+        self._switch(possible)
         self.stale = False
 
     def _safe_ranges(self, late: LateMaps) -> list[_Range]:
@@ -122,12 +124,20 @@ class QuickStores:
         self._record(())
         api.control(self._handle, uc.UC_CTL_TLB_FLUSH)
 
-    def end(self) -> None:
-        """From now on all is as Unicorn has it."""
-        self._possible = False
+    def suspend(self) -> None:
+        """Until `resume` all is as Unicorn has it."""
+        self._suspended = True
         self.record_all()
         self._switch(False)
         self.stale = False
+
+    def resume(self) -> None:
+        self._suspended, self._next, self.stale = False, 0, True
+
+    def end(self) -> None:
+        """From now on all is as Unicorn has it."""
+        self._possible = False
+        self.suspend()
 
     def _record(self, left_out: tuple[_Range, ...]) -> None:
         # A signal handler may raise at any place: then the next run begins with this again.

@@ -23,7 +23,7 @@ experiment (`tests/cpu/test_stops.py`, docs/stops.md):
 Exact on no ISA: `uc_emu_stop` from another thread, and `timeout=`, which is one; nor a stop in a hook on memory
 accesses. They may stop in the middle of an instruction, which then runs twice. None of them is used.
 
-**Stores** and the TLB are `emu.cpu.quick_stores`. Where that is off, while the guest is observed, Unicorn drops
+**Stores** and the TLB are `emu.cpu.quick_stores`. Where that is off, as with watched memory, Unicorn drops
 the top 12 bits of a data address on x86_64, so a bad pointer that differs from a valid one only there (not
 canonical, so it faults on hardware) is dereferenced. No memory is mapped up there.
 """
@@ -181,7 +181,6 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
         from emu.cpu.unicorn_events import UnicornEvents
 
         self._late.end()
-        self._stores.end()
         return UnicornEvents(weakref.proxy(self), (1 << 64) - 2 if self._interworking else (1 << 64) - 1)
 
     @property
@@ -197,6 +196,13 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
     def handle(self) -> ctypes.c_void_p:
         """The engine, for the C API."""
         return self._handle
+
+    def record_all_faults(self, wanted: bool) -> None:
+        """Whether each access that a page does not permit stops the engine, wherever it is."""
+        if wanted:
+            self._stores.suspend()
+        else:
+            self._stores.resume()
 
     def state_bit(self) -> int:
         """Arm: 1 in Thumb state; 0 on other ISAs."""

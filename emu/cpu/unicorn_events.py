@@ -62,6 +62,7 @@ class HookedCpu(ObservedCpu, Protocol):
         """What of a page's permissions the engine may have."""
 
     def drop_all_translations(self) -> None: ...
+    def record_all_faults(self, wanted: bool) -> None: ...
     def state_bit(self) -> int:
         """Arm: 1 in Thumb state."""
 
@@ -120,6 +121,10 @@ class UnicornEvents(EngineEvents):
         self._logs: list[_Recording] = []
         self._known: set[int] = set()  #: addresses at which runs began, of which NEW_BLOCKS knows
         self._began = self._began_thumb = 0
+
+    def _guard_again(self) -> None:
+        self._engine.record_all_faults(bool(self._watches))
+        super()._guard_again()
 
     # ---------------------------------------------------------------- hooks
 
