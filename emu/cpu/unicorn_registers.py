@@ -99,7 +99,7 @@ class UnicornGroup:
 
 
 class StopGroup(UnicornGroup):
-    """Registers that the engine is asked for at each stop, together with the place."""
+    """Registers that are read in one batch with the pc at each stop of the engine, and kept until the next run."""
 
     def read(self) -> tuple[int, ...]:
         cpu = self._cpu

@@ -4,9 +4,9 @@ A function's call is seen where it begins, by an entry (`emu.cpu.events`) at its
 ends, by an entry at its return address. Both are met at block starts, so code in between runs at nearly full
 speed. Host functions are seen at their traps.
 
-Which call has ended is told by the stack pointer: it is what it was at the call's start, without a pushed return
-address. A call whose frame is gone without that has been unwound (longjmp, an exception). A function that is
-jumped to with the return address and stack pointer of the one before is a tail call, and returns with it.
+A call has ended when the stack pointer is what it was at the call's start, without a pushed return address. A
+call whose frame is gone without that has been unwound (longjmp, an exception). A function that is jumped to with
+the return address and stack pointer of the one before is a tail call, and returns with it.
 """
 
 from __future__ import annotations

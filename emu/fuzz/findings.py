@@ -62,7 +62,7 @@ def kind_of(error: Exception) -> Hashable:
 
 
 def _place(*frames: Frame) -> Sequence[Hashable] | None:
-    """The innermost frame that is in an image: a wild jump is told by its caller."""
+    """The innermost frame that is in an image: a wild jump is identified by its caller."""
     for frame in frames:
         if frame.image is not None:
             return frame.image, frame.symbol, frame.offset

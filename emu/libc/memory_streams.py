@@ -89,7 +89,7 @@ class _Fixed(_Memory):
 
 @dataclass
 class _Growing(_Memory):
-    """A block of the heap, whose address and size are told the guest after each write."""
+    """A block of the heap. Each write stores its address and size in the guest's two variables at `told`."""
 
     told: tuple[int, int] = (0, 0)  #: where
     room: int = 0

@@ -143,7 +143,7 @@ def test_x87_control_words_that_unmask_exceptions_are_refused(x86: Path) -> None
 
 
 def test_xrstor_is_refused_where_it_unmasks_exceptions(x86: Path) -> None:
-    """What it restores is asked for in eax, and x87's state and SSE's are in the area or not; MXCSR always is."""
+    """eax selects the components to restore, XSTATE_BV says which of them the area has; MXCSR is always in it."""
     with Machine("x86_64") as machine:
         restored = machine.load(x86).function("restored", "int restored(void *, int)")
         area = machine.heap.aligned_alloc(64, 4096)

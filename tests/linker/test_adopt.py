@@ -242,7 +242,7 @@ def test_what_an_adopted_image_imports_from_a_lost_host_can_be_redirected(target
 
 
 def test_what_is_not_as_said_is_refused(target: str, machine: Machine) -> None:
-    """Relocated or not is told by where the relative words lead."""
+    """The targets of the relative words show whether an image has been relocated."""
     raw = unrelocated(target, "basic")
     put(machine, ELSEWHERE, raw)
     images = list(machine.linker.images)

@@ -159,5 +159,5 @@ def test_every_thread_sees_its_own_through_any_history(
 @settings(max_examples=40)
 @given(dynamic=st.booleans(), history=st.lists(st_steps, min_size=5, max_size=30))
 def test_the_shortest_history_that_goes_wrong(dynamic: bool, history: list[tuple[str, int, int, int]]) -> None:
-    """The same, so that a failure is told by as few steps as show it."""
+    """The same; Hypothesis reports a failure with the fewest steps that show it."""
     play("x86_64", history, dynamic=dynamic)

@@ -63,7 +63,7 @@ class PowerCuts:
             raise BoardError(f"there is no power cut {odd[0]!r}: it is one of {', '.join(MODES)}")
         names = Counter(flash.name for flash in flashes)
         if twice := [name for name, count in names.items() if count > 1]:
-            raise BoardError(f"two flash devices are called {twice[0]!r}, so a cut could not be told by its id")
+            raise BoardError(f"two flash devices are called {twice[0]!r}, so ids of cuts would be ambiguous")
         if starts < 1 or not flashes or not modes or ("torn" in modes and not (seeds := tuple(seeds))):
             raise BoardError("power cuts need a flash device, a mode, a seed for torn operations, and one start")
         self._update = update

@@ -64,8 +64,8 @@ def history(
 
 
 def _columns(runs: Sequence[Sequence[Cut]], sequence: Sequence[Cut | str]) -> Iterator[_Column]:
-    """The operations of each run up to its cut; those of the last run, after the last cut, all. A run is told by
-    the cuts that it could have.
+    """The operations of each run up to its cut, and all of those of the run after the last cut. `runs` has
+    the cuts that were possible in each run.
     """
     for run, text in zip(runs, [*map(str, sequence), ""], strict=True):
         place = next(((cut.start, cut.event.id) for cut in run if str(cut) == text), None)
