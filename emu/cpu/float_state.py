@@ -21,8 +21,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from emu.cpu import unicorn_api as api
-from emu.cpu.pages import PAGE_SIZE
-from emu.cpu.protocol import Protection
+from emu.cpu.experiment import one_page, run_bytes
 from emu.cpu.unicorn_isas import ISAS
 from relink.errors import MachineError
 
@@ -70,27 +69,17 @@ def _places() -> _Places:
 
 def _experiment() -> Iterator[bytes]:
     """Run the test; returns the context after each step."""
-    isa = ISAS["x86_64"]
-    handle = api.open_engine("x86_64", isa)
-    room = np.zeros(2 * PAGE_SIZE, np.uint8)
-    page = room[-room.ctypes.data % PAGE_SIZE :][:PAGE_SIZE]
-    try:
-        host = ctypes.c_void_p(page.ctypes.data)
-        read_execute = api.PROTECTION[Protection.R | Protection.X]
-        api.check(api.uclib.uc_mem_map_ptr(handle, _CODE, PAGE_SIZE, read_execute, host), "map memory")
-        slots, context = api.register_slots(isa), api.Context(handle)
+    with one_page("x86_64", _CODE) as (handle, page):
+        slots, context = api.register_slots(ISAS["x86_64"]), api.Context(handle)
         for number, (code, first, second, mxcsr, *_) in enumerate(_EXPERIMENT):
-            content, begin = bytes.fromhex(code), _CODE + 16 * number
+            content = bytes.fromhex(code)
             page[16 * number : 16 * number + len(content)] = np.frombuffer(content, np.uint8)
             for name, value in (("xmm0", first), ("xmm1", second), ("mxcsr", mxcsr), ("fpcw", 0x37F)):
                 identifier, buffer, reference = slots[name]
                 buffer.value = value
                 api.reg_write(handle, identifier, reference)
-            span = ctypes.c_uint64(begin), ctypes.c_uint64(begin + len(content))
-            api.check(api.emu_start(handle, *span, api.NO_TIMEOUT, api.NO_COUNT), "run arithmetic")
+            run_bytes(handle, _CODE + 16 * number, len(content), "run arithmetic")
             yield context.content(handle)
-    finally:
-        api.uclib.uc_close(handle)
 
 
 class FloatState:

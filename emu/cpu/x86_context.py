@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.cpu import unicorn_api as api
+from emu.cpu.experiment import one_page, run_bytes
 from emu.cpu.gdt import DescriptorTable, load_table
-from emu.cpu.pages import PAGE_SIZE
 from emu.cpu.unicorn_isas import CODE, DATA, ISAS, gdt_entry
 from relink.errors import MachineError
 
@@ -100,15 +100,9 @@ def _only(states: list[bytes], matches: Callable[[tuple[int, ...]], bool]) -> in
 
 def _experiment() -> Iterator[bytes]:
     """Run the test; returns the context after each step, and then before and after a return to user code."""
-    isa = ISAS["i386"]
-    handle = api.open_engine("i386", isa)
-    room = np.zeros(2 * PAGE_SIZE, np.uint8)
-    page = room[-room.ctypes.data % PAGE_SIZE :][:PAGE_SIZE]
-    try:
-        host = ctypes.c_void_p(page.ctypes.data)
-        api.check(api.uclib.uc_mem_map_ptr(handle, _CODE, PAGE_SIZE, 7, host), "map memory")
+    with one_page("i386", _CODE) as (handle, page):
         seen = api.Seen()
-        api.install_recorders(handle, isa, seen)
+        api.install_recorders(handle, ISAS["i386"], seen)
         table = b"".join(gdt_entry(0, level, kind) for level in (0, 3) for kind in (CODE, DATA))
         _put(page, _TABLE + 8, table)
         load_table(handle, "GDTR", DescriptorTable(0, _TABLE, len(table) + 7, 0))
@@ -128,8 +122,6 @@ def _experiment() -> Iterator[bytes]:
         yield context.content(handle)
         _run(handle, page, len(_EXPERIMENT), frame + b"\xcf\x90")
         yield context.content(handle)
-    finally:
-        api.uclib.uc_close(handle)
 
 
 def _put(page: NDArray[np.uint8], address: int, data: bytes) -> None:
@@ -139,5 +131,4 @@ def _put(page: NDArray[np.uint8], address: int, data: bytes) -> None:
 def _run(handle: ctypes.c_void_p, page: NDArray[np.uint8], number: int, code: bytes) -> None:
     begin = _CODE + _LINE * number
     _put(page, begin, code)
-    span = ctypes.c_uint64(begin), ctypes.c_uint64(begin + len(code))
-    api.check(api.emu_start(handle, *span, api.NO_TIMEOUT, api.NO_COUNT), "run privileged code")
+    run_bytes(handle, begin, len(code), "run privileged code")
