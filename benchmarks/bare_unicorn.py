@@ -10,7 +10,7 @@ from unicorn.unicorn_py3.unicorn import Uc
 
 from benchmarks.measure import Absent
 from emu import Library, Machine
-from emu.cpu.unicorn_isas import ISAS
+from emu.cpu.unicorn.isas import ISAS
 from tests.fixtures import arch_of
 
 _STACK, _SIZE, _PAGE = 0x6000_0000, 0x10_0000, 4096

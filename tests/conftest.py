@@ -18,7 +18,8 @@ from hypothesis import settings
 from hypothesis.internal.conjecture import providers
 from hypothesis.internal.constants_ast import Constants
 
-from emu.cpu import hot_code, watchdog
+from emu.cpu import watchdog
+from emu.cpu.icicle import hot_code
 from tests import sampling, toolcache
 from tests.fixtures import TARGETS
 from tests.grouping import SKIPPED

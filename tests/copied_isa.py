@@ -16,7 +16,8 @@ import pytest
 
 import emu.isa
 import relink.arch
-from emu.cpu import instruction_sizes, unicorn_isas
+from emu.cpu import instruction_sizes
+from emu.cpu.unicorn import isas as unicorn_isas
 from relink.elf import headers
 from toolchains import targets
 

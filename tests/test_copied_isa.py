@@ -77,7 +77,7 @@ from relink.arch import architecture, architecture_of
 from tests import copied_isa
 
 copied_isa.copy_pages(Path(sys.argv[1]))
-from emu.cpu.finders import FINDERS
+from emu.cpu.corrections.finders import FINDERS
 found = {}
 for name in (copied_isa.ORIGINAL, copied_isa.COPY):
     isa = ISAS[name]

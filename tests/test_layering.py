@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ENGINE_FILES = {"unicorn": "emu/cpu/unicorn_library.py", "icicle": "emu/cpu/icicle_engine.py"}
+ENGINE_FILES = {"unicorn": "emu/cpu/unicorn/library.py", "icicle": "emu/cpu/icicle/engine.py"}
 ENGINES = tuple(ENGINE_FILES)
 PACKAGES = ("relink", "emu", "toolchains")
 FOREIGN = {"emu", "capstone", "keystone", *ENGINES}

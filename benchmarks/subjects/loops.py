@@ -9,7 +9,7 @@ from benchmarks.bare_unicorn import BARE, NO_LOONGARCH, BareFunction
 from benchmarks.measure import Absent, Contender, Row, alternately, microseconds
 from benchmarks.subject import Context, Results, subject
 from emu import Machine
-from emu.cpu.icicle import IcicleCpu
+from emu.cpu.icicle.cpu import IcicleCpu
 from tests.fixtures import arch_of
 from tests.machine.loops import load_loops
 from toolchains.targets import TARGETS

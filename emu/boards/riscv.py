@@ -18,7 +18,7 @@ from emu.boards.errors import BoardError
 from emu.boards.profile import BaseProfile, Interrupts
 from emu.boards.riscv_devices import Clint, Plic
 from emu.boards.riscv_supervisor import supervisor_writes
-from emu.cpu.find_riscv import riscv
+from emu.cpu.corrections.find_riscv import riscv
 from emu.cpu.misrun import Misrun
 from emu.cpu.protocol import Stop, StopReason
 from emu.ports import Layout

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from emu.cpu import unicorn_isas
 from emu.cpu.protocol import Cpu, DeviceCpu
+from emu.cpu.unicorn import isas as unicorn_isas
 from relink.errors import UnsupportedElf
 
-#: ISAs that Icicle runs; Unicorn runs those in `emu.cpu.unicorn_isas`.
+#: ISAs that Icicle runs; Unicorn runs those in `emu.cpu.unicorn.isas`.
 ICICLE_ISAS = frozenset({"loongarch64"})
 
 
@@ -22,21 +22,21 @@ def engine_of(arch: str) -> str:
 def create_cpu(arch: str) -> Cpu:
     """A CPU of `arch` (a canonical name) on its engine."""
     if engine_of(arch) == "icicle":
-        from emu.cpu.icicle import IcicleCpu
+        from emu.cpu.icicle.cpu import IcicleCpu
 
         return IcicleCpu(arch)
-    from emu.cpu.unicorn import UnicornCpu
+    from emu.cpu.unicorn.cpu import UnicornCpu
 
     return UnicornCpu(arch)
 
 
 def create_device_cpu(arch: str, model: str | None = None) -> DeviceCpu:
-    """A CPU of `arch` with memory-mapped devices. `model` is a name in `emu.cpu.unicorn_isas.MODELS`; None: the
+    """A CPU of `arch` with memory-mapped devices. `model` is a name in `emu.cpu.unicorn.isas.MODELS`; None: the
     default of the ISA. Raises UnsupportedElf where the engine has no devices, or no such model.
     """
     engine = engine_of(arch)
     if engine != "unicorn":
         raise UnsupportedElf(arch, f"runs on {engine}, which has no memory-mapped devices")
-    from emu.cpu.unicorn import UnicornCpu
+    from emu.cpu.unicorn.cpu import UnicornCpu
 
     return UnicornCpu(arch, model)

@@ -1,5 +1,5 @@
 """An instruction that Unicorn executes wrongly without an error, and its replacement. Found by
-`emu.cpu.finders`.
+`emu.cpu.corrections.finders`.
 """
 
 from __future__ import annotations

@@ -329,7 +329,7 @@ class DeviceCpu(Cpu, Protocol):
         """Let `port` answer accesses to whole pages. Raises AddressSpaceError for overlap."""
 
     def inspect(self, find: Finder) -> None:
-        """Have `find` look at each block of code before it first runs (see `emu.cpu.inspector`)."""
+        """Have `find` look at each block of code before it first runs (see `emu.cpu.hooks.inspector`)."""
 
     def inspect_again(self) -> None:
         """What `find` looks for has changed. Not in an access."""

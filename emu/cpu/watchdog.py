@@ -1,7 +1,7 @@
 """Time limits and signals: one thread requests engines to stop.
 
-An engine stops itself after a request, at a place from which it can continue (`emu.cpu.stop_hook`). So a late
-request that affects the next run is harmless.
+An engine stops itself after a request, at a place from which it can continue (`emu.cpu.hooks.stop_hook`). So a
+late request that affects the next run is harmless.
 
 Unicorn's `timeout` starts and joins a polling thread for every run, tens of microseconds each; here a run with a
 limit takes one lock. The thread sleeps until the nearest deadline and is only woken when a nearer one is set, so a

@@ -117,7 +117,7 @@ def test_help_imports_no_engine_no_numpy_and_no_linker() -> None:
 def test_small_load_imports_no_c_parser_and_no_other_engine() -> None:
     unwanted = (
         *("icicle", "unicorn", "pycparser", "elftools", "capstone", "keystone", "rich.table", "pydemumble"),
-        *("dataclasses", "fractions", "html", "importlib.resources", "emu.cpu.find_x86"),
+        *("dataclasses", "fractions", "html", "importlib.resources", "emu.cpu.corrections.find_x86"),
     )
     script = (
         "import sys; from emu.cli.app import run;"

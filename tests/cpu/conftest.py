@@ -13,6 +13,6 @@ from .guests import GUESTS, Bench, benches
 @pytest.fixture(params=list(GUESTS))
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     guest = GUESTS[request.param]
-    if guest.arch == "loongarch64" and importlib.util.find_spec("emu.cpu.icicle") is None:
-        pytest.skip("no engine for loongarch64: emu.cpu.icicle is missing")
+    if guest.arch == "loongarch64" and importlib.util.find_spec("emu.cpu.icicle.cpu") is None:
+        pytest.skip("no engine for loongarch64: emu.cpu.icicle.cpu is missing")
     yield from benches(guest)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from emu.cpu.pages import PAGE_SIZE, PageMap
 from emu.cpu.protocol import Cpu, CpuContext, Protection, Stop
-from emu.cpu.unicorn_isas import ISAS
+from emu.cpu.unicorn.isas import ISAS
 from relink.errors import AddressSpaceError
 
 #: What the guest does in one run: changes registers and memory as it likes, and says how it stopped.

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from emu import Machine
-from emu.cpu import unicorn_api
 from emu.cpu.protocol import Protection, StopReason
-from emu.cpu.unicorn import UnicornCpu
+from emu.cpu.unicorn import api as unicorn_api
+from emu.cpu.unicorn.cpu import UnicornCpu
 from emu.errors import BudgetExceeded
 from tests.assembler import assembled
 from tests.fixtures import arch_of
@@ -177,7 +177,7 @@ class Oracle:
     """Counts a CPU's instructions by a hook before each, as Unicorn itself does."""
 
     def __init__(self, cpu: UnicornCpu) -> None:
-        from emu.cpu.stop_hook import stop_hook
+        from emu.cpu.hooks.stop_hook import stop_hook
 
         self._request = unicorn_api.stop_request()
         self._request.left = 1 << 60

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from emu import Machine
-from emu.cpu.event_hooks import HOOKS, Log, Places
+from emu.cpu.hooks.event_hooks import HOOKS, Log, Places
 from relink.memory.address_space import Protection
 
 

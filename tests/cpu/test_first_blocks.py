@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from emu import Machine
-from emu.cpu import unicorn, unicorn_stops
-from emu.cpu.unicorn import UnicornCpu
+from emu.cpu.unicorn import cpu as unicorn
+from emu.cpu.unicorn import stops as unicorn_stops
+from emu.cpu.unicorn.cpu import UnicornCpu
 from emu.errors import GuestFault
 from tests.objects.build import compiled
 

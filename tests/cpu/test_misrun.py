@@ -11,7 +11,7 @@ import struct
 import pytest
 
 from emu import Machine
-from emu.cpu.finders import FINDERS
+from emu.cpu.corrections.finders import FINDERS
 from emu.cpu.protocol import Protection
 from emu.errors import GuestFault
 from tests.objects.build import compiled

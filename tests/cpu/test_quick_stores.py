@@ -8,11 +8,11 @@ from itertools import pairwise
 import pytest
 
 from emu import Machine
-from emu.cpu.fill_hook import FILL_CODE, TABLE_BYTES, Fill, fill
+from emu.cpu.hooks.fill_hook import FILL_CODE, TABLE_BYTES, Fill, fill
 from emu.cpu.pages import PageMap
 from emu.cpu.protocol import Protection, Stop, StopReason
-from emu.cpu.quick_stores import around, merged
-from emu.cpu.unicorn_isas import CPSR_IT
+from emu.cpu.unicorn.isas import CPSR_IT
+from emu.cpu.unicorn.quick_stores import around, merged
 from relink.memory.address_space import Protection as Pages
 from tests.assembler import assembled
 
@@ -26,7 +26,7 @@ FETCH, READ, WRITE = 18, 16, 17  #: UC_MEM_FETCH, UC_MEM_READ, UC_MEM_WRITE
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory is looked at before every run that follows a change, so that all are tried."""
-    monkeypatch.setattr("emu.cpu.quick_stores._FEWEST_RUNS", 0)
+    monkeypatch.setattr("emu.cpu.unicorn.quick_stores._FEWEST_RUNS", 0)
 
 
 def stored(bench: Bench, address: int, value: int, program: str = "store") -> Stop:

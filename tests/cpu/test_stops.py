@@ -8,16 +8,8 @@ import struct
 import pytest
 
 from emu import Machine
+from emu.cpu.hooks.stop_hook import ASKED, HOST_CODE, LIMIT, MULTIPLIER, PLACE_SHIFT, UNKNOWN_BLOCK, StopRequest
 from emu.cpu.protocol import Stop, StopReason
-from emu.cpu.stop_hook import (
-    ASKED,
-    HOST_CODE,
-    LIMIT,
-    MULTIPLIER,
-    PLACE_SHIFT,
-    UNKNOWN_BLOCK,
-    StopRequest,
-)
 from relink.errors import MachineInUse
 from relink.memory.address_space import Protection
 from tests.alarms import alarms, assert_nothing_raised_is_lost

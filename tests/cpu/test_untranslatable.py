@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from emu.cpu import code_pages
 from emu.cpu.create import create_cpu
 from emu.cpu.protocol import Cpu, Protection, Stop, StopReason
-from emu.cpu.untranslatable import UNTRANSLATABLE
+from emu.cpu.unicorn import code_pages
+from emu.cpu.unicorn.untranslatable import UNTRANSLATABLE
 
 ALL = Protection.R | Protection.W | Protection.X
 CODE, SIZE, TRAPS = 0x10000, 0x4000, 0x7000_0000

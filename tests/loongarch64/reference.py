@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emu.cpu.icicle import IcicleCpu
+from emu.cpu.icicle.cpu import IcicleCpu
 from emu.cpu.protocol import Protection, Stop, StopReason
 from tests.loongarch64.assembler import A0, A1, A2, A7, ZERO, insn, load_immediate, syscall
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from emu.cpu.icicle import IcicleCpu
+from emu.cpu.icicle.cpu import IcicleCpu
 from emu.cpu.loongarch64.hostops import COUNTER_FREQUENCY
 from emu.cpu.protocol import Protection, Stop, StopReason
 from tests.grouping import each

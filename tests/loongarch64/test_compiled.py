@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from emu.cpu.hot_code import INTERVAL
-from emu.cpu.icicle import IcicleCpu
-from emu.cpu.icicle_compiled import CHUNK
+from emu.cpu.icicle.compiled import CHUNK
+from emu.cpu.icicle.cpu import IcicleCpu
+from emu.cpu.icicle.hot_code import INTERVAL
 from emu.cpu.protocol import Protection, Stop, StopReason
 from tests.loongarch64.assembler import A0, A1, A2, A3, RA, T0, T1, T2, ZERO, code, insn, jirl
 from tests.loongarch64.opcodes import FLOATING, NON_FLOATING

@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from emu.cpu import hot_code
-from emu.cpu.hot_code import INTERVAL, HotCode
-from emu.cpu.icicle import IcicleCpu
+from emu.cpu.icicle import hot_code
+from emu.cpu.icicle.cpu import IcicleCpu
+from emu.cpu.icicle.hot_code import INTERVAL, HotCode
 from emu.cpu.protocol import Stop, StopReason
 from tests.loongarch64.assembler import A0, code, insn, syscall
 from tests.loongarch64.test_compiled import DATA, RETURN, same, walking

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from emu.cpu.create import create_cpu
-from emu.cpu.icicle import IcicleCpu
+from emu.cpu.icicle.cpu import IcicleCpu
 from emu.cpu.protocol import Protection, Stop, StopReason
 from relink.errors import AddressSpaceError
 from tests.alarms import alarms, interrupt

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from emu import Machine
-from emu.cpu import unicorn_api
 from emu.cpu.create import create_cpu
 from emu.cpu.protocol import Cpu
-from emu.cpu.unicorn import UnicornCpu
+from emu.cpu.unicorn import api as unicorn_api
+from emu.cpu.unicorn.cpu import UnicornCpu
 from relink.arch import ARCHITECTURES
 from relink.search.decoded_cache import CACHE
 from tests.counting import engine_calls, most_bytes, objects_left, python_calls

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from emu import Machine
-from emu.cpu import late_maps, unicorn_api
+from emu.cpu.unicorn import api as unicorn_api
+from emu.cpu.unicorn import late_maps
 from emu.errors import GuestFault
 from relink.errors import AddressSpaceError
 from relink.memory.address_space import PAGE, Protection

@@ -14,7 +14,7 @@ from tests import toolcache
 
 #: Modules that cannot be imported twice, or whose objects tests replace.
 SHARED = (
-    "icicle", "emu.cpu.unicorn", "emu.pytest_plugin.control", "emu.pytest_plugin.loading",
+    "icicle", "emu.cpu.unicorn.cpu", "emu.pytest_plugin.control", "emu.pytest_plugin.loading",
     "emu.pytest_plugin.mocks", "emu.pytest_plugin.report", "emu.pytest_plugin.session",
 )  # fmt: skip
 for _name in SHARED:

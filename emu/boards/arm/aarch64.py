@@ -15,7 +15,7 @@ import numpy as np
 from emu.boards.arm.generic_timer import COMPARE, CONTROL, VALUE
 from emu.boards.arm.profile import ArmProfile
 from emu.boards.errors import NotModelled
-from emu.cpu.find_aarch64 import aarch64
+from emu.cpu.corrections.find_aarch64 import aarch64
 from emu.cpu.misrun import Finder, Guest, Misrun, Outcome
 from emu.cpu.protocol import Stop, StopReason
 from relink.errors import AddressSpaceError

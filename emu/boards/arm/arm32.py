@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from emu.boards.arm.generic_timer import COMPARE, CONTROL, VALUE, Timer
 from emu.boards.arm.profile import ArmProfile
 from emu.boards.errors import FirmwareError, NotModelled
-from emu.cpu.find_arm import arm
+from emu.cpu.corrections.find_arm import arm
 from emu.cpu.misrun import Finder, Guest, Misrun, Outcome
 from emu.cpu.protocol import Stop, StopReason
 from relink.errors import AddressSpaceError

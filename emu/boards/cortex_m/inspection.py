@@ -1,4 +1,4 @@
-"""Instructions that need more than the engine does, found in each new block before it runs (`emu.cpu.inspector`).
+"""Instructions that need more than the engine does, found in new blocks (`emu.cpu.hooks.inspector`).
 
 - SEV sets the event register, which the engine does not have.
 - Divisions fault for a divisor of zero while CCR.DIV_0_TRP is set; the engine's give 0.
@@ -17,7 +17,7 @@ from operator import attrgetter
 import numpy as np
 from numpy.typing import NDArray
 
-from emu.cpu.find_arm import arm
+from emu.cpu.corrections.find_arm import arm
 from emu.cpu.misrun import Guest, Misrun, Outcome
 
 _SEV, _WIDE_SEV, _DIVISION, _DIVISION_MASK = 0xBF40, (0xF3AF, 0x8004), 0xFB90, 0xFFD0
@@ -43,7 +43,7 @@ class Inspection:
         self.floats_enabled = False  #: CPACR
 
     def find(self, code: bytes, address: int, *, to_branch: bool = False) -> Iterator[Misrun]:
-        """Find such instructions, and those of `emu.cpu.find_arm` (`emu.cpu.misrun.Finder`)."""
+        """Find such instructions, and those of `emu.cpu.corrections.find_arm` (`emu.cpu.misrun.Finder`)."""
         address |= 1
         own = self._own(code, address & ~1, to_branch=to_branch)
         return heapq.merge(own, arm(code, address), key=attrgetter("address")) if self._has_fpu else own

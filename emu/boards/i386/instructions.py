@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from emu.boards.errors import NotModelled
-from emu.cpu.find_x86 import X86
+from emu.cpu.corrections.find_x86 import X86
+from emu.cpu.corrections.x86_code import X86Code
 from emu.cpu.misrun import Guest, Misrun, Outcome, Then
-from emu.cpu.x86_code import X86Code
 
 if TYPE_CHECKING:
     from emu.boards.bus import Bus
@@ -45,7 +45,7 @@ class System(Protocol):
 
 
 class SystemX86(X86):
-    """The finder of `emu.cpu.find_x86`, and these instructions."""
+    """The finder of `emu.cpu.corrections.find_x86`, and these instructions."""
 
     def __init__(self, system: System) -> None:
         super().__init__(32)

@@ -1,0 +1,1 @@
+"""Instructions that Unicorn executes wrongly: found (`find_*`), and computed on the host or refused."""

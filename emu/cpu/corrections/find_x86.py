@@ -1,0 +1,247 @@
+"""x86 instructions that Unicorn executes wrongly:
+
+- VEX and EVEX instructions run as their two-operand SSE forms (unicorn 1656, 1666), except for BMI's, which are
+  right, and AMD's XOP instructions run as a pop: refused.
+- x87: `emu.cpu.corrections.find_x87`, `emu.cpu.corrections.find_x87_stack`; SSE and MMX:
+  `emu.cpu.corrections.find_sse`.
+- SSE4.2's string comparisons by "equal ordered" (unicorn 1874), and of lengths in registers, some of which end the
+  process: computed by `emu.cpu.corrections.string_compare`.
+- lahf and sahf with a REX prefix, and some cmpxchg with a register: refused.
+- Horizontal sums of a register with itself: computed by `emu.cpu.corrections.horizontal`.
+- Instructions that read or write MXCSR: executed after `emu.cpu.unicorn.float_state` has updated its flags
+  (unicorn 2006).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from emu.cpu.corrections import find_sse, find_x87, find_x87_stack, horizontal, string_compare
+from emu.cpu.corrections.x86_code import X86Code
+from emu.cpu.misrun import Guest, Misrun, Outcome, Then
+
+_LONGEST = 15  #: maximum size of an instruction in bytes
+_FXSAVE_GROUP, _XSAVES_GROUP = 0xAE, 0xC7
+_FXRSTOR, _LDMXCSR, _XRSTOR = 1, 2, 5
+#: Byte after 0f -> bits 3 to 5 of the next byte, for instructions that transfer MXCSR from or to memory: fxsave,
+#: fxrstor, ldmxcsr, stmxcsr, xsave, xrstor and xsaveopt; xrstors, xsavec and xsaves.
+_MXCSR = {_FXSAVE_GROUP: frozenset(range(7)), _XSAVES_GROUP: frozenset({3, 4, 5})}
+_BRANCHES = ("j", "call", "ret", "loop", "int", "iret", "sys", "hlt", "ud2")
+_VEX3, _VEX2, _EVEX = 0xC4, 0xC5, 0x62
+_XOP = 0x8F  #: also pop to memory, which has zeros where XOP has its opcode map
+#: (opcode map, opcode) of VEX codes on general registers: BMI1 and BMI2, which Unicorn has.
+_BMI = frozenset({(2, 0xF2), (2, 0xF3), (2, 0xF5), (2, 0xF6), (2, 0xF7), (3, 0xF0)})
+_SAHF, _LAHF = 0x9E, 0x9F  #: with a REX prefix Unicorn uses spl instead of ah
+_GENERAL = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{number}" for number in range(8, 16)))
+_STATUS_IN_AREA, _MXCSR_IN_AREA, _PARTS_IN_AREA = 2, 24, 512  #: offsets in fxsave's area, and behind it in xsave's
+_X87_PART, _SSE_PARTS = 1, 6  #: bits of what xrstor restores
+_MASKS = 0x1F80  #: the mask bits of MXCSR: exceptions that do not trap
+_ZERO_DIVISION = 4  #: a flag in x87's status word
+_EXPLICIT = (0x60, 0x61)  #: the opcodes of string comparisons with lengths in registers
+_EQUAL_ORDERED = 0xC  #: bits of a string comparison's control, and their value for this one
+
+
+def _in_memory(opcode: bytes, group: frozenset[int]) -> bytes:
+    """A pattern for an opcode whose next byte, ModRM, has a reg field in the group and a memory operand."""
+    operands = bytes(byte for byte in range(0xC0) if byte >> 3 & 7 in group)  # 0xc0 and up: registers
+    return re.escape(opcode) + b"[" + re.escape(operands) + b"]"
+
+
+def _suspect(bits: int, denormals: bool) -> re.Pattern[bytes]:
+    """A pattern that does not occur in code without such instructions."""
+    patterns = [rb"[\xc4\xc5\x62\x8f]|\xd9[\xf0-\xff]|\x0f\x3a[\x60-\x63]|\xdf\xe0|\xdb[\xe2\xe3]"]
+    patterns += [_in_memory(bytes((0x0F, second)), group) for second, group in _MXCSR.items()]
+    patterns += [_in_memory(bytes((first,)), group) for first, group in find_x87.STATE.items()]
+    patterns += [_in_memory(bytes((first,)), frozenset({1})) for first in find_x87.FISTTP]
+    patterns.append(_in_memory(bytes((find_x87.FBSTP[0],)), frozenset({find_x87.FBSTP[1]})))
+    patterns += [find_x87.COMPARISON.encode("latin-1"), find_sse.pattern(denormals=denormals).encode("latin-1")]
+    if bits == 64:
+        patterns.append(rb"[\x40-\x4f][\x9e\x9f]|\x0f\xb1[\xc0-\xff]")
+    return re.compile(b"|".join(patterns), re.DOTALL)
+
+
+class X86:
+    """Finds such instructions in x86 code of `bits`; `denormals`: where MXCSR may take denormals as zero."""
+
+    def __init__(self, bits: int, *, denormals: bool = False) -> None:
+        self._bits, self._denormals = bits, denormals
+        self._suspect = _suspect(bits, denormals)
+        self._disassembler: Any = None
+
+    def __call__(self, code: bytes, address: int, *, to_branch: bool = False) -> Iterator[Misrun]:
+        found = self._found(code, address, to_branch=to_branch)
+        if find_x87_stack.SUSPECT.search(code) is None:
+            return found
+        rows = find_x87_stack.decoded(self._opened(), code, address, _BRANCHES, to_branch=to_branch)
+        return find_x87_stack.checked(rows, found, address, self._bits)
+
+    def _found(self, code: bytes, address: int, *, to_branch: bool) -> Iterator[Misrun]:
+        if self._suspect.search(code) is None:
+            return
+        position, names = 0, list[str]()
+        while position < len(code):
+            size, name = self._decoded(code[position : position + _LONGEST], address + position)
+            found = self._judge(code, address, position, size, names)
+            names.append(name)
+            if found is not None:
+                yield found
+                if found.run is None:
+                    return
+            if not size or (to_branch and name.startswith(_BRANCHES)):
+                return
+            position += size
+
+    def _decoded(self, code: bytes, address: int) -> tuple[int, str]:
+        """(size of the instruction, its name); (0, "") when the disassembler does not know it."""
+        # To its end: in finalisers of generators an interrupt is lost.
+        rows = list(self._opened().disasm_lite(code, address, 1))
+        return (int(rows[0][1]), str(rows[0][2])) if rows else (0, "")
+
+    def _opened(self) -> Any:
+        """The disassembler."""
+        if self._disassembler is None:
+            import capstone
+
+            self._disassembler = capstone.Cs(
+                capstone.CS_ARCH_X86, capstone.CS_MODE_64 if self._bits == 64 else capstone.CS_MODE_32
+            )
+            self._disassembler.detail = True
+        return self._disassembler
+
+    def _judge(self, block: bytes, begin: int, position: int, size: int, before: list[str]) -> Misrun | None:
+        """Of the instruction at a position in a block; `before`: the names of those before it."""
+        piece, address = block[position : position + _LONGEST], begin + position
+
+        def detail() -> Any:
+            (instruction,) = self._disassembler.disasm(piece[:size], address, 1)
+            return instruction
+
+        def following() -> Iterator[str]:
+            at = position + size
+            while at < len(block):
+                length, name = self._decoded(block[at : at + _LONGEST], begin + at)
+                yield name
+                if name.startswith(_BRANCHES):
+                    return
+                at += length or len(block)
+
+        code = X86Code(address, size, self._bits, piece, detail)
+        return (
+            self._encoded(code)
+            or find_x87.judge(code, before, following())
+            or self._general(code)
+            or find_sse.judge(code, denormals=self._denormals)
+            or self._system_instruction(code)
+        )
+
+    def _system_instruction(self, code: X86Code) -> Misrun | None:
+        """For boards, which execute some themselves."""
+        return None
+
+    def _encoded(self, code: X86Code) -> Misrun | None:
+        """Codes with VEX, EVEX and XOP prefixes."""
+        first, second, third, opcode = code.opcode[:4]
+        if code.rex or len(code.content) < len(code.prefixes) + 2:
+            return None
+        if first in (_VEX2, _VEX3, _EVEX) and (self._bits == 64 or second >> 6 == 3):
+            known = first == _VEX3 and (second & 31, opcode) in _BMI and not third & 4
+            return None if known else code.refused()
+        return code.refused() if first == _XOP and second >> 3 & 7 else None
+
+    def _general(self, code: X86Code) -> Misrun | None:
+        first, second, third, fourth = code.opcode[:4]
+        if code.rex and first in (_SAHF, _LAHF):
+            return code.refused()
+        if first != 0x0F or not code.size:
+            return None
+        if third < 0xC0 and third >> 3 & 7 in _MXCSR.get(second, ()):
+            return _mxcsr(code, third >> 3 & 7 if second == _FXSAVE_GROUP else 0)
+        if second == 0x3A and 0x60 <= third <= 0x63 and 0x66 in code.prefixes:
+            wrong = third in _EXPLICIT or code.immediate() & _EQUAL_ORDERED == _EQUAL_ORDERED
+            return code.replaced(partial(_compare_strings, code)) if wrong else None
+        if second == 0x38 and third in horizontal.OPERATIONS:
+            return _horizontal(code, fourth)
+        if self._bits == 64 and second == 0xB1 and third >= 0xC0 and not code.wide:
+            return _exchange(code, third & 7 | (code.rex & 1) << 3)
+        return None
+
+
+def _horizontal(code: X86Code, operands: int) -> Misrun | None:
+    """Computed only for a register with itself; MMX registers are not accessible."""
+    register = operands >> 3 & 7 | (code.rex & 4) << 1
+    if operands < 0xC0 or register != operands & 7 | (code.rex & 1) << 3:
+        return None
+    if 0x66 not in code.prefixes:
+        return code.refused()
+
+    def run(guest: Guest) -> Outcome:
+        horizontal.execute(guest, f"xmm{register}", code.opcode[2])
+        return Outcome.DONE
+
+    return code.replaced(run)
+
+
+def _exchange(code: X86Code, number: int) -> Misrun:
+    """32-bit cmpxchg with a register: if the comparison fails, Unicorn clears the register's upper half."""
+    name = _GENERAL[number]
+
+    def run(guest: Guest) -> Outcome:
+        one, other = guest.read_register("rax"), guest.read_register(name)
+        harmless = not other >> 32 or not (one ^ other) & 0xFFFF_FFFF
+        return Outcome.PREPARED if harmless else Outcome.REFUSED
+
+    return code.replaced(run)
+
+
+def _mxcsr(code: X86Code, kind: int) -> Misrun:
+    """The engine executes it with an up-to-date MXCSR. It is refused if it unmasks exceptions, which the engine
+    does not raise.
+    """
+
+    def run(guest: Guest) -> Outcome | Then:
+        guest.settle_flags()
+        if kind not in (_FXRSTOR, _LDMXCSR, _XRSTOR):
+            return Outcome.PREPARED
+        at = code.location(guest)
+        if kind == _XRSTOR:
+            return _restore(guest, at, "rax" if code.bits == 64 else "eax")
+        value = int.from_bytes(guest.load(at if kind == _LDMXCSR else at + _MXCSR_IN_AREA, 4), "little")
+        if value >> 16:  # reserved bits: the engine faults
+            return Outcome.PREPARED
+        if ~value & _MASKS:
+            return Outcome.REFUSED
+        if kind == _LDMXCSR:
+            guest.write_register("mxcsr", value)
+            return Outcome.DONE
+        control, _, status = guest.load(at, _STATUS_IN_AREA + 1)
+        if find_x87.traps(control):
+            return Outcome.REFUSED
+        guest.set_zero_division(bool(status & _ZERO_DIVISION))
+        return Then(lambda guest: guest.flush_to_zero(value))
+
+    return code.replaced(run, corrected=kind in (_FXRSTOR, _XRSTOR))
+
+
+def _restore(guest: Guest, at: int, parts: str) -> Outcome | Then:
+    """xrstor of the parts that a register asks for: x87's is in the area, or as fninit leaves it."""
+    wanted, saved = guest.read_register(parts), guest.load(at + _PARTS_IN_AREA, 1)[0]
+    value = int.from_bytes(guest.load(at + _MXCSR_IN_AREA, 4), "little") if wanted & _SSE_PARTS else None
+    if value is not None and value >> 16:
+        return Outcome.PREPARED
+    control, _, status = guest.load(at, _STATUS_IN_AREA + 1)
+    from_area = wanted & saved & _X87_PART
+    if (from_area and find_x87.traps(control)) or (value is not None and ~value & _MASKS):
+        return Outcome.REFUSED
+    if wanted & _X87_PART:
+        guest.set_zero_division(bool(from_area and status & _ZERO_DIVISION))
+    return Outcome.PREPARED if value is None else Then(lambda guest: guest.flush_to_zero(value))
+
+
+def _compare_strings(code: X86Code, guest: Guest) -> Outcome:
+    prefix = "r" if code.bits == 64 else "e"
+    first, second = code.source(guest, 0, 16), code.source(guest, 1, 16)
+    string_compare.compare(guest, code.opcode[2], code.immediate(), first, second, wide=code.wide, prefix=prefix)
+    return Outcome.DONE

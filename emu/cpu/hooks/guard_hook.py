@@ -1,0 +1,171 @@
+"""Machine code for the host that stops Unicorn before an instruction if an operand is a signalling NaN.
+
+Called by the C ABI as the hook of `emu.cpu.hooks.stop_hook` is, with a `Guard` as the user data, compiled by GCC
+from:
+
+    struct Request { int64_t left; int stopped; void (*stop)(void *); };
+    struct Guard {
+        struct Request *request;
+        int (*read)(void *, int, void *);
+        int registers[2];
+        uint64_t shift, limit, quiet;
+    };
+    void guard(void *engine, uint64_t address, uint32_t size, struct Guard *guard)
+    {
+        struct Request *request = guard->request;
+        if (request->left != 1) {
+            if (request->left > 1)
+                request->left--;
+            return;
+        }
+        for (int i = 0; i < 2; i++) {
+            uint64_t value = 0;
+            guard->read(engine, guard->registers[i], &value);
+            if ((value << guard->shift) > guard->limit && !(value & guard->quiet)) {
+                request->stopped = 1;
+                request->stop(engine);
+                return;
+            }
+        }
+    }
+"""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+from collections.abc import Mapping
+from typing import Final
+
+from emu.cpu.hooks.stop_hook import mapped_code
+
+GUARD_CODE: Final[Mapping[str, bytes]] = {
+    "x86_64": bytes.fromhex(
+        "4156"  # push %r14
+        "4155"  # push %r13
+        "4154"  # push %r12
+        "55"  # push %rbp
+        "53"  # push %rbx
+        "4883ec10"  # sub $0x10,%rsp
+        "4c8b29"  # mov (%rcx),%r13
+        "498b4500"  # mov 0x0(%r13),%rax
+        "4883f801"  # cmp $0x1,%rax
+        "7417"  # je 30
+        "7e08"  # jle 23
+        "4883e801"  # sub $0x1,%rax
+        "49894500"  # mov %rax,0x0(%r13)
+        "4883c410"  # add $0x10,%rsp
+        "5b"  # pop %rbx
+        "5d"  # pop %rbp
+        "415c"  # pop %r12
+        "415d"  # pop %r13
+        "415e"  # pop %r14
+        "c3"  # ret
+        "4989fc"  # mov %rdi,%r12
+        "4889cb"  # mov %rcx,%rbx
+        "bd00000000"  # mov $0x0,%ebp
+        "4c8d742408"  # lea 0x8(%rsp),%r14
+        "eb0a"  # jmp 4c
+        "4883c504"  # add $0x4,%rbp
+        "4883fd08"  # cmp $0x8,%rbp
+        "74d7"  # je 23
+        "48c744240800000000"  # movq $0x0,0x8(%rsp)
+        "8b742b10"  # mov 0x10(%rbx,%rbp,1),%esi
+        "4c89f2"  # mov %r14,%rdx
+        "4c89e7"  # mov %r12,%rdi
+        "ff5308"  # call *0x8(%rbx)
+        "488b442408"  # mov 0x8(%rsp),%rax
+        "488b4b18"  # mov 0x18(%rbx),%rcx
+        "4889c2"  # mov %rax,%rdx
+        "48d3e2"  # shl %cl,%rdx
+        "48395320"  # cmp %rdx,0x20(%rbx)
+        "73cb"  # jae 42
+        "48234328"  # and 0x28(%rbx),%rax
+        "75c5"  # jne 42
+        "41c7450801000000"  # movl $0x1,0x8(%r13)
+        "4c89e7"  # mov %r12,%rdi
+        "41ff5510"  # call *0x10(%r13)
+        "eb95"  # jmp 23
+    ),
+    "aarch64": b"".join(
+        word.to_bytes(4, "little")
+        for word in (
+            0xA9BB_7BFD,  # stp x29, x30, [sp, #-80]!
+            0x9100_03FD,  # mov x29, sp
+            0xA902_5BF5,  # stp x21, x22, [sp, #32]
+            0xF940_0076,  # ldr x22, [x3]
+            0xF940_02C1,  # ldr x1, [x22]
+            0xF100_043F,  # cmp x1, #0x1
+            0x5400_00A0,  # b.eq 2c
+            0x5400_050D,  # b.le bc
+            0xD100_0421,  # sub x1, x1, #0x1
+            0xF900_02C1,  # str x1, [x22]
+            0x1400_0025,  # b bc
+            0xA901_53F3,  # stp x19, x20, [sp, #16]
+            0xA903_63F7,  # stp x23, x24, [sp, #48]
+            0xAA00_03F5,  # mov x21, x0
+            0xAA03_03F3,  # mov x19, x3
+            0x9100_4074,  # add x20, x3, #0x10
+            0x9100_6078,  # add x24, x3, #0x18
+            0x9101_23F7,  # add x23, sp, #0x48
+            0x1400_0004,  # b 58
+            0x9100_1294,  # add x20, x20, #0x4
+            0xEB18_029F,  # cmp x20, x24
+            0x5400_0300,  # b.eq b4
+            0xF900_27FF,  # str xzr, [sp, #72]
+            0xF940_0663,  # ldr x3, [x19, #8]
+            0xAA17_03E2,  # mov x2, x23
+            0xB940_0281,  # ldr w1, [x20]
+            0xAA15_03E0,  # mov x0, x21
+            0xD63F_0060,  # blr x3
+            0xF940_27E2,  # ldr x2, [sp, #72]
+            0xF940_0E61,  # ldr x1, [x19, #24]
+            0x9AC1_2041,  # lsl x1, x2, x1
+            0xF940_1260,  # ldr x0, [x19, #32]
+            0xEB00_003F,  # cmp x1, x0
+            0x54FF_FE49,  # b.ls 4c
+            0xF940_1660,  # ldr x0, [x19, #40]
+            0xEA00_005F,  # tst x2, x0
+            0x54FF_FDE1,  # b.ne 4c
+            0x5280_0020,  # mov w0, #0x1
+            0xB900_0AC0,  # str w0, [x22, #8]
+            0xF940_0AC1,  # ldr x1, [x22, #16]
+            0xAA15_03E0,  # mov x0, x21
+            0xD63F_0020,  # blr x1
+            0xA941_53F3,  # ldp x19, x20, [sp, #16]
+            0xA943_63F7,  # ldp x23, x24, [sp, #48]
+            0x1400_0003,  # b bc
+            0xA941_53F3,  # ldp x19, x20, [sp, #16]
+            0xA943_63F7,  # ldp x23, x24, [sp, #48]
+            0xA942_5BF5,  # ldp x21, x22, [sp, #32]
+            0xA8C5_7BFD,  # ldp x29, x30, [sp], #80
+            0xD65F_03C0,  # ret
+        )
+    ),
+}
+
+
+class Guard(ctypes.Structure):
+    """The data of the hook: two registers, and what a NaN is in them."""
+
+    _fields_ = (
+        ("request", ctypes.c_void_p),  #: the address of a StopRequest: 1 in `left`: look at the operands
+        ("read", ctypes.c_void_p),  #: the address of uc_reg_read
+        ("registers", ctypes.c_int32 * 2),
+        ("shift", ctypes.c_uint64),  #: a NaN, shifted left by this, is more than `limit`
+        ("limit", ctypes.c_uint64),
+        ("quiet", ctypes.c_uint64),  #: the bit that is clear in a signalling NaN
+    )
+
+
+def formatted(guard: Guard, double: bool) -> Guard:
+    """Set what a NaN of double or single precision is."""
+    guard.shift = 1 if double else 33
+    guard.limit = (0x7FF0 << 48 if double else 0x7F80 << 48) << 1
+    guard.quiet = 1 << (51 if double else 22)
+    return guard
+
+
+def guard_hook() -> int | None:
+    """The address of the hook; None on unsupported hosts."""
+    return mapped_code(GUARD_CODE.get(platform.machine()))

@@ -1,0 +1,57 @@
+"""Stopping before an instruction inside a block without translating the block anew.
+
+A limit inside a block (`emu.cpu.hooks.meter`) is reached by translating the block again, with its end there, and
+once more whole: tens of microseconds. CPUs with devices are interrupted often and in the same places, so here the
+instruction gets a hook (the one of `emu.cpu.hooks.stop_hook`), which stays; later stops there cost nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from emu.cpu.hooks.awkward_places import it_start
+from emu.cpu.hooks.stop_hook import StopRequest
+
+#: Each hook is called whenever its instruction runs.
+_MOST: Final = 64
+
+
+class LimitHooks:
+    """The hooks of one engine. `add(address)` makes one; `drop(low, high)` has code translated again."""
+
+    def __init__(
+        self,
+        add: Callable[[int], StopRequest],
+        drop: Callable[[int, int], object],
+        read: Callable[[int, int], bytes],
+    ) -> None:
+        self._add, self._drop, self._read = add, drop, read
+        self._hooks: dict[int, StopRequest] = {}
+        self._blocks: set[tuple[int, int]] = set()  #: (block, address) translated with the hook
+        self.known: dict[
+            tuple[int, int], StopRequest
+        ] = {}  #: what `request` said, by the block and the budget there
+        self._checked: dict[int, bool] = {}  #: address -> whether a hook stops before it
+
+    def code_changed(self) -> None:
+        """There may be other instructions now."""
+        self._checked.clear()
+        self.known.clear()
+
+    def request(self, block: int, size: int, address: int, thumb: bool) -> StopRequest | None:
+        """The request that stops the engine before the instruction at `address` in a block; None: there is no hook
+        and will be none.
+        """
+        stops = self._checked.get(address)
+        if stops is None:
+            stops = self._checked[address] = not (thumb and it_start(address, self._read) is not None)
+        hook = self._hooks.get(address)
+        if not stops or (hook is None and len(self._hooks) >= _MOST):
+            return None
+        if hook is None:
+            hook = self._hooks[address] = self._add(address)
+        if (block, address) not in self._blocks:
+            self._blocks.add((block, address))
+            self._drop(block, block + size)
+        return hook

@@ -1,0 +1,360 @@
+"""LoongArch64 on icicle. Peculiarities of the engine that this module hides:
+
+* It has no callbacks. An instruction that its p-code cannot express (see `loongarch64.hostops`) stops the engine;
+`run` executes it in Python and continues. * It never invalidates translated code. When code that may have run is
+written, unmapped or loses its execute permission, the engine is rebuilt with its memory before the next run
+(`_refresh`), which is slow but rare. * It refuses a guest's store to code that has run; the same refresh permits
+the store. * Memory cannot be shared: `map` copies the caller's buffer once. * It can only be used in the thread
+that created it: the Rust object panics in another thread.
+
+**Stops.** A run is split into slices by the engine's instruction limit, which is exact. Between slices Python
+handles signals and checks the clock. The engine is never stopped from another thread.
+"""
+
+from __future__ import annotations
+
+import time
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emu.cpu import watchdog
+from emu.cpu.icicle.engine import HAS_ADDRESS, Engine, nonzero_blocks
+from emu.cpu.icicle.tiers import EngineTiers
+from emu.cpu.loongarch64.registers import INTEGER_REGISTERS
+from emu.cpu.observed import ObservedEngine
+from emu.cpu.protocol import Stop, StopReason
+from relink.errors import AddressSpaceError, MachineInUse
+from relink.memory.address_space import Protection
+
+if TYPE_CHECKING:
+    from emu.cpu.icicle.events import IcicleEvents
+
+PAGE_SIZE = 4096
+
+_WORD = (1 << 64) - 1
+#: A page for running a single instruction, at an address that `map` refuses.
+_SCRATCH_PAGE = (1 << 63) - PAGE_SIZE
+
+
+_NOT_BEGUN = {StopReason.FETCH_UNMAPPED, StopReason.FETCH_PROTECTED, StopReason.INVALID_INSTRUCTION}
+
+
+class IcicleCpu(EngineTiers, ObservedEngine):
+    """A LoongArch64 hart (base integer, F, D, LSX, atomics). Implements `emu.cpu.Cpu`.
+
+    Besides the integer registers it has `f0`-`f31` (also `fa0`…, `ft0`…, `fs0`…; raw 64-bit patterns),
+    `fcc0`-`fcc7`, `fcsr` and `pc`; `r0`-`r31` are accepted for the integer registers. `v0`-`v31` (`vr0`…) are
+    the vectors, 128 bits each, of which `f0`-`f31` are the lower halves.
+    """
+
+    page_size = PAGE_SIZE
+    page_cost = 8448  #: measured: the engine keeps a byte of permissions beside each byte
+    shares_memory = False
+    registers = (*INTEGER_REGISTERS, "pc")
+
+    def __init__(self, arch: str = "loongarch64") -> None:
+        if arch != "loongarch64":
+            raise ValueError(f"this CPU runs loongarch64, not {arch}")
+        self.arch = arch
+        super().__init__()
+        self._running = False
+        #: What signal handlers have written to code during a run: (address, bytes). Written between two slices.
+        self._late_code: list[tuple[int, bytes]] = []
+        self._trap_start = self._trap_end = 0
+        #: Instructions per slice at most.
+        self._most = watchdog.stop_every or _WORD
+
+    # ---------------------------------------------------------------- memory
+
+    def set_trap_range(self, start: int, size: int) -> None:
+        """Declare [start, start + size) the trap range; nothing may be mapped there."""
+        self._trap_start, self._trap_end = start, start + size
+
+    def map(
+        self, address: int, size: int, protection: Protection, buffer: NDArray[np.uint8], *, zeroed: bool = False
+    ) -> None:
+        """Map a copy of `buffer` (uint8, `size` bytes). Raises AddressSpaceError on overlap."""
+        end = self._range(address, size)
+        reserved = (self._trap_start, self._trap_end), (_SCRATCH_PAGE, _SCRATCH_PAGE + PAGE_SIZE)
+        collides = any(address < stop and start < end for start, stop in reserved)
+        if collides or self._pages.overlapping(address, end):
+            raise AddressSpaceError("memory is already mapped", address=address, size=size)
+        try:
+            self._engine.mem_map(address, size, protection)
+        except self._words.memory_error:
+            raise AddressSpaceError("the engine refuses to map", address=address, size=size) from None
+        self._pages.add(address, end, protection)
+        if self._first_writes is not None:
+            self._first_writes.added(address, end)
+        if not zeroed:  # to look at all pages of a stack takes longer than the rest of a machine
+            self._fill(address, buffer.data.cast("B"))
+        if protection & Protection.X:
+            self._became_executable(address)
+        self._remapped(address, size)
+
+    def protect(self, address: int, size: int, protection: Protection) -> None:
+        """Change the permissions of mapped pages. Raises AddressSpaceError if one is not mapped."""
+        end = self._mapped_range(address, size)
+        self._engine.mem_protect(address, size, protection)
+        self._forget(address, end)
+        self._pages.remove(address, end)
+        self._pages.add(address, end, protection)
+        if self._first_writes is not None:
+            self._first_writes.protected(address, end)
+        if protection & Protection.X:
+            self._became_executable(address)
+        self._remapped(address, size)
+
+    def unmap(self, address: int, size: int) -> None:
+        """Unmap pages. Raises AddressSpaceError if one is not mapped."""
+        end = self._mapped_range(address, size)
+        if self._first_writes is not None:
+            self._first_writes.removing(address, end)
+        self._forget(address, end)
+        for span in self._pages.overlapping(address, end):
+            remaining = self._pages.without(span.start, span.end)
+            try:
+                self._engine.mem_unmap(span.start, span.end - span.start)
+            finally:  # also where a signal handler raises right after the call
+                self._pages.spans = remaining
+
+    def read(self, address: int, size: int) -> bytes:
+        """Read guest memory, ignoring permissions. Raises GuestAccessError if any byte is unmapped."""
+        return self._read(address, size, Protection.NONE)
+
+    def load(self, address: int, size: int) -> bytes:
+        """Read guest memory with the guest's permissions. Raises GuestAccessError if any byte is not readable."""
+        return self._read(address, size, Protection.R)
+
+    def _read(self, address: int, size: int, needed: Protection) -> bytes:
+        if not size:
+            return b""
+        # The engine allocates the size before checking it, and aborts the process when that fails.
+        self._pages.require(address, size, needed, write=False)
+        data = self._engine.mem_read(address, size)
+        for start, late in self._late_code:
+            if start < address + size and address < start + len(late):
+                first, last = max(start, address), min(start + len(late), address + size)
+                data = data[: first - address] + late[first - start : last - start] + data[last - address :]
+        if needed and self._observed is not None and self._observed.watching:
+            self._observed.host_accesses(address, size, data, write=False)
+        return data
+
+    def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
+        """Write guest memory, ignoring permissions. Raises GuestAccessError if any byte is unmapped."""
+        self._write(address, data, Protection.NONE)
+
+    def store(self, address: int, data: bytes | bytearray | memoryview) -> None:
+        """Write guest memory with the guest's permissions. Raises GuestAccessError, with nothing written."""
+        self._write(address, data, Protection.W)
+
+    def extent(self, address: int, needed: Protection) -> int:
+        """The number of bytes from `address` on that allow `needed`; see `Cpu.extent`."""
+        span = self._pages.find(address)
+        if span is None or (needed and int.__and__(span.protection, needed) != needed):
+            return 0
+        return span.end - address
+
+    def _write(self, address: int, data: bytes | bytearray | memoryview, needed: Protection) -> None:
+        size = len(data)
+        if not size:
+            return
+        self._pages.require(address, size, needed, write=True)
+        if self._late_code or self._ran.overlapping(address, address + size):
+            if self._observed is not None:
+                self._observed.forget_blocks()
+            if self._running or self._late_code:
+                self._late_code.append((address, bytes(data)))
+                return
+            self._refresh()
+        observed = self._observed if needed and self._observed is not None and self._observed.watching else None
+        before = self.read(address, size) if observed is not None else b""
+        self._write_engine(address, bytes(data))
+        if observed is not None:
+            observed.host_accesses(address, size, before, write=True)
+
+    def _write_engine(self, address: int, data: bytes) -> None:
+        if self._first_writes is not None:
+            self._first_writes.writing(address, address + len(data))
+        self._engine.mem_write(address, data)
+        if self._late_writes is not None:
+            self._late_writes.append((address, data))
+
+    def _write_late_code(self) -> None:
+        """Write what signal handlers have changed in code during a run."""
+        self._refresh()
+        while self._late_code:
+            self._write_engine(*self._late_code[0])
+            del self._late_code[0]
+
+    def _range(self, address: int, size: int) -> int:
+        """The end of a page range; raises AddressSpaceError if it is not one."""
+        if address % PAGE_SIZE or size % PAGE_SIZE or size <= 0 or not 0 <= address <= _WORD + 1 - size:
+            raise AddressSpaceError("not a range of whole pages", address=address, size=size)
+        return address + size
+
+    def _mapped_range(self, address: int, size: int) -> int:
+        end = self._range(address, size)
+        if not self._pages.covers(address, end):
+            raise AddressSpaceError("memory is not mapped", address=address, size=size)
+        return end
+
+    def _fill(self, address: int, data: memoryview) -> None:
+        """Write into fresh zero memory, skipping zero blocks, so that they use no host memory."""
+        for offset, block in nonzero_blocks(data):
+            self._engine.mem_write(address + offset, block)
+
+    # ---------------------------------------------------------------- running
+
+    def run_engine(self, pc: int, max_instructions: int, timeout: float) -> Stop:
+        """`run` without the events that take several runs of the engine (`emu.cpu.engine_events`)."""
+        if self._running:
+            raise MachineInUse("the guest is running on this CPU: a signal handler cannot run it as well")
+        deadline = time.monotonic() + timeout if timeout else 0.0
+        try:
+            self._running = True
+            self._engine.raw.pc = pc
+            if self._hot.left <= 0:
+                self._look(pc)
+            if self._stale or not self._ran_current:
+                self._prepare()
+            stop = self._run(pc, max_instructions or -1, deadline)
+            # The engine counts an instruction that faults, except one that it cannot fetch or decode.
+            self.executed -= stop.reason.is_fault and stop.reason not in _NOT_BEGUN
+            return stop
+        finally:
+            self._running = False
+            if self._late_code:
+                self._write_late_code()
+
+    def _run(self, pc: int, limit: int, deadline: float) -> Stop:
+        """Run in slices of instructions: each ends exactly, and then Python handles signals."""
+        engine = self._engine
+        engine.complete()
+        engine.raw.pc = pc
+        self.executed = 0
+        while True:
+            if self._late_code:
+                self._write_late_code()
+                self._prepare()
+                engine = self._engine
+            status = self._slice(engine, limit if limit < 0 else limit - self.executed)
+            pc = engine.raw.pc
+            if self._trap_start <= pc < self._trap_end:
+                return Stop(StopReason.TRAP, pc)
+            if status != self._words.instruction_limit:
+                if status == self._words.breakpoint:
+                    return Stop(StopReason.BREAK, pc)
+                stop = self._exception(int(engine.raw.exception_code), pc)
+                if stop is not None:
+                    return stop
+                engine = self._engine
+                pc = engine.raw.pc
+            if 0 <= limit <= self.executed:
+                return Stop(StopReason.INSTRUCTION_LIMIT, pc)
+            if deadline and time.monotonic() >= deadline:
+                return Stop(StopReason.TIMEOUT, pc)
+            if self._hot.left <= 0:
+                self._look(pc)
+                engine = self._engine
+
+    def _slice(self, engine: Engine, limit: int) -> Any:
+        """Run a slice of at most `limit` instructions (negative: any number), and count it; return the status."""
+        hot, raw = self._hot, engine.raw
+        size = min(self._most, hot.slice)
+        if 0 <= limit < size:
+            size = limit
+        raw.icount = 0
+        raw.icount_limit = size if engine.jit else min(size, hot.left)
+        started = time.perf_counter()
+        status = raw.run()
+        ran: int = raw.icount
+        (hot.ran if engine.jit else hot.interpreted)(ran, time.perf_counter() - started)
+        self.executed += ran
+        return status
+
+    def _exception(self, code: int, pc: int) -> Stop | None:
+        """Handle the engine's exception at `pc`. Returns the Stop, or None if the guest can go on."""
+        engine, words = self._engine, self._words
+        if code == words.host_operation:
+            reason = engine.host.execute(pc)
+            if reason is not None:
+                return Stop(reason, pc)
+            engine.raw.pc = pc + 4 & _WORD
+        elif code == words.self_modifying:
+            return self._store_over_code(pc)
+        elif code in words.refused and engine.admit(int(engine.raw.exception_value)):
+            self.executed -= 1  # it is repeated
+        elif code == words.write_refused and self._admitted():
+            self.executed -= 1
+        elif code == words.not_compiled:
+            self._prepare(refresh=True)
+        else:
+            return self._stop(code, pc)
+        return None
+
+    def _store_over_code(self, pc: int) -> Stop | None:
+        """Execute the store at `pc`, which the engine refused because it changes translated code.
+
+        Dropping the translations is not enough: if the changed code follows the store closely, both are translated
+        together, and the store is refused again. So a copy of the store is executed alone at the end of a separate
+        page. (No store is relative to pc.) Returns the Stop if it faults.
+        """
+        self._prepare(refresh=True)
+        engine = self._engine
+        engine.mem_map(_SCRATCH_PAGE, PAGE_SIZE, Protection.R | Protection.X)
+        alone = _SCRATCH_PAGE + PAGE_SIZE - 4
+        engine.mem_write(alone, engine.mem_read(pc, 4))
+        raw = engine.raw
+        raw.pc = alone
+        raw.icount_limit = raw.icount + 1
+        status = raw.run()
+        engine.mem_unmap(_SCRATCH_PAGE, PAGE_SIZE)
+        done = status == self._words.instruction_limit
+        raw.pc = pc + 4 if done else pc
+        return None if done else self._stop(int(raw.exception_code), pc)
+
+    # ---------------------------------------------------------------- events
+
+    _observed: IcicleEvents | None = None
+
+    def _make_events(self) -> IcicleEvents:
+        from emu.cpu.icicle.events import IcicleEvents
+
+        return IcicleEvents(weakref.proxy(self))
+
+    def _remapped(self, address: int, size: int) -> None:
+        if self._observed is not None:
+            self._observed.remapped(address, size)
+
+    @property
+    def native(self) -> Any:
+        """This engine as an `icicle.Icicle`, for good: code is not compiled from now on."""
+        self.jit = False
+        self._engine.reusable = False  # whoever has the handle may keep it
+        return self._engine.raw
+
+    def _stop(self, code: int, pc: int) -> Stop:
+        """The engine's exception as a Stop."""
+        reason = self._words.reasons.get(code, StopReason.EXCEPTION)
+        if reason not in HAS_ADDRESS:
+            return Stop(reason, pc)
+        address = int(self._engine.raw.exception_value)
+        if code == self._words.fetch_refused:
+            address = pc
+            if self._pages.find(pc):
+                reason = StopReason.FETCH_PROTECTED
+        return Stop(reason, pc, address)
+
+    def close(self) -> None:
+        """Free the engine and its memory. The CPU cannot be used afterwards. Raises MachineInUse while the guest
+        runs on it.
+        """
+        if self._running:
+            raise MachineInUse("the guest is running on this CPU: it cannot be closed")
+        if self._observed is not None:
+            self._observed.closing()
+        self._leave()

@@ -1,0 +1,399 @@
+"""Events on Unicorn.
+
+- Breakpoints are hooks of single instructions, and of a few ranges when there are many; entries are one hook
+  before blocks. All are machine code that looks the address up (`emu.cpu.hooks.event_hooks`) and stops the engine
+  exactly.
+- Records are written by machine code too, and taken out after runs and whenever a log is full. New blocks are
+  those that the engine has just translated (UC_HOOK_EDGE_GENERATED is called when a block is first reached from
+  another).
+- Accesses of watched memory are noted by a hook that exists only while the accessing instruction runs alone.
+
+Hooks take part in code that is translated while they exist: code is translated again when one comes or goes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Collection
+from itertools import pairwise
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from emu.cpu.engine_events import EngineEvents, ObservedCpu, RawAccess
+from emu.cpu.events import BEGAN, BEGAN_THUMB, Recorded, Recording, Sink
+from emu.cpu.hooks.awkward_places import it_start, repeated_size
+from emu.cpu.hooks.event_hooks import Log, Places, event_hook
+from emu.cpu.protocol import Protection, Stop, StopReason
+from emu.cpu.unicorn import api
+from emu.cpu.unicorn.api import uc
+from emu.cpu.unicorn.isas import CPSR_IT
+from relink.errors import MachineError
+
+_EVERYWHERE: Final = (1, 0)
+#: Hooks for breakpoints: with more of them, each hook covers a range with several.
+_MOST_HOOKS: Final = 64
+_ROWS: Final = 1 << 14  #: of a log
+_WRITES: Final = frozenset({uc.UC_MEM_WRITE})
+_LAST: Final = (1 << 64) - 1
+_KINDS: Final = {
+    Recorded.BLOCKS: (uc.UC_HOOK_BLOCK, "log", 2),
+    Recorded.INSTRUCTIONS: (uc.UC_HOOK_CODE, "log", 2),
+    Recorded.NEW_BLOCKS: (uc.UC_HOOK_EDGE_GENERATED, "new block", 3),
+    Recorded.EDGES: (uc.UC_HOOK_BLOCK, "edge", 3),
+}
+_NO_TRIM: Final = frozenset({StopReason.FETCH_UNMAPPED, StopReason.FETCH_PROTECTED})
+_NOT_FETCHED: Final = _NO_TRIM | {StopReason.TRAP}
+
+
+class HookedCpu(ObservedCpu, Protocol):
+    """The part of a UnicornCpu that its events use."""
+
+    arch: str
+
+    @property
+    def handle(self) -> ctypes.c_void_p:
+        """The engine."""
+
+    def drop_translations(self, low: int, high: int) -> None:
+        """Drop translations of [low, high)."""
+
+    def engine_protection(self, page: int, protection: Protection) -> Protection:
+        """What of a page's permissions the engine may have."""
+
+    def drop_all_translations(self) -> None: ...
+    def record_all_faults(self, wanted: bool) -> None: ...
+    def state_bit(self) -> int:
+        """Arm: 1 in Thumb state."""
+
+    def write_register(self, name: str, value: int) -> None: ...
+
+
+class _Recording:
+    """A log with its hook and its sink."""
+
+    def __init__(self, events: UnicornEvents, what: Recorded, sink: Sink, low: int, high: int) -> None:
+        self.what, self.kind, self.hook_name, columns = what, *_KINDS[what]
+        self.sink: Sink = sink
+        self.low, self.high = low, high
+        ranged = what is Recorded.INSTRUCTIONS and (low, high) != (0, _LAST)
+        self.place = (low, high - 1) if ranged else _EVERYWHERE
+        self.log = Log(stop=api.EMU_STOP)
+        self.log.prepare(_ROWS, columns, pairs=what is Recorded.EDGES)
+        self.hook: ctypes.c_size_t | None = None
+        self.began = 0  #: rows when the run began
+        self._events: UnicornEvents | None = events
+
+    def flush(self) -> None:
+        rows = self.log.take()
+        if not len(rows):
+            return
+        if self.what is Recorded.NEW_BLOCKS:
+            rows = rows[:, :2]
+        if (self.low, self.high) != (0, _LAST):
+            at = rows[:, -2]
+            rows = rows[(at >= np.uint64(self.low)) & (at < np.uint64(self.high))]
+        if len(rows):
+            self.sink(rows)
+
+    def close(self) -> None:
+        if self._events is not None:
+            events, self._events = self._events, None
+            events.end(self)
+            self.flush()
+
+
+class UnicornEvents(EngineEvents):
+    """`Events` of a UnicornCpu."""
+
+    single_steps = False
+    _reach = 7  # accesses of more than 8 bytes are made in parts
+
+    def __init__(self, cpu: HookedCpu, address_mask: int) -> None:
+        super().__init__(cpu, address_mask)
+        self._engine = cpu
+        self._instructions, self._blocks = (Places(stop=api.EMU_STOP) for _ in range(2))
+        self._hooks: dict[tuple[int, int], ctypes.c_size_t] = {}  #: (first, last) address -> hook for breakpoints
+        self._entry_hook: ctypes.c_size_t | None = None
+        self._hidden: set[int] = set()
+        self._extra: set[int] = set()
+        self._it_blocks: set[int] = set()  #: IT instructions whose blocks have breakpoints
+        self._logs: list[_Recording] = []
+        self._known: set[int] = set()  #: addresses at which runs began, of which NEW_BLOCKS knows
+        self._began = self._began_thumb = 0
+
+    def _guard_again(self) -> None:
+        self._engine.record_all_faults(bool(self._watches))
+        super()._guard_again()
+
+    # ---------------------------------------------------------------- hooks
+
+    def _check_places(self) -> None:
+        event_hook("place")
+
+    def _add(self, kind: int, name: str, data: Any, place: tuple[int, int]) -> ctypes.c_size_t:
+        code = ctypes.c_void_p(event_hook(name))
+        return api.add_hook(self._engine.handle, kind, code, ctypes.byref(data), place=place)
+
+    def _remove(self, hook: ctypes.c_size_t) -> None:
+        api.check(api.uclib.uc_hook_del(self._engine.handle, hook), "remove a hook")
+
+    def _prepare(self) -> None:
+        """Hooks are called in the order of their creation: those for places before those of logs, which then have
+        no row for what was not begun.
+        """
+        places = self._places()
+        self._instructions.fill(places)
+        self._blocks.fill(self._entries)
+        wanted = set(ranges(places))
+        if self._logs or bool(self._entries) != (self._entry_hook is not None):
+            self._renew(wanted)
+            return
+        for place in self._hooks.keys() - wanted:
+            self._remove(self._hooks.pop(place))
+        added = wanted - self._hooks.keys()
+        for place in added:
+            self._hooks[place] = self._add(uc.UC_HOOK_CODE, "place", self._instructions, place)
+        if len(wanted) < _MOST_HOOKS:
+            for low, high in added:
+                self._engine.drop_translations(low, high + 1)
+        elif added:
+            self._engine.drop_all_translations()
+
+    def _places(self) -> set[int]:
+        """The addresses to stop at before an instruction."""
+        places = (self._breakpoints.keys() - self._hidden) | self._extra
+        self._it_blocks = set()
+        if self._engine.arch == "arm":
+            for place in self._breakpoints:
+                if (start := it_start(place, self._cpu.read)) is not None:
+                    places.discard(place)
+                    self._it_blocks.add(start)
+        return places | self._it_blocks
+
+    def _renew(self, places: set[tuple[int, int]]) -> None:
+        """Create all hooks anew."""
+        old = [*self._hooks.values(), *(log.hook for log in self._logs if log.hook is not None)]
+        if self._entry_hook is not None:
+            old.append(self._entry_hook)
+        for hook in old:
+            self._remove(hook)
+        self._entry_hook = None
+        if self._entries:
+            self._entry_hook = self._add(uc.UC_HOOK_BLOCK, "place", self._blocks, _EVERYWHERE)
+        self._hooks = {place: self._add(uc.UC_HOOK_CODE, "place", self._instructions, place) for place in places}
+        for log in self._logs:
+            log.hook = self._add(log.kind, log.hook_name, log.log, log.place)
+        self._engine.drop_all_translations()
+
+    def record(self, what: Recorded, sink: Sink, low: int = 0, high: int = _LAST) -> Recording:
+        event_hook(_KINDS[what][1])
+        if not low < high:
+            raise MachineError(f"nothing to record in [{low:#x}, {high:#x})")
+        log = _Recording(self, what, sink, low, high)
+        self._logs.append(log)
+        self._recordings.append(log)
+        self._dirty = True
+        self._update()
+        return log
+
+    def closing(self) -> None:
+        super().closing()
+        self._hooks.clear()
+        self._entry_hook = None
+
+    def end(self, log: _Recording) -> None:
+        """A recording is closed."""
+        self._logs.remove(log)
+        self._recordings.remove(log)
+        if log.hook is not None:
+            self._remove(log.hook)
+        if not any(log.what is Recorded.NEW_BLOCKS for log in self._logs):
+            self._known.clear()
+        self._update()
+
+    def forget(self, low: int, high: int) -> None:
+        """Code in [low, high) is about to change or to go: what begins there counts as new."""
+        for log in self._logs:
+            log.flush()
+        if self._known:
+            self._known = {pc for pc in self._known if not low - 4096 < pc < high}
+
+    # ---------------------------------------------------------------- running
+
+    def _advance(self, pc: int, limit: int, timeout: float) -> Stop:
+        executed = 0
+        while True:
+            over = self._over
+            left = limit and limit - executed
+            if over is not None and over in self._breakpoints and (size := self._repeats(over)):
+                stop = self._pass_repeated(over, over + size, left, timeout)
+            elif self._it_blocks and (pc & self._mask in self._it_blocks or self._in_it_block()):
+                # Unicorn would stop at the end of the IT block only: go on one by one.
+                if pc & self._mask != over and pc & self._mask in self._breakpoints:
+                    stop = Stop(StopReason.BREAK, pc & self._mask)
+                    self._cpu.executed = executed
+                    return stop
+                self._over = pc & self._mask
+                stop = self._enter(pc, 1, timeout)
+            else:
+                stop = self._enter(pc, left, timeout)
+            executed += self._cpu.executed
+            on = stop.reason is StopReason.INSTRUCTION_LIMIT and (not limit or executed < limit)
+            if stop.reason is StopReason.BREAK and stop.pc not in self._breakpoints:
+                on = not (stop.pc in self._entries or any(log.log.full for log in self._logs))
+            if not on:
+                self._cpu.executed = executed
+                return stop
+            pc = self._resumed_at(stop)
+
+    def _enter(self, pc: int, limit: int, timeout: float) -> Stop:
+        over = _LAST if self._over is None else self._over
+        self._instructions.skip = self._blocks.skip = over
+        try:
+            return self._engine.run_engine(pc, limit, timeout)
+        finally:
+            self._over = None
+            self._instructions.stopped = self._blocks.stopped = 0
+
+    def _in_it_block(self) -> bool:
+        return bool(self._cpu.read_register("cpsr") & CPSR_IT)
+
+    def _repeats(self, pc: int) -> int:
+        return repeated_size(pc, self._cpu.read) if self._engine.arch in ("x86_64", "i386") else 0
+
+    def _pass_repeated(self, pc: int, end: int, limit: int, timeout: float) -> Stop:
+        """Run a repeated instruction with a breakpoint to its end."""
+        self._hidden, self._extra = {pc}, {end}
+        self._prepare()
+        try:
+            return self._enter(pc, limit, timeout)
+        finally:
+            self._hidden, self._extra = set(), set()
+            self._prepare()
+
+    def stop(self, pc: int) -> Stop | None:
+        """The Stop if one of the hooks here has stopped the engine. Called in `_advance`."""
+        if not self.active:
+            return None
+        if self._instructions.stopped:
+            self.interrupted(pc)
+            return Stop(StopReason.BREAK, pc)
+        if self._blocks.stopped or any(log.log.stopped for log in self._logs):
+            return Stop(StopReason.BREAK, pc)
+        return None
+
+    def takes(self, pc: int, new_block: int) -> bool:
+        """Whether the guest is to stop before an instruction at which `emu.cpu.hooks.inspector` has stopped it."""
+        if new_block or not self.active or pc == self._instructions.skip or pc not in self._breakpoints:
+            return False
+        self._instructions.stopped = 1
+        return True
+
+    def interrupted(self, pc: int) -> None:
+        """The instruction at `pc`, and the rest of its block, has not run: correct the logs."""
+        for log in self._logs:
+            last = log.log.last()
+            if last is None or not last[0] <= pc < last[0] + last[1]:
+                continue
+            if log.what is Recorded.BLOCKS or log.what is Recorded.INSTRUCTIONS:
+                if last[0] == pc:
+                    log.log.drop_last()
+                elif log.what is Recorded.BLOCKS:
+                    log.log.change_last(1, pc - last[0])
+
+    def ran_outside(self, pc: int, size: int) -> None:
+        """The instruction at `pc` has been executed on the host, after `interrupted`."""
+        if self._instructions.skip == pc:
+            self._instructions.skip = _LAST
+        for log in self._logs:
+            if log.what is Recorded.BLOCKS or (log.what is Recorded.INSTRUCTIONS and log.low <= pc < log.high):
+                log.log.append(pc, size)
+
+    def new_block(self) -> None:
+        """The engine has stopped at a new block for another reason: keep room in the log."""
+        for log in self._logs:
+            if log.what is Recorded.NEW_BLOCKS and log.log.full:
+                log.flush()
+
+    def _begins(self, pc: int) -> None:
+        self._began, self._began_thumb = pc & self._mask, BEGAN_THUMB if pc & ~self._mask else 0
+        for log in self._logs:
+            log.log.before = 0
+            log.began = len(log.log)
+
+    def _ended(self, stop: Stop) -> None:
+        fault = stop.reason.is_fault and stop.reason not in _NO_TRIM
+        if fault:
+            self.interrupted(stop.pc)
+        for log in self._logs:
+            if log.what is Recorded.NEW_BLOCKS:
+                self._correct(log, stop, stop.pc if fault else None)
+            if log.log.full:
+                log.flush()
+
+    def _correct(self, log: _Recording, stop: Stop, fault: int | None) -> None:
+        """Add where the run began, which is no edge. Of a block that faulted when it was new, the rest has not
+        run: it is forgotten, so that it is new again.
+        """
+        if stop.reason in _NOT_FETCHED and (last := log.log.last()) is not None and last[0] == stop.pc:
+            log.log.drop_last()
+        new = len(log.log) - log.began
+        if fault is not None and new > 0:
+            last = log.log.last()
+            assert last is not None
+            if last[0] <= fault < last[0] + last[1]:
+                log.log.change_last(1, fault - last[0])
+                self._engine.drop_translations(last[0], last[0] + last[1])
+        if stop.reason is StopReason.BREAK and stop.pc == self._began:
+            return  # perhaps before it has run; the next run begins there too
+        if self._began not in self._known:
+            size = 0
+            if fault is not None and new <= 0 and 0 <= fault - self._began < 4096:
+                size = fault - self._began
+            else:
+                self._known.add(self._began)
+            if size or fault != self._began:
+                log.log.append(self._began, BEGAN | self._began_thumb | size, 0)
+
+    def _flush_full(self) -> bool:
+        full = [log for log in self._logs if log.log.full]
+        for log in full:
+            log.flush()
+        return bool(full)
+
+    # ---------------------------------------------------------------- watched memory
+
+    def _protect_page(self, page: int, protection: Protection) -> None:
+        protection = self._engine.engine_protection(page, protection)
+        status = api.uclib.uc_mem_protect(self._engine.handle, page, 4096, api.PROTECTION[protection])
+        api.check(status, "protect memory", page, 4096)
+
+    def _step_noting(self, pc: int, timeout: float) -> tuple[Stop, list[RawAccess]]:
+        log = Log(stop=api.EMU_STOP)
+        log.prepare(256, 3)
+        hook = self._add(uc.UC_HOOK_MEM_READ | uc.UC_HOOK_MEM_WRITE, "access", log, _EVERYWHERE)
+        self._engine.drop_translations(pc & self._mask, (pc & self._mask) + 1)
+        try:
+            stop = self._advance(pc, 1, timeout)
+        finally:
+            self._remove(hook)
+            self._engine.drop_translations(pc & self._mask, (pc & self._mask) + 1)
+        raw = [RawAccess(address, size, kind in _WRITES) for address, size, kind in log.take().tolist()]
+        return stop, raw
+
+    def _set_pc(self, pc: int) -> None:
+        self._engine.write_register("pc", pc)
+
+    def _resumed_at(self, stop: Stop) -> int:
+        return stop.pc | self._engine.state_bit()
+
+
+def ranges(addresses: Collection[int]) -> list[tuple[int, int]]:
+    """At most _MOST_HOOKS ranges (first, last) that cover the addresses, with the widest gaps between them."""
+    places = sorted(addresses)
+    if len(places) <= _MOST_HOOKS:
+        return [(place, place) for place in places]
+    by_gap = sorted(range(1, len(places)), key=lambda index: places[index] - places[index - 1])
+    cuts = sorted(by_gap[-(_MOST_HOOKS - 1) :])
+    return [(places[low], places[high - 1]) for low, high in pairwise([0, *cuts, len(places)])]

@@ -1,0 +1,157 @@
+"""Short runs in quick succession: from one event of a board to the next.
+
+`run_piece` is `run`, and for the usual piece (no time limit, nobody observes, it ends at its limit or at an
+exception) does in few methods what `run` spreads over many. An interrupt is two or three runs of the engine of
+2 µs each, so the time between them counts. Whatever is unusual goes the common way.
+"""
+
+from __future__ import annotations
+
+import struct
+from abc import abstractmethod
+from threading import get_ident
+from typing import TYPE_CHECKING, Final
+
+from emu.cpu.hooks.stop_hook import ASKED, LIMIT
+from emu.cpu.observed import ObservedEngine
+from emu.cpu.pages import READABLE, WRITABLE, PageMap
+from emu.cpu.protocol import Stop, StopReason
+from emu.cpu.unicorn.api import NO_COUNT, NO_TIMEOUT, emu_start, uc
+from emu.cpu.unicorn.devices import EVER, UnicornDevices
+from emu.cpu.unicorn.stops import LIMIT_REACHED
+
+if TYPE_CHECKING:
+    from emu.cpu.hooks.meter import Meter
+    from emu.cpu.unicorn.events import UnicornEvents
+
+_NOWHERE: Final = -1
+_stop = tuple.__new__  # without the class's own function, which is in Python
+_ONE_BLOCK: Final = 2  #: of `StopRequest.left`
+_WORDS: Final = tuple(struct.Struct(f"<{count}I") for count in range(64))
+
+
+class UnicornPieces(UnicornDevices, ObservedEngine):
+    """The part of a `DeviceCpu` for pieces of a run."""
+
+    executed: int
+    _pages: PageMap
+    _trap_start: int
+    _trap_end: int
+    _host_writes: list[tuple[int, int]] | None
+    _observed: UnicornEvents | None
+
+    @abstractmethod
+    def _explain(self, status: int, pc: int) -> Stop: ...
+
+    @abstractmethod
+    def _leave(self) -> None: ...
+
+    def _abandon(self) -> None:
+        """A signal handler raised: the guest is between two blocks and will not continue from there."""
+        self._seen.forget()
+        self._at_stop = None
+        self.pausing = False
+        self._look.left = self._look.stopped = 0
+        if self._watched is not None:
+            self._watched.forget()
+        self._suspended = _NOWHERE if self._interworking else None
+
+    def run_piece(self, pc: int, limit: int, timeout: float) -> Stop:
+        """See `DeviceCpu.run_piece`."""
+        inspector, meter, windows = self._inspector, self._meter, self._windows
+        usual = self._quick and not (timeout or self._running or self._native or self._stores.stale)
+        if (
+            not usual
+            or (meter is None or windows is None or inspector is None)
+            or (self._observed is not None and self._observed.active)
+            or pc & -inspector.align not in inspector.known
+        ):
+            return self.run(pc, max_instructions=limit, timeout=timeout)
+        if self._suspended is not None and pc & ~1 != self._suspended:
+            self._leave()
+        look, watch = self._look, self._watch
+        meter.start(limit or EVER)
+        windows.begin()
+        watch.runs += 1
+        watch.fired = False
+        self._running = get_ident()
+        watch.running = True
+        if self.stops_at_blocks:
+            look.left = _ONE_BLOCK
+        try:
+            self._begin.value = pc
+            status: int = emu_start(self._handle, self._begin, self._until, NO_TIMEOUT, NO_COUNT)
+            at = self._read_place()
+            stopped = look.stopped
+            if stopped == LIMIT:
+                look.left = look.stopped = 0
+                status, at = (LIMIT_REACHED, at) if look.budget == 1 else self._last_block(at)
+                if status == LIMIT_REACHED and windows.ended_by is None:
+                    self._suspended = at if self._interworking else None
+                    return _stop(Stop, (StopReason.INSTRUCTION_LIMIT, at, None))
+            elif stopped == ASKED and self.stops_at_blocks and not (windows.ended_by or self._interrupted()):
+                look.left = look.stopped = 0
+                self._suspended = at if self._interworking else None
+                return _stop(Stop, (StopReason.BLOCK, at, None))
+            elif stopped or self._interrupted() or status == uc.UC_ERR_INSN_INVALID:
+                status, at = self._enter(pc, (status, at))
+            return self._stop_of(status, at, meter, exact=windows.ended_by is None)
+        except BaseException:
+            self._abandon()
+            raise
+        finally:
+            watch.running = False  # before any call, in which a signal handler may raise
+            self._running = 0
+            windows.finish()
+            self.executed = meter.end()
+            if inspector.correction is not None:
+                inspector.correct(self, self.read_register("pc"))
+
+    def _stop_of(self, status: int, at: int, meter: Meter | None, *, exact: bool) -> Stop:
+        """Why a run has ended, of which the engine returned `status` at `at`.
+
+        `exact`: LIMIT_REACHED is the run's own limit, and not one of events or devices.
+        """
+        if status == LIMIT_REACHED and exact:
+            self._suspended = at if self._interworking else None
+            return Stop(StopReason.INSTRUCTION_LIMIT, at)
+        if self._trap_start <= at < self._trap_end:
+            return Stop(StopReason.TRAP, at)
+        stop = self._explain(status, at)
+        if meter is not None and (stop.reason.is_fault or stop.reason is StopReason.BREAK):
+            meter.interrupted(stop.pc, bool(self.code_state))
+        return stop
+
+    def _end_run(self, meter: Meter | None) -> None:
+        """Tell what a run has executed, and make the correction that is due where it has stopped."""
+        if meter is not None:
+            self.executed = meter.end()
+        if self._inspector is not None and self._inspector.correction is not None:
+            self._inspector.correct(self, self.read_register("pc"))
+
+    # ---------------------------------------------------------------- words of memory
+
+    def load_words(self, address: int, count: int) -> tuple[int, ...]:
+        """See `DeviceCpu.load_words`."""
+        pages = self._pages
+        piece = pages.found.get(address >> 12) or pages.at(address)
+        if piece is None or address + 4 * count > piece.end or not READABLE[piece.protection] or self._observed:
+            return _WORDS[count].unpack(self.load(address, 4 * count))
+        return _WORDS[count].unpack_from(piece.memory, address - piece.start)
+
+    def store_words(self, address: int, *words: int) -> None:
+        """See `DeviceCpu.store_words`."""
+        count = len(words)
+        pages, end, meter = self._pages, address + 4 * count, self._meter
+        piece = pages.found.get(address >> 12) or pages.at(address)
+        if (
+            piece is None
+            or end > piece.end
+            or not WRITABLE[piece.protection]
+            or self._observed is not None
+            or self._host_writes is not None
+            or (piece.translated and (meter is None or meter.may_be_translated(address, end)))
+        ):
+            self.store(address, _WORDS[count].pack(*words))
+        else:
+            _WORDS[count].pack_into(piece.memory, address - piece.start, *words)

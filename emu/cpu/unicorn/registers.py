@@ -1,0 +1,310 @@
+"""The registers of a CPU on Unicorn, by name: one at a time, several with one call of the engine, all as a
+context.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from threading import get_ident
+from typing import Any, NoReturn, cast
+
+from emu.cpu.protocol import CpuContext
+from emu.cpu.unicorn import api
+from emu.cpu.unicorn.api import reg_read, reg_read_batch, reg_write_batch
+from emu.cpu.unicorn.float_state import FloatState
+from emu.cpu.unicorn.gdt import Gdt
+from emu.cpu.unicorn.isas import UnicornIsa
+from relink.errors import MachineError, MachineInUse
+
+_SETTLED = frozenset({"mxcsr", "fpsw"})  #: x86's registers with exception flags
+_ZERO_DIVISION = 4  #: this flag in x87's status word
+
+
+#: Bytes of a register -> its format in an array with 8 bytes for each. Wider ones have buffers of their own.
+_FORMATS = {2: "H6x", 4: "I4x", 8: "Q"}
+
+
+class _Batch:
+    """Arguments of uc_reg_read_batch for one sequence of register names, and room for the values."""
+
+    def __init__(self, slots: Sequence[tuple[int, Any, Any]], *, special: bool) -> None:
+        self.special = special  #: whether any of `_SETTLED` is among them, or Arm's program counter
+        self.count = len(slots)
+        self.numbers = (ctypes.c_int * self.count)(*(number for number, _, _ in slots))
+        self._buffers = tuple(buffer for _, buffer, _ in slots)
+        self._sizes = tuple(map(ctypes.sizeof, self._buffers))
+        self._narrow = max(self._sizes, default=0) <= 8
+        places: Iterable[int] = map(ctypes.addressof, self._buffers)
+        if self._narrow:
+            self._array = bytearray(8 * self.count)
+            layout = struct.Struct("=" + "".join(_FORMATS[size] for size in self._sizes))
+            self._unpack, self._pack = layout.unpack_from, layout.pack_into
+            base = ctypes.addressof(ctypes.c_char.from_buffer(self._array)) if self.count else 0
+            places = (base + 8 * index for index in range(self.count))
+        self.places = (ctypes.c_void_p * self.count)(*places)
+
+    def get(self) -> list[int]:
+        """What has been read."""
+        return list(self._unpack(self._array)) if self._narrow else [buffer.value for buffer in self._buffers]
+
+    def put(self, values: Iterable[int]) -> None:
+        """Set what is to be written: the low bits of values that do not fit."""
+        if self._narrow:
+            try:
+                self._pack(self._array, 0, *values)
+            except struct.error:
+                cut = (value & (1 << 8 * size) - 1 for value, size in zip(values, self._sizes, strict=True))
+                self._pack(self._array, 0, *cut)
+        else:
+            for buffer, value in zip(self._buffers, values, strict=True):
+                buffer.value = value
+
+
+class GroupData:
+    """Arguments of uc_reg_read_batch for registers of one width, in one array."""
+
+    def __init__(self, numbers: Sequence[int], word: int) -> None:
+        self.count = count = len(numbers)
+        self.array = bytearray(word * count)
+        base = ctypes.addressof(ctypes.c_char.from_buffer(self.array))
+        self.numbers = (ctypes.c_int * count)(*numbers)
+        self.places = (ctypes.c_void_p * count)(*(base + word * index for index in range(count)))
+        layout = struct.Struct(f"{count}{'I' if word == 4 else 'Q'}")
+        self.unpack, self.pack = layout.unpack_from, layout.pack_into
+
+
+class UnicornGroup:
+    """Some registers of a CPU, as wide as its integer registers (`RegisterGroup`)."""
+
+    def __init__(self, cpu: UnicornRegisters, data: GroupData) -> None:
+        self._cpu, self._array, self._count = cpu, data.array, data.count
+        self._numbers, self._places, self._unpack, self._pack = data.numbers, data.places, data.unpack, data.pack
+
+    def read(self) -> tuple[int, ...]:
+        cpu = self._cpu
+        if cpu._running:
+            cpu._refuse_other_threads()
+        reg_read_batch(cpu._handle, self._numbers, self._places, self._count)
+        return self._unpack(self._array)
+
+    def write(self, *values: int) -> None:
+        cpu = self._cpu
+        if cpu._running:
+            cpu._refuse_other_threads()
+        cpu._at_stop = None
+        self._pack(self._array, 0, *values)
+        reg_write_batch(cpu._handle, self._numbers, self._places, self._count)
+
+
+class StopGroup(UnicornGroup):
+    """Registers that are read in one batch with the pc at each stop of the engine, and kept until the next run."""
+
+    def read(self) -> tuple[int, ...]:
+        cpu = self._cpu
+        if cpu._at_stop is None or cpu._running or cpu._native is not None:
+            return super().read()
+        return cpu._at_stop[cpu._before_state :]
+
+
+class Closed:
+    """Replaces the engine of a closed CPU."""
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise MachineError("the CPU has been closed")
+
+    __getattr__ = __setattr__ = __getitem__ = _refuse
+
+    @property
+    def _as_parameter_(self) -> NoReturn:  # ctypes calls this for an argument
+        raise MachineError("the CPU has been closed")
+
+
+class UnicornRegisters:
+    """The part of a `Cpu` for registers."""
+
+    _native: Any = None  #: a `unicorn.Uc`, once somebody has asked for it
+
+    def __init__(self, handle: ctypes.c_void_p, isa: UnicornIsa) -> None:
+        self._handle = handle
+        self._isa = isa
+        self.registers = isa.printed
+        self._slots = api.register_slots(isa)
+        self._pc_slot = self._slots["pc"]
+        self._batches: dict[tuple[str, ...], _Batch] = {}
+        #: Names of the program counter that read with the Thumb bit.
+        self._interworking = frozenset({"pc", "r15"} if isa.constants == "arm" else ())
+        self._before_state = 2 if self._interworking else 1  #: the registers of a place
+        self._place = self._place_with(()) if self._interworking else None
+        #: The values of `_place` at the last stop; None: since changed, or not read together.
+        self._at_stop: tuple[int, ...] | None = None
+        self._special = _SETTLED | self._interworking  #: registers that take more than a call of the engine
+        self.code_state = 0  #: Arm: the Thumb bit at the last stop
+        self._suspended: int | None = None  # Arm: the address at which a fault or limit may have left an IT block
+        self._running = 0  # the thread that runs the guest; 0: none
+        self._gdt = Gdt(handle) if isa.thread_pointer is None else None
+        self._float_state = FloatState(handle)
+
+    def _place_with(self, names: Sequence[str]) -> GroupData:
+        """The place of a stop, and other registers."""
+        place = ("pc", "cpsr")[: self._before_state]
+        return GroupData([self._slots[name][0] for name in (*place, *names)], self._isa.word)
+
+    def _refuse_other_threads(self) -> None:
+        """Called during a run. In the running thread the engine is stopped between two blocks."""
+        if self._running != get_ident():
+            raise MachineInUse("another thread is running the guest on this CPU")
+
+    def read_register(self, name: str) -> int:
+        if self._running:
+            self._refuse_other_threads()
+        identifier, buffer, reference = self._slots[name]
+        special = name in self._special
+        if special and name in _SETTLED:
+            self._float_state.settle()
+        reg_read(self._handle, identifier, reference)
+        value: int = buffer.value
+        return value | self._thumb_bit() if special and name in self._interworking else value
+
+    def write_register(self, name: str, value: int) -> None:
+        if self._running:
+            self._refuse_other_threads()
+        if name in _SETTLED:
+            self._float_state.settle()
+        self._at_stop = None
+        identifier, buffer, reference = self._slots[name]
+        buffer.value = value
+        api.reg_write(self._handle, identifier, reference)
+        if name in _SETTLED:
+            self._float_control_written(name, value)
+
+    def read_registers(self, names: Sequence[str]) -> list[int]:
+        """Several registers with one call of the engine."""
+        names = tuple(names)
+        if self._running:
+            self._refuse_other_threads()
+        batch = self._batches.get(names) or self._batch(names)
+        if batch.special and not _SETTLED.isdisjoint(names):
+            self._float_state.settle()
+        api.reg_read_batch(self._handle, batch.numbers, batch.places, batch.count)
+        values = batch.get()
+        if batch.special and self._interworking:
+            values = [
+                value | self._thumb_bit() if name in self._interworking else value
+                for name, value in zip(names, values, strict=True)
+            ]
+        return values
+
+    def write_registers(self, values: Mapping[str, int] | Iterable[tuple[str, int]]) -> None:
+        """Several registers with one call of the engine."""
+        pairs = dict(values)
+        self.set_registers(tuple(pairs), list(pairs.values()))
+
+    def set_registers(self, names: tuple[str, ...], values: Sequence[int]) -> None:
+        """See `Cpu.set_registers`."""
+        if self._running:
+            self._refuse_other_threads()
+        batch = self._batches.get(names) or self._batch(names)
+        if batch.special and not _SETTLED.isdisjoint(names):
+            self._float_state.settle()
+        self._at_stop = None
+        batch.put(values)
+        api.reg_write_batch(self._handle, batch.numbers, batch.places, batch.count)
+        if batch.special:
+            for name in _SETTLED.intersection(names):
+                self._float_control_written(name, values[names.index(name)])
+
+    def _float_control_written(self, name: str, value: int) -> None:
+        if name == "mxcsr":
+            self.flush_to_zero(value)
+        else:
+            self.set_zero_division(bool(value & _ZERO_DIVISION))
+
+    def register_group(self, names: Sequence[str]) -> UnicornGroup:
+        """See `DeviceCpu.register_group`."""
+        return UnicornGroup(self, GroupData([self._slots[name][0] for name in names], self._isa.word))
+
+    def state_group(self, names: Sequence[str]) -> UnicornGroup:
+        """See `DeviceCpu.state_group`."""
+        self._place, self._at_stop = self._place_with(names), None
+        return StopGroup(self, GroupData([self._slots[name][0] for name in names], self._isa.word))
+
+    def settle_flags(self) -> None:
+        """x86: update MXCSR and x87's status word with the flags of executed instructions."""
+        self._float_state.settle()
+
+    def flush_to_zero(self, mxcsr: int) -> None:
+        """x86: set whether SSE flushes results to zero, by this value of MXCSR."""
+        self._float_state.flush(mxcsr)
+
+    def set_zero_division(self, raised: bool) -> None:
+        """x86: set whether the flag in x87's status word is a true one (`emu.cpu.unicorn.float_state`)."""
+        self._float_state.zero_division = raised
+
+    def set_thread_pointer(self, address: int) -> None:
+        """Set fs_base, tpidr_el0, tpidruro, tp; on i386 the base of the segment that %gs selects."""
+        if self._isa.thread_pointer is not None:
+            self.write_register(self._isa.thread_pointer, address)
+        elif self._gdt is not None:
+            self._gdt.set_thread_pointer(address)
+
+    def _thumb_bit(self) -> int:
+        if not self._interworking:
+            return 0
+        identifier, buffer, reference = self._slots["cpsr"]
+        reg_read(self._handle, identifier, reference)
+        return int(buffer.value) >> 5 & 1
+
+    def _batch(self, names: tuple[str, ...]) -> _Batch:
+        special = not self._special.isdisjoint(names)
+        batch = self._batches[names] = _Batch([self._slots[name] for name in names], special=special)
+        return batch
+
+    def save(self) -> CpuContext:
+        """A copy of all registers."""
+        if self._running:
+            self._refuse_other_threads()
+        if "fpsw" in self._slots:
+            self._float_state.settle_zero_division()
+        context = api.Context(self._handle)
+        api.uclib.uc_context_save(self._handle, context.pointer)
+        return context
+
+    def restore(self, context: CpuContext) -> None:
+        """Restore all registers from `save`."""
+        assert isinstance(context, api.Context)
+        if context.owner is not self._handle:
+            raise MachineError("these registers were saved on another CPU")
+        if self._running:
+            self._refuse_other_threads()
+        self._at_stop = None
+        api.uclib.uc_context_restore(self._handle, context.pointer)
+        self._suspended = None
+        if "fpsw" in self._slots:
+            self._float_state.restored()
+
+    def register_values(self) -> list[int]:
+        """See `Cpu.register_values`."""
+        descriptors = int.from_bytes(self._gdt.content, "little") if self._gdt is not None else 0
+        return [descriptors, *self.read_registers(tuple(self._slots))]
+
+    def set_register_values(self, values: Sequence[int]) -> None:
+        """See `Cpu.set_register_values`."""
+        descriptors, *others = values
+        if self._gdt is not None:
+            self._gdt.content = descriptors.to_bytes(len(self._gdt.content), "little")
+        for name, value in zip(self._slots, others, strict=True):
+            self.write_register(name, value)
+
+    def save_state(self) -> object:
+        """See `Cpu.save_state`."""
+        return self.save(), self._suspended, self._gdt.content if self._gdt is not None else b""
+
+    def restore_state(self, state: object) -> None:
+        """See `Cpu.restore_state`."""
+        context, suspended, descriptors = cast("tuple[CpuContext, int | None, bytes]", state)
+        if self._gdt is not None:
+            self._gdt.content = descriptors
+        self.restore(context)
+        self._suspended = suspended

@@ -1,0 +1,400 @@
+"""Running Unicorn across stops that do not affect the guest, and the limits that end a run."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Final
+
+from emu.cpu import watchdog
+from emu.cpu.corrections.finders import DENORMAL_FINDERS, FINDERS
+from emu.cpu.hooks.inspector import Inspector, Verdict
+from emu.cpu.hooks.limit_hooks import LimitHooks
+from emu.cpu.hooks.meter import Meter
+from emu.cpu.hooks.stack_watch import StackWatch, stack_hook
+from emu.cpu.hooks.stop_hook import ASKED, LIMIT, STACK, UNKNOWN_BLOCK, StopRequest, stop_hook
+from emu.cpu.misrun import DENORMALS_ARE_ZERO, INEXACT
+from emu.cpu.protocol import CpuContext
+from emu.cpu.unicorn import api
+from emu.cpu.unicorn.api import emu_start, reg_read, reg_read_batch, uc
+from emu.cpu.unicorn.code_pages import CodePages, Store
+from emu.cpu.unicorn.isas import UnicornIsa
+from emu.cpu.unicorn.late_maps import LateMaps
+from emu.cpu.unicorn.quick_stores import QuickStores
+from emu.cpu.unicorn.registers import UnicornRegisters
+from emu.cpu.unicorn.watched import Watched
+from emu.cpu.watchdog import WATCHDOG, Watch
+from relink.errors import AddressSpaceError, MachineError
+
+if TYPE_CHECKING:
+    from emu.cpu.unicorn.events import UnicornEvents
+
+_PROTECTION: Final = frozenset({uc.UC_ERR_FETCH_PROT, uc.UC_ERR_WRITE_PROT})
+_ONE: Final = ctypes.c_size_t(1)
+REFUSED: Final = -1  #: the status for an instruction that `emu.cpu.hooks.inspector` refuses
+BLOCK_ENDED: Final = -2  #: the status at the end of a block, with `stops_at_blocks`
+LIMIT_REACHED: Final = -3  #: the status when as many instructions have run as were allowed
+
+
+class UnicornStops(UnicornRegisters):
+    """The part of a `Cpu` for stopping and continuing."""
+
+    arch: str
+
+    def __init__(self, handle: ctypes.c_void_p, isa: UnicornIsa) -> None:
+        super().__init__(handle, isa)
+        self._look = api.stop_request()
+        self._watch = Watch(self._look.ask)
+        self._begin, self._until = ctypes.c_uint64(), ctypes.c_uint64((1 << 8 * isa.word) - 1)
+        self._every = watchdog.stop_every + 1 if watchdog.stop_every else 0
+        self._watched: Watched | None = None  #: the hook for new blocks, if they are inspected
+        self._inspector: Inspector | None = None  #: for instructions that the engine executes wrongly
+        self._observed: UnicornEvents | None = None
+        self._meter: Meter | None = None  #: counts instructions, after the first limit
+        self._limit_hooks: LimitHooks | None = None  #: for limits inside blocks; None: they are translated anew
+        self.stops_at_blocks = False  #: whether a run ends after its first block
+        self.in_misrun = False  #: whether an instruction is being computed
+        self._quick = False  #: whether runs may skip what is for unusual cases
+        self.pausing = False  #: whether the run is to end after that instruction
+        self._seen = api.Seen()
+        #: Keeps what the engine cannot translate from it; None if there is nothing such.
+        self._code_pages: CodePages | None = None
+        self._late: LateMaps  #: mappings that the engine does not have yet
+        self._stores: QuickStores
+
+    @abstractmethod
+    def _made_late(self, status: int, pc: int) -> bool:
+        """Whether the engine lacked a mapping that had waited, which it has now: the run can go on."""
+
+    @abstractmethod
+    def read(self, address: int, size: int) -> bytes:
+        """See `Cpu.read`."""
+
+    @abstractmethod
+    def load(self, address: int, size: int) -> bytes:
+        """See `Cpu.load`."""
+
+    @abstractmethod
+    def store(self, address: int, data: bytes | bytearray | memoryview) -> None:
+        """See `Cpu.store`."""
+
+    @abstractmethod
+    def drop_all_translations(self) -> None:
+        """Have all code translated again."""
+
+    def flush_to_zero(self, mxcsr: int) -> None:
+        super().flush_to_zero(mxcsr)
+        if self._inspector is not None:
+            if not mxcsr & INEXACT:
+                self._inspector.rounding_matters()
+            if mxcsr & DENORMALS_ARE_ZERO and self._inspector.find_by(DENORMAL_FINDERS[self.arch]):
+                self.drop_all_translations()
+
+    def restore(self, context: CpuContext) -> None:
+        super().restore(context)
+        if self._inspector is not None:
+            self._inspector.rounding_matters()
+
+    def _install_stops(self) -> None:
+        """Install the hook before blocks, with which the watchdog stops runs, and the inspection of new blocks."""
+        if (address := stop_hook()) is None:
+            return
+        look, stack = ctypes.byref(self._look), None
+        before = stack_hook(address, self._look) if "fptag" in self._slots else None
+        if before is not None:
+            registers = self._slots["fpsw"][0], self._slots["fptag"][0]
+            stack = StackWatch(self._look, ctypes.cast(reg_read_batch, ctypes.c_void_p), registers)
+        api.add_hook(self._handle, uc.UC_HOOK_BLOCK, ctypes.c_void_p(before or address), look)
+        WATCHDOG.add(self._watch)
+        if self.arch in FINDERS:
+            self._watched = Watched(self._handle, address, self._slots)
+            align = 2 if self._interworking else 1
+            self._inspector = Inspector(FINDERS[self.arch], self._watched, self.read, align=align, stack=stack)
+
+    def _enter(self, pc: int, started: tuple[int, int] | None = None) -> tuple[int, int]:
+        """Run across stops that do not affect the guest; return Unicorn's status and the pc.
+
+        At such a stop the interpreter runs the handlers of pending signals. `started`: what the first run of the
+        engine gave, if that has been made.
+        """
+        look, every, inspector, watched = self._look, self._every, self._inspector, self._watched
+        looked = False
+        while True:
+            if every or self.stops_at_blocks:
+                look.left = 2 if self.stops_at_blocks else every
+            if inspector is not None and not looked:
+                self._begin_inspection(inspector, pc)
+            looked = False
+            status, stopped_at = self._start(pc, started)
+            started = None
+            if watched is not None and watched.stopped():
+                if stopped_at == self._until.value:  # there is nothing to inspect
+                    watched.forget()
+                    return uc.UC_ERR_OK, stopped_at
+                if self._observed is not None and self._observed.takes(stopped_at, watched.edges.stopped):
+                    watched.forget()
+                    return status, stopped_at
+                verdict = self._verdict(watched, stopped_at)
+                if verdict.refused:
+                    return REFUSED, verdict.pc & ~self._thumb_bit()
+                if self.pausing:
+                    self.pausing = False
+                    return BLOCK_ENDED, verdict.pc & ~self._thumb_bit()
+                if self.stops_at_blocks and stopped_at != self._begin.value & ~1:
+                    return BLOCK_ENDED, verdict.pc & ~self._thumb_bit()
+                pc, looked = verdict.pc, verdict.looked
+                continue
+            if look.stopped:
+                ended = self._looked(status, stopped_at)
+                if ended is not None:
+                    return ended
+            elif status != uc.UC_ERR_INSN_INVALID or not self._paused(pc, stopped_at):
+                return status, stopped_at
+            pc = self._read_place() | self.code_state
+
+    def _looked(self, status: int, pc: int) -> tuple[int, int] | None:
+        """After a stop before the block at `pc`: how the run ends; None: it goes on."""
+        look = self._look
+        if look.stopped == STACK and self._inspector is not None:
+            look.stopped = 0
+            self._inspector.spread(self, pc)
+            return None
+        cause, look.left, look.stopped = look.stopped, 0, 0
+        # Before `fired` is checked: a deadline that passes now makes a new request.
+        if self._watch.fired:
+            return status, pc
+        first = cause == ASKED and pc == self._begin.value and not self._interworking
+        if first and self._inspector is not None and not self._inspector.may_begin(pc):
+            self._inspector.first_block(pc, look.size)
+        if self.stops_at_blocks and cause == ASKED:
+            return BLOCK_ENDED, pc
+        if cause == UNKNOWN_BLOCK:
+            self._learn(pc, look.size)
+        elif cause == LIMIT:
+            return self._last_block(pc)
+        return None
+
+    def _start(self, pc: int, started: tuple[int, int] | None = None) -> tuple[int, int]:
+        """Run until the engine stops; return Unicorn's status and the pc. `started` is as for `_enter`."""
+        code_pages = self._code_pages
+        while True:
+            if started is None:
+                self._begin.value = pc
+                if code_pages is not None:
+                    code_pages.set_exits(self._until.value)
+                status: int = emu_start(self._handle, self._begin, self._until, api.NO_TIMEOUT, api.NO_COUNT)
+                pc = self._read_place()
+            else:
+                (status, pc), started = started, None
+            refused = code_pages is not None and (status in _PROTECTION or pc in code_pages.bad)
+            if refused:
+                assert code_pages is not None
+                status = self._permitted(code_pages, status, pc)
+            if not (refused and status == uc.UC_ERR_OK) and not (self._late and self._made_late(status, pc)):
+                return status, pc
+            pc = self._read_place() | self.code_state
+            if self._inspector is not None:
+                self._begin_inspection(self._inspector, pc)
+
+    def _begin_inspection(self, inspector: Inspector, pc: int) -> None:
+        """Inspect the first block of a run, or stop before it for that; Arm's IT blocks may take a stop back."""
+        if self._interworking or self._every or self.stops_at_blocks or self._look.budget:
+            inspector.begin(pc)
+        elif not inspector.may_begin(pc):
+            self._look.left = 1
+
+    def _read_place(self) -> int:
+        """The pc after a stop; Arm: and the state."""
+        place = self._place
+        if place is None:
+            number, pc, reference = self._pc_slot
+            reg_read(self._handle, number, reference)
+            return int(pc.value)
+        reg_read_batch(self._handle, place.numbers, place.places, place.count)
+        self._at_stop = values = place.unpack(place.array)
+        if self._interworking:
+            self.code_state = values[1] >> 5 & 1
+        return int(values[0])
+
+    def _permitted(self, code_pages: CodePages, status: int, pc: int) -> int:
+        """The status after a fetch or store that the guest may make, but the engine may not yet: UC_ERR_OK to
+        continue. REFUSED before what must not be translated.
+        """
+        if pc in code_pages.bad:
+            self._look.left = self._look.stopped = 0
+            if self._watched is not None:
+                self._watched.forget()
+            return REFUSED
+        if status == uc.UC_ERR_FETCH_PROT:
+            return uc.UC_ERR_OK if code_pages.fetch(pc) else status
+        answer = code_pages.store(*self._seen.access(), pc)
+        if answer is Store.FAULT:
+            return status
+        self._seen.forget()
+        metered = self._meter is not None and self._look.budget
+        if self._meter is not None and metered:
+            self._meter.interrupted(pc, False)
+        if answer is Store.AGAIN:
+            return uc.UC_ERR_OK
+        status = self._run_one(pc)
+        code_pages.stepped()
+        if self._meter is not None and metered:
+            self._meter.ran_one()
+        return status
+
+    def _run_one(self, pc: int) -> int:
+        """Run one instruction without inspecting or counting it; return Unicorn's status."""
+        watched, budget, stack = self._watched, self._look.budget, self._look.watch
+        looking, inexact = (watched.edges.left, watched.inexact.left) if watched is not None else (0, 0)
+        self._look.budget, self._look.watch = 0, None
+        if watched is not None:
+            watched.edges.left, watched.instructions.left, watched.inexact.left = 0, 2, 0
+        self._begin.value = pc
+        try:
+            api.control(
+                self._handle, uc.UC_CTL_TB_REMOVE_CACHE, pc, pc + 1
+            )  # a longer translation would run whole
+            return int(emu_start(self._handle, self._begin, self._until, api.NO_TIMEOUT, _ONE))
+        finally:
+            self._look.budget, self._look.watch = budget, stack
+            if watched is not None:
+                watched.edges.left, watched.instructions.left, watched.inexact.left = looking, 1, inexact
+
+    def _verdict(self, watched: Watched, pc: int) -> Verdict:
+        """How to continue from a stop at a new block, or at an instruction that the engine executes wrongly."""
+        meter, thumb = self._meter, self._thumb_bit()
+        if meter is not None:
+            if watched.edges.stopped:
+                meter.learn(pc)
+                if self._limit_hooks is not None:
+                    self._limit_hooks.code_changed()
+            elif self._look.budget:
+                meter.interrupted(pc, bool(thumb))
+        observed, instruction = self._observed, not watched.edges.stopped
+        if observed is not None:
+            observed.new_block()
+            if instruction:
+                observed.interrupted(pc)
+        if self._inspector is None:
+            watched.forget()
+            return Verdict(pc | thumb)
+        self.in_misrun = True
+        try:
+            verdict = self._inspector.verdict(self, pc)
+        finally:
+            self.in_misrun = False
+        if observed is not None and instruction and verdict.pc != pc:
+            observed.ran_outside(pc, verdict.pc - pc)
+        if meter is not None and self._look.budget and verdict.pc != pc:
+            meter.ran_one()
+        return verdict._replace(pc=verdict.pc | thumb) if thumb else verdict
+
+    def _learn(self, pc: int, size: int) -> None:
+        """Add the block before which the engine stopped to the meter."""
+        assert self._meter is not None
+        if self._limit_hooks is not None:
+            self._limit_hooks.code_changed()
+        if pc + size == self._until.value:  # a translation made now would continue after it
+            self._meter.learn_cut(pc, size, bool(self._thumb_bit()))
+        else:
+            self._meter.learn(pc, size)
+
+    def _last_block(self, pc: int) -> tuple[int, int]:
+        """Run the remaining instructions of the budget: the block at `pc` has more than these."""
+        meter, hooks, place = self._meter, self._limit_hooks, (pc, self._look.budget)
+        assert meter is not None
+        if hooks is not None and place in hooks.known:
+            return self._stop_inside(pc, hooks.known[place])
+        end, size = meter.cut(pc, bool(self.code_state)), self._look.size
+        if end == pc:
+            return LIMIT_REACHED, pc
+        if hooks is not None and end is not None:
+            request = hooks.request(pc, size, end, bool(self.code_state))
+            if request is not None:
+                hooks.known[place] = request
+                return self._stop_inside(pc, request)
+        until, watched = self._until.value, self._watched
+        looking = watched.edges.left if watched is not None else 0
+        if end is not None:
+            self._translate_anew(pc, size, end, 0)  # all of it has been inspected
+        try:
+            return self._enter(pc | self._thumb_bit())
+        finally:
+            if end is not None:
+                self._translate_anew(pc, size, until, looking)
+
+    def _stop_inside(self, pc: int, request: StopRequest) -> tuple[int, int]:
+        """Run the block at `pc` up to the instruction of a hook."""
+        assert self._meter is not None
+        self._meter.begin_whole(pc)
+        request.left = 1
+        begin, started, inspector = pc | self.code_state, None, self._inspector
+        try:
+            if self._quick and inspector is not None and pc & -inspector.align in inspector.known:
+                self._begin.value = begin
+                status = emu_start(self._handle, self._begin, self._until, api.NO_TIMEOUT, api.NO_COUNT)
+                started = status, self._read_place()
+                if request.stopped and not self._look.stopped and not self._interrupted():
+                    return LIMIT_REACHED, started[1]
+            status, stopped_at = self._enter(begin, started)
+            return (LIMIT_REACHED if request.stopped else status), stopped_at
+        finally:
+            self._meter.end_whole(bool(request.stopped))
+            request.left = request.stopped = 0
+
+    def _interrupted(self) -> bool:
+        """Whether a new block or an instruction to inspect has stopped the engine."""
+        return self._watched is not None and self._watched.stopped()
+
+    def _translate_anew(self, block: int, size: int, until: int, looking: int) -> None:
+        """Translate a block again, cut at `until` or whole; `looking`: whether new blocks are inspected."""
+        api.control(self._handle, uc.UC_CTL_TB_REMOVE_CACHE, block, block + size)
+        self._until.value = until
+        if self._watched is not None:
+            self._watched.edges.left = looking
+
+    def _arm(self, timeout: float) -> None:
+        self._need_hook("a time limit")
+        WATCHDOG.arm(self._watch, timeout)
+
+    def _metered(self, limit: int) -> Meter:
+        """Make the next run stop after `limit` instructions."""
+        if self._meter is None:
+            hook = self._need_hook("an instruction limit")
+            if self._watched is None:
+                self._watched = Watched(self._handle, hook, self._slots)
+                self._watched.edges.left = 1
+            self._meter = Meter(self.arch, self._look, self._watched, self.read)
+        self._meter.start(limit)
+        return self._meter
+
+    def _need_hook(self, purpose: str) -> int:
+        if (address := stop_hook()) is None:
+            raise MachineError(f"{purpose} cannot be kept exactly on this host ({platform.machine()})")
+        return address
+
+    def _paused(self, begin: int, pc: int) -> bool:
+        """Whether the engine only stopped at a hint (Arm's yield and wfe), which it reports as invalid."""
+        if not any(self._before(pc, len(pause)) == pause for pause in self._isa.pauses):
+            return False
+        if self._is_behind(begin & ~1, pc):
+            return True
+        if self._look.budget:
+            return False
+        return (
+            self._run_one(pc | self.code_state) == uc.UC_ERR_OK
+        )  # a loop around a hint, or an invalid instruction
+
+    def _is_behind(self, begin: int, pc: int) -> bool:
+        """Whether a run from `begin` has stopped after the instruction before `pc`, and not at the one there."""
+        look = self._look
+        if look.budget:
+            return bool(look.block_size) and pc == look.block + look.block_size
+        return begin != pc
+
+    def _before(self, pc: int, size: int) -> bytes:
+        try:
+            return self.read(pc - size, size)
+        except AddressSpaceError:
+            return b""

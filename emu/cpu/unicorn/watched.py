@@ -1,0 +1,63 @@
+"""The engine's interface for `emu.cpu.hooks.inspector` and `emu.cpu.hooks.meter`."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from typing import Any
+
+from emu.cpu.hooks.guard_hook import Guard, formatted, guard_hook
+from emu.cpu.hooks.stop_hook import StopRequest
+from emu.cpu.misrun import SignallingNan
+from emu.cpu.unicorn.api import REG_READ, add_hook, check, control, stop_request, uc, uclib
+
+
+class _Block(ctypes.Structure):
+    """uc_tb."""
+
+    _fields_ = (("pc", ctypes.c_uint64), ("icount", ctypes.c_uint16), ("size", ctypes.c_uint16))
+
+
+class Watched:
+    """What one engine does for these; `hook` is that of `emu.cpu.hooks.stop_hook`."""
+
+    _request = ctypes.c_int(uc.UC_CTL_TB_REQUEST_CACHE | 2 << 26 | uc.UC_CTL_IO_READ_WRITE << 30)
+
+    def __init__(self, handle: ctypes.c_void_p, hook: int, slots: Mapping[str, tuple[int, Any, Any]]) -> None:
+        self._handle, self._hook, self._slots = handle, ctypes.c_void_p(hook), slots
+        self._guards: dict[int, Guard] = {}
+        self._never, self._block = StopRequest(), _Block()
+        self.edges, self.instructions, self.inexact = stop_request(), stop_request(), stop_request()
+        add_hook(handle, uc.UC_HOOK_EDGE_GENERATED, self._hook, ctypes.byref(self.edges))
+
+    def stopped(self) -> bool:
+        """Whether any of the requests has stopped the engine."""
+        return bool(self.edges.stopped or self.instructions.stopped or self.inexact.stopped)
+
+    def forget(self) -> None:
+        """Clear the requests' results."""
+        self.edges.stopped = self.instructions.stopped = self.inexact.stopped = 0
+
+    def hook_instruction(self, address: int, request: StopRequest, guard: SignallingNan | None = None) -> None:
+        hook, data = self._hook, ctypes.byref(request)
+        if address in self._guards:  # two hooks would count each instruction twice
+            self._guards[address].request = ctypes.addressof(self._never)
+        if guard is not None and (guarding := guard_hook()) is not None:
+            place = formatted(Guard(request=ctypes.addressof(request), read=REG_READ), guard.double)
+            place.registers[:] = [self._slots[name][0] for name in guard.registers]
+            self._guards[address] = place
+            hook, data = ctypes.c_void_p(guarding), ctypes.byref(place)
+        add_hook(self._handle, uc.UC_HOOK_CODE, hook, data, place=(address, address))
+
+    def block_size(self, pc: int) -> int:
+        return self.block(pc)[1]
+
+    def block(self, pc: int) -> tuple[int, int]:
+        """(instructions, bytes) of the block at `pc`, translated if necessary. Raises UnicornError."""
+        block = self._block
+        status = uclib.uc_ctl(self._handle, self._request, ctypes.c_uint64(pc), ctypes.byref(block))
+        check(status, "look at a block")
+        return int(block.icount), int(block.size)
+
+    def drop(self, low: int, high: int) -> None:
+        control(self._handle, uc.UC_CTL_TB_REMOVE_CACHE, low, high)
