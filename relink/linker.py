@@ -132,7 +132,7 @@ class Linker(LinkerState):
         """Look up the symbol of an unbound jump slot in the scope of its image. Raises UnresolvedSymbol."""
         slots = image.relocated.lazy
         assert slots is not None
-        return slots.bind(slot, self.resolver, self.lookup_scope(image))
+        return slots.bind(slot, self.resolver, self.call_scope(image))
 
     # ------------------------------------------------------------ unloading
 
@@ -181,6 +181,7 @@ class Linker(LinkerState):
             [image for image in found if image not in gone] for found in (self.images, self.global_scope)
         )
         rest = ExitStack()
+        rest.callback(self.call_scopes.clear)
         rest.callback(emit.closed, self.observers, closing)
         for each in reversed(images):
             rest.callback(self._release, each)

@@ -49,7 +49,7 @@ UNSAVED: Mapping[str, frozenset[str]] = {
         }
     ),
     "emu.boards.execution.Execution": frozenset({"executed", "_ran"}),  # about the last run
-    "relink.load.state.LinkerState": frozenset({"changes"}),
+    "relink.load.state.LinkerState": frozenset({"changes", "call_scopes"}),
     "relink.memory.address_space.HostMemory": frozenset({"changes"}),
     "relink.memory.address_space.Region": frozenset({"discarded"}),
     "emu.run.traps.TrapTable": frozenset({"changes"}),

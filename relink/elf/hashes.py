@@ -190,24 +190,23 @@ class GnuHash:
 
     def met_by(self, hash_: int) -> list[int] | None:
         """The symbols with this full hash, but for its last bit, that a walk meets; None for too long a chain."""
-        buckets, chain = self._words
-        head = buckets[hash_ % len(buckets)] if len(buckets) else 0
+        buckets, chain, first = self._words
+        head = buckets[hash_ % len(buckets)] if buckets else 0
         if not head:
             return []
         met = []
-        for at in range(head - self.first, min(head - self.first + _LONGEST_WALK, len(chain))):
-            word = chain[at]
+        for symbol, word in enumerate(chain[head - first : head - first + _LONGEST_WALK], head):
             if word ^ hash_ < 2:
-                met.append(at + self.first)
+                met.append(symbol)
             if word & 1:
                 return met
         return None
 
     @cached_property
-    def _words(self) -> tuple[memoryview, memoryview]:
-        """The buckets and the chain, of which a memory view gives single words quicker than an array."""
+    def _words(self) -> tuple[memoryview, memoryview, int]:
+        """Buckets, chain and `first`: a memory view gives single words quicker than an array."""
         buckets, chain = (words.astype(np.uint32, copy=False) for words in (self.buckets, self.chain))
-        return buckets.data, chain.data
+        return buckets.data, chain.data, self.first
 
     @cached_property
     def _run(self) -> I64:

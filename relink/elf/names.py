@@ -7,6 +7,7 @@ little-endian 64-bit words, all words of all names in one array operation.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from operator import mul
 
 import numpy as np
 
@@ -203,9 +204,16 @@ class Names:
 NO_NAMES = Names.of(())
 
 
+#: 33^n modulo 2^32, from the highest n to 0: the weights of a name's bytes in its hash.
+_WEIGHTS: tuple[int, ...] = tuple(pow(33, n, 1 << 32) for n in range(256, -1, -1))
+
+
 def gnu_hash_of(name: bytes) -> int:
     """The hash of DT_GNU_HASH of one name."""
-    value = 5381
+    first, value = len(_WEIGHTS) - 1 - len(name), 5381
+    if first >= 0:
+        total: int = sum(map(mul, name, _WEIGHTS[first + 1 :]), value * _WEIGHTS[first])
+        return total & 0xFFFFFFFF
     for byte in name:
         value = value * 33 + byte & 0xFFFFFFFF
     return value

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -89,12 +90,16 @@ class SymbolRows:
         """One symbol as numbers. Rows are kept: quicker than arrays for the few that are asked for by name."""
         known = self._rows.get(symbol)
         if known is None:
-            record = self.records[symbol]
-            name, value, size = int(record["name"]), int(record["value"]), int(record["size"])
-            info, other, section = int(record["info"]), int(record["other"]), int(record["shndx"])
+            name, value, size, info, other, section = self._in_order(self.records.item(symbol))
             known = SymbolRow(name, value, size, section, info >> 4, info & 15, other & 3)
             self._rows[symbol] = known
         return known
+
+    @cached_property
+    def _in_order(self) -> Callable[[tuple[int, ...]], tuple[int, ...]]:
+        """Takes a row's fields, as they are stored, in the order of the names here."""
+        stored = self.records.dtype.names or ()
+        return itemgetter(*map(stored.index, ("name", "value", "size", "info", "other", "shndx")))
 
     @cached_property
     def _rows(self) -> dict[int, SymbolRow]:
@@ -147,7 +152,7 @@ class SymbolTable(SymbolRows):
         key = symbols.tobytes()
         known = self._asked.get(key)
         if known is None:
-            self.strings.check(self._furthest_name, "symbol names")
+            self.check_names()
             known = self.strings.names(self.records["name"][symbols], "symbol names", again=True)
             if len(symbols) <= _MOST_FOUND:
                 if len(self._asked) >= _MOST_ASKED:
@@ -162,12 +167,14 @@ class SymbolTable(SymbolRows):
 
     def check_names(self) -> None:
         """Check that all names can be read, without measuring them. Raises as `names` does."""
-        if len(self):
-            self.strings.check(self._furthest_name, "symbol names")
+        _ = self._checked
 
     @cached_property
-    def _furthest_name(self) -> int:
-        return int(self.records["name"].max())
+    def _checked(self) -> bool:
+        """`check_names`, done once: the furthest name is terminated, and so all are."""
+        if len(self):
+            self.strings.check(int(self.records["name"].max()), "symbol names")
+        return True
 
     def candidates(self, names: Names) -> tuple[I64, I64]:
         """Every definition of any of `names`: (request, symbol), int64[m] each.
@@ -179,10 +186,7 @@ class SymbolTable(SymbolRows):
         """
         hashes = self.hash_table.hash_of(names)
         found = self._walked(hashes)
-        if found is None:
-            request, symbol = self._searched(names, hashes)
-        else:
-            request, symbol = found
+        request, symbol = self._searched(names, hashes) if found is None else found
         if not len(symbol):
             return request, symbol
         same = names.equal(request, self.names_of(symbol), np.arange(len(symbol)))

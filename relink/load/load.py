@@ -232,6 +232,7 @@ class Load:
         for image in new:
             state.known.remove(image)
         state.resolver.indices.forget(new)
+        state.call_scopes.clear()
         state.changes += 1
         gone = {*added}
         state.global_scope[:] = [image for image in state.global_scope if image not in gone]

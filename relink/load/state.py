@@ -67,6 +67,8 @@ class LinkerState:
         self.descriptor_stubs = DescriptorStubs(memory)
         self.init_index = 0  #: the next position in the order of initialisation
         self.changes = 0  #: number of times that images were added or removed
+        #: For `call_scope`: scopes, with what they have been made of. Without those of released images.
+        self.call_scopes: dict[Image, tuple[object, list[Image], list[scopes.Group[Image]], LookupScope]] = {}
         self.under_way: list[
             UnderWay
         ] = []  #: loads that are neither committed nor rolled back, in the order they began
@@ -112,6 +114,19 @@ class LinkerState:
         order = scopes.lookup_order(image, self.global_scope)
         late = (*image.scopes.late_sources, *self.provided_to(order))
         return LookupScope(order, image.scopes.sources, late)
+
+    def call_scope(self, image: Image) -> LookupScope:
+        """`lookup_scope`, kept for the next call: until anything that it is made of has changed."""
+        record, scope_of_all = image.scopes, self.global_scope
+        key = (
+            self.changes, record.deep_bind, record.sources, record.late_sources, len(self.provided),
+            len(self.provided_to_all),
+        )  # fmt: skip
+        known = self.call_scopes.get(image)
+        if known is None or known[0] != key or known[1] != scope_of_all or known[2] != record.groups:
+            known = key, scope_of_all.copy(), record.groups.copy(), self.lookup_scope(image)
+            self.call_scopes[image] = known
+        return known[3]
 
     def lookup_scopes(self) -> Callable[[Image], LookupScope]:
         """`lookup_scope`, for the images of one load: most have the same search lists, put together once."""

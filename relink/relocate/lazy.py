@@ -99,13 +99,13 @@ class LazySlots:
 
     def bind(self, slot: int, resolver: Resolver, scope: LookupScope) -> SlotBinding:
         """Look up a slot's symbol and record the binding. Raises UnresolvedSymbol for undefined strong ones."""
-        index, image = int(self.symbol[slot]), self.image
+        index, image = self.symbol.item(slot), self.image
         found = bind_call(resolver, image, index, scope)
         name, version = found.name, found.version
         kind = "host" if found.is_host else "weak" if found.provider is None else "image"
         if kind == "weak" and image.decoded.symbols.bind[index] != SymbolBind.WEAK:
             raise UnresolvedSymbol(image.name, name, version, detail="bound at its first call")
-        address = found.address + int(self.addend[slot]) & int(image.address_mask)
+        address = found.address + self.addend.item(slot) & image.architecture.address_mask
         answer = SlotBinding(name, version, address, found.provider, found.type == _IFUNC, kind)
         self.bound[slot] = answer
         return answer

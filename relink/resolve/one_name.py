@@ -45,6 +45,15 @@ class Bound(NamedTuple):
     is_host: bool = False  #: whether it is outside all images
 
 
+class _Asked(NamedTuple):
+    """What a `SymbolRequest` is made of, where a source is asked."""
+
+    name: str
+    version: str | None
+    image: Module
+    symbol: int
+
+
 def bind_call(resolver: Resolver, image: Module, symbol: int, scope: LookupScope) -> Bound:
     """Bind the entry `symbol` of an image's symbol table for a call (`Use.CALL`), as `Resolver.bind` does."""
     table = image.decoded.symbols
@@ -55,27 +64,31 @@ def bind_call(resolver: Resolver, image: Module, symbol: int, scope: LookupScope
     own = row.section != SHN_UNDEF and (row.bind == _LOCAL or row.visibility != _DEFAULT)
     name = table.strings.raw(row.name_at)
     text, version = name.decode("utf-8", "surrogateescape"), version_of(image.decoded, symbol)
-    asked = SymbolRequest(text, version, image.name, image, symbol)
+    asked = _Asked(text, version, image, symbol)
     if own:
         return _defined(resolver, image, symbol, asked)
-    if (found := _ask_sources(resolver, (*scope.before, *resolver.before), asked)) is not None:
-        return found
+    for sources in (scope.before, resolver.before):
+        if sources and (found := _ask_sources(resolver, sources, asked)) is not None:
+            return found
     reference = Reference(symbol, own, name, gnu_hash_of(name), version, True)
     images, index = scope.images, resolver.indices.of(scope.images)
     place = definition_in_scope(image, reference, images, resolver.versions, index, alone=True)
     if place is not None and place[1] != NOT_DEFINED:
         return _defined(resolver, images[place[0] - 1] if place[0] else image, place[1], asked)
-    found = _ask_sources(resolver, (*scope.after, *resolver.after), asked)
-    return Bound(text, version, 0, 0, None) if found is None else found
+    for sources in (scope.after, resolver.after):
+        if sources and (found := _ask_sources(resolver, sources, asked)) is not None:
+            return found
+    return Bound(text, version, 0, 0, None)
 
 
-def _ask_sources(resolver: Resolver, sources: Sequence[AnySource], asked: SymbolRequest) -> Bound | None:
+def _ask_sources(resolver: Resolver, sources: Sequence[AnySource], asked: _Asked) -> Bound | None:
     for source in sources:
         if not is_worth_asking(source, asked.name):
             continue
-        definition = as_source(source).lookup(asked)
+        request = SymbolRequest(asked.name, asked.version, asked.image.name, asked.image, asked.symbol)
+        definition = as_source(source).lookup(request)
         if definition is not None:
-            value = resolver.valued(asked, definition)
+            value = resolver.valued(request, definition)
             if isinstance(value, SymbolDefinition):
                 return _defined(resolver, value.image, value.index, asked)
             address, type_ = (value.offset, _TLS) if isinstance(value, ThreadLocal) else (value, _FUNC)
@@ -84,7 +97,7 @@ def _ask_sources(resolver: Resolver, sources: Sequence[AnySource], asked: Symbol
     return None
 
 
-def _defined(resolver: Resolver, image: Module, symbol: int, asked: SymbolRequest) -> Bound:
+def _defined(resolver: Resolver, image: Module, symbol: int, asked: _Asked) -> Bound:
     """The definition, or that of another image where its name is to have only one (STB_GNU_UNIQUE)."""
     table = image.decoded.symbols
     row = table.row(symbol)
@@ -92,8 +105,7 @@ def _defined(resolver: Resolver, image: Module, symbol: int, asked: SymbolReques
         name = table.strings.raw(row.name_at).decode("utf-8", "surrogateescape")
         image, symbol = resolver.unique.setdefault(name, (image, symbol))
         row = image.decoded.symbols.row(symbol)
-    rebased = row.section != SHN_ABS and row.type != _TLS
-    address = row.value + image.bias & int(image.address_mask) if rebased else row.value
+    address = row.value if row.section == SHN_ABS or row.type == _TLS else image.address_of(row.value)
     return Bound(asked.name, asked.version, address, row.type, image)
 
 

@@ -17,6 +17,7 @@ from relink import Image, Linker, LoadOptions
 from relink.resolve import own_exports
 from relink.resolve import resolver as resolving
 from relink.resolve.bindings import Bindings
+from relink.resolve.one_name import bind_call
 from relink.resolve.resolver import Resolver, Use
 from relink.resolve.scope_index import ScopeIndex
 from tests.linker.craft import (
@@ -125,11 +126,28 @@ def compare(linker: Linker, rng: random.Random, monkeypatch: pytest.MonkeyPatch)
             with plainly(resolver, monkeypatch):
                 plain = meaning(resolver.bind(image, asked, scope, purposes))
             assert meaning(resolver.bind(image, asked, scope, purposes)) == plain
+        compare_calls(linker, image, monkeypatch)
         for name in rng.sample(NAMES, 4):
             version = rng.choice((None, *VERSIONS))
             with plainly(resolver, monkeypatch):
                 found = meaning(resolver.find(name, version, image.scope))
             assert meaning(resolver.find(name, version, image.scope)) == found
+
+
+def compare_calls(linker: Linker, image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A jump slot's binding at its first call is that of a load, in the scope that is kept for it."""
+    resolver, scope, kept = linker.resolver, linker.lookup_scope(image), linker.call_scope(image)
+    assert kept == scope
+    assert linker.call_scope(image) is kept
+    symbols = np.arange(len(image.decoded.symbols))
+    with plainly(resolver, monkeypatch):
+        eager = resolver.bind(image, symbols, scope, np.full(len(symbols), Use.CALL, np.uint8))
+        providers = [eager.images[n] if n >= 0 else None for n in eager.provider.tolist()]
+    expected = list(zip(providers, eager.address.tolist(), strict=True))
+    unique = dict(resolver.unique)
+    lazy = [bind_call(resolver, image, symbol, kept) for symbol in symbols.tolist()]
+    resolver.unique = unique
+    assert [(bound.provider, bound.address) for bound in lazy] == expected
 
 
 @pytest.mark.parametrize("arch", ["x86_64", "arm"])

@@ -19,13 +19,13 @@ from emu.cpu.protocol import CpuContext
 from emu.cpu.unicorn import api
 from emu.cpu.unicorn.api import emu_start, reg_read, reg_read_batch, uc
 from emu.cpu.unicorn.code_pages import CodePages, Store
+from emu.cpu.unicorn.hints import UnicornHints
 from emu.cpu.unicorn.isas import UnicornIsa
 from emu.cpu.unicorn.late_maps import LateMaps
 from emu.cpu.unicorn.quick_stores import QuickStores
-from emu.cpu.unicorn.registers import UnicornRegisters
 from emu.cpu.unicorn.watched import Watched
 from emu.cpu.watchdog import WATCHDOG, Watch
-from relink.errors import AddressSpaceError, MachineError
+from relink.errors import MachineError
 
 if TYPE_CHECKING:
     from emu.cpu.unicorn.events import UnicornEvents
@@ -37,7 +37,7 @@ BLOCK_ENDED: Final = -2  #: the status at the end of a block, with `stops_at_blo
 LIMIT_REACHED: Final = -3  #: the status when as many instructions have run as were allowed
 
 
-class UnicornStops(UnicornRegisters):
+class UnicornStops(UnicornHints):
     """The part of a `Cpu` for stopping and continuing."""
 
     arch: str
@@ -66,10 +66,6 @@ class UnicornStops(UnicornRegisters):
     @abstractmethod
     def _made_late(self, status: int, pc: int) -> bool:
         """Whether the engine lacked a mapping that had waited, which it has now: the run can go on."""
-
-    @abstractmethod
-    def read(self, address: int, size: int) -> bytes:
-        """See `Cpu.read`."""
 
     @abstractmethod
     def load(self, address: int, size: int) -> bytes:
@@ -144,6 +140,13 @@ class UnicornStops(UnicornRegisters):
                 if self.stops_at_blocks and stopped_at != self._begin.value & ~1:
                     return BLOCK_ENDED, verdict.pc & ~self._thumb_bit()
                 pc, looked = verdict.pc, verdict.looked
+                if looked and pc == self._begin.value and self._stops_first(look):
+                    # This was the stop before the first block too: see `_looked`.
+                    look.left = 0
+                    if self._watch.fired:
+                        return status, stopped_at
+                    assert inspector is not None
+                    inspector.known.add(pc)
                 continue
             if look.stopped:
                 ended = self._looked(status, stopped_at)
@@ -203,6 +206,11 @@ class UnicornStops(UnicornRegisters):
             inspector.begin(pc)
         elif not inspector.may_begin(pc):
             self._look.left = 1
+
+    def _stops_first(self, look: StopRequest) -> bool:
+        """Whether the engine is to stop before the first block, for its inspection alone."""
+        others = self._interworking or self._every or self.stops_at_blocks or look.budget
+        return look.left == 1 and not others
 
     def _read_place(self) -> int:
         """The pc after a stop; Arm: and the state."""
@@ -373,28 +381,3 @@ class UnicornStops(UnicornRegisters):
         if (address := stop_hook()) is None:
             raise MachineError(f"{purpose} cannot be kept exactly on this host ({platform.machine()})")
         return address
-
-    def _paused(self, begin: int, pc: int) -> bool:
-        """Whether the engine only stopped at a hint (Arm's yield and wfe), which it reports as invalid."""
-        if not any(self._before(pc, len(pause)) == pause for pause in self._isa.pauses):
-            return False
-        if self._is_behind(begin & ~1, pc):
-            return True
-        if self._look.budget:
-            return False
-        return (
-            self._run_one(pc | self.code_state) == uc.UC_ERR_OK
-        )  # a loop around a hint, or an invalid instruction
-
-    def _is_behind(self, begin: int, pc: int) -> bool:
-        """Whether a run from `begin` has stopped after the instruction before `pc`, and not at the one there."""
-        look = self._look
-        if look.budget:
-            return bool(look.block_size) and pc == look.block + look.block_size
-        return begin != pc
-
-    def _before(self, pc: int, size: int) -> bytes:
-        try:
-            return self.read(pc - size, size)
-        except AddressSpaceError:
-            return b""
