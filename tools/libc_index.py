@@ -119,7 +119,7 @@ def render_index() -> str:
         "\nfrom __future__ import annotations\n\nNAMES: dict[str, str] = {",
     ]
     for family, exported in names.items():
-        lines = textwrap.wrap(" ".join(sorted(set(exported))), 100)
+        lines = textwrap.wrap(" ".join(sorted(set(exported))), 107)
         parts += [f'    "{family}": """', *(f"        {line}" for line in lines), '    """,']
     return "\n".join(parts) + "\n}\n"
 

@@ -48,7 +48,7 @@ from emu.isa.spec import (
     dwarf_numbers,
     gdb_registers,
 )
-from emu.isa.struct_stat import OLD_32, StructStat, time64
+from emu.isa.struct_stat import GENERIC, OLD_32, time64
 from relink.arch import FloatAbi
 from relink.records import replace
 
@@ -56,9 +56,7 @@ from relink.records import replace
 #: arch/arm/include/uapi/asm/hwcap.h).
 HWCAP = 1 << 1 | 1 << 2 | 1 << 4 | 1 << 6 | 1 << 7 | 1 << 12 | 1 << 13 | 1 << 15 | 0xF << 16
 
-STAT64 = StructStat(
-    dev=(0, 8), ino=(96, 8), mode=(16, 4), nlink=(20, 4), size=(48, 8), blksize=(56, 4), blocks=(64, 8), bytes=104
-)
+STAT64 = GENERIC._replace(ino=(96, 8), times=(72, 4), bytes=104)
 
 _SINGLES, _DOUBLES = numbered("s", 16), numbered("d", 8)
 _QUADS = ("d0:d1", "d2:d3", "d4:d5", "d6:d7")

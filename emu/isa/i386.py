@@ -45,13 +45,11 @@ from emu.isa.spec import (
     dwarf_numbers,
     gdb_registers,
 )
-from emu.isa.struct_stat import OLD_32, StructStat, time64
+from emu.isa.struct_stat import OLD_32, time64
 from emu.isa.x86_64 import HWCAP
 from relink.arch import FloatAbi
 
-STAT64 = StructStat(
-    dev=(0, 8), ino=(88, 8), mode=(16, 4), nlink=(20, 4), size=(44, 8), blksize=(52, 4), blocks=(56, 8), bytes=96
-)
+STAT64 = OLD_32._replace(ino=(88, 8), size=(44, 8), blksize=(52, 4), blocks=(56, 8), times=(64, 4), bytes=96)
 
 I386 = Isa(
     name="i386",

@@ -1,8 +1,7 @@
 """Functions on a path relative to an open directory, and other later additions to the kernel's file interface.
 
-As on a file system without owners, modes, times, links and extended attributes:
-- changing the owner, mode or times of an existing file succeeds and has no effect;
-- making a link fails with EPERM, and accessing an attribute with EOPNOTSUPP.
+As on a file system without links and extended attributes, making a link fails with EPERM, and accessing an
+attribute with EOPNOTSUPP.
 """
 
 from __future__ import annotations
@@ -13,23 +12,25 @@ from typing import TYPE_CHECKING
 
 from emu.libc import filesystem as fs
 from emu.libc.errno import Errno
-from emu.libc.files import attempt, put_status, statx_bytes
+from emu.libc.files import attempt, creation_mode, put_status, statx_bytes
 from emu.libc.table import export, register
 
 if TYPE_CHECKING:
+    from emu.libc.guest import Arguments
     from emu.libc.library import Libc
 
-_AT_FDCWD = -100
+AT_FDCWD, AT_SYMLINK_NOFOLLOW = -100, 0x100
+_AT_REMOVEDIR = 0x200
 _AT_EMPTY_PATH = 0x1000
 _RENAME_NOREPLACE = 1
 #: pathconf's numbers -> values: LINK_MAX, NAME_MAX, PATH_MAX, PIPE_BUF, CHOWN_RESTRICTED, NO_TRUNC.
 _PATHCONF = {0: 1, 3: 255, 4: 4096, 5: 4096, 6: 1, 7: 1}
 
 
-def _path(libc: Libc, directory: int, path: int) -> bytes:
+def path_from(libc: Libc, directory: int, path: int) -> bytes:
     """Return the path, made absolute where it is relative to a descriptor. Raises FileError."""
     name = fs.path_at(libc, path)
-    if directory == _AT_FDCWD or name.startswith(b"/"):
+    if directory == AT_FDCWD or name.startswith(b"/"):
         return name
     files = fs.file_system(libc)
     base = files.get(directory).path
@@ -39,7 +40,7 @@ def _path(libc: Libc, directory: int, path: int) -> bytes:
 
 
 def _existing(libc: Libc, directory: int, path: int) -> None:
-    fs.file_system(libc).status(_path(libc, directory, path))
+    fs.file_system(libc).status(path_from(libc, directory, path))
 
 
 def _open(libc: Libc, number: int) -> None:
@@ -50,7 +51,7 @@ def _status(libc: Libc, directory: int, path: int, flags: int) -> fs.Status:
     files = fs.file_system(libc)
     if flags & _AT_EMPTY_PATH and not libc.bounded_string(path, 1):
         return files.descriptor_status(directory)
-    return files.status(_path(libc, directory, path))
+    return files.status(path_from(libc, directory, path))
 
 
 def _fstatat(suffix: str) -> Callable[..., int]:
@@ -76,16 +77,6 @@ register(
 )
 
 
-@export("int faccessat(int directory, const char *path, int mode, int flags)")
-def faccessat(libc: Libc, directory: int, path: int, mode: int, flags: int) -> int:
-    return attempt(libc, lambda: _existing(libc, directory, path))
-
-
-@export("int euidaccess(const char *path, int mode)", alias=("eaccess",))
-def euidaccess(libc: Libc, path: int, mode: int) -> int:
-    return attempt(libc, lambda: _existing(libc, _AT_FDCWD, path))
-
-
 @export("int fchdir(int directory)")
 def fchdir(libc: Libc, directory: int) -> int:
     def operation() -> None:
@@ -98,20 +89,42 @@ def fchdir(libc: Libc, directory: int) -> int:
     return attempt(libc, operation)
 
 
+@export("int openat(int directory, const char *path, int flags, ...)", alias=("openat64",))
+def openat(libc: Libc, directory: int, path: int, flags: int, arguments: Arguments | None = None) -> int:
+    mode = creation_mode(flags, arguments)
+    return attempt(libc, lambda: fs.file_system(libc).open(path_from(libc, directory, path), flags, mode))
+
+
+@export("int __openat_2(int directory, const char *path, int flags)", alias=("__openat64_2",))
+def openat_2(libc: Libc, directory: int, path: int, flags: int) -> int:
+    return openat(libc, directory, path, flags)
+
+
+@export("int unlinkat(int directory, const char *path, int flags)")
+def unlinkat(libc: Libc, directory: int, path: int, flags: int) -> int:
+    def operation() -> None:
+        files, name = fs.file_system(libc), path_from(libc, directory, path)
+        if flags & ~_AT_REMOVEDIR:
+            raise fs.FileError(Errno.EINVAL)
+        files.remove_directory(name) if flags else files.unlink(name)
+
+    return attempt(libc, operation)
+
+
 @export("int mkdirat(int directory, const char *path, unsigned mode)")
 def mkdirat(libc: Libc, directory: int, path: int, mode: int) -> int:
-    return attempt(libc, lambda: fs.file_system(libc).make_directory(_path(libc, directory, path)))
+    return attempt(libc, lambda: fs.file_system(libc).make_directory(path_from(libc, directory, path), mode))
 
 
 @export("int renameat2(int old_directory, const char *old, int directory, const char *path, unsigned flags)")
 def renameat2(libc: Libc, old_directory: int, old: int, directory: int, path: int, flags: int) -> int:
     def operation() -> None:
-        files, target = fs.file_system(libc), _path(libc, directory, path)
+        files, target = fs.file_system(libc), path_from(libc, directory, path)
         if flags & ~_RENAME_NOREPLACE:
             raise fs.FileError(Errno.EINVAL)
         if flags and files.resolve(target) in files.files:
             raise fs.FileError(Errno.EEXIST)
-        files.rename(_path(libc, old_directory, old), target)
+        files.rename(path_from(libc, old_directory, old), target)
 
     return attempt(libc, operation)
 
@@ -136,45 +149,6 @@ def linkat(libc: Libc, old_directory: int, old: int, directory: int, path: int, 
 @export("int symlinkat(const char *old, int directory, const char *path)")
 def symlinkat(libc: Libc, old: int, directory: int, path: int) -> int:
     return libc.fail(Errno.EPERM)
-
-
-@export("int fchownat(int directory, const char *path, unsigned owner, unsigned group, int flags)")
-def fchownat(libc: Libc, directory: int, path: int, owner: int, group: int, flags: int) -> int:
-    return attempt(libc, lambda: _existing(libc, directory, path))
-
-
-@export("int chown(const char *path, unsigned owner, unsigned group)", alias=("lchown",))
-def chown(libc: Libc, path: int, owner: int, group: int) -> int:
-    return attempt(libc, lambda: _existing(libc, _AT_FDCWD, path))
-
-
-@export("int lchmod(const char *path, unsigned mode)")
-def lchmod(libc: Libc, path: int, mode: int) -> int:
-    return attempt(libc, lambda: _existing(libc, _AT_FDCWD, path))
-
-
-@export("int lutimes(const char *path, const void *times)")
-def lutimes(libc: Libc, path: int, times: int) -> int:
-    return attempt(libc, lambda: _existing(libc, _AT_FDCWD, path))
-
-
-@export("int futimens(int number, const void *times)", alias=("futimes",))
-def futimens(libc: Libc, number: int, times: int) -> int:
-    return attempt(libc, lambda: _open(libc, number))
-
-
-@export("unsigned umask(unsigned mask)")
-def umask(libc: Libc, mask: int) -> int:
-    state = libc.state(_Mask)
-    before, state.mask = state.mask, mask & 0o777
-    return before
-
-
-class _Mask:
-    """The file mode creation mask. It has no effect, since files have no modes."""
-
-    def __init__(self, libc: Libc) -> None:
-        self.mask = 0o022
 
 
 @export("int mkfifo(const char *path, unsigned mode)")

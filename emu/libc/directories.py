@@ -10,14 +10,13 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from emu.libc import filesystem as fs
+from emu.libc.descriptors import O_WRONLY
 from emu.libc.errno import Errno
 from emu.libc.files import attempt, open_
-from emu.libc.paths import access, rmdir, unlink
 from emu.libc.table import export
 from emu.memory.guest_view import PIECE
 
 if TYPE_CHECKING:
-    from emu.libc.guest import Arguments
     from emu.libc.library import Libc
 
 _AT_FDCWD = -100
@@ -25,7 +24,7 @@ _AT_REMOVEDIR = 0x200
 _DT_DIR, _DT_REG = 4, 8
 _DIRENT = 280  #: bytes of the largest struct dirent
 _BLOCK = 4096
-_POLLIN, _POLLOUT, _POLLNVAL = 1, 4, 0x20
+_POLLIN, _POLLOUT = 1, 4
 
 
 class Directories:
@@ -135,47 +134,6 @@ def readdir64(libc: Libc, directory: int) -> int:
 # ---------------------------------------------------------------- relative to a directory
 
 
-def _from_here(libc: Libc, directory: int, path: int) -> bool:
-    """Whether `path` is absolute or relative to the working directory; other directories are EBADF."""
-    try:
-        return directory == _AT_FDCWD or fs.path_at(libc, path).startswith(b"/")
-    except fs.FileError:
-        return True  # the actual call reports the error again
-
-
-@export("int openat(int directory, const char *path, int flags, ...)", alias=("openat64", "__openat64_2"))
-def openat(libc: Libc, directory: int, path: int, flags: int, mode: Arguments | None = None) -> int:
-    if _from_here(libc, directory, path):
-        return open_(libc, path, flags)
-    files = fs.file_system(libc)
-
-    def operation() -> int:
-        base = files.get(directory).path
-        if not files.is_directory(base):
-            raise fs.FileError(Errno.ENOTDIR)
-        return files.open(posixpath.join(base.encode("utf-8", "surrogateescape"), fs.path_at(libc, path)), flags)
-
-    return attempt(libc, operation)
-
-
-@export("int unlinkat(int directory, const char *path, int flags)")
-def unlinkat(libc: Libc, directory: int, path: int, flags: int) -> int:
-    if not _from_here(libc, directory, path):
-        return libc.fail(Errno.EBADF)
-    return rmdir(libc, path) if flags & _AT_REMOVEDIR else unlink(libc, path)
-
-
-@export("int fchmodat(int directory, const char *path, unsigned mode, int flags)")
-def fchmodat(libc: Libc, directory: int, path: int, mode: int, flags: int) -> int:
-    return access(libc, path, 0) if _from_here(libc, directory, path) else libc.fail(Errno.EBADF)
-
-
-@export("int utimensat(int directory, const char *path, const void *times, int flags)", alias=("__utimensat64",))
-def utimensat(libc: Libc, directory: int, path: int, times: int, flags: int) -> int:
-    """Files have no times; succeeds for every existing file."""
-    return access(libc, path, 0) if _from_here(libc, directory, path) else libc.fail(Errno.EBADF)
-
-
 @export("int link(const char *old, const char *new_path)", alias=("symlink",))
 def link(libc: Libc, old: int, new_path: int) -> int:
     return libc.fail(Errno.EPERM)
@@ -185,7 +143,7 @@ def link(libc: Libc, old: int, new_path: int) -> int:
 def truncate(libc: Libc, path: int, size: int) -> int:
     def operation() -> None:
         files = fs.file_system(libc)
-        number = files.open(fs.path_at(libc, path), fs.O_WRONLY)
+        number = files.open(fs.path_at(libc, path), O_WRONLY)
         try:
             files.get(number).resize(size)
         finally:
@@ -197,12 +155,6 @@ def truncate(libc: Libc, path: int, size: int) -> int:
 @export("int truncate64(const char *path, off64_t size)")
 def truncate64(libc: Libc, path: int, size: int) -> int:
     return truncate(libc, path, size)
-
-
-@export("int statvfs(const char *path, void *result)", alias=("statvfs64",))
-def statvfs(libc: Libc, path: int, result: int) -> int:
-    """The in-memory file system does not track its space: ENOSYS for an existing file."""
-    return libc.fail(Errno.ENOSYS) if access(libc, path, 0) == 0 else -1
 
 
 # ---------------------------------------------------------------- several at once
@@ -218,7 +170,7 @@ def _sendfile(libc: Libc, target: int, source: int, offset: int, count: int, siz
             data = origin.read(min(PIECE, count - total), None if at is None else at + total)
             taken = sink.write(data) if data else 0
             total += taken
-            if not data or taken < len(data):
+            if not data or taken < len(data) or origin.gives_what_is_there:
                 break
             libc.check_budget()
         if offset and at is not None:
@@ -240,17 +192,14 @@ def sendfile64(libc: Libc, target: int, source: int, offset: int, count: int) ->
 
 @export("int poll(void *descriptors, unsigned long count, int milliseconds)", alias=("__poll",))
 def poll(libc: Libc, descriptors: int, count: int, milliseconds: int) -> int:
-    """Files are always ready."""
+    """Files are always ready; what is not will not become so, so nothing is waited for."""
     if count > fs.MOST_DESCRIPTORS:
         return libc.fail(Errno.EINVAL)
     ready = 0
     for at in range(descriptors, descriptors + 8 * count, 8):
         number = int.from_bytes(libc.memory.read(at, 4), "little", signed=True)
         wanted = libc.memory.read_uint(at + 4, 2) & (_POLLIN | _POLLOUT)
-        if number < 0:
-            found = 0
-        else:
-            found = wanted if number in fs.file_system(libc).descriptors else _POLLNVAL
+        found = 0 if number < 0 else fs.file_system(libc).ready(number, wanted)
         libc.memory.write_uint(at + 6, 2, found)
         ready += bool(found)
     return ready

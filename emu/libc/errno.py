@@ -180,6 +180,7 @@ class Errno(enum.IntEnum):
     ENOTTY = 25
     ENOSPC = 28
     ESPIPE = 29
+    EPIPE = 32
     EROFS = 30
     EDOM = 33
     ERANGE = 34

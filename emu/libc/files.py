@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from emu.cpu.protocol import Protection
 from emu.libc import filesystem as fs
+from emu.libc.descriptors import O_CLOEXEC, O_CREAT, O_TRUNC, O_WRONLY, Descriptor
 from emu.libc.errno import Errno
+from emu.libc.file_node import USER_ID
 from emu.libc.memory import overflow_abort
 from emu.libc.table import export, register
 from emu.memory.guest_view import PIECE, GuestView
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from emu.libc.library import Libc
 
 
+_SECOND = 1_000_000_000
 _MOST_VECTORS = 1024  #: maximum number of buffers of readv and writev (Linux, UIO_MAXIOV)
 _MOST = 0x7FFF_F000  #: maximum number of bytes of one read or write (Linux, MAX_RW_COUNT)
 
@@ -37,9 +40,11 @@ def attempt(libc: Libc, operation: Callable[[], int | None]) -> int:
 def statx_bytes(status: fs.Status) -> bytes:
     """struct statx, which is the same on all ISAs (Linux, include/uapi/linux/stat.h)."""
     blocks = (status.size + 511) // 512
-    # mask, blksize, attributes, nlink, uid, gid, mode, padding, ino, size, blocks; times and devices are 0.
-    facts = 0x7FF, 4096, 0, 1, 1000, 1000, status.mode, 0, status.inode, status.size, blocks
-    return struct.pack("<IIQIIIHHQQQ", *facts).ljust(256, b"\0")
+    # mask, blksize, attributes, nlink, uid, gid, mode, padding, ino, size, blocks, attributes' mask
+    facts = 0x7FF, 4096, 0, 1, USER_ID, USER_ID, status.mode, 0, status.inode, status.size, blocks, 0
+    accessed, modified, changed = (struct.pack("<qII", *divmod(each, _SECOND), 0) for each in status.times)
+    times = accessed + bytes(16) + changed + modified  # the second is the time of birth
+    return (struct.pack("<IIQIIIHHQQQQ", *facts) + times).ljust(256, b"\0")
 
 
 def status_bytes(isa: Isa, status: fs.Status, suffix: str) -> bytes:
@@ -51,12 +56,19 @@ def status_bytes(isa: Isa, status: fs.Status, suffix: str) -> bytes:
         layout.ino: status.inode,
         layout.mode: status.mode,
         layout.nlink: 1,
+        layout.uid: USER_ID,
+        layout.gid: USER_ID,
         layout.size: status.size,
         layout.blksize: 4096,
         layout.blocks: (status.size + 511) // 512,
     }
     for (offset, size), value in values.items():
         block[offset : offset + size] = value.to_bytes(size, "little")
+    at, size = layout.times
+    for time in status.times:
+        for value in divmod(time, _SECOND):
+            block[at : at + size] = (value & (1 << 8 * size) - 1).to_bytes(size, "little")
+            at += size
     return bytes(block)
 
 
@@ -106,9 +118,15 @@ _export_stat_family()
 # ---------------------------------------------------------------- descriptors
 
 
+def creation_mode(flags: int, arguments: Arguments | None) -> int:
+    """The mode of a file that open may make: an argument that is only there if it does."""
+    return int(arguments.take("unsigned")) if flags & O_CREAT and arguments is not None else 0
+
+
 @export("int open(const char *path, int flags, ...)", alias=("open64", "__open", "__open64"))
-def open_(libc: Libc, path: int, flags: int, mode: Arguments | None = None) -> int:
-    return attempt(libc, lambda: fs.file_system(libc).open(fs.path_at(libc, path), flags))
+def open_(libc: Libc, path: int, flags: int, arguments: Arguments | None = None) -> int:
+    mode = creation_mode(flags, arguments)
+    return attempt(libc, lambda: fs.file_system(libc).open(fs.path_at(libc, path), flags, mode))
 
 
 @export("int __open_2(const char *path, int flags)", alias=("__open64_2",))
@@ -118,7 +136,8 @@ def open_2(libc: Libc, path: int, flags: int) -> int:
 
 @export("int creat(const char *path, int mode)", alias=("creat64",))
 def creat(libc: Libc, path: int, mode: int) -> int:
-    return open_(libc, path, fs.O_WRONLY | fs.O_CREAT | fs.O_TRUNC)
+    flags = O_WRONLY | O_CREAT | O_TRUNC
+    return attempt(libc, lambda: fs.file_system(libc).open(fs.path_at(libc, path), flags, mode))
 
 
 @export("int close(int number)", alias=("__close",))
@@ -152,7 +171,7 @@ def transfer_vectors(
     return total
 
 
-def read_into(memory: GuestView, descriptor: fs.Descriptor, buffer: int, count: int, at: int | None = None) -> int:
+def read_into(memory: GuestView, descriptor: Descriptor, buffer: int, count: int, at: int | None = None) -> int:
     """Read from a descriptor into guest memory, piece by piece; return the number of bytes.
 
     Raises FileError, EFAULT when the buffer's first byte is not writable.
@@ -165,13 +184,13 @@ def read_into(memory: GuestView, descriptor: fs.Descriptor, buffer: int, count: 
         data = descriptor.read(room, None if at is None else at + total)
         memory.write(buffer + total, data)
         total += len(data)
-        if len(data) < room or descriptor.input is not None:
+        if len(data) < room or descriptor.gives_what_is_there:
             break
         memory.check_budget()
     return total
 
 
-def write_from(memory: GuestView, descriptor: fs.Descriptor, data: int, count: int, at: int | None = None) -> int:
+def write_from(memory: GuestView, descriptor: Descriptor, data: int, count: int, at: int | None = None) -> int:
     """Write guest memory to a descriptor, piece by piece; return the number of bytes. Raises FileError when none
     were written.
     """
@@ -274,6 +293,16 @@ def dup(libc: Libc, number: int) -> int:
     return attempt(libc, lambda: fs.file_system(libc).duplicate(number))
 
 
+@export("int dup3(int number, int target, int flags)")
+def dup3(libc: Libc, number: int, target: int, flags: int) -> int:
+    if number == target or flags & ~O_CLOEXEC:
+        return libc.fail(Errno.EINVAL)
+    found = dup2(libc, number, target)
+    if found >= 0 and flags:
+        fs.file_system(libc).close_on_exec.add(target)
+    return found
+
+
 @export("int dup2(int number, int target)")
 def dup2(libc: Libc, number: int, target: int) -> int:
     return attempt(libc, lambda: fs.file_system(libc).duplicate(number, target))
@@ -303,38 +332,30 @@ def posix_fadvise64(libc: Libc, number: int, offset: int, size: int, advice: int
     return 0
 
 
-@export("int fchmod(int number, unsigned mode)")
-def fchmod(libc: Libc, number: int, mode: int) -> int:
-    return fsync(libc, number)
-
-
-@export("int fchown(int number, unsigned owner, unsigned group)")
-def fchown(libc: Libc, number: int, owner: int, group: int) -> int:
-    return fsync(libc, number)
-
-
-_F_GETFL = 3
-_F_ACCEPTED = frozenset({1, 2, 4, 6, 7, 13, 14})  # F_GETFD F_SETFD F_SETFL F_SETLK F_SETLKW, their 64-bit variants
-_F_GETLK = frozenset({5, 12})
+_F_SETLOCK = frozenset({6, 7, 13, 14})  # F_SETLK, F_SETLKW, and the variants of 32-bit ISAs for 64-bit offsets
+_F_GETLOCK = frozenset({5, 12})
 _F_UNLCK = 2
 
 
 @export("int fcntl(int number, int command, ...)", alias=("fcntl64", "__fcntl_time64"))
 def fcntl(libc: Libc, number: int, command: int, arguments: Arguments | None = None) -> int:
-    """Returns flags; grants every lock, as there is one process; other commands are EINVAL."""
+    """Grants every lock, as there is one process."""
 
     def operation() -> int:
-        descriptor = fs.file_system(libc).get(number)
-        if command == _F_GETFL:
-            return descriptor.flags
-        if command in _F_GETLK and arguments is not None:
-            libc.memory.write_uint(int(arguments.take("void *")), 2, _F_UNLCK)  # l_type comes first
+        files = fs.file_system(libc)
+        files.get(number)
+        if command in _F_SETLOCK:
             return 0
-        if command in _F_ACCEPTED:
+        argument = int(arguments.take("unsigned long")) if arguments is not None and command not in _WITHOUT else 0
+        if command in _F_GETLOCK:
+            libc.memory.write_uint(argument, 2, _F_UNLCK)  # l_type comes first
             return 0
-        raise fs.FileError(Errno.EINVAL)
+        return files.control(number, command, argument & 0xFFFF_FFFF)
 
     return attempt(libc, operation)
+
+
+_WITHOUT = frozenset({fs.F_GETFD, fs.F_GETFL})  #: commands without an argument
 
 
 @export("int ioctl(int number, unsigned long request, ...)", alias=("__ioctl_time64",))

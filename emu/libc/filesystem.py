@@ -7,127 +7,42 @@ in the dictionary, where the user finds what the guest wrote.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from emu.libc.errno import Errno, of_host
+from emu.libc.descriptors import (
+    CHANGEABLE,
+    O_CLOEXEC,
+    O_CREAT,
+    O_EXCL,
+    O_TRUNC,
+    O_WRONLY,
+    S_IFCHR,
+    S_IFDIR,
+    S_IFREG,
+    Descriptor,
+)
+from emu.libc.errno import Errno
 from emu.libc.errno import FileError as FileError
 from emu.libc.file_index import FileIndex, absolute
+from emu.libc.file_node import FILE_MODE, FOLDER_MODE, READ, WRITE, Node, Nodes, folders_above
 from emu.libc.proc_files import GENERATED
 from emu.libc.random_bytes import RandomBytes
-from emu.libc.shared import Shared, synchronize
+from emu.libc.shared import Shared
 from relink.errors import GuestAccessError
 from relink.records import dataclass
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc
-    from emu.memory.limit import MemoryLimit
 
-O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC, O_APPEND = 1, 2, 0o100, 0o200, 0o1000, 0o2000
-SEEK_SET, SEEK_CUR, SEEK_END = 0, 1, 2
-S_IFDIR, S_IFREG, S_IFCHR = 0o040000, 0o100000, 0o020000
-#: O_DIRECTORY by ISA: Arm's differ from the generic ones.
+F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC = 0, 1, 2, 3, 4, 1030
 MOST_DESCRIPTORS = 1024  #: maximum number of open descriptors (Linux, the usual RLIMIT_NOFILE)
 PATH_MAX = 4096  #: bytes of a path, its NUL included (Linux, include/uapi/linux/limits.h)
 _NAME_MAX = 255
+_POLLNVAL = 0x20
 _DIRECTORIES = ("/", "/tmp")  #: that exist at first, where the user has given no files
-_ZEROS = 1 << 20  # bytes a file grows by at a time
 _ENTRY_COST = 512  #: host memory in bytes for a file or folder, without its name and content
-
-
-@dataclass
-class Descriptor:
-    """One open file; with `data` None a stream: `output` takes bytes, `input` the most it may return."""
-
-    path: str
-    flags: int = 0
-    data: bytearray | bytes | None = None
-    output: Callable[[bytes], int] | None = None
-    position: int = 0
-    input: Callable[[int], bytes] | None = None
-    limit: MemoryLimit | None = None  #: the account for growth of `data`
-    shared: Sequence[Shared] = ()  #: shared mappings of all files
-
-    @property
-    def readable(self) -> bool:
-        return self.flags & 3 != O_WRONLY and (self.data is not None or self.input is not None)
-
-    @property
-    def writable(self) -> bool:
-        return self.flags & 3 != 0
-
-    def read(self, count: int, at: int | None = None) -> bytes:
-        if not self.readable:
-            raise FileError(Errno.EBADF)
-        if self.input is not None:
-            if at is not None and not self.path.startswith("/dev/"):
-                raise FileError(Errno.ESPIPE)
-            return of_host(self.input, count) if count else b""
-        assert self.data is not None
-        start = self.position if at is None else at
-        if self.shared:
-            synchronize(self.shared, self.path, start, start + count)
-        piece = bytes(self.data[start : start + count])
-        if at is None:
-            self.position += len(piece)
-        return piece
-
-    def write(self, data: bytes, at: int | None = None) -> int:
-        if not self.writable:
-            raise FileError(Errno.EBADF)
-        if self.output is not None:
-            taken = self.output(data)
-            if data and not taken:
-                raise FileError(Errno.ENOSPC)
-            return taken
-        assert isinstance(self.data, bytearray)
-        start = len(self.data) if self.flags & O_APPEND else self.position if at is None else at
-        if data and start + len(data) > len(self.data):
-            if start + len(data) > FileSystem.LARGEST_FILE:
-                raise FileError(Errno.EFBIG)
-            self.resize(max(start, len(self.data)))
-            self._charge(start + len(data) - len(self.data))
-        if self.shared:
-            synchronize(self.shared, self.path, start, start + len(data))
-        self.data[start : start + len(data)] = data
-        if self.shared:
-            synchronize(self.shared, self.path, start, start + len(data))
-        if at is None:
-            self.position = start + len(data)
-        return len(data)
-
-    def seek(self, offset: int, whence: int) -> int:
-        if self.path.startswith("/dev/") and self.data is None:
-            return 0
-        if self.output is not None or self.data is None:
-            raise FileError(Errno.ESPIPE)
-        bases = {SEEK_SET: 0, SEEK_CUR: self.position, SEEK_END: len(self.data)}
-        if whence not in bases or bases[whence] + offset < 0:
-            raise FileError(Errno.EINVAL)
-        self.position = bases[whence] + offset
-        return self.position
-
-    def resize(self, size: int) -> None:
-        if not self.writable or not isinstance(self.data, bytearray):
-            raise FileError(Errno.EINVAL)
-        if size < 0:
-            raise FileError(Errno.EINVAL)
-        if size > FileSystem.LARGEST_FILE:
-            raise FileError(Errno.EFBIG)
-        self._charge(size - len(self.data))
-        if self.shared:
-            synchronize(self.shared, self.path)
-        if size < len(self.data):
-            del self.data[size:]
-        while len(self.data) < size:
-            self.data.extend(bytes(min(_ZEROS, size - len(self.data))))
-        if self.shared:
-            synchronize(self.shared, self.path)
-
-    def _charge(self, size: int) -> None:
-        if self.limit is not None and not self.limit.take(size):
-            raise FileError(Errno.ENOSPC)
 
 
 @dataclass(frozen=True)
@@ -137,12 +52,11 @@ class Status:
     mode: int
     size: int
     inode: int
+    times: tuple[int, int, int] = (0, 0, 0)  #: of access, modification and change, in nanoseconds since the epoch
 
 
 class FileSystem:
     """Paths and descriptors of one machine."""
-
-    LARGEST_FILE = 1 << 30  #: size limit of a file in bytes
 
     def __init__(self, libc: Libc) -> None:
         self.shared: list[Shared] = []  #: shared mappings of files
@@ -150,6 +64,7 @@ class FileSystem:
         self.limit = libc.limit
         self.directories: set[str] = {*_DIRECTORIES}
         self._index = FileIndex(self.files)
+        self.nodes = Nodes(libc.clock)
         self.working_directory = "/"
         self._directory_flag = libc.isa.libc.directory_flag
         #: Devices that always exist: path -> function that returns the bytes read.
@@ -165,6 +80,8 @@ class FileSystem:
             path: partial(make, libc) for path, make in GENERATED.items()
         }
         given = {"input": libc.stdin} if callable(libc.stdin) else {"data": libc.stdin}
+        self.most_descriptors = MOST_DESCRIPTORS  #: the limit, which setrlimit may lower
+        self.close_on_exec: set[int] = set()
         self.descriptors: dict[int, Descriptor] = {
             0: Descriptor("<stdin>", **given),
             1: Descriptor("<stdout>", O_WRONLY, output=libc.stdout.write),
@@ -176,17 +93,23 @@ class FileSystem:
     def resolve(self, path: bytes) -> str:
         """The key in `files` for a path: as given there, else absolute and normalised.
 
-        Raises FileError: ENOENT for an empty path, ENAMETOOLONG.
+        Raises FileError: ENOENT for an empty path, ENAMETOOLONG, ENOTDIR and EACCES for a folder on the way.
         """
         if len(path) >= PATH_MAX or max(map(len, path.split(b"/"))) > _NAME_MAX:
             raise FileError(Errno.ENAMETOOLONG)
         text = path.decode("utf-8", "surrogateescape")
-        if text in self.files:
-            return text
         if not text:
             raise FileError(Errno.ENOENT)
         full = posixpath.normpath(posixpath.join(self.working_directory, text)).replace("//", "/")
-        return self._index.key(full) or full
+        key = text if text in self.files else self._index.key(full)
+        self.nodes.require_search(full)
+        if key is None:
+            above = folders_above(full)
+            if any(each in self.devices or self._index.key(each) is not None for each in above):
+                raise FileError(Errno.ENOTDIR)
+        elif text.endswith("/"):
+            raise FileError(Errno.ENOTDIR)
+        return key or full
 
     def is_directory(self, path: str) -> bool:
         full = posixpath.normpath(posixpath.join("/", path))
@@ -206,18 +129,31 @@ class FileSystem:
             return Status(S_IFCHR | 0o666, 0, inode(key))
         if key in self.generated and key not in self.files:
             return Status(S_IFREG | 0o444, 0, inode(key))
-        if key in self.files:
-            return Status(S_IFREG | 0o644, len(self.files[key]), inode(key))
-        if self.is_directory(key):
-            return Status(S_IFDIR | 0o755, 4096, inode(key))
-        raise FileError(Errno.ENOENT)
+        size = len(self.files[key]) if key in self.files else 4096
+        return _status(key, size, self.find_node(key), is_folder=key not in self.files)
+
+    def find_node(self, key: str, *, keep: bool = False) -> Node:
+        """The node of a file or folder; with `keep` it may be changed. Raises FileError ENOENT."""
+        if key not in self.files and not self.is_directory(key):
+            raise FileError(Errno.ENOENT)
+        default = FILE_MODE if key in self.files else FOLDER_MODE
+        return self.nodes.keep(key, default) if keep else self.nodes.find(key, default)
+
+    def check_access(self, path: bytes, access: int) -> None:
+        """Raises FileError if there is no such file, or EACCES if the guest's user lacks `access` (access(2))."""
+        Node(self.status(path).mode).require(access)
+
+    def change_mode(self, node: Node, mode: int) -> None:
+        node.mode, node.changed = mode & 0o7777, self.nodes.now()
 
     def unlink(self, path: bytes) -> None:
         key = self.resolve(path)
         if key not in self.files:
             raise FileError(Errno.EISDIR if self.is_directory(key) else Errno.ENOENT)
+        self.nodes.require_change(key)
         self.limit.give(self._cost(key) if isinstance(self.files[key], bytearray) else 0)
         self._index.pop(key)
+        self.nodes.remove(key)
 
     def _cost(self, key: str) -> int:
         """The charged size of a file that the guest has made or changed."""
@@ -231,25 +167,53 @@ class FileSystem:
 
     def rename(self, old: bytes, new: bytes) -> None:
         source, target = self.resolve(old), self.resolve(new)
+        self.nodes.require_change(source)
+        self.nodes.require_change(target)
         if source not in self.files:
-            raise FileError(Errno.ENOENT)
+            return self._rename_directory(source, target)
         if self.is_directory(target):
             raise FileError(Errno.EISDIR)
         if source == target:
-            return
+            return None
         if target in self.files:
             self.unlink(target.encode("utf-8", "surrogateescape"))
         self._index.put(target, self._index.pop(source))
+        return self.nodes.move(source, target)
 
-    def make_directory(self, path: bytes) -> None:
+    def _rename_directory(self, source: str, target: str) -> None:
+        """Move a folder and all below it to a name that is free, or that of an empty folder."""
+        if not self.is_directory(source):
+            raise FileError(Errno.ENOENT)
+        if target in self.files:
+            raise FileError(Errno.ENOTDIR)
+        old, new = absolute(source), absolute(target)
+        if old == new:
+            return
+        if old in _DIRECTORIES or new.startswith(old + "/"):
+            raise FileError(Errno.EBUSY if old in _DIRECTORIES else Errno.EINVAL)
+        if self.children(new):
+            raise FileError(Errno.ENOTEMPTY)
+        for path in list(self._index.below(old)):
+            key = self._index.key(path)
+            assert key is not None
+            self._index.put(new + path[len(old) :], self._index.pop(key))
+            self.nodes.move(path, new + path[len(old) :])
+        for path in [each for each in self.directories if each == old or each.startswith(old + "/")]:
+            self.directories.remove(path)
+            self.directories.add(new + path[len(old) :])
+            self.nodes.move(path, new + path[len(old) :])
+
+    def make_directory(self, path: bytes, mode: int = 0o777) -> None:
         key = self.resolve(path)
         if key in self.files or self.is_directory(key):
             raise FileError(Errno.EEXIST)
         if not self.is_directory(posixpath.dirname(key)):
             raise FileError(Errno.ENOENT)
+        self.nodes.require_change(key)
         if not self.limit.take(_ENTRY_COST + 4 * len(key)):
             raise FileError(Errno.ENOSPC)
         self.directories.add(key)
+        self.nodes.make(key, mode)
 
     def remove_directory(self, path: bytes) -> None:
         key = self.resolve(path)
@@ -259,14 +223,16 @@ class FileSystem:
             raise FileError(Errno.ENOTEMPTY)
         if key == "/":
             raise FileError(Errno.EBUSY)
+        self.nodes.require_change(key)
         if key in self.directories and key not in _DIRECTORIES:
             self.limit.give(_ENTRY_COST + 4 * len(key))
         self.directories.discard(key)
+        self.nodes.remove(key)
 
     # ---------------------------------------------------------------- descriptors
 
-    def open(self, path: bytes, flags: int) -> int:
-        """The lowest free descriptor, opened on `path` with Linux's O_ flags."""
+    def open(self, path: bytes, flags: int, mode: int = 0o666) -> int:
+        """The lowest free descriptor, opened on `path` with Linux's O_ flags; `mode` is that of a new file."""
         key = self.resolve(path)
         if key in self.devices and key not in self.files:
             return self.add(self._device(key, flags))
@@ -277,23 +243,33 @@ class FileSystem:
         if key not in self.files and self.is_directory(key):
             if flags & 3:
                 raise FileError(Errno.EISDIR)
+            self.find_node(key).require(READ)
             return self.add(Descriptor(key, flags, b""))
         if flags & self._directory_flag:
             raise FileError(Errno.ENOTDIR if key in self.files else Errno.ENOENT)
-        if key in self.files:
-            if flags & O_CREAT and flags & O_EXCL:
-                raise FileError(Errno.EEXIST)
-        elif not flags & O_CREAT:
-            raise FileError(Errno.ENOENT)
-        else:
-            self._store(key, bytearray())
+        node = self._opened(key, flags, mode)
         content = self.files[key]
         if flags & 3 and not isinstance(content, bytearray):
             self._store(key, content := bytearray(b"" if flags & O_TRUNC else content))
-        descriptor = Descriptor(key, flags, content, limit=self.limit, shared=self.shared)
+        now = self.nodes.now
+        descriptor = Descriptor(key, flags, content, limit=self.limit, shared=self.shared, node=node, now=now)
         if flags & O_TRUNC and descriptor.writable:
             descriptor.resize(0)
-        return self.add(descriptor)
+        return self.add(descriptor, close_on_exec=bool(flags & O_CLOEXEC))
+
+    def _opened(self, key: str, flags: int, mode: int) -> Node:
+        """The node of a file to open, which is made if `flags` ask for it. Raises FileError."""
+        if key in self.files:
+            if flags & O_CREAT and flags & O_EXCL:
+                raise FileError(Errno.EEXIST)
+            node = self.find_node(key, keep=True)
+            node.require((READ, WRITE, READ | WRITE, 0)[flags & 3])
+            return node
+        if not flags & O_CREAT:
+            raise FileError(Errno.ENOENT)
+        self.nodes.require_change(key)
+        self._store(key, bytearray())
+        return self.nodes.make(key, mode)
 
     def _device(self, path: str, flags: int) -> Descriptor:
         """A character device: data written to it is discarded; /dev/full refuses it."""
@@ -301,12 +277,14 @@ class FileSystem:
             raise FileError(Errno.ENOTDIR)
         return Descriptor(path, flags, output=_full if path == "/dev/full" else len, input=self.devices[path])
 
-    def add(self, descriptor: Descriptor) -> int:
-        """The lowest free number, for this."""
-        number = next(n for n in range(MOST_DESCRIPTORS + 1) if n not in self.descriptors)
-        if number == MOST_DESCRIPTORS:
+    def add(self, descriptor: Descriptor, lowest: int = 0, *, close_on_exec: bool = False) -> int:
+        """The lowest free number that is at least `lowest`, for this. Raises FileError EMFILE."""
+        number = next((n for n in range(lowest, self.most_descriptors) if n not in self.descriptors), None)
+        if number is None:
             raise FileError(Errno.EMFILE)
         self.descriptors[number] = descriptor
+        if close_on_exec:
+            self.close_on_exec.add(number)
         return number
 
     def get(self, number: int) -> Descriptor:
@@ -315,25 +293,59 @@ class FileSystem:
         return self.descriptors[number]
 
     def close(self, number: int) -> None:
-        self.get(number)
+        descriptor = self.get(number)
         del self.descriptors[number]
+        self.close_on_exec.discard(number)
+        if not any(each is descriptor for each in self.descriptors.values()):
+            descriptor.closed()
 
     def duplicate(self, number: int, target: int | None = None) -> int:
         descriptor = self.get(number)
         if target is None:
             return self.add(descriptor)
-        if not 0 <= target < MOST_DESCRIPTORS:
+        if not 0 <= target < self.most_descriptors:
             raise FileError(Errno.EBADF)
+        if target in self.descriptors and self.descriptors[target] is not descriptor:
+            self.close(target)
         self.descriptors[target] = descriptor
         return target
 
+    def ready(self, number: int, wanted: int) -> int:
+        """Of poll's events `wanted` those that hold, and POLLHUP, POLLERR or POLLNVAL."""
+        return self.descriptors[number].ready(wanted) if number in self.descriptors else _POLLNVAL
+
+    def control(self, number: int, command: int, argument: int) -> int:
+        """fcntl, without the commands for locks. Raises FileError: EBADF, EINVAL, EMFILE."""
+        descriptor = self.get(number)
+        if command in (F_DUPFD, F_DUPFD_CLOEXEC):
+            if not 0 <= argument < self.most_descriptors:
+                raise FileError(Errno.EINVAL)
+            return self.add(descriptor, argument, close_on_exec=command == F_DUPFD_CLOEXEC)
+        if command == F_GETFD:
+            return int(number in self.close_on_exec)
+        if command == F_SETFD:
+            (self.close_on_exec.add if argument & 1 else self.close_on_exec.discard)(number)
+            return 0
+        if command == F_GETFL:
+            return descriptor.flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC)
+        if command == F_SETFL:
+            descriptor.flags = descriptor.flags & ~CHANGEABLE | argument & CHANGEABLE
+            return 0
+        raise FileError(Errno.EINVAL)
+
     def descriptor_status(self, number: int) -> Status:
         descriptor = self.get(number)
-        if descriptor.output is not None or number == 0:
-            return Status(S_IFCHR | 0o620, 0, number + 1)
+        if (fixed := descriptor.kind) is not None or descriptor.output is not None or number == 0:
+            return Status(fixed or S_IFCHR | 0o620, 0, number + 1)
         if descriptor.path not in self.files and self.is_directory(descriptor.path):
-            return Status(S_IFDIR | 0o755, 4096, inode(descriptor.path))
-        return Status(S_IFREG | 0o644, len(descriptor.data or b""), inode(descriptor.path))
+            return _status(descriptor.path, 4096, self.find_node(descriptor.path), is_folder=True)
+        node = descriptor.node or Node(FILE_MODE)
+        return _status(descriptor.path, len(descriptor.data or b""), node, is_folder=False)
+
+
+def _status(path: str, size: int, node: Node, *, is_folder: bool) -> Status:
+    times = node.accessed, node.modified, node.changed
+    return Status((S_IFDIR if is_folder else S_IFREG) | node.mode, size, inode(path), times)
 
 
 def _full(data: bytes) -> int:

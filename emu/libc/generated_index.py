@@ -4,200 +4,201 @@ from __future__ import annotations
 
 NAMES: dict[str, str] = {
     "allocation": """
-        _ZdaPv _ZdaPvj _ZdaPvm _ZdlPv _ZdlPvj _ZdlPvm _Znaj _Znam _Znwj _Znwm aligned_alloc calloc cfree
-        free free_aligned_sized free_sized malloc malloc_trim malloc_usable_size memalign posix_memalign
-        realloc reallocarray valloc
+        _ZdaPv _ZdaPvj _ZdaPvm _ZdlPv _ZdlPvj _ZdlPvm _Znaj _Znam _Znwj _Znwm aligned_alloc calloc cfree free
+        free_aligned_sized free_sized malloc malloc_trim malloc_usable_size memalign posix_memalign realloc
+        reallocarray valloc
     """,
     "memory": """
-        __bzero __memchr __memcmpeq __mempcpy __memrchr __memset __rawmemchr bcmp bcopy bzero explicit_bzero
-        ffs ffsl ffsll memccpy memchr memcmp memcpy memmem memmove mempcpy memrchr memset rawmemchr swab
+        __bzero __memchr __memcmpeq __mempcpy __memrchr __memset __rawmemchr bcmp bcopy bzero explicit_bzero ffs
+        ffsl ffsll memccpy memchr memcmp memcpy memmem memmove mempcpy memrchr memset rawmemchr swab
     """,
     "strings": """
-        __stpcpy __stpncpy __strcasecmp __strcasestr __strchr __strchrnul __strcoll __strdup __strlen
-        __strncasecmp __strndup __strnlen __strsep __strtok_r __strverscmp __strxfrm __xpg_strerror_r
-        basename index rindex stpcpy stpncpy strcasecmp strcasestr strcat strchr strchrnul strcmp strcoll
-        strcpy strcspn strdup strerror strerror_l strerror_r stricmp strlcat strlcpy strlen strncasecmp
-        strncat strncmp strncpy strndup strnlen strpbrk strrchr strsep strsignal strspn strstr strtok
-        strtok_r strverscmp strxfrm
+        __stpcpy __stpncpy __strcasecmp __strcasestr __strchr __strchrnul __strcoll __strdup __strlen __strncasecmp
+        __strndup __strnlen __strsep __strtok_r __strverscmp __strxfrm __xpg_strerror_r basename index rindex
+        stpcpy stpncpy strcasecmp strcasestr strcat strchr strchrnul strcmp strcoll strcpy strcspn strdup strerror
+        strerror_l strerror_r stricmp strlcat strlcpy strlen strncasecmp strncat strncmp strncpy strndup strnlen
+        strpbrk strrchr strsep strsignal strspn strstr strtok strtok_r strverscmp strxfrm
     """,
     "ctype": """
         __ctype_b __ctype_b_loc __ctype_get_mb_cur_max __ctype_tolower __ctype_tolower_loc __ctype_toupper
-        __ctype_toupper_loc __libc_ctype_b_table __libc_ctype_tolower_table __libc_ctype_toupper_table
-        _tolower _toupper isalnum isalnum_l isalpha isalpha_l isascii isblank isblank_l iscntrl iscntrl_l
-        isdigit isdigit_l isgraph isgraph_l islower islower_l isprint isprint_l ispunct ispunct_l isspace
-        isspace_l isupper isupper_l iswalnum iswalpha iswblank iswcntrl iswdigit iswgraph iswlower iswprint
-        iswpunct iswspace iswupper iswxdigit isxdigit isxdigit_l toascii tolower toupper towlower towupper
+        __ctype_toupper_loc __libc_ctype_b_table __libc_ctype_tolower_table __libc_ctype_toupper_table _tolower
+        _toupper isalnum isalnum_l isalpha isalpha_l isascii isblank isblank_l iscntrl iscntrl_l isdigit isdigit_l
+        isgraph isgraph_l islower islower_l isprint isprint_l ispunct ispunct_l isspace isspace_l isupper isupper_l
+        iswalnum iswalpha iswblank iswcntrl iswdigit iswgraph iswlower iswprint iswpunct iswspace iswupper
+        iswxdigit isxdigit isxdigit_l toascii tolower toupper towlower towupper
     """,
     "wide": """
         __mbrlen c32rtomb mblen mbrlen mbrtoc32 mbrtowc mbsinit mbstowcs mbtowc wcrtomb wcscat wcschr wcscmp
-        wcscoll wcscpy wcslen wcsncmp wcsncpy wcsnlen wcsrchr wcstombs wctomb wmemchr wmemcmp wmemcpy
-        wmemmove wmemset
+        wcscoll wcscpy wcslen wcsncmp wcsncpy wcsnlen wcsrchr wcstombs wctomb wmemchr wmemcmp wmemcpy wmemmove
+        wmemset
     """,
     "locale": """
         __duplocale __freelocale __iswctype_l __newlocale __nl_langinfo_l __relink_c_locale __strcoll_l
         __strftime_l __strxfrm_l __tolower_l __toupper_l __towlower_l __towupper_l __uselocale __wcscoll_l
         __wcsftime_l __wcsxfrm_l __wctype_l _nl_C_locobj bind_textdomain_codeset btowc dcngettext dngettext
-        duplocale fgetwc fgetwc_unlocked fputwc fputwc_unlocked freelocale getwc getwc_unlocked iswctype
-        iswctype_l mbsnrtowcs mbsrtowcs newlocale ngettext nl_langinfo nl_langinfo_l putwc putwc_unlocked
-        strcoll_l strftime_l strxfrm_l tolower_l toupper_l towlower_l towupper_l ungetwc uselocale wcscoll_l
-        wcsftime wcsftime_l wcsnrtombs wcsrtombs wcsxfrm wcsxfrm_l wctob wctype wctype_l
+        duplocale fgetwc fgetwc_unlocked fputwc fputwc_unlocked freelocale getwc getwc_unlocked iswctype iswctype_l
+        mbsnrtowcs mbsrtowcs newlocale ngettext nl_langinfo nl_langinfo_l putwc putwc_unlocked strcoll_l strftime_l
+        strxfrm_l tolower_l toupper_l towlower_l towupper_l ungetwc uselocale wcscoll_l wcsftime wcsftime_l
+        wcsnrtombs wcsrtombs wcsxfrm wcsxfrm_l wctob wctype wctype_l
     """,
     "numbers": """
         __isoc23_strtod __isoc23_strtof __isoc23_strtoimax __isoc23_strtol __isoc23_strtold __isoc23_strtoll
-        __isoc23_strtoq __isoc23_strtoul __isoc23_strtoull __isoc23_strtoumax __isoc23_strtouq
-        __strtod_internal __strtod_l __strtod_nan __strtof128_nan __strtof_internal __strtof_l __strtof_nan
-        __strtoimax __strtoimax_internal __strtol __strtol_internal __strtold_internal __strtold_l
-        __strtold_nan __strtoll __strtoll_internal __strtoq __strtoq_internal __strtoul __strtoul_internal
-        __strtoull __strtoull_internal __strtoumax __strtoumax_internal __strtouq __strtouq_internal abs
-        atof atoi atol atoll div imaxabs imaxdiv labs ldiv llabs lldiv strfromf128 strtod strtod_l strtof
-        strtof128 strtof_l strtoimax strtoimax_l strtol strtol_l strtold strtold_l strtoll strtoll_l strtoq
-        strtoq_l strtoul strtoul_l strtoull strtoull_l strtoumax strtoumax_l strtouq strtouq_l
+        __isoc23_strtoq __isoc23_strtoul __isoc23_strtoull __isoc23_strtoumax __isoc23_strtouq __strtod_internal
+        __strtod_l __strtod_nan __strtof128_nan __strtof_internal __strtof_l __strtof_nan __strtoimax
+        __strtoimax_internal __strtol __strtol_internal __strtold_internal __strtold_l __strtold_nan __strtoll
+        __strtoll_internal __strtoq __strtoq_internal __strtoul __strtoul_internal __strtoull __strtoull_internal
+        __strtoumax __strtoumax_internal __strtouq __strtouq_internal abs atof atoi atol atoll div imaxabs imaxdiv
+        labs ldiv llabs lldiv strfromf128 strtod strtod_l strtof strtof128 strtof_l strtoimax strtoimax_l strtol
+        strtol_l strtold strtold_l strtoll strtoll_l strtoq strtoq_l strtoul strtoul_l strtoull strtoull_l
+        strtoumax strtoumax_l strtouq strtouq_l
     """,
     "sorting": """
         bsearch lfind lsearch qsort qsort_r
     """,
     "stdio": """
-        _IO_getc _IO_putc __fgets_chk __fread_chk __getdelim __overflow __uflow clearerr clearerr_unlocked
-        fclose fdopen feof feof_unlocked ferror ferror_unlocked fflush fflush_unlocked fgetc fgetc_unlocked
-        fgetpos fgetpos64 fgets fgets_unlocked fileno fileno_unlocked flockfile fopen fopen64 fputc
-        fputc_unlocked fputs fputs_unlocked fread fread_unlocked fseek fseeko fseeko64 fsetpos fsetpos64
-        ftell ftello ftello64 funlockfile fwrite fwrite_unlocked getc getc_unlocked getchar getdelim getline
-        perror putc putc_unlocked putchar putchar_unlocked puts rewind setbuf setbuffer setlinebuf setvbuf
-        stderr stdin stdout ungetc
+        _IO_getc _IO_putc __fgets_chk __fread_chk __getdelim __overflow __uflow clearerr clearerr_unlocked fclose
+        fdopen feof feof_unlocked ferror ferror_unlocked fflush fflush_unlocked fgetc fgetc_unlocked fgetpos
+        fgetpos64 fgets fgets_unlocked fileno fileno_unlocked flockfile fopen fopen64 fputc fputc_unlocked fputs
+        fputs_unlocked fread fread_unlocked fseek fseeko fseeko64 fsetpos fsetpos64 ftell ftello ftello64
+        funlockfile fwrite fwrite_unlocked getc getc_unlocked getchar getdelim getline perror putc putc_unlocked
+        putchar putchar_unlocked puts rewind setbuf setbuffer setlinebuf setvbuf stderr stdin stdout ungetc
     """,
     "formatted": """
-        __asprintf_chk __dprintf_chk __fprintf_chk __isoc23_fscanf __isoc23_scanf __isoc23_sscanf
-        __isoc23_vfscanf __isoc23_vscanf __isoc23_vsscanf __isoc99_fscanf __isoc99_scanf __isoc99_sscanf
-        __isoc99_vfscanf __isoc99_vscanf __isoc99_vsscanf __printf_chk __snprintf_chk __sprintf_chk
-        __vasprintf_chk __vdprintf_chk __vfprintf_chk __vprintf_chk __vsnprintf_chk __vsprintf_chk asprintf
-        dprintf fprintf fscanf printf scanf snprintf sprintf sscanf vasprintf vdprintf vfprintf vfscanf
-        vprintf vscanf vsnprintf vsprintf vsscanf
+        __asprintf_chk __dprintf_chk __fprintf_chk __isoc23_fscanf __isoc23_scanf __isoc23_sscanf __isoc23_vfscanf
+        __isoc23_vscanf __isoc23_vsscanf __isoc99_fscanf __isoc99_scanf __isoc99_sscanf __isoc99_vfscanf
+        __isoc99_vscanf __isoc99_vsscanf __printf_chk __snprintf_chk __sprintf_chk __vasprintf_chk __vdprintf_chk
+        __vfprintf_chk __vprintf_chk __vsnprintf_chk __vsprintf_chk asprintf dprintf fprintf fscanf printf scanf
+        snprintf sprintf sscanf vasprintf vdprintf vfprintf vfscanf vprintf vscanf vsnprintf vsprintf vsscanf
     """,
     "formatted_wide": """
-        __fwprintf_chk __isoc23_fwscanf __isoc23_swscanf __isoc23_vfwscanf __isoc23_vswscanf
-        __isoc23_vwscanf __isoc23_wscanf __isoc99_fwscanf __isoc99_swscanf __isoc99_vfwscanf
-        __isoc99_vswscanf __isoc99_vwscanf __isoc99_wscanf __swprintf_chk __vfwprintf_chk __vswprintf_chk
-        __vwprintf_chk __wprintf_chk fgetws fgetws_unlocked fputws fputws_unlocked fwide fwprintf fwscanf
-        swprintf swscanf vfwprintf vfwscanf vswprintf vswscanf vwprintf vwscanf wprintf wscanf
+        __fwprintf_chk __isoc23_fwscanf __isoc23_swscanf __isoc23_vfwscanf __isoc23_vswscanf __isoc23_vwscanf
+        __isoc23_wscanf __isoc99_fwscanf __isoc99_swscanf __isoc99_vfwscanf __isoc99_vswscanf __isoc99_vwscanf
+        __isoc99_wscanf __swprintf_chk __vfwprintf_chk __vswprintf_chk __vwprintf_chk __wprintf_chk fgetws
+        fgetws_unlocked fputws fputws_unlocked fwide fwprintf fwscanf swprintf swscanf vfwprintf vfwscanf vswprintf
+        vswscanf vwprintf vwscanf wprintf wscanf
     """,
     "files": """
         __close __fcntl_time64 __fstat64_time64 __fxstat __fxstat64 __ioctl_time64 __lseek __lstat64_time64
-        __lxstat __lxstat64 __open __open64 __open64_2 __open_2 __read __read_chk __stat64_time64 __write
-        __xstat __xstat64 close creat creat64 dup dup2 fchmod fchown fcntl fcntl64 fdatasync flock fstat
-        fstat64 fsync ftruncate ftruncate64 ioctl isatty lseek lseek64 lstat lstat64 open open64
-        posix_fadvise posix_fadvise64 pread pread64 pwrite pwrite64 read stat stat64 write
+        __lxstat __lxstat64 __open __open64 __open64_2 __open_2 __read __read_chk __stat64_time64 __write __xstat
+        __xstat64 close creat creat64 dup dup2 dup3 fcntl fcntl64 fdatasync flock fstat fstat64 fsync ftruncate
+        ftruncate64 ioctl isatty lseek lseek64 lstat lstat64 open open64 posix_fadvise posix_fadvise64 pread
+        pread64 pwrite pwrite64 read stat stat64 write
     """,
     "mman": """
-        __clear_cache __madvise __mprotect __munmap __riscv_flush_icache madvise mlock mmap mmap64 mprotect
-        mremap msync munlock munmap posix_madvise
+        __clear_cache __madvise __mprotect __munmap __riscv_flush_icache madvise mlock mmap mmap64 mprotect mremap
+        msync munlock munmap posix_madvise
     """,
     "limits": """
-        __brk __register_atfork __sbrk __statfs brk fstatfs fstatfs64 getrlimit getrlimit64 prctl
-        pthread_getaffinity_np sbrk setrlimit setrlimit64 statfs statfs64 wait waitpid
+        __brk __register_atfork __sbrk __statfs brk fstatfs fstatfs64 fstatvfs fstatvfs64 getrlimit getrlimit64
+        prctl pthread_getaffinity_np sbrk setrlimit setrlimit64 statfs statfs64 statvfs statvfs64 wait waitpid
     """,
     "internet": """
         __inet_pton htonl htons inet_addr inet_aton inet_ntoa inet_ntop inet_pton ntohl ntohs
     """,
     "temporary": """
-        freopen freopen64 mkdtemp mkostemp mkostemp64 mkostemps mkostemps64 mkstemp mkstemp64 mkstemps
-        mkstemps64 mktemp tempnam tmpfile tmpfile64 tmpnam tmpnam_r
+        freopen freopen64 mkdtemp mkostemp mkostemp64 mkostemps mkostemps64 mkstemp mkstemp64 mkstemps mkstemps64
+        mktemp tempnam tmpfile tmpfile64 tmpnam tmpnam_r
     """,
     "users": """
-        cuserid endgrent endpwent getgrent getgrgid getgrgid_r getgrnam getgrnam_r getgrouplist getgroups
-        getlogin getlogin_r getpwent getpwnam getpwnam_r getpwuid getpwuid_r setgrent setpwent
+        cuserid endgrent endpwent getgrent getgrgid getgrgid_r getgrnam getgrnam_r getgrouplist getgroups getlogin
+        getlogin_r getpwent getpwnam getpwnam_r getpwuid getpwuid_r setgrent setpwent
     """,
     "at_calls": """
-        __fstatat64_time64 canonicalize_file_name chown eaccess euidaccess faccessat fallocate fallocate64
-        fchdir fchownat fgetxattr flistxattr fpathconf fremovexattr fsetxattr fstatat fstatat64 futimens
-        futimes get_current_dir_name getxattr lchmod lchown lgetxattr linkat listxattr llistxattr
-        lremovexattr lsetxattr lutimes mkdirat mkfifo mknod pathconf posix_fallocate posix_fallocate64
-        readlinkat removexattr renameat renameat2 setxattr statx symlinkat sync syncfs umask
+        __fstatat64_time64 __openat64_2 __openat_2 canonicalize_file_name fallocate fallocate64 fchdir fgetxattr
+        flistxattr fpathconf fremovexattr fsetxattr fstatat fstatat64 get_current_dir_name getxattr lgetxattr
+        linkat listxattr llistxattr lremovexattr lsetxattr mkdirat mkfifo mknod openat openat64 pathconf
+        posix_fallocate posix_fallocate64 readlinkat removexattr renameat renameat2 setxattr statx symlinkat sync
+        syncfs unlinkat
+    """,
+    "permissions": """
+        access chmod chown eaccess euidaccess faccessat fchmod fchmodat fchown fchownat lchmod lchown umask
+    """,
+    "file_times": """
+        __futimens64 __futimes64 __lutimes64 __utime64 __utimensat64 __utimes64 futimens futimes lutimes utime
+        utimensat utimes
+    """,
+    "pipes": """
+        __pipe pipe pipe2
     """,
     "unavailable": """
-        __syslog_chk accept accept4 acct alarm bind chroot clock_settime clone closelog connect
-        copy_file_range ctermid endmntent endutxent epoll_create epoll_create1 epoll_ctl epoll_wait eventfd
-        execl execle execlp execv execve execveat execvp execvpe freeaddrinfo gai_strerror getaddrinfo
-        getdomainname gethostbyname gethostid gethostname getloadavg getmntent getnameinfo getpeername
-        getpgid getpgrp getpriority getprotobyname getrusage getservbyname getsid getsockname getsockopt
-        getutent getutxent hasmntopt initgroups inotify_add_watch inotify_init inotify_init1
-        inotify_rm_watch listen memfd_create mount msgget nice openlog pclose pipe pipe2 popen posix_spawn
-        posix_spawn_file_actions_addclose posix_spawn_file_actions_adddup2 posix_spawn_file_actions_addopen
-        posix_spawn_file_actions_destroy posix_spawn_file_actions_init posix_spawnattr_destroy
-        posix_spawnattr_init posix_spawnattr_setflags posix_spawnattr_setpgroup
-        posix_spawnattr_setsigdefault posix_spawnattr_setsigmask posix_spawnp recv recvfrom recvmmsg recvmsg
-        semget send sendmmsg sendmsg sendto setdomainname setegid seteuid setgid setgroups sethostname
-        setitimer setlogmask setmntent setpgid setpriority setregid setresgid setresuid setreuid setsid
-        setsockopt settimeofday setuid setutxent shm_open shmget shutdown signalfd sockatmark socket
-        socketpair swapoff swapon sysinfo syslog tcdrain tcflow tcflush tcgetattr tcgetpgrp tcgetsid
-        tcsendbreak tcsetattr tcsetpgrp timer_create timer_settime timerfd_create ttyname umount2
-        userfaultfd utmpxname vfork vsyslog wait3 wait4 waitid
+        __syslog_chk accept accept4 acct alarm bind chroot clock_settime clone closelog connect copy_file_range
+        ctermid endmntent endutxent epoll_create epoll_create1 epoll_ctl epoll_wait eventfd execl execle execlp
+        execv execve execveat execvp execvpe freeaddrinfo gai_strerror getaddrinfo getdomainname gethostbyname
+        gethostid gethostname getloadavg getmntent getnameinfo getpeername getpgid getpgrp getpriority
+        getprotobyname getrusage getservbyname getsid getsockname getsockopt getutent getutxent hasmntopt
+        initgroups inotify_add_watch inotify_init inotify_init1 inotify_rm_watch listen memfd_create mount msgget
+        nice openlog pclose popen posix_spawn posix_spawn_file_actions_addclose posix_spawn_file_actions_adddup2
+        posix_spawn_file_actions_addopen posix_spawn_file_actions_destroy posix_spawn_file_actions_init
+        posix_spawnattr_destroy posix_spawnattr_init posix_spawnattr_setflags posix_spawnattr_setpgroup
+        posix_spawnattr_setsigdefault posix_spawnattr_setsigmask posix_spawnp recv recvfrom recvmmsg recvmsg semget
+        send sendmmsg sendmsg sendto setdomainname setegid seteuid setgid setgroups sethostname setitimer
+        setlogmask setmntent setpgid setpriority setregid setresgid setresuid setreuid setsid setsockopt
+        settimeofday setuid setutxent shm_open shmget shutdown signalfd sockatmark socket socketpair swapoff swapon
+        sysinfo syslog tcdrain tcflow tcflush tcgetattr tcgetpgrp tcgetsid tcsendbreak tcsetattr tcsetpgrp
+        timer_create timer_settime timerfd_create ttyname umount2 userfaultfd utmpxname vfork vsyslog wait3 wait4
+        waitid
     """,
     "vectored": """
         preadv preadv64 pwritev pwritev64 readv writev
     """,
     "stdio_ext": """
-        __fbufsize __flbf __fpending __fpurge __freadable __freading __fsetlocking __fwritable __fwriting
-        fpurge
+        __fbufsize __flbf __fpending __fpurge __freadable __freading __fsetlocking __fwritable __fwriting fpurge
     """,
     "paths": """
-        __utime64 __utimes64 access chdir chmod getcwd mkdir readlink realpath remove rename rmdir unlink
-        utime utimes
+        chdir getcwd mkdir readlink realpath remove rename rmdir unlink
     """,
     "directories": """
-        __closedir __openat64_2 __opendir __poll __readdir __readdir64 __utimensat64 closedir dirfd fchmodat
-        fdopendir iconv iconv_close iconv_open link openat openat64 opendir poll readdir readdir64 rewinddir
-        sendfile sendfile64 statvfs statvfs64 symlink truncate truncate64 unlinkat utimensat
+        __closedir __opendir __poll __readdir __readdir64 closedir dirfd fdopendir iconv iconv_close iconv_open
+        link opendir poll readdir readdir64 rewinddir sendfile sendfile64 symlink truncate truncate64
     """,
     "process": """
-        _Exit ___errno __aeabi_atexit __assert __assert2 __assert_fail __assert_perror_fail __chk_fail
-        __cxa_atexit __cxa_deleted_virtual __cxa_finalize __cxa_pure_virtual __cxa_thread_atexit
-        __cxa_thread_atexit_impl __errno __errno_location __fortify_fail __getauxval __getpagesize
-        __libc_fatal __sched_cpucount __stack_chk_fail __stack_chk_fail_local __stack_chk_guard __sysconf
-        _exit _rtld_global_ro at_quick_exit atexit exit fork get_nprocs get_nprocs_conf getauxval getegid
-        geteuid getgid getpagesize getpid getppid gettid getuid quick_exit sched_getaffinity sigaddset
-        sigdelset sigemptyset sigfillset sigismember syscall sysconf system uname
+        _Exit ___errno __aeabi_atexit __assert __assert2 __assert_fail __assert_perror_fail __chk_fail __cxa_atexit
+        __cxa_deleted_virtual __cxa_finalize __cxa_pure_virtual __cxa_thread_atexit __cxa_thread_atexit_impl
+        __errno __errno_location __fortify_fail __getauxval __getpagesize __libc_fatal __sched_cpucount
+        __stack_chk_fail __stack_chk_fail_local __stack_chk_guard __sysconf _exit _rtld_global_ro at_quick_exit
+        atexit exit fork get_nprocs get_nprocs_conf getauxval getegid geteuid getgid getpagesize getpid getppid
+        gettid getuid quick_exit sched_getaffinity syscall sysconf system uname
     """,
     "signals": """
-        __sigaction __sysv_signal abort bsd_signal gsignal kill killpg pthread_kill raise sigaction
-        sigaltstack sigignore siginterrupt signal ssignal sysv_signal tgkill
+        __sigaction __sysv_signal abort bsd_signal gsignal kill killpg pthread_kill raise sigaction sigaltstack
+        sigignore siginterrupt signal ssignal sysv_signal tgkill
     """,
     "signal_masks": """
-        __libc_current_sigrtmax __libc_current_sigrtmin pause pthread_sigmask sigpause sigpending
-        sigprocmask sigsuspend sigwait
+        __libc_current_sigrtmax __libc_current_sigrtmin pause pthread_sigmask sigaddset sigdelset sigemptyset
+        sigfillset sigismember sigpause sigpending sigprocmask sigsuspend sigwait
     """,
     "startup": """
         __libc_start_main
     """,
     "dlfcn": """
-        __dlsym_time64 __gnu_Unwind_Find_exidx _dl_find_object dl_iterate_phdr dl_unwind_find_exidx dladdr
-        dladdr1 dlclose dlerror dlinfo dlmopen dlopen dlsym dlvsym
+        __dlsym_time64 __gnu_Unwind_Find_exidx _dl_find_object dl_iterate_phdr dl_unwind_find_exidx dladdr dladdr1
+        dlclose dlerror dlinfo dlmopen dlopen dlsym dlvsym
     """,
     "reports": """
         err error errx warn warnx
     """,
     "environment": """
         __dcgettext __dso_handle __environ __libc_single_threaded __progname __progname_full __relink_lconv
-        __relink_locale_name __secure_getenv __signgam _environ _libc_intl_domainname bindtextdomain
-        clearenv dcgettext dgettext environ getenv gettext localeconv optarg opterr optind optopt
-        program_invocation_name program_invocation_short_name putenv secure_getenv setenv setlocale signgam
-        textdomain unsetenv
+        __relink_locale_name __secure_getenv __signgam _environ _libc_intl_domainname bindtextdomain clearenv
+        dcgettext dgettext environ getenv gettext localeconv optarg opterr optind optopt program_invocation_name
+        program_invocation_short_name putenv secure_getenv setenv setlocale signgam textdomain unsetenv
     """,
     "getopt": """
         __posix_getopt getopt getopt_long getopt_long_only
     """,
     "clock": """
-        __clock_getres64 __clock_gettime __clock_gettime64 __clock_nanosleep64 __ctime64 __ctime64_r
-        __difftime64 __gettimeofday64 __gmtime64 __gmtime64_r __localtime64 __localtime64_r __mktime64
-        __nanosleep64 __relink_gmt __relink_utc __time64 __timegm64 asctime asctime_r clock clock_getres
-        clock_gettime clock_nanosleep ctime ctime_r difftime gettimeofday gmtime gmtime_r localtime
-        localtime_r mktime nanosleep sched_yield sleep time timegm times tzset usleep
+        __clock_getres64 __clock_gettime __clock_gettime64 __clock_nanosleep64 __ctime64 __ctime64_r __difftime64
+        __gettimeofday64 __gmtime64 __gmtime64_r __localtime64 __localtime64_r __mktime64 __nanosleep64
+        __relink_gmt __relink_utc __time64 __timegm64 asctime asctime_r clock clock_getres clock_gettime
+        clock_nanosleep ctime ctime_r difftime gettimeofday gmtime gmtime_r localtime localtime_r mktime nanosleep
+        sched_yield sleep time timegm times tzset usleep
     """,
     "strftime": """
         strftime
     """,
     "rand": """
-        arc4random arc4random_buf drand48 erand48 getentropy getrandom jrand48 lcong48 lrand48 mrand48
-        nrand48 rand rand_r random seed48 srand srand48 srandom
+        arc4random arc4random_buf drand48 erand48 getentropy getrandom jrand48 lcong48 lrand48 mrand48 nrand48 rand
+        rand_r random seed48 srand srand48 srandom
     """,
     "jumps": """
         __longjmp_chk __sigsetjmp _longjmp _setjmp longjmp setjmp siglongjmp sigsetjmp
@@ -205,34 +206,32 @@ NAMES: dict[str, str] = {
     "threads": """
         __pthread_cond_timedwait64 __pthread_getspecific __pthread_key_create __pthread_mutex_lock
         __pthread_mutex_trylock __pthread_mutex_unlock __pthread_once __pthread_setspecific pthread_atfork
-        pthread_cond_broadcast pthread_cond_destroy pthread_cond_init pthread_cond_signal
-        pthread_cond_timedwait pthread_cond_wait pthread_condattr_destroy pthread_condattr_init
-        pthread_condattr_setclock pthread_create pthread_detach pthread_equal pthread_getspecific
-        pthread_join pthread_key_create pthread_key_delete pthread_mutex_destroy pthread_mutex_init
-        pthread_mutex_lock pthread_mutex_trylock pthread_mutex_unlock pthread_mutexattr_destroy
-        pthread_mutexattr_init pthread_mutexattr_setprotocol pthread_mutexattr_setpshared
-        pthread_mutexattr_settype pthread_once pthread_rwlock_destroy pthread_rwlock_init
-        pthread_rwlock_rdlock pthread_rwlock_tryrdlock pthread_rwlock_trywrlock pthread_rwlock_unlock
-        pthread_rwlock_wrlock pthread_rwlockattr_destroy pthread_rwlockattr_init pthread_self
-        pthread_setcancelstate pthread_setcanceltype pthread_setspecific pthread_spin_destroy
-        pthread_spin_init pthread_spin_lock pthread_spin_trylock pthread_spin_unlock
+        pthread_cond_broadcast pthread_cond_destroy pthread_cond_init pthread_cond_signal pthread_cond_timedwait
+        pthread_cond_wait pthread_condattr_destroy pthread_condattr_init pthread_condattr_setclock pthread_create
+        pthread_detach pthread_equal pthread_getspecific pthread_join pthread_key_create pthread_key_delete
+        pthread_mutex_destroy pthread_mutex_init pthread_mutex_lock pthread_mutex_trylock pthread_mutex_unlock
+        pthread_mutexattr_destroy pthread_mutexattr_init pthread_mutexattr_setprotocol pthread_mutexattr_setpshared
+        pthread_mutexattr_settype pthread_once pthread_rwlock_destroy pthread_rwlock_init pthread_rwlock_rdlock
+        pthread_rwlock_tryrdlock pthread_rwlock_trywrlock pthread_rwlock_unlock pthread_rwlock_wrlock
+        pthread_rwlockattr_destroy pthread_rwlockattr_init pthread_self pthread_setcancelstate
+        pthread_setcanceltype pthread_setspecific pthread_spin_destroy pthread_spin_init pthread_spin_lock
+        pthread_spin_trylock pthread_spin_unlock
     """,
     "semaphores": """
         pthread_barrier_destroy pthread_barrier_init pthread_barrier_wait sem_destroy sem_getvalue sem_init
         sem_post sem_timedwait sem_trywait sem_wait
     """,
     "thread_attributes": """
-        pthread_attr_destroy pthread_attr_getdetachstate pthread_attr_getguardsize
-        pthread_attr_getinheritsched pthread_attr_getschedparam pthread_attr_getschedpolicy
-        pthread_attr_getscope pthread_attr_getstack pthread_attr_getstacksize pthread_attr_init
-        pthread_attr_setdetachstate pthread_attr_setguardsize pthread_attr_setinheritsched
-        pthread_attr_setschedparam pthread_attr_setschedpolicy pthread_attr_setscope pthread_attr_setstack
-        pthread_attr_setstacksize pthread_getattr_np
+        pthread_attr_destroy pthread_attr_getdetachstate pthread_attr_getguardsize pthread_attr_getinheritsched
+        pthread_attr_getschedparam pthread_attr_getschedpolicy pthread_attr_getscope pthread_attr_getstack
+        pthread_attr_getstacksize pthread_attr_init pthread_attr_setdetachstate pthread_attr_setguardsize
+        pthread_attr_setinheritsched pthread_attr_setschedparam pthread_attr_setschedpolicy pthread_attr_setscope
+        pthread_attr_setstack pthread_attr_setstacksize pthread_getattr_np
     """,
     "fortify": """
-        __explicit_bzero_chk __fdelt_chk __mbstowcs_chk __memcpy_chk __memmove_chk __mempcpy_chk
-        __memset_chk __stpcpy_chk __stpncpy_chk __strcat_chk __strcpy_chk __strlcat_chk __strlcpy_chk
-        __strncat_chk __strncpy_chk __wcsncpy_chk __wcstombs_chk __wmemcpy_chk
+        __explicit_bzero_chk __fdelt_chk __mbstowcs_chk __memcpy_chk __memmove_chk __mempcpy_chk __memset_chk
+        __stpcpy_chk __stpncpy_chk __strcat_chk __strcpy_chk __strlcat_chk __strlcpy_chk __strncat_chk
+        __strncpy_chk __wcsncpy_chk __wcstombs_chk __wmemcpy_chk
     """,
     "memory_streams": """
         fmemopen open_memstream
@@ -241,139 +240,130 @@ NAMES: dict[str, str] = {
         __xpg_basename a64l dirname ecvt fcvt gcvt l64a memfrob
     """,
     "libm": """
-        __acos_finite __acosf_finite __acosh_finite __acoshf_finite __acoshl_finite __acosl_finite
-        __asin_finite __asinf_finite __asinl_finite __atan2_finite __atan2f_finite __atan2l_finite
-        __atanh_finite __atanhf_finite __atanhl_finite __cosh_finite __coshf_finite __coshl_finite
-        __exp10_finite __exp10f_finite __exp10l_finite __exp2_finite __exp2f_finite __exp2l_finite
-        __exp_finite __expf_finite __expl_finite __fmod_finite __fmodf_finite __fmodl_finite __hypot_finite
-        __hypotf_finite __hypotl_finite __j0_finite __j0f_finite __j0l_finite __j1_finite __j1f_finite
-        __j1l_finite __jn_finite __jnf_finite __jnl_finite __log10_finite __log10f_finite __log10l_finite
-        __log2_finite __log2f_finite __log2l_finite __log_finite __logf_finite __logl_finite __pow_finite
-        __powf_finite __powl_finite __remainder_finite __remainderf_finite __remainderl_finite __sinh_finite
-        __sinhf_finite __sinhl_finite __sqrt_finite __sqrtf_finite __sqrtl_finite __y0_finite __y0f_finite
-        __y0l_finite __y1_finite __y1f_finite __y1l_finite __yn_finite __ynf_finite __ynl_finite acos acosf
-        acosh acoshf acoshl acosl asin asinf asinh asinhf asinhl asinl atan atan2 atan2f atan2l atanf atanh
-        atanhf atanhl atanl cbrt cbrtf cbrtl ceil ceilf ceill copysign copysignf copysignl cos cosf cosh
-        coshf coshl cosl drem dremf dreml erf erfc erfcf erfcl erff erfl exp exp10 exp10f exp10l exp2 exp2f
-        exp2l expf expl expm1 expm1f expm1l fabs fabsf fabsl fdim fdimf fdiml floor floorf floorl fma fmaf
-        fmal fmax fmaxf fmaxl fmin fminf fminl fmod fmodf fmodl gamma gammaf gammal hypot hypotf hypotl j0
-        j0f j0l j1 j1f j1l jn jnf jnl ldexp ldexpf ldexpl lgamma lgammaf lgammal log log10 log10f log10l
-        log1p log1pf log1pl log2 log2f log2l logb logbf logbl logf logl nearbyint nearbyintf nearbyintl pow
-        pow10 pow10f pow10l powf powl remainder remainderf remainderl rint rintf rintl round roundeven
-        roundevenf roundevenl roundf roundl scalbln scalblnf scalblnl scalbn scalbnf scalbnl significand
-        significandf significandl sin sinf sinh sinhf sinhl sinl sqrt sqrtf sqrtl tan tanf tanh tanhf tanhl
-        tanl tgamma tgammaf tgammal trunc truncf truncl y0 y0f y0l y1 y1f y1l yn ynf ynl
+        __acos_finite __acosf_finite __acosh_finite __acoshf_finite __acoshl_finite __acosl_finite __asin_finite
+        __asinf_finite __asinl_finite __atan2_finite __atan2f_finite __atan2l_finite __atanh_finite __atanhf_finite
+        __atanhl_finite __cosh_finite __coshf_finite __coshl_finite __exp10_finite __exp10f_finite __exp10l_finite
+        __exp2_finite __exp2f_finite __exp2l_finite __exp_finite __expf_finite __expl_finite __fmod_finite
+        __fmodf_finite __fmodl_finite __hypot_finite __hypotf_finite __hypotl_finite __j0_finite __j0f_finite
+        __j0l_finite __j1_finite __j1f_finite __j1l_finite __jn_finite __jnf_finite __jnl_finite __log10_finite
+        __log10f_finite __log10l_finite __log2_finite __log2f_finite __log2l_finite __log_finite __logf_finite
+        __logl_finite __pow_finite __powf_finite __powl_finite __remainder_finite __remainderf_finite
+        __remainderl_finite __sinh_finite __sinhf_finite __sinhl_finite __sqrt_finite __sqrtf_finite __sqrtl_finite
+        __y0_finite __y0f_finite __y0l_finite __y1_finite __y1f_finite __y1l_finite __yn_finite __ynf_finite
+        __ynl_finite acos acosf acosh acoshf acoshl acosl asin asinf asinh asinhf asinhl asinl atan atan2 atan2f
+        atan2l atanf atanh atanhf atanhl atanl cbrt cbrtf cbrtl ceil ceilf ceill copysign copysignf copysignl cos
+        cosf cosh coshf coshl cosl drem dremf dreml erf erfc erfcf erfcl erff erfl exp exp10 exp10f exp10l exp2
+        exp2f exp2l expf expl expm1 expm1f expm1l fabs fabsf fabsl fdim fdimf fdiml floor floorf floorl fma fmaf
+        fmal fmax fmaxf fmaxl fmin fminf fminl fmod fmodf fmodl gamma gammaf gammal hypot hypotf hypotl j0 j0f j0l
+        j1 j1f j1l jn jnf jnl ldexp ldexpf ldexpl lgamma lgammaf lgammal log log10 log10f log10l log1p log1pf
+        log1pl log2 log2f log2l logb logbf logbl logf logl nearbyint nearbyintf nearbyintl pow pow10 pow10f pow10l
+        powf powl remainder remainderf remainderl rint rintf rintl round roundeven roundevenf roundevenl roundf
+        roundl scalbln scalblnf scalblnl scalbn scalbnf scalbnl significand significandf significandl sin sinf sinh
+        sinhf sinhl sinl sqrt sqrtf sqrtl tan tanf tanh tanhf tanhl tanl tgamma tgammaf tgammal trunc truncf truncl
+        y0 y0f y0l y1 y1f y1l yn ynf ynl
     """,
     "libm_parts": """
-        __finite __finitef __finitel __fpclassify __fpclassifyf __fpclassifyl __iseqsig __iseqsigf
-        __iseqsigl __isinf __isinff __isinfl __isnan __isnanf __isnanl __issignaling __issignalingf
-        __issignalingl __lgamma_r_finite __lgammaf_r_finite __lgammal_r_finite __signbit __signbitf
-        __signbitl finite finitef finitel frexp frexpf frexpl ilogb ilogbf ilogbl isinf isinff isinfl isnan
-        isnanf isnanl lgamma_r lgammaf_r lgammal_r llogb llogbf llogbl llrint llrintf llrintl llround
-        llroundf llroundl lrint lrintf lrintl lround lroundf lroundl modf modff modfl nan nanf nanl
-        nextafter nextafterf nextafterl nextdown nextdownf nextdownl nexttoward nexttowardf nexttowardl
-        nextup nextupf nextupl remquo remquof remquol sincos sincosf sincosl
+        __finite __finitef __finitel __fpclassify __fpclassifyf __fpclassifyl __iseqsig __iseqsigf __iseqsigl
+        __isinf __isinff __isinfl __isnan __isnanf __isnanl __issignaling __issignalingf __issignalingl
+        __lgamma_r_finite __lgammaf_r_finite __lgammal_r_finite __signbit __signbitf __signbitl finite finitef
+        finitel frexp frexpf frexpl ilogb ilogbf ilogbl isinf isinff isinfl isnan isnanf isnanl lgamma_r lgammaf_r
+        lgammal_r llogb llogbf llogbl llrint llrintf llrintl llround llroundf llroundl lrint lrintf lrintl lround
+        lroundf lroundl modf modff modfl nan nanf nanl nextafter nextafterf nextafterl nextdown nextdownf nextdownl
+        nexttoward nexttowardf nexttowardl nextup nextupf nextupl remquo remquof remquol sincos sincosf sincosl
     """,
     "fenv": """
-        feclearexcept fedisableexcept feenableexcept fegetenv fegetexcept fegetexceptflag fegetmode
-        fegetround feholdexcept feraiseexcept fesetenv fesetexcept fesetexceptflag fesetmode fesetround
-        fetestexcept fetestexceptflag feupdateenv
+        feclearexcept fedisableexcept feenableexcept fegetenv fegetexcept fegetexceptflag fegetmode fegetround
+        feholdexcept feraiseexcept fesetenv fesetexcept fesetexceptflag fesetmode fesetround fetestexcept
+        fetestexceptflag feupdateenv
     """,
     "integers": """
         __absvdi2 __absvsi2 __absvti2 __addvdi3 __addvsi3 __addvti3 __ashldi3 __ashlsi3 __ashlti3 __ashrdi3
-        __ashrsi3 __ashrti3 __bswapdi2 __bswapsi2 __bswapti2 __clrsbdi2 __clrsbsi2 __clrsbti2 __clzdi2
-        __clzsi2 __clzti2 __cmpdi2 __cmpsi2 __cmpti2 __ctzdi2 __ctzsi2 __ctzti2 __divdi3 __divmoddi4
-        __divmodsi4 __divmodti4 __divsi3 __divti3 __ffsdi2 __ffssi2 __ffsti2 __lshrdi3 __lshrsi3 __lshrti3
-        __moddi3 __modsi3 __modti3 __muldi3 __mulodi4 __mulosi4 __muloti4 __mulsi3 __multi3 __mulvdi3
-        __mulvsi3 __mulvti3 __negdi2 __negsi2 __negti2 __negvdi2 __negvsi2 __negvti2 __paritydi2 __paritysi2
-        __parityti2 __popcountdi2 __popcountsi2 __popcountti2 __subvdi3 __subvsi3 __subvti3 __ucmpdi2
-        __ucmpsi2 __ucmpti2 __udivdi3 __udivmoddi4 __udivmodsi4 __udivmodti4 __udivsi3 __udivti3 __umoddi3
-        __umodsi3 __umodti3
+        __ashrsi3 __ashrti3 __bswapdi2 __bswapsi2 __bswapti2 __clrsbdi2 __clrsbsi2 __clrsbti2 __clzdi2 __clzsi2
+        __clzti2 __cmpdi2 __cmpsi2 __cmpti2 __ctzdi2 __ctzsi2 __ctzti2 __divdi3 __divmoddi4 __divmodsi4 __divmodti4
+        __divsi3 __divti3 __ffsdi2 __ffssi2 __ffsti2 __lshrdi3 __lshrsi3 __lshrti3 __moddi3 __modsi3 __modti3
+        __muldi3 __mulodi4 __mulosi4 __muloti4 __mulsi3 __multi3 __mulvdi3 __mulvsi3 __mulvti3 __negdi2 __negsi2
+        __negti2 __negvdi2 __negvsi2 __negvti2 __paritydi2 __paritysi2 __parityti2 __popcountdi2 __popcountsi2
+        __popcountti2 __subvdi3 __subvsi3 __subvti3 __ucmpdi2 __ucmpsi2 __ucmpti2 __udivdi3 __udivmoddi4
+        __udivmodsi4 __udivmodti4 __udivsi3 __udivti3 __umoddi3 __umodsi3 __umodti3
     """,
     "softfloat": """
-        __adddf3 __addsf3 __cmpdf2 __cmpsf2 __divdf3 __divsf3 __eqdf2 __eqsf2 __extendhfsf2 __extendsfdf2
-        __fixdfdi __fixdfsi __fixdfti __fixsfdi __fixsfsi __fixsfti __fixunsdfdi __fixunsdfsi __fixunsdfti
-        __fixunssfdi __fixunssfsi __fixunssfti __floatdidf __floatdisf __floatsidf __floatsisf __floattidf
-        __floattisf __floatundidf __floatundisf __floatunsidf __floatunsisf __floatuntidf __floatuntisf
-        __gedf2 __gesf2 __gnu_f2h_ieee __gnu_h2f_ieee __gtdf2 __gtsf2 __ledf2 __lesf2 __ltdf2 __ltsf2
-        __muldf3 __mulsf3 __nedf2 __negdf2 __negsf2 __nesf2 __powidf2 __powisf2 __subdf3 __subsf3
-        __truncdfhf2 __truncdfsf2 __truncsfhf2 __unorddf2 __unordsf2
+        __adddf3 __addsf3 __cmpdf2 __cmpsf2 __divdf3 __divsf3 __eqdf2 __eqsf2 __extendhfsf2 __extendsfdf2 __fixdfdi
+        __fixdfsi __fixdfti __fixsfdi __fixsfsi __fixsfti __fixunsdfdi __fixunsdfsi __fixunsdfti __fixunssfdi
+        __fixunssfsi __fixunssfti __floatdidf __floatdisf __floatsidf __floatsisf __floattidf __floattisf
+        __floatundidf __floatundisf __floatunsidf __floatunsisf __floatuntidf __floatuntisf __gedf2 __gesf2
+        __gnu_f2h_ieee __gnu_h2f_ieee __gtdf2 __gtsf2 __ledf2 __lesf2 __ltdf2 __ltsf2 __muldf3 __mulsf3 __nedf2
+        __negdf2 __negsf2 __nesf2 __powidf2 __powisf2 __subdf3 __subsf3 __truncdfhf2 __truncdfsf2 __truncsfhf2
+        __unorddf2 __unordsf2
     """,
     "quad": """
-        __addtf3 __cmptf2 __divtf3 __eqtf2 __extenddftf2 __extendsftf2 __fixtfdi __fixtfsi __fixtfti
-        __fixunstfdi __fixunstfsi __fixunstfti __floatditf __floatsitf __floattitf __floatunditf
-        __floatunsitf __floatuntitf __getf2 __gttf2 __letf2 __lttf2 __multf3 __negtf2 __netf2 __powitf2
-        __subtf3 __trunctfdf2 __trunctfsf2 __unordtf2
+        __addtf3 __cmptf2 __divtf3 __eqtf2 __extenddftf2 __extendsftf2 __fixtfdi __fixtfsi __fixtfti __fixunstfdi
+        __fixunstfsi __fixunstfti __floatditf __floatsitf __floattitf __floatunditf __floatunsitf __floatuntitf
+        __getf2 __gttf2 __letf2 __lttf2 __multf3 __negtf2 __netf2 __powitf2 __subtf3 __trunctfdf2 __trunctfsf2
+        __unordtf2
     """,
     "eabi": """
         __aeabi_cdcmpeq __aeabi_cdcmple __aeabi_cdrcmple __aeabi_cfcmpeq __aeabi_cfcmple __aeabi_cfrcmple
-        __aeabi_d2f __aeabi_d2h __aeabi_d2iz __aeabi_d2lz __aeabi_d2uiz __aeabi_d2ulz __aeabi_dadd
-        __aeabi_dcmpeq __aeabi_dcmpge __aeabi_dcmpgt __aeabi_dcmple __aeabi_dcmplt __aeabi_dcmpun
-        __aeabi_ddiv __aeabi_dmul __aeabi_dneg __aeabi_drsub __aeabi_dsub __aeabi_f2d __aeabi_f2h
-        __aeabi_f2iz __aeabi_f2lz __aeabi_f2uiz __aeabi_f2ulz __aeabi_fadd __aeabi_fcmpeq __aeabi_fcmpge
-        __aeabi_fcmpgt __aeabi_fcmple __aeabi_fcmplt __aeabi_fcmpun __aeabi_fdiv __aeabi_fmul __aeabi_fneg
-        __aeabi_frsub __aeabi_fsub __aeabi_h2f __aeabi_i2d __aeabi_i2f __aeabi_idiv __aeabi_idiv0
-        __aeabi_idivmod __aeabi_l2d __aeabi_l2f __aeabi_lasr __aeabi_lcmp __aeabi_ldiv0 __aeabi_ldivmod
-        __aeabi_llsl __aeabi_llsr __aeabi_lmul __aeabi_memclr __aeabi_memclr4 __aeabi_memclr8 __aeabi_memcpy
-        __aeabi_memcpy4 __aeabi_memcpy8 __aeabi_memmove __aeabi_memmove4 __aeabi_memmove8 __aeabi_memset
-        __aeabi_memset4 __aeabi_memset8 __aeabi_read_tp __aeabi_ui2d __aeabi_ui2f __aeabi_uidiv
-        __aeabi_uidivmod __aeabi_ul2d __aeabi_ul2f __aeabi_ulcmp __aeabi_uldivmod __aeabi_unwind_cpp_pr0
-        __aeabi_unwind_cpp_pr1 __aeabi_unwind_cpp_pr2 __aeabi_uread4 __aeabi_uread8 __aeabi_uwrite4
-        __aeabi_uwrite8 __gnu_unwind_frame
+        __aeabi_d2f __aeabi_d2h __aeabi_d2iz __aeabi_d2lz __aeabi_d2uiz __aeabi_d2ulz __aeabi_dadd __aeabi_dcmpeq
+        __aeabi_dcmpge __aeabi_dcmpgt __aeabi_dcmple __aeabi_dcmplt __aeabi_dcmpun __aeabi_ddiv __aeabi_dmul
+        __aeabi_dneg __aeabi_drsub __aeabi_dsub __aeabi_f2d __aeabi_f2h __aeabi_f2iz __aeabi_f2lz __aeabi_f2uiz
+        __aeabi_f2ulz __aeabi_fadd __aeabi_fcmpeq __aeabi_fcmpge __aeabi_fcmpgt __aeabi_fcmple __aeabi_fcmplt
+        __aeabi_fcmpun __aeabi_fdiv __aeabi_fmul __aeabi_fneg __aeabi_frsub __aeabi_fsub __aeabi_h2f __aeabi_i2d
+        __aeabi_i2f __aeabi_idiv __aeabi_idiv0 __aeabi_idivmod __aeabi_l2d __aeabi_l2f __aeabi_lasr __aeabi_lcmp
+        __aeabi_ldiv0 __aeabi_ldivmod __aeabi_llsl __aeabi_llsr __aeabi_lmul __aeabi_memclr __aeabi_memclr4
+        __aeabi_memclr8 __aeabi_memcpy __aeabi_memcpy4 __aeabi_memcpy8 __aeabi_memmove __aeabi_memmove4
+        __aeabi_memmove8 __aeabi_memset __aeabi_memset4 __aeabi_memset8 __aeabi_read_tp __aeabi_ui2d __aeabi_ui2f
+        __aeabi_uidiv __aeabi_uidivmod __aeabi_ul2d __aeabi_ul2f __aeabi_ulcmp __aeabi_uldivmod
+        __aeabi_unwind_cpp_pr0 __aeabi_unwind_cpp_pr1 __aeabi_unwind_cpp_pr2 __aeabi_uread4 __aeabi_uread8
+        __aeabi_uwrite4 __aeabi_uwrite8 __gnu_unwind_frame
     """,
     "atomics": """
-        __aarch64_cas16_acq __aarch64_cas16_acq_rel __aarch64_cas16_rel __aarch64_cas16_relax
-        __aarch64_cas16_sync __aarch64_cas1_acq __aarch64_cas1_acq_rel __aarch64_cas1_rel
-        __aarch64_cas1_relax __aarch64_cas1_sync __aarch64_cas2_acq __aarch64_cas2_acq_rel
-        __aarch64_cas2_rel __aarch64_cas2_relax __aarch64_cas2_sync __aarch64_cas4_acq
-        __aarch64_cas4_acq_rel __aarch64_cas4_rel __aarch64_cas4_relax __aarch64_cas4_sync
-        __aarch64_cas8_acq __aarch64_cas8_acq_rel __aarch64_cas8_rel __aarch64_cas8_relax
-        __aarch64_cas8_sync __aarch64_ldadd1_acq __aarch64_ldadd1_acq_rel __aarch64_ldadd1_rel
-        __aarch64_ldadd1_relax __aarch64_ldadd1_sync __aarch64_ldadd2_acq __aarch64_ldadd2_acq_rel
-        __aarch64_ldadd2_rel __aarch64_ldadd2_relax __aarch64_ldadd2_sync __aarch64_ldadd4_acq
-        __aarch64_ldadd4_acq_rel __aarch64_ldadd4_rel __aarch64_ldadd4_relax __aarch64_ldadd4_sync
-        __aarch64_ldadd8_acq __aarch64_ldadd8_acq_rel __aarch64_ldadd8_rel __aarch64_ldadd8_relax
-        __aarch64_ldadd8_sync __aarch64_ldclr1_acq __aarch64_ldclr1_acq_rel __aarch64_ldclr1_rel
-        __aarch64_ldclr1_relax __aarch64_ldclr1_sync __aarch64_ldclr2_acq __aarch64_ldclr2_acq_rel
-        __aarch64_ldclr2_rel __aarch64_ldclr2_relax __aarch64_ldclr2_sync __aarch64_ldclr4_acq
-        __aarch64_ldclr4_acq_rel __aarch64_ldclr4_rel __aarch64_ldclr4_relax __aarch64_ldclr4_sync
-        __aarch64_ldclr8_acq __aarch64_ldclr8_acq_rel __aarch64_ldclr8_rel __aarch64_ldclr8_relax
-        __aarch64_ldclr8_sync __aarch64_ldeor1_acq __aarch64_ldeor1_acq_rel __aarch64_ldeor1_rel
-        __aarch64_ldeor1_relax __aarch64_ldeor1_sync __aarch64_ldeor2_acq __aarch64_ldeor2_acq_rel
-        __aarch64_ldeor2_rel __aarch64_ldeor2_relax __aarch64_ldeor2_sync __aarch64_ldeor4_acq
-        __aarch64_ldeor4_acq_rel __aarch64_ldeor4_rel __aarch64_ldeor4_relax __aarch64_ldeor4_sync
-        __aarch64_ldeor8_acq __aarch64_ldeor8_acq_rel __aarch64_ldeor8_rel __aarch64_ldeor8_relax
-        __aarch64_ldeor8_sync __aarch64_ldset1_acq __aarch64_ldset1_acq_rel __aarch64_ldset1_rel
-        __aarch64_ldset1_relax __aarch64_ldset1_sync __aarch64_ldset2_acq __aarch64_ldset2_acq_rel
-        __aarch64_ldset2_rel __aarch64_ldset2_relax __aarch64_ldset2_sync __aarch64_ldset4_acq
-        __aarch64_ldset4_acq_rel __aarch64_ldset4_rel __aarch64_ldset4_relax __aarch64_ldset4_sync
-        __aarch64_ldset8_acq __aarch64_ldset8_acq_rel __aarch64_ldset8_rel __aarch64_ldset8_relax
-        __aarch64_ldset8_sync __aarch64_swp1_acq __aarch64_swp1_acq_rel __aarch64_swp1_rel
-        __aarch64_swp1_relax __aarch64_swp1_sync __aarch64_swp2_acq __aarch64_swp2_acq_rel
-        __aarch64_swp2_rel __aarch64_swp2_relax __aarch64_swp2_sync __aarch64_swp4_acq
-        __aarch64_swp4_acq_rel __aarch64_swp4_rel __aarch64_swp4_relax __aarch64_swp4_sync
-        __aarch64_swp8_acq __aarch64_swp8_acq_rel __aarch64_swp8_rel __aarch64_swp8_relax
-        __aarch64_swp8_sync __atomic_add_fetch_1 __atomic_add_fetch_16 __atomic_add_fetch_2
-        __atomic_add_fetch_4 __atomic_add_fetch_8 __atomic_and_fetch_1 __atomic_and_fetch_16
-        __atomic_and_fetch_2 __atomic_and_fetch_4 __atomic_and_fetch_8 __atomic_compare_exchange
-        __atomic_compare_exchange_1 __atomic_compare_exchange_16 __atomic_compare_exchange_2
-        __atomic_compare_exchange_4 __atomic_compare_exchange_8 __atomic_exchange __atomic_exchange_1
-        __atomic_exchange_16 __atomic_exchange_2 __atomic_exchange_4 __atomic_exchange_8
-        __atomic_fetch_add_1 __atomic_fetch_add_16 __atomic_fetch_add_2 __atomic_fetch_add_4
-        __atomic_fetch_add_8 __atomic_fetch_and_1 __atomic_fetch_and_16 __atomic_fetch_and_2
-        __atomic_fetch_and_4 __atomic_fetch_and_8 __atomic_fetch_nand_1 __atomic_fetch_nand_16
-        __atomic_fetch_nand_2 __atomic_fetch_nand_4 __atomic_fetch_nand_8 __atomic_fetch_or_1
-        __atomic_fetch_or_16 __atomic_fetch_or_2 __atomic_fetch_or_4 __atomic_fetch_or_8
-        __atomic_fetch_sub_1 __atomic_fetch_sub_16 __atomic_fetch_sub_2 __atomic_fetch_sub_4
-        __atomic_fetch_sub_8 __atomic_fetch_xor_1 __atomic_fetch_xor_16 __atomic_fetch_xor_2
-        __atomic_fetch_xor_4 __atomic_fetch_xor_8 __atomic_is_lock_free __atomic_load __atomic_load_1
-        __atomic_load_16 __atomic_load_2 __atomic_load_4 __atomic_load_8 __atomic_nand_fetch_1
-        __atomic_nand_fetch_16 __atomic_nand_fetch_2 __atomic_nand_fetch_4 __atomic_nand_fetch_8
-        __atomic_or_fetch_1 __atomic_or_fetch_16 __atomic_or_fetch_2 __atomic_or_fetch_4 __atomic_or_fetch_8
-        __atomic_signal_fence __atomic_store __atomic_store_1 __atomic_store_16 __atomic_store_2
-        __atomic_store_4 __atomic_store_8 __atomic_sub_fetch_1 __atomic_sub_fetch_16 __atomic_sub_fetch_2
-        __atomic_sub_fetch_4 __atomic_sub_fetch_8 __atomic_thread_fence __atomic_xor_fetch_1
-        __atomic_xor_fetch_16 __atomic_xor_fetch_2 __atomic_xor_fetch_4 __atomic_xor_fetch_8
+        __aarch64_cas16_acq __aarch64_cas16_acq_rel __aarch64_cas16_rel __aarch64_cas16_relax __aarch64_cas16_sync
+        __aarch64_cas1_acq __aarch64_cas1_acq_rel __aarch64_cas1_rel __aarch64_cas1_relax __aarch64_cas1_sync
+        __aarch64_cas2_acq __aarch64_cas2_acq_rel __aarch64_cas2_rel __aarch64_cas2_relax __aarch64_cas2_sync
+        __aarch64_cas4_acq __aarch64_cas4_acq_rel __aarch64_cas4_rel __aarch64_cas4_relax __aarch64_cas4_sync
+        __aarch64_cas8_acq __aarch64_cas8_acq_rel __aarch64_cas8_rel __aarch64_cas8_relax __aarch64_cas8_sync
+        __aarch64_ldadd1_acq __aarch64_ldadd1_acq_rel __aarch64_ldadd1_rel __aarch64_ldadd1_relax
+        __aarch64_ldadd1_sync __aarch64_ldadd2_acq __aarch64_ldadd2_acq_rel __aarch64_ldadd2_rel
+        __aarch64_ldadd2_relax __aarch64_ldadd2_sync __aarch64_ldadd4_acq __aarch64_ldadd4_acq_rel
+        __aarch64_ldadd4_rel __aarch64_ldadd4_relax __aarch64_ldadd4_sync __aarch64_ldadd8_acq
+        __aarch64_ldadd8_acq_rel __aarch64_ldadd8_rel __aarch64_ldadd8_relax __aarch64_ldadd8_sync
+        __aarch64_ldclr1_acq __aarch64_ldclr1_acq_rel __aarch64_ldclr1_rel __aarch64_ldclr1_relax
+        __aarch64_ldclr1_sync __aarch64_ldclr2_acq __aarch64_ldclr2_acq_rel __aarch64_ldclr2_rel
+        __aarch64_ldclr2_relax __aarch64_ldclr2_sync __aarch64_ldclr4_acq __aarch64_ldclr4_acq_rel
+        __aarch64_ldclr4_rel __aarch64_ldclr4_relax __aarch64_ldclr4_sync __aarch64_ldclr8_acq
+        __aarch64_ldclr8_acq_rel __aarch64_ldclr8_rel __aarch64_ldclr8_relax __aarch64_ldclr8_sync
+        __aarch64_ldeor1_acq __aarch64_ldeor1_acq_rel __aarch64_ldeor1_rel __aarch64_ldeor1_relax
+        __aarch64_ldeor1_sync __aarch64_ldeor2_acq __aarch64_ldeor2_acq_rel __aarch64_ldeor2_rel
+        __aarch64_ldeor2_relax __aarch64_ldeor2_sync __aarch64_ldeor4_acq __aarch64_ldeor4_acq_rel
+        __aarch64_ldeor4_rel __aarch64_ldeor4_relax __aarch64_ldeor4_sync __aarch64_ldeor8_acq
+        __aarch64_ldeor8_acq_rel __aarch64_ldeor8_rel __aarch64_ldeor8_relax __aarch64_ldeor8_sync
+        __aarch64_ldset1_acq __aarch64_ldset1_acq_rel __aarch64_ldset1_rel __aarch64_ldset1_relax
+        __aarch64_ldset1_sync __aarch64_ldset2_acq __aarch64_ldset2_acq_rel __aarch64_ldset2_rel
+        __aarch64_ldset2_relax __aarch64_ldset2_sync __aarch64_ldset4_acq __aarch64_ldset4_acq_rel
+        __aarch64_ldset4_rel __aarch64_ldset4_relax __aarch64_ldset4_sync __aarch64_ldset8_acq
+        __aarch64_ldset8_acq_rel __aarch64_ldset8_rel __aarch64_ldset8_relax __aarch64_ldset8_sync
+        __aarch64_swp1_acq __aarch64_swp1_acq_rel __aarch64_swp1_rel __aarch64_swp1_relax __aarch64_swp1_sync
+        __aarch64_swp2_acq __aarch64_swp2_acq_rel __aarch64_swp2_rel __aarch64_swp2_relax __aarch64_swp2_sync
+        __aarch64_swp4_acq __aarch64_swp4_acq_rel __aarch64_swp4_rel __aarch64_swp4_relax __aarch64_swp4_sync
+        __aarch64_swp8_acq __aarch64_swp8_acq_rel __aarch64_swp8_rel __aarch64_swp8_relax __aarch64_swp8_sync
+        __atomic_add_fetch_1 __atomic_add_fetch_16 __atomic_add_fetch_2 __atomic_add_fetch_4 __atomic_add_fetch_8
+        __atomic_and_fetch_1 __atomic_and_fetch_16 __atomic_and_fetch_2 __atomic_and_fetch_4 __atomic_and_fetch_8
+        __atomic_compare_exchange __atomic_compare_exchange_1 __atomic_compare_exchange_16
+        __atomic_compare_exchange_2 __atomic_compare_exchange_4 __atomic_compare_exchange_8 __atomic_exchange
+        __atomic_exchange_1 __atomic_exchange_16 __atomic_exchange_2 __atomic_exchange_4 __atomic_exchange_8
+        __atomic_fetch_add_1 __atomic_fetch_add_16 __atomic_fetch_add_2 __atomic_fetch_add_4 __atomic_fetch_add_8
+        __atomic_fetch_and_1 __atomic_fetch_and_16 __atomic_fetch_and_2 __atomic_fetch_and_4 __atomic_fetch_and_8
+        __atomic_fetch_nand_1 __atomic_fetch_nand_16 __atomic_fetch_nand_2 __atomic_fetch_nand_4
+        __atomic_fetch_nand_8 __atomic_fetch_or_1 __atomic_fetch_or_16 __atomic_fetch_or_2 __atomic_fetch_or_4
+        __atomic_fetch_or_8 __atomic_fetch_sub_1 __atomic_fetch_sub_16 __atomic_fetch_sub_2 __atomic_fetch_sub_4
+        __atomic_fetch_sub_8 __atomic_fetch_xor_1 __atomic_fetch_xor_16 __atomic_fetch_xor_2 __atomic_fetch_xor_4
+        __atomic_fetch_xor_8 __atomic_is_lock_free __atomic_load __atomic_load_1 __atomic_load_16 __atomic_load_2
+        __atomic_load_4 __atomic_load_8 __atomic_nand_fetch_1 __atomic_nand_fetch_16 __atomic_nand_fetch_2
+        __atomic_nand_fetch_4 __atomic_nand_fetch_8 __atomic_or_fetch_1 __atomic_or_fetch_16 __atomic_or_fetch_2
+        __atomic_or_fetch_4 __atomic_or_fetch_8 __atomic_signal_fence __atomic_store __atomic_store_1
+        __atomic_store_16 __atomic_store_2 __atomic_store_4 __atomic_store_8 __atomic_sub_fetch_1
+        __atomic_sub_fetch_16 __atomic_sub_fetch_2 __atomic_sub_fetch_4 __atomic_sub_fetch_8 __atomic_thread_fence
+        __atomic_xor_fetch_1 __atomic_xor_fetch_16 __atomic_xor_fetch_2 __atomic_xor_fetch_4 __atomic_xor_fetch_8
         __sync_add_and_fetch_1 __sync_add_and_fetch_16 __sync_add_and_fetch_2 __sync_add_and_fetch_4
         __sync_add_and_fetch_8 __sync_and_and_fetch_1 __sync_and_and_fetch_16 __sync_and_and_fetch_2
         __sync_and_and_fetch_4 __sync_and_and_fetch_8 __sync_bool_compare_and_swap_1
@@ -388,13 +378,13 @@ NAMES: dict[str, str] = {
         __sync_fetch_and_xor_2 __sync_fetch_and_xor_4 __sync_fetch_and_xor_8 __sync_lock_release_1
         __sync_lock_release_16 __sync_lock_release_2 __sync_lock_release_4 __sync_lock_release_8
         __sync_lock_test_and_set_1 __sync_lock_test_and_set_16 __sync_lock_test_and_set_2
-        __sync_lock_test_and_set_4 __sync_lock_test_and_set_8 __sync_nand_and_fetch_1
-        __sync_nand_and_fetch_16 __sync_nand_and_fetch_2 __sync_nand_and_fetch_4 __sync_nand_and_fetch_8
-        __sync_or_and_fetch_1 __sync_or_and_fetch_16 __sync_or_and_fetch_2 __sync_or_and_fetch_4
-        __sync_or_and_fetch_8 __sync_sub_and_fetch_1 __sync_sub_and_fetch_16 __sync_sub_and_fetch_2
-        __sync_sub_and_fetch_4 __sync_sub_and_fetch_8 __sync_synchronize __sync_val_compare_and_swap_1
-        __sync_val_compare_and_swap_16 __sync_val_compare_and_swap_2 __sync_val_compare_and_swap_4
-        __sync_val_compare_and_swap_8 __sync_xor_and_fetch_1 __sync_xor_and_fetch_16 __sync_xor_and_fetch_2
-        __sync_xor_and_fetch_4 __sync_xor_and_fetch_8
+        __sync_lock_test_and_set_4 __sync_lock_test_and_set_8 __sync_nand_and_fetch_1 __sync_nand_and_fetch_16
+        __sync_nand_and_fetch_2 __sync_nand_and_fetch_4 __sync_nand_and_fetch_8 __sync_or_and_fetch_1
+        __sync_or_and_fetch_16 __sync_or_and_fetch_2 __sync_or_and_fetch_4 __sync_or_and_fetch_8
+        __sync_sub_and_fetch_1 __sync_sub_and_fetch_16 __sync_sub_and_fetch_2 __sync_sub_and_fetch_4
+        __sync_sub_and_fetch_8 __sync_synchronize __sync_val_compare_and_swap_1 __sync_val_compare_and_swap_16
+        __sync_val_compare_and_swap_2 __sync_val_compare_and_swap_4 __sync_val_compare_and_swap_8
+        __sync_xor_and_fetch_1 __sync_xor_and_fetch_16 __sync_xor_and_fetch_2 __sync_xor_and_fetch_4
+        __sync_xor_and_fetch_8
     """,
 }

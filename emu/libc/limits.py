@@ -9,7 +9,7 @@ from emu.cpu.protocol import Protection
 from emu.libc import filesystem as fs
 from emu.libc.errno import Errno
 from emu.libc.files import attempt
-from emu.libc.table import export
+from emu.libc.table import export, register
 from relink.errors import AddressSpaceError
 from relink.memory.address_space import page_ceil
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from emu.libc.library import Libc
 
 _RLIMIT_STACK, _RLIMIT_NOFILE, _RLIMITS = 3, 7, 16
+_RLIMIT_CORE = 4
+_EFFECTIVE = (_RLIMIT_CORE, _RLIMIT_NOFILE)  #: limits that may be changed; core files are never written
 _STACK_SIZE, _FILES = 8 << 20, (1024, 4096)
 _TMPFS_MAGIC, _BLOCK, _BLOCKS, _LONGEST_NAME = 0x0102_1994, 4096, 1 << 18, 255
 _PR_SET_NAME, _PR_GET_NAME, _PR_GET_DUMPABLE, _PR_SET_DUMPABLE = 15, 16, 3, 4
@@ -28,14 +30,47 @@ _BREAK_ROOM = 64 << 20  #: bytes reserved for the break
 # ---------------------------------------------------------------- limits
 
 
+class Limits:
+    """Limits by resource: (soft, hard), None: unlimited. Only that of descriptors can be changed; the
+    machine has limits of its own for memory, time and the stack.
+    """
+
+    def __init__(self, libc: Libc) -> None:
+        unlimited: tuple[int | None, int | None] = (None, None)
+        self.of = dict.fromkeys(range(_RLIMITS), unlimited)
+        self.of |= {_RLIMIT_STACK: (_STACK_SIZE, None), _RLIMIT_NOFILE: _FILES}
+
+
 def _put_limits(libc: Libc, resource: int, limits: int, size: int) -> int:
     """A struct rlimit of two words of `size` bytes."""
     if not 0 <= resource < _RLIMITS:
         return libc.fail(Errno.EINVAL)
     infinity = (1 << 8 * size) - 1
-    known = {_RLIMIT_STACK: (_STACK_SIZE, infinity), _RLIMIT_NOFILE: _FILES}
-    for index, value in enumerate(known.get(resource, (infinity, infinity))):
-        libc.memory.write_uint(limits + index * size, size, value)
+    for index, value in enumerate(libc.state(Limits).of[resource]):
+        libc.memory.write_uint(limits + index * size, size, infinity if value is None else min(value, infinity))
+    return 0
+
+
+def _set_limits(libc: Libc, resource: int, limits: int, size: int) -> int:
+    """Lower a limit, or raise the soft one up to the hard one; EPERM for a higher hard limit, and for limits that
+    would have no effect here.
+    """
+    if not 0 <= resource < _RLIMITS:
+        return libc.fail(Errno.EINVAL)
+    infinity = (1 << 8 * size) - 1
+    words = (libc.memory.read_uint(limits + index * size, size) for index in range(2))
+    soft, hard = (None if word == infinity else word for word in words)
+    state = libc.state(Limits)
+    before = state.of[resource]
+    if hard is not None and (soft is None or soft > hard):
+        return libc.fail(Errno.EINVAL)
+    if before[1] is not None and (hard is None or hard > before[1]):
+        return libc.fail(Errno.EPERM)
+    if (soft, hard) != before and resource not in _EFFECTIVE:
+        return libc.fail(Errno.EPERM)
+    state.of[resource] = soft, hard
+    if resource == _RLIMIT_NOFILE and soft is not None:
+        fs.file_system(libc).most_descriptors = soft
     return 0
 
 
@@ -50,10 +85,14 @@ def getrlimit64(libc: Libc, resource: int, limits: int) -> int:
     return _put_limits(libc, resource, limits, 8)
 
 
-@export("int setrlimit(int resource, const void *limits)", alias=("setrlimit64",))
+@export("int setrlimit(int resource, const void *limits)")
 def setrlimit(libc: Libc, resource: int, limits: int) -> int:
-    """Limits are set by the machine: EPERM."""
-    return libc.fail(Errno.EPERM if 0 <= resource < _RLIMITS else Errno.EINVAL)
+    return _set_limits(libc, resource, limits, _count_size(libc))
+
+
+@export("int setrlimit64(int resource, const void *limits)")
+def setrlimit64(libc: Libc, resource: int, limits: int) -> int:
+    return _set_limits(libc, resource, limits, 8)
 
 
 # ---------------------------------------------------------------- file systems
@@ -110,6 +149,40 @@ def fstatfs64(libc: Libc, number: int, buffer: int) -> int:
         return _statistics(libc, buffer, 8)
 
     return attempt(libc, operation)
+
+
+def _put_statvfs(libc: Libc, buffer: int, count: int) -> None:
+    """Fill a struct statvfs whose counts have `count` bytes (glibc, bits/statvfs.h)."""
+    word = libc.word
+    counts = (_BLOCKS, _BLOCKS // 2, _BLOCKS // 2, _BLOCKS, _BLOCKS // 2, _BLOCKS // 2)
+    fields = [(word, _BLOCK), (word, _BLOCK), *((count, value) for value in counts), (word, 0)]
+    fields += [(4, 0)] if word == 4 else []
+    fields += [(word, 0), (word, _LONGEST_NAME), *((4, 0) for _ in range(6))]
+    libc.memory.write(buffer, b"".join(value.to_bytes(size, "little") for size, value in fields))
+
+
+def _register_statvfs() -> None:
+    for suffix in ("", "64"):
+
+        def by_path(libc: Libc, path: int, buffer: int, *, suffix: str = suffix) -> int:
+            def operation() -> None:
+                fs.file_system(libc).status(fs.path_at(libc, path))
+                _put_statvfs(libc, buffer, 8 if suffix else _count_size(libc))
+
+            return attempt(libc, operation)
+
+        def by_number(libc: Libc, number: int, buffer: int, *, suffix: str = suffix) -> int:
+            def operation() -> None:
+                fs.file_system(libc).get(number)
+                _put_statvfs(libc, buffer, 8 if suffix else _count_size(libc))
+
+            return attempt(libc, operation)
+
+        register(f"statvfs{suffix}", f"int statvfs{suffix}(const char *path, void *result)", by_path)
+        register(f"fstatvfs{suffix}", f"int fstatvfs{suffix}(int number, void *result)", by_number)
+
+
+_register_statvfs()
 
 
 # ---------------------------------------------------------------- the break

@@ -9,8 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from emu.libc import filesystem as fs
-from emu.libc.errno import Errno
-from emu.libc.filesystem import SEEK_CUR, SEEK_END, SEEK_SET, Descriptor, FileError
+from emu.libc.descriptors import (
+    LARGEST_FILE,
+    O_APPEND,
+    O_RDWR,
+    O_TRUNC,
+    O_WRONLY,
+    SEEK_CUR,
+    SEEK_END,
+    SEEK_SET,
+    Descriptor,
+)
+from emu.libc.errno import Errno, FileError
 from emu.libc.open_streams import new_stream
 from emu.libc.stdio import open_flags
 from emu.libc.table import export
@@ -30,7 +40,7 @@ class _Memory(Descriptor):
 
     @property
     def readable(self) -> bool:
-        return self.flags & 3 != fs.O_WRONLY
+        return self.flags & 3 != O_WRONLY
 
     def read(self, count: int, at: int | None = None) -> bytes:
         if not self.readable:
@@ -52,7 +62,7 @@ class _Memory(Descriptor):
     @property
     def most(self) -> int:
         """The largest position."""
-        return fs.FileSystem.LARGEST_FILE
+        return LARGEST_FILE
 
     def resize(self, size: int) -> None:
         raise FileError(Errno.EINVAL)
@@ -72,7 +82,7 @@ class _Fixed(_Memory):
         if not self.writable:
             raise FileError(Errno.EBADF)
         assert self.libc is not None
-        begin = self.used if self.flags & fs.O_APPEND else self.position if at is None else at
+        begin = self.used if self.flags & O_APPEND else self.position if at is None else at
         data = data[: max(self.size - begin, 0)]
         end = begin + len(data)
         if not data:
@@ -80,7 +90,7 @@ class _Fixed(_Memory):
         self.libc.memory.write(self.start + begin, data)
         if end > self.used:
             self.used = end
-            if not data.endswith(b"\0") and (end < self.size or not self.flags & fs.O_APPEND):
+            if not data.endswith(b"\0") and (end < self.size or not self.flags & O_APPEND):
                 self.libc.memory.write(self.start + min(end, self.size - 1), b"\0")
         if at is None:
             self.position = end
@@ -135,12 +145,12 @@ def fmemopen(libc: Libc, buffer: int, size: int, mode: int) -> int:
         return libc.fail(Errno.EINVAL, 0)
     own = not buffer
     start = buffer or libc.heap.calloc(1, max(size, 1))
-    used = 0 if flags & fs.O_TRUNC else size
-    if flags & fs.O_TRUNC and flags & fs.O_RDWR and size:
+    used = 0 if flags & O_TRUNC else size
+    if flags & O_TRUNC and flags & O_RDWR and size:
         libc.memory.write(start, b"\0")
-    if flags & fs.O_APPEND or own:
+    if flags & O_APPEND or own:
         used = len(libc.memory.read(start, size).partition(b"\0")[0]) if size else 0
-    position = used if flags & fs.O_APPEND else 0
+    position = used if flags & O_APPEND else 0
     return _opened(
         libc, _Fixed("[memory]", flags, position=position, libc=libc, start=start, used=used, size=size)
     )
@@ -150,6 +160,6 @@ def fmemopen(libc: Libc, buffer: int, size: int, mode: int) -> int:
 def open_memstream(libc: Libc, place: int, size: int) -> int:
     room = 64
     start = libc.heap.calloc(1, room)
-    memory = _Growing("[memory]", fs.O_WRONLY, libc=libc, start=start, told=(place, size), room=room)
+    memory = _Growing("[memory]", O_WRONLY, libc=libc, start=start, told=(place, size), room=room)
     memory.tell()
     return _opened(libc, memory)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from emu.errors import GuestAbort
 from emu.libc import filesystem as fs
+from emu.libc.descriptors import Descriptor
 from emu.libc.errno import Errno
 from emu.libc.files import write_from
 from emu.memory.guest_view import PIECE
@@ -78,7 +79,7 @@ def write_stream_from(libc: Libc, address: int, data: int, size: int) -> int:
     return _write_stream(libc, address, lambda descriptor: write_from(libc.memory, descriptor, data, size))
 
 
-def _write_stream(libc: Libc, address: int, write: Callable[[fs.Descriptor], int]) -> int:
+def _write_stream(libc: Libc, address: int, write: Callable[[Descriptor], int]) -> int:
     stream = find_stream(libc, address)
     try:
         descriptor = fs.file_system(libc).get(stream.number)

@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from emu.libc.library import Libc
 
 
+def _check(libc: Libc, path: int) -> int:
+    """0 for a path that exists, else -1 with errno."""
+
+    def operation() -> None:
+        file_system(libc).status(path_at(libc, path))
+
+    return attempt(libc, operation)
+
+
 @export("int unlink(const char *path)")
 def unlink(libc: Libc, path: int) -> int:
     return attempt(libc, lambda: file_system(libc).unlink(path_at(libc, path)))
@@ -38,7 +47,7 @@ def rename(libc: Libc, old: int, new_path: int) -> int:
 
 @export("int mkdir(const char *path, unsigned mode)")
 def mkdir(libc: Libc, path: int, mode: int) -> int:
-    return attempt(libc, lambda: file_system(libc).make_directory(path_at(libc, path)))
+    return attempt(libc, lambda: file_system(libc).make_directory(path_at(libc, path), mode))
 
 
 @export("int rmdir(const char *path)")
@@ -46,28 +55,11 @@ def rmdir(libc: Libc, path: int) -> int:
     return attempt(libc, lambda: file_system(libc).remove_directory(path_at(libc, path)))
 
 
-@export("int access(const char *path, int mode)")
-def access(libc: Libc, path: int, mode: int) -> int:
-    def operation() -> None:
-        file_system(libc).status(path_at(libc, path))
-
-    return attempt(libc, operation)
-
-
-@export("int chmod(const char *path, unsigned mode)")
-def chmod(libc: Libc, path: int, mode: int) -> int:
-    return access(libc, path, 0)
-
-
-@export("int utimes(const char *path, const void *times)", alias=("utime", "__utimes64", "__utime64"))
-def utimes(libc: Libc, path: int, times: int) -> int:
-    return access(libc, path, 0)
-
-
 @export("ssize_t readlink(const char *path, char *buffer, size_t size)")
 def readlink(libc: Libc, path: int, buffer: int, size: int) -> int:
     """There are no symbolic links: EINVAL for an existing path, else ENOENT."""
-    return libc.fail(Errno.EINVAL) if access(libc, path, 0) == 0 else -1
+    found = _check(libc, path)
+    return found if found < 0 else libc.fail(Errno.EINVAL)
 
 
 @export("char *getcwd(char *buffer, size_t size)")
@@ -96,7 +88,7 @@ def chdir(libc: Libc, path: int) -> int:
 
 @export("char *realpath(const char *path, char *buffer)")
 def realpath(libc: Libc, path: int, buffer: int) -> int:
-    if access(libc, path, 0) < 0:
+    if _check(libc, path) < 0:
         return 0
     text = posixpath.join("/", file_system(libc).resolve(path_at(libc, path))).encode("utf-8", "surrogateescape")
     if not buffer:

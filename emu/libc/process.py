@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from emu.errors import GuestAbort, GuestExit
 from emu.libc.errno import Errno, message
+from emu.libc.file_node import USER_ID
 from emu.libc.filesystem import file_system
 from emu.libc.handlers import Handler, Handlers, register, run_handlers, run_thread_handlers
 from emu.libc.mapping import write_back
@@ -133,7 +134,7 @@ def errno_location(libc: Libc) -> int:
 
 # ---------------------------------------------------------------- who and where am I
 
-PROCESS_ID, USER_ID = 4242, 1000
+PROCESS_ID = 4242
 #: sysconf's numbers on Linux -> values.
 _SYSCONF = {0: 131072, 2: 100, 4: 1024, 30: 4096, 83: 1, 84: 1, 85: 262144, 86: 131072}
 
@@ -175,44 +176,6 @@ def getauxval(libc: Libc, kind: int) -> int:
 
 
 _SIGNAL_SET = 128  # bytes of glibc's sigset_t
-
-
-@export("int sigemptyset(void *mask)")
-def sigemptyset(libc: Libc, mask: int) -> int:
-    libc.memory.write(mask, bytes(_SIGNAL_SET))
-    return 0
-
-
-@export("int sigfillset(void *mask)")
-def sigfillset(libc: Libc, mask: int) -> int:
-    libc.memory.write(mask, b"\xff" * _SIGNAL_SET)
-    return 0
-
-
-def _set_signal(libc: Libc, mask: int, number: int, *, member: bool) -> int:
-    if not 0 < number <= 64:
-        return libc.fail(Errno.EINVAL)
-    bit = 1 << (number - 1)
-    old = libc.memory.read_uint(mask, 8)
-    libc.memory.write_uint(mask, 8, old | bit if member else old & ~bit)
-    return 0
-
-
-@export("int sigaddset(void *mask, int number)")
-def sigaddset(libc: Libc, mask: int, number: int) -> int:
-    return _set_signal(libc, mask, number, member=True)
-
-
-@export("int sigdelset(void *mask, int number)")
-def sigdelset(libc: Libc, mask: int, number: int) -> int:
-    return _set_signal(libc, mask, number, member=False)
-
-
-@export("int sigismember(const void *mask, int number)")
-def sigismember(libc: Libc, mask: int, number: int) -> int:
-    if not 0 < number <= 64:
-        return libc.fail(Errno.EINVAL)
-    return libc.memory.read_uint(mask, 8) >> (number - 1) & 1
 
 
 @export("int sched_getaffinity(int process, size_t size, void *mask)")

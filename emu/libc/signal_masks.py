@@ -6,11 +6,50 @@ from typing import TYPE_CHECKING
 
 from emu.errors import GuestAbort
 from emu.libc.errno import Errno
-from emu.libc.signals import LARGEST, SIGNAL_SET, Signals, block, blocked
+from emu.libc.signals import INTERNAL, LARGEST, SIGNAL_SET, Signals, block, blocked
 from emu.libc.table import export
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc
+
+
+@export("int sigemptyset(void *mask)")
+def sigemptyset(libc: Libc, mask: int) -> int:
+    libc.memory.write(mask, bytes(SIGNAL_SET))
+    return 0
+
+
+@export("int sigfillset(void *mask)")
+def sigfillset(libc: Libc, mask: int) -> int:
+    every = (1 << 8 * SIGNAL_SET) - 1 & ~INTERNAL
+    libc.memory.write(mask, every.to_bytes(SIGNAL_SET, "little"))
+    return 0
+
+
+def _set_signal(libc: Libc, mask: int, number: int, *, member: bool) -> int:
+    bit = 1 << (number - 1) if 0 < number <= LARGEST else 0
+    if not bit or bit & INTERNAL:
+        return libc.fail(Errno.EINVAL)
+    old = libc.memory.read_uint(mask, 8)
+    libc.memory.write_uint(mask, 8, old | bit if member else old & ~bit)
+    return 0
+
+
+@export("int sigaddset(void *mask, int number)")
+def sigaddset(libc: Libc, mask: int, number: int) -> int:
+    return _set_signal(libc, mask, number, member=True)
+
+
+@export("int sigdelset(void *mask, int number)")
+def sigdelset(libc: Libc, mask: int, number: int) -> int:
+    return _set_signal(libc, mask, number, member=False)
+
+
+@export("int sigismember(const void *mask, int number)")
+def sigismember(libc: Libc, mask: int, number: int) -> int:
+    if not 0 < number <= LARGEST:
+        return libc.fail(Errno.EINVAL)
+    return libc.memory.read_uint(mask, 8) >> (number - 1) & 1
 
 
 @export("int sigprocmask(int how, const void *mask, void *old)")
@@ -21,7 +60,7 @@ def sigprocmask(libc: Libc, how: int, mask: int, old: int) -> int:
 
 @export("int pthread_sigmask(int how, const void *mask, void *old)")
 def pthread_sigmask(libc: Libc, how: int, mask: int, old: int) -> int:
-    """SIG_BLOCK, SIG_UNBLOCK and SIGSIGNAL_SETMASK are 0, 1, 2."""
+    """SIG_BLOCK, SIG_UNBLOCK and SIG_SETMASK are 0, 1, 2."""
     before = blocked(libc)
     if mask:
         bits = libc.memory.read_uint(mask, 8)

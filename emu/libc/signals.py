@@ -18,7 +18,8 @@ from emu.calls.plan import plan_call
 from emu.cpu.protocol import Stop, StopReason
 from emu.errors import GuestAbort
 from emu.libc.errno import Errno
-from emu.libc.process import PROCESS_ID, USER_ID
+from emu.libc.file_node import USER_ID
+from emu.libc.process import PROCESS_ID
 from emu.libc.table import export
 from emu.libc.threads import Threads
 from relink.errors import RelinkError
@@ -30,11 +31,12 @@ if TYPE_CHECKING:
     from emu.run.runner import Runner
     from emu.run.traps import TrapTable
 
-SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGKILL, SIGSEGV, SIGSTOP = 4, 5, 6, 7, 8, 9, 11, 19
+SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGKILL, SIGSEGV, SIGPIPE, SIGSTOP = 4, 5, 6, 7, 8, 9, 11, 13, 19
 #: By default these are ignored: SIGCHLD, SIGCONT, SIGURG, SIGWINCH.
 _IGNORED = frozenset({17, 18, 23, 28})
 _DEFAULT, _IGNORE, _ERROR = 0, 1, -1
 LARGEST = 64
+INTERNAL = 1 << 31 | 1 << 32  #: the mask of glibc's own signals, 32 and 33, which programs cannot use or block
 SIGNAL_SET = 128  #: bytes of glibc's sigset_t
 _SA_SIGINFO, _SA_ONSTACK, _SA_NODEFER, _SA_RESETHAND = 4, 0x0800_0000, 0x4000_0000, 0x8000_0000
 _SS_ONSTACK, _SS_DISABLE = 1, 2
@@ -242,7 +244,7 @@ def blocked(libc: Libc) -> int:
 def block(libc: Libc, mask: int) -> None:
     """Replace the mask; signals it no longer blocks are delivered when the calling function returns."""
     signals = _state(libc)
-    signals.mask = mask & ~(1 << (SIGKILL - 1) | 1 << (SIGSTOP - 1))
+    signals.mask = mask & ~(1 << (SIGKILL - 1) | 1 << (SIGSTOP - 1) | INTERNAL)
     libc.signals_pending = bool(signals.pending)
 
 

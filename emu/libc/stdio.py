@@ -6,6 +6,18 @@ from typing import TYPE_CHECKING
 
 from emu.cpu.protocol import Protection
 from emu.libc import filesystem as fs
+from emu.libc.descriptors import (
+    LARGEST_FILE,
+    O_APPEND,
+    O_CREAT,
+    O_EXCL,
+    O_RDWR,
+    O_TRUNC,
+    O_WRONLY,
+    SEEK_CUR,
+    SEEK_END,
+    SEEK_SET,
+)
 from emu.libc.errno import Errno, message
 from emu.libc.memory import overflow_abort
 from emu.libc.open_streams import (
@@ -27,7 +39,11 @@ if TYPE_CHECKING:
 EOF = -1
 INT_MAX = (1 << 31) - 1
 _MOST_PUSHED_BACK = 1 << 16  #: maximum number of bytes pushed back by ungetc
-_MODES = {"r": 0, "w": fs.O_WRONLY | fs.O_CREAT | fs.O_TRUNC, "a": fs.O_WRONLY | fs.O_CREAT | fs.O_APPEND}
+_MODES = {
+    "r": 0,
+    "w": O_WRONLY | O_CREAT | O_TRUNC,
+    "a": O_WRONLY | O_CREAT | O_APPEND,
+}
 
 
 for _number, _name in enumerate(("stdin", "stdout", "stderr")):
@@ -133,7 +149,7 @@ def fgets(libc: Libc, dest: int, size: int, stream: int) -> int:
 @export("ssize_t getdelim(char **line, size_t *size, int stop, void *stream)", alias=("__getdelim",))
 def getdelim(libc: Libc, line: int, size: int, stop: int, stream: int) -> int:
     buffer, room, used = libc.pointer(line), libc.pointer(size), 0
-    for piece in line_pieces(libc, find_stream(libc, stream), fs.FileSystem.LARGEST_FILE, stop & 255):
+    for piece in line_pieces(libc, find_stream(libc, stream), LARGEST_FILE, stop & 255):
         if not buffer or room <= used + len(piece):
             room = max(120, 2 * used, used + len(piece) + 1)
             buffer = libc.heap.realloc(buffer, room)
@@ -169,8 +185,8 @@ def open_flags(libc: Libc, mode: int) -> int | None:
     text = libc.bounded_string(mode, 64).decode("latin-1")
     if text[:1] not in _MODES:
         return None
-    flags = _MODES[text[:1]] | (fs.O_EXCL if "x" in text else 0)
-    return flags & ~3 | fs.O_RDWR if "+" in text else flags
+    flags = _MODES[text[:1]] | (O_EXCL if "x" in text else 0)
+    return flags & ~3 | O_RDWR if "+" in text else flags
 
 
 @export("void *fopen(const char *path, const char *mode)", alias=("fopen64",))
@@ -179,7 +195,11 @@ def fopen(libc: Libc, path: int, mode: int) -> int:
     if flags is None:
         return libc.fail(Errno.EINVAL, 0)
     try:
-        return new_stream(libc, fs.file_system(libc).open(fs.path_at(libc, path), flags))
+        files = fs.file_system(libc)
+        number = files.open(fs.path_at(libc, path), flags)
+        if flags & O_APPEND and (opened := files.get(number)).data is not None:
+            opened.seek(0, SEEK_END)  # as glibc does
+        return new_stream(libc, number)
     except fs.FileError as error:
         return libc.fail(error.errno, 0)
 
@@ -215,7 +235,7 @@ def fflush(libc: Libc, stream: int) -> int:
 @export("int fseek(void *stream, long offset, int whence)")
 def fseek(libc: Libc, stream: int, offset: int, whence: int) -> int:
     found = find_stream(libc, stream)
-    if whence == fs.SEEK_CUR:
+    if whence == SEEK_CUR:
         offset -= len(found.pushed_back)
     try:
         fs.file_system(libc).get(found.number).seek(offset, whence)
@@ -240,7 +260,7 @@ def fseeko64(libc: Libc, stream: int, offset: int, whence: int) -> int:
 def ftell(libc: Libc, stream: int) -> int:
     found = find_stream(libc, stream)
     try:
-        return fs.file_system(libc).get(found.number).seek(0, fs.SEEK_CUR) - len(found.pushed_back)
+        return fs.file_system(libc).get(found.number).seek(0, SEEK_CUR) - len(found.pushed_back)
     except fs.FileError as error:
         return libc.fail(error.errno)
 
@@ -274,17 +294,17 @@ def _get_position(libc: Libc, stream: int, position: int, size: int) -> int:
 
 @export("int fsetpos(void *stream, const void *position)")
 def fsetpos(libc: Libc, stream: int, position: int) -> int:
-    return fseek(libc, stream, libc.memory.read_uint(position, libc.word), fs.SEEK_SET)
+    return fseek(libc, stream, libc.memory.read_uint(position, libc.word), SEEK_SET)
 
 
 @export("int fsetpos64(void *stream, const void *position)")
 def fsetpos64(libc: Libc, stream: int, position: int) -> int:
-    return fseek(libc, stream, libc.memory.read_uint(position, 8), fs.SEEK_SET)
+    return fseek(libc, stream, libc.memory.read_uint(position, 8), SEEK_SET)
 
 
 @export("void rewind(void *stream)")
 def rewind(libc: Libc, stream: int) -> None:
-    fseek(libc, stream, 0, fs.SEEK_SET)
+    fseek(libc, stream, 0, SEEK_SET)
     find_stream(libc, stream).failed = False
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from emu.libc import filesystem as fs
+from emu.libc.descriptors import O_CREAT, O_EXCL, O_RDWR
 from emu.libc.errno import Errno
 from emu.libc.open_streams import find_stream, new_stream
 from emu.libc.stdio import open_flags
@@ -68,7 +69,7 @@ def _from_template(libc: Libc, template: int, suffix_size: int) -> bytes:
 def mkostemps(libc: Libc, template: int, suffix_size: int, flags: int) -> int:
     try:
         name = _from_template(libc, template, suffix_size)
-        return fs.file_system(libc).open(name, flags & ~3 | fs.O_RDWR | fs.O_CREAT | fs.O_EXCL)
+        return fs.file_system(libc).open(name, flags & ~3 | O_RDWR | O_CREAT | O_EXCL)
     except fs.FileError as error:
         return libc.fail(error.errno)
 
@@ -128,7 +129,7 @@ def tmpfile(libc: Libc) -> int:
     files = fs.file_system(libc)
     try:
         name = _unused(libc, b"/tmp/tmpf")
-        number = files.open(name, fs.O_RDWR | fs.O_CREAT | fs.O_EXCL)
+        number = files.open(name, O_RDWR | O_CREAT | O_EXCL)
         files.unlink(name)
         return new_stream(libc, number)
     except fs.FileError as error:

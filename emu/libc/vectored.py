@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from emu.libc import filesystem as fs
+from emu.libc.descriptors import Descriptor
 from emu.libc.errno import Errno
 from emu.libc.files import attempt, read_into, transfer_vectors, write_from
 from emu.libc.table import export, register
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from emu.memory.guest_view import GuestView
 
 #: (memory, descriptor, guest address, bytes, offset of the file) -> bytes moved.
-Transfer: TypeAlias = "Callable[[GuestView, fs.Descriptor, int, int, int | None], int]"
+Transfer: TypeAlias = "Callable[[GuestView, Descriptor, int, int, int | None], int]"
 
 
 def _transfer(move: Transfer, libc: Libc, number: int, vectors: int, count: int, at: int | None = None) -> int:

@@ -105,6 +105,8 @@ def test_struct_stat_is_laid_out_as_glibcs_headers_say(arch: str, suffix: str, t
         elf = ELFFile(file)
         symbol = elf.get_section_by_name(".symtab").get_symbol_by_name("layout")[0]
         data = elf.get_section(symbol["st_shndx"]).data()[symbol["st_value"] :]
-    pairs = list(zip(*[iter(struct.unpack_from("<16I", data))] * 2, strict=True))
+    pairs = list(zip(*[iter(struct.unpack_from("<22I", data))] * 2, strict=True))
     *members, (_, size) = pairs
     assert ISAS[arch].libc.stat[suffix] == StructStat(*members, bytes=size)
+    accessed, seconds = members[-1]
+    assert struct.unpack_from("<2I", data, 88) == (accessed + 2 * seconds, accessed + 4 * seconds)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from emu.libc.descriptors import O_CREAT, O_RDWR
 from emu.libc.errno import Errno
 from emu.libc.files import status_bytes
-from emu.libc.filesystem import O_CREAT, O_RDWR, file_system
+from emu.libc.filesystem import file_system
 from tests.libc.fake import Harness
 
 _AT_FDCWD = -100

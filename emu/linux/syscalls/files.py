@@ -9,9 +9,13 @@ import struct
 from functools import partial
 from typing import TYPE_CHECKING
 
+from emu.libc.descriptors import O_CLOEXEC
 from emu.libc.errno import Errno
+from emu.libc.file_times import read_timespecs, set_times
 from emu.libc.files import read_into, status_bytes, statx_bytes, transfer_vectors, write_from
 from emu.libc.filesystem import MOST_DESCRIPTORS, Status, file_system, inode
+from emu.libc.permissions import open_node
+from emu.libc.pipes import make_pipe
 from emu.linux.syscalls.kernel import call
 
 if TYPE_CHECKING:
@@ -20,8 +24,6 @@ if TYPE_CHECKING:
 _AT_FDCWD = -100
 _AT_REMOVEDIR, _AT_EMPTY_PATH = 0x200, 0x1000
 _PROGRAM_LINK = b"/proc/self/exe"
-_F_DUPFD, _F_GETFL, _F_DUPFD_CLOEXEC = 0, 3, 1030
-_F_ACCEPTED = frozenset({1, 2, 4})  # F_GETFD F_SETFD F_SETFL
 
 
 def _path_at(kernel: SystemCalls, folder: int, address: int) -> bytes:
@@ -98,13 +100,25 @@ def llseek(kernel: SystemCalls, number: int, high: int, low: int, result: int, w
 
 
 @call("openat")
-def openat(kernel: SystemCalls, folder: int, path: int, flags: int) -> int:
-    return file_system(kernel.libc).open(_path_at(kernel, folder, path), flags)
+def openat(kernel: SystemCalls, folder: int, path: int, flags: int, mode: int) -> int:
+    return file_system(kernel.libc).open(_path_at(kernel, folder, path), flags, mode & 0o7777)
 
 
 @call("open")
-def open_(kernel: SystemCalls, path: int, flags: int) -> int:
-    return openat(kernel, _AT_FDCWD, path, flags)
+def open_(kernel: SystemCalls, path: int, flags: int, mode: int) -> int:
+    return openat(kernel, _AT_FDCWD, path, flags, mode)
+
+
+@call("pipe2")
+def pipe2(kernel: SystemCalls, numbers: int, flags: int) -> int:
+    for index, number in enumerate(make_pipe(kernel.libc, flags)):
+        kernel.put(numbers + 4 * index, number, size=4)
+    return 0
+
+
+@call("pipe")
+def pipe(kernel: SystemCalls, numbers: int) -> int:
+    return pipe2(kernel, numbers, 0)
 
 
 @call("close")
@@ -131,20 +145,24 @@ def dup(kernel: SystemCalls, number: int) -> int:
     return file_system(kernel.libc).duplicate(kernel.signed(number, 4))
 
 
-@call("dup2", "dup3")
+@call("dup2")
 def dup2(kernel: SystemCalls, number: int, target: int) -> int:
     return file_system(kernel.libc).duplicate(kernel.signed(number, 4), kernel.signed(target, 4))
 
 
+@call("dup3")
+def dup3(kernel: SystemCalls, number: int, target: int, flags: int) -> int:
+    if number == target or flags & ~O_CLOEXEC:
+        return -Errno.EINVAL
+    found = dup2(kernel, number, target)
+    if flags:
+        file_system(kernel.libc).close_on_exec.add(found)
+    return found
+
+
 @call("fcntl", "fcntl64")
-def fcntl(kernel: SystemCalls, number: int, command: int) -> int:
-    files = file_system(kernel.libc)
-    descriptor = files.get(kernel.signed(number, 4))
-    if command == _F_GETFL:
-        return descriptor.flags
-    if command in (_F_DUPFD, _F_DUPFD_CLOEXEC):
-        return files.duplicate(kernel.signed(number, 4))
-    return 0 if command in _F_ACCEPTED else -Errno.EINVAL
+def fcntl(kernel: SystemCalls, number: int, command: int, argument: int) -> int:
+    return file_system(kernel.libc).control(kernel.signed(number, 4), command, argument & 0xFFFF_FFFF)
 
 
 @call("ftruncate")
@@ -162,9 +180,9 @@ def poll(kernel: SystemCalls, descriptors: int, count: int) -> int:
     ready = 0
     for place in range(descriptors, descriptors + 8 * count, 8):
         number = kernel.signed(kernel.get(place, 4), 4)
-        events = kernel.get(place + 4, 2) & 5 if number in files.descriptors else 0x20
-        kernel.put(place + 6, events if number >= 0 else 0, size=2)
-        ready += bool(events and number >= 0)
+        events = files.ready(number, kernel.get(place + 4, 2) & 5) if number >= 0 else 0
+        kernel.put(place + 6, events, size=2)
+        ready += bool(events)
     return ready
 
 
@@ -232,14 +250,63 @@ def statx(kernel: SystemCalls, folder: int, path: int, flags: int, mask: int, bu
 
 
 @call("faccessat", "faccessat2")
-def faccessat(kernel: SystemCalls, folder: int, path: int) -> int:
-    file_system(kernel.libc).status(_path_at(kernel, folder, path))
+def faccessat(kernel: SystemCalls, folder: int, path: int, mode: int) -> int:
+    if mode & 0xFFFF_FFFF & ~7:
+        return -Errno.EINVAL
+    file_system(kernel.libc).check_access(_path_at(kernel, folder, path), mode & 7)
     return 0
 
 
 @call("access")
-def access(kernel: SystemCalls, path: int) -> int:
-    return faccessat(kernel, _AT_FDCWD, path)
+def access(kernel: SystemCalls, path: int, mode: int) -> int:
+    return faccessat(kernel, _AT_FDCWD, path, mode)
+
+
+@call("fchmodat")
+def fchmodat(kernel: SystemCalls, folder: int, path: int, mode: int) -> int:
+    files = file_system(kernel.libc)
+    files.change_mode(files.find_node(files.resolve(_path_at(kernel, folder, path)), keep=True), mode)
+    return 0
+
+
+@call("chmod")
+def chmod(kernel: SystemCalls, path: int, mode: int) -> int:
+    return fchmodat(kernel, _AT_FDCWD, path, mode)
+
+
+@call("fchmod")
+def fchmod(kernel: SystemCalls, number: int, mode: int) -> int:
+    files = file_system(kernel.libc)
+    files.change_mode(open_node(files, kernel.signed(number, 4)), mode)
+    return 0
+
+
+@call("umask")
+def umask(kernel: SystemCalls, mask: int) -> int:
+    nodes = file_system(kernel.libc).nodes
+    before, nodes.mask = nodes.mask, mask & 0o777
+    return before
+
+
+def _utimensat(kernel: SystemCalls, folder: int, path: int, times: int, size: int) -> int:
+    files = file_system(kernel.libc)
+    if path:
+        node = files.find_node(files.resolve(_path_at(kernel, folder, path)), keep=True)
+    else:
+        node = open_node(files, kernel.signed(folder, 4))
+    pairs = read_timespecs(kernel.memory, size, kernel.word, times) if times else None
+    set_times(files, node, pairs)
+    return 0
+
+
+@call("utimensat")
+def utimensat(kernel: SystemCalls, folder: int, path: int, times: int) -> int:
+    return _utimensat(kernel, folder, path, times, kernel.word)
+
+
+@call("utimensat_time64")
+def utimensat_time64(kernel: SystemCalls, folder: int, path: int, times: int) -> int:
+    return _utimensat(kernel, folder, path, times, 8)
 
 
 @call("readlinkat")
@@ -292,14 +359,14 @@ def unlink(kernel: SystemCalls, path: int) -> int:
 
 
 @call("mkdirat")
-def mkdirat(kernel: SystemCalls, folder: int, path: int) -> int:
-    file_system(kernel.libc).make_directory(_path_at(kernel, folder, path))
+def mkdirat(kernel: SystemCalls, folder: int, path: int, mode: int) -> int:
+    file_system(kernel.libc).make_directory(_path_at(kernel, folder, path), mode)
     return 0
 
 
 @call("mkdir")
-def mkdir(kernel: SystemCalls, path: int) -> int:
-    return mkdirat(kernel, _AT_FDCWD, path)
+def mkdir(kernel: SystemCalls, path: int, mode: int) -> int:
+    return mkdirat(kernel, _AT_FDCWD, path, mode)
 
 
 @call("renameat2")

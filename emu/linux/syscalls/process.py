@@ -48,7 +48,7 @@ def setuid(kernel: SystemCalls, identity: int) -> int:
     return 0 if identity == 1000 else -Errno.EPERM
 
 
-@call("sched_yield", "set_robust_list", "sigaltstack", "umask", "riscv_flush_icache", "arm_cacheflush")
+@call("sched_yield", "set_robust_list", "sigaltstack", "riscv_flush_icache", "arm_cacheflush")
 def nothing_to_do(kernel: SystemCalls) -> int:
     return 0
 

@@ -53,6 +53,13 @@ access                 21   33   33    -    -
 faccessat             269  307  334   48   48
 faccessat2            439  439  439  439  439
 sched_yield            24  158  158  124  124
+chmod                  90   15   15    -    -
+fchmod                 91   94   94   52   52
+fchmodat              268  306  333   53   53
+utimensat             280  320  348   88    -
+utimensat_time64        -  412  412    -  412
+pipe                   22   42   42    -    -
+pipe2                 293  331  359   59   59
 dup                    32   41   41   23   23
 dup2                   33   63   63    -    -
 dup3                  292  330  358   24   24
