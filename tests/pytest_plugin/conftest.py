@@ -65,9 +65,9 @@ def build_cache() -> Path:
     return toolcache.folder() / "pytest-builds"
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def imports() -> Iterator[_Imports]:
-    """Requested before `pytester`, so that it ends after it: pytester forgets at its end, too."""
+    """Made before `pytester`, whichever a test names first, so that it ends after it: pytester forgets then, too."""
     kept = _Imports()
     yield kept
     kept.keep()
