@@ -332,6 +332,17 @@ def test_a_machine_has_one_debugger_and_listens_on_the_loopback_interface_only()
             other.debug(port=debugger.port)
 
 
+def test_a_debugger_leaves_what_watched_calls_before_it() -> None:
+    with Machine("x86_64") as machine:
+        runner: Any = machine.runner
+        plain, own = runner.call_planned, lambda *args: plain(*args)
+        machine.debug().close()
+        assert "call_planned" not in vars(runner)
+        runner.call_planned = own
+        machine.debug().close()
+        assert runner.call_planned is own
+
+
 # ---------------------------------------------------------------- GDB itself
 
 

@@ -120,6 +120,9 @@ class Debugger:
         self._commands = Commands(registers, parts.memory, parts.cpu.events, objects, texts, mask, traps)
         self._execution = SlicedExecution(runner.execution, parts.cpu, mask, lambda: self._interrupted)
         self._inner_call, self._inner_fault = runner.call_planned, runner.on_fault
+        self._call_before = vars(runner).get(
+            "call_planned"
+        )  # of another that watches calls, as the pytest plug-in
         patched: Any = runner
         patched.call_planned, patched.on_fault = self._call, self._fault
         runner.execution = self._execution
@@ -289,7 +292,10 @@ class Debugger:
             return
         self._closed = True
         runner: Any = self._parts.runner
-        del runner.call_planned
+        if self._call_before is None:
+            del runner.call_planned
+        else:
+            runner.call_planned = self._call_before
         runner.on_fault, runner.execution = self._inner_fault, self._execution.inner
         self._parts.observation.listeners.remove(self._event)
         if self._connection is not None and not self._connection.gone:
