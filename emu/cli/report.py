@@ -171,6 +171,8 @@ def _type(arch: Architecture, number: int, entries: int, loaded: int) -> TypeCou
 
 def show(report: RelocationReport, console: Console) -> None:
     """Print a report."""
+    if not report.architectures and not report.skipped:  # glibc's libdl.a and libpthread.a are such
+        console.print(f"{', '.join(map(printable, report.files))}: no objects", soft_wrap=True)
     for number, part in enumerate(report.architectures):
         if number:
             console.print()

@@ -199,6 +199,12 @@ def test_a_report_of_something_else_is_an_error(relink_emu: RunCommand) -> None:
     assert "not a relocatable object" in result.err
 
 
+def test_a_report_of_an_archive_without_members_says_so(relink_emu: RunCommand, tmp_path: Path) -> None:
+    (tmp_path / "libdl.a").write_bytes(b"!<arch>\n")
+    result = relink_emu("report", tmp_path / "libdl.a")
+    assert (result.status, result.out) == (0, f"{tmp_path}/libdl.a: no objects\n")
+
+
 def test_an_ld_script_among_archives_is_skipped_by_name_and_alone_an_error(
     relink_emu: RunCommand, tmp_path: Path
 ) -> None:

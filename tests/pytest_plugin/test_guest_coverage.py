@@ -38,3 +38,4 @@ def test_all_tests_and_architectures_are_in_one_file(pytester: pytest.Pytester, 
     assert hits["parse"] == hits["spin"] == 0
     blocks = read_drcov((pytester.path / "all.drcov").read_bytes(), "all.drcov").blocks
     assert blocks.keys() == {"x86_64/own.so", "loongarch64/own.so"}
+    assert not list(pytester.path.glob("all.*.*")), "no lock or part of a file is left"

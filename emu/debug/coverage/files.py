@@ -67,12 +67,28 @@ def merge_files(paths: Iterable[str | os.PathLike[str]], output: str | os.PathLi
 
 @contextmanager
 def _locked(path: Path, *, needed: bool) -> Iterator[None]:
-    """Hold a lock beside a file, so that processes change it one after the other."""
+    """Hold a lock beside a file, so that processes change it one after the other. The last removes it."""
     if not needed:
         yield
         return
     import fcntl
 
-    with path.with_name(path.name + ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    beside = path.with_name(path.name + ".lock")
+    while True:
+        with beside.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not _is_file(lock.fileno(), beside):
+                continue  # removed by the process that held it: others lock a new one
+            try:
+                yield
+            finally:
+                beside.unlink()
+            return
+
+
+def _is_file(number: int, path: Path) -> bool:
+    """Whether an open file is still the one at `path`."""
+    try:
+        return os.path.samestat(os.fstat(number), path.stat())
+    except FileNotFoundError:
+        return False
