@@ -75,7 +75,8 @@ class Machine(DebuggedGuest, PatchedGuest, ObservedGuest, SnapshotGuest, TypedGu
     `stack_size` is the stack, `tls_size` each thread's static thread-local storage; with `dynamic_tls` TLS is
     static only when required (see `relink.tls`).
 
-    Raises UnknownArchitecture, UnsupportedElf for a `float_abi` the architecture does not have.
+    Raises UnknownArchitecture, UnsupportedElf for a `float_abi` the architecture does not have, ValueError for a
+    negative size.
     """
 
     def __init__(
@@ -105,6 +106,9 @@ class Machine(DebuggedGuest, PatchedGuest, ObservedGuest, SnapshotGuest, TypedGu
             os = linux_of(**linux)
         elif linux:
             raise TypeError(f"{', '.join(linux)}: with os=, give it to the personality")
+        if min(memory_limit, stack_size, tls_size) < 0:
+            sizes = f"memory_limit={memory_limit}, stack_size={stack_size}, tls_size={tls_size}"
+            raise ValueError(f"sizes are not negative: {sizes}")
         self.os = os
         self.parts = parts = Parts(
             self.arch,

@@ -69,5 +69,6 @@ def chosen_convention(arch: str, float_abi: FloatAbi | str | None) -> CallingCon
     abi = float_abi if isinstance(float_abi, FloatAbi) else known.get(float_abi)
     found = None if abi is None else float_convention(arch, abi)
     if found is None:
-        raise UnsupportedElf(arch, f"has no calling convention {float_abi!r}; see FloatAbi")
+        abis = ", ".join(known for known, abi in known.items() if float_convention(arch, abi))
+        raise UnsupportedElf(arch, f"has no calling convention {float_abi!r}, only {abis}")
     return found

@@ -167,7 +167,7 @@ def buffer(source: bytes | bytearray | memoryview) -> U8:
 def read_all(file: BinaryIO, name: str) -> bytes:
     """Read a binary file object from its position to its end. Raises ElfError."""
     if not callable(getattr(file, "read", None)):
-        raise ElfError(name, f"is a {type(file).__name__}, neither a path nor bytes nor a binary file object")
+        raise ElfError(name, f"of type {type(file).__name__} is neither a path nor bytes nor a binary file object")
     try:
         content = file.read()
     except (OSError, ValueError) as error:

@@ -73,6 +73,12 @@ class SearchPath:
     finders: Sequence[Finder] = ()  #: finders called before every rule except the explicit mapping, for any name
     last_finders: Sequence[Finder] = ()  #: finders called after all rules
 
+    def __post_init__(self) -> None:
+        if isinstance(
+            self.library_path, str | bytes | os.PathLike
+        ):  # a str is a sequence of str, to type checkers too
+            raise TypeError(f"library_path={self.library_path!r} is one folder: give a list of folders")
+
     @property
     def folders(self) -> tuple[str | os.PathLike[str], ...]:
         """The folders of the host that the caller has named."""

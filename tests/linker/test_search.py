@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -385,3 +386,9 @@ def test_a_survey_maps_nothing_and_names_the_rule_for_each(tmp_path: Path) -> No
     assert not linker.images
     with pytest.raises(MalformedElf):
         linker.survey(b"\x7fELF\x07" + bytes(80))
+
+
+@pytest.mark.parametrize("folder", ["/usr/lib", b"/usr/lib", Path("/usr/lib")])
+def test_one_folder_in_place_of_a_list_is_refused(folder: Any) -> None:
+    with pytest.raises(TypeError, match=r"library_path=.*/usr/lib.* is one folder: give a list"):
+        SearchPath(library_path=folder)

@@ -41,7 +41,7 @@ def test_objects_of_another_machine_are_refused_by_name(other: str) -> None:
             with pytest.raises(ForeignObject, match=rf"belongs to .* and was given to one of {other}$") as refused:
                 use()
             assert refused.value.given_to == other, number
-        with pytest.raises(ElfError, match="is a Library, neither a path nor bytes"):
+        with pytest.raises(ElfError, match="of type Library is neither a path nor bytes"):
             ours.load(library)  # type: ignore[arg-type]
         context = theirs.cpu.save()
         with pytest.raises(MachineError, match="saved on another CPU"):
