@@ -67,7 +67,7 @@ def build_cache() -> Path:
 
 @pytest.fixture(autouse=True)
 def imports() -> Iterator[_Imports]:
-    """Made before `pytester`, whichever a test names first, so that it ends after it: pytester forgets then, too."""
+    """Made before `pytester`, whichever a test names first, so that it ends later: pytester forgets then, too."""
     kept = _Imports()
     yield kept
     kept.keep()
