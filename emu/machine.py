@@ -57,6 +57,11 @@ if TYPE_CHECKING:
 DEFAULT_STACK_SIZE = 8 << 20  #: bytes, as on Linux
 
 
+def _check_sizes(**sizes: int) -> None:
+    if min(sizes.values()) < 0:
+        raise ValueError(f"sizes are not negative: {', '.join(f'{name}={size}' for name, size in sizes.items())}")
+
+
 class Machine(DebuggedGuest, PatchedGuest, ObservedGuest, SnapshotGuest, TypedGuest):
     """One emulated machine with its loaded images.
 
@@ -106,9 +111,7 @@ class Machine(DebuggedGuest, PatchedGuest, ObservedGuest, SnapshotGuest, TypedGu
             os = linux_of(**linux)
         elif linux:
             raise TypeError(f"{', '.join(linux)}: with os=, give it to the personality")
-        if min(memory_limit, stack_size, tls_size) < 0:
-            sizes = f"memory_limit={memory_limit}, stack_size={stack_size}, tls_size={tls_size}"
-            raise ValueError(f"sizes are not negative: {sizes}")
+        _check_sizes(memory_limit=memory_limit, stack_size=stack_size, tls_size=tls_size)
         self.os = os
         self.parts = parts = Parts(
             self.arch,
