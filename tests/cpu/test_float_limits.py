@@ -163,12 +163,37 @@ def test_xrstor_is_refused_where_it_unmasks_exceptions(x86: Path) -> None:
 
 RISCV = """
 .globl boxed, unboxed, extreme
-boxed: fadd.s fa0, fa0, fa1
- fsd fa0, (a0)
+boxed: fadd.s fa2, fa0, fa1
+ fneg.s fa3, fa0
+ fabs.s fa4, fa3
+ fmv.w.x fa5, zero
+ fcvt.s.w ft0, zero
+ fsgnjn.s ft1, fa0, fa1
+ fsgnjx.s ft2, fa0, fa3
+ fmin.s ft3, fa0, fa1
+ j 1f
+1: fsd fa2, 0(a0)
+ fsd fa3, 8(a0)
+ fsd fa4, 16(a0)
+ fsd fa5, 24(a0)
+ fsd ft0, 32(a0)
+ fsd ft1, 40(a0)
+ fsd ft2, 48(a0)
+ fsd ft3, 56(a0)
  ret
 unboxed: fadd.d fa0, fa2, fa3
- fsgnj.s fa1, fa0, fa0
- fsd fa1, (a0)
+ j 1f
+1: fsgnj.s fa1, fa0, fa0
+ fsd fa1, 0(a0)
+ fadd.s fa1, fa0, fa0
+ fsd fa1, 8(a0)
+ fsgnjn.s fa1, fa4, fa0
+ fsd fa1, 16(a0)
+ fcvt.d.s fa1, fa0
+ fsd fa1, 24(a0)
+ fsd fa0, 32(a0)
+ fsgnj.s fa0, fa0, fa0
+ fsd fa0, 40(a0)
  ret
 extreme: fsflags x0
  fmv.w.x fa0, a0
@@ -184,12 +209,22 @@ extreme: fsflags x0
 @pytest.mark.parametrize("arch", ["riscv64", "riscv32"])
 def test_riscv_boxes_single_precision_and_extremes_skip_a_signalling_nan(arch: str) -> None:
     code = compiled(arch, RISCV, language="assembler")
+    quiet = 0xFFFF_FFFF_7FC0_0000
+    singles = [
+        struct.unpack("<I", struct.pack("<f", value))[0] for value in (1.5, -1.0, 1.0, 0, 0, -1.0, -1.0, 0.5)
+    ]
     with Machine(arch) as machine:
         library, place = machine.load(code), machine.memory.map_anonymous(4096)
         library.function("boxed", "void boxed(void *, float, float)")(place, 1.0, 0.5)
-        assert machine.memory.read_uint(place, 8) == 0xFFFF_FFFF_3FC0_0000
-        library.function("unboxed", "void unboxed(void *, double, double, double, double)")(place, 0, 0, 1.0, 2.0)
-        assert machine.memory.read_uint(place, 8) == 0xFFFF_FFFF_7FC0_0000, "not a single-precision number"
+        assert [machine.memory.read_uint(place + 8 * at, 8) for at in range(8)] == [
+            0xFFFF_FFFF_0000_0000 | single for single in singles
+        ]
+        library.function("unboxed", "void unboxed(void *, double, double, double, double, float)")(
+            place, 0, 0, 1.0, 2.0, 1.0
+        )
+        found = [machine.memory.read_uint(place + 8 * at, 8) for at in range(6)]
+        three = 0x4008 << 48  # what is read as a single-precision number is none, but stays what it is
+        assert found == [quiet, quiet, 0xFFFF_FFFF_BF80_0000, 0x7FF8 << 48, three, quiet]
         extreme = library.function("extreme", "unsigned extreme(unsigned, unsigned, unsigned *)")
         for number, flags in ((0x7FA0_0000, 0x10), (0x7FC0_0000, 0)):
             assert extreme(number, 0x4000_0000, place) == 0x4000_0000

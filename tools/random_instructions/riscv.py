@@ -95,7 +95,7 @@ def _stub(word: int) -> str:
     load, store = ("ld", "sd") if word == 8 else ("lw", "sw")
     page = f" lui x31, {DATA >> 12:#x}"
     kept = [n for n in range(1, 31) if n not in (3, 4)]
-    # Accesses to CSRs end blocks; the loads and stores of f registers are in the block of the instruction.
+    # The instruction is in a block of its own: what it leaves is complete there.
     into = [f" lw x1, {_FCSR}(x31)", " fscsr x1"]
     into += [f" {load} x{n}, {GENERAL + word * n}(x31)" for n in kept]
     into += [f" fld f{n}, {VECTORS + 8 * n}(x31)" for n in range(32)]
@@ -103,21 +103,25 @@ def _stub(word: int) -> str:
     out += [f" {store} x{n}, {GENERAL + word * n}(x31)" for n in kept] + [" frcsr x1", f" sw x1, {_FCSR}(x31)"]
     leave = [f" lui sp, {STACK >> 12:#x}", f" {load} x5, (x31)", " jr x5"]
     return "\n".join(
-        (".option rvc\n.globl slot", page, *into, "slot: .rept 8\n c.nop\n .endr", page, *out, *leave, "")
+        (
+            ".option rvc\n.globl slot",
+            page,
+            *into,
+            "slot: .rept 8\n c.nop\n .endr",
+            " j 1f",
+            "1:",
+            page,
+            *out,
+            *leave,
+            "",
+        )
     )
-
-
-def _single(code: bytes) -> bool:
-    """Whether an instruction works on single precision, and leaves a single-precision result there may be."""
-    word = int.from_bytes(code, "little")
-    if len(code) == 4 and word & 0x7F in (0x07, 0x27):
-        return word >> 12 & 7 == 2
-    return len(code) == 4 and word & 0x73 in (0x43, 0x53) and not word >> 25 & 3 and word >> 25 != 0x21
 
 
 def _fill(word: int) -> Fill:
     def fill(rng: Random, data: bytearray, code: bytes) -> None:
-        doubles = not _single(code) and int.from_bytes(code, "little") >> 20 != 0x420  # fcvt.d.s
+        # Singles that are boxed and doubles, which an instruction of the other precision takes for NaNs.
+        doubles = rng.choice((0.1, 0.5, 0.9))
         for n in range(31):
             put(data, GENERAL + word * n, word, integer(rng, 8 * word))
         put(data, GENERAL + word * 9, word, MEMORY)
@@ -128,7 +132,7 @@ def _fill(word: int) -> Fill:
                 data,
                 VECTORS + 8 * n,
                 8,
-                number(rng, 64) if doubles or rng.random() < 0.1 else number(rng, 32) | 0xFFFFFFFF << 32,
+                number(rng, 64) if rng.random() < doubles else number(rng, 32) | 0xFFFFFFFF << 32,
             )
         fill_memory(rng, data)
 
@@ -162,8 +166,9 @@ def tests(rng: Random, bench: Bench, count: int, only: str) -> Iterator[tuple[st
     rows = [row for row in TABLE if only in row[0]]
     for row in rng.choices(rows, k=count):
         group, word = next(words([row], _POOLS, rng, 1, ""))
-        if width(row[1]) == 16 and (word & 0xE003 == 0xA001 or word & 0xF07F in (0x8002, 0x9002)):
-            continue  # jumps
+        jumps = (0xA001, 0x2001) if bench.layout.arch == "riscv32" else (0xA001,)
+        if width(row[1]) == 16 and (word & 0xE003 in jumps or word & 0xF07F in (0x8002, 0x9002)):
+            continue
         yield group, word.to_bytes(width(row[1]) // 8, "little")
 
 

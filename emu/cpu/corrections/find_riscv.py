@@ -1,5 +1,5 @@
 """RISC-V: reserved 16-bit instructions, among them Zcb's, run as no-ops in Unicorn: refused. rdtime, which Unicorn
-refuses: computed. Floating point: `emu.cpu.corrections.find_riscv_float`.
+refuses: computed. fmin and fmax: `emu.cpu.corrections.find_riscv_float`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
-from emu.cpu.corrections import find_riscv_float
+from emu.cpu.corrections.find_riscv_float import judge
 from emu.cpu.misrun import Finder, Guest, Misrun, Outcome
 
 _RDTIME, _RDTIMEH = 0xC01, 0xC81
@@ -29,11 +29,6 @@ def riscv(bits: int, counters: Counters | None = None) -> Finder:
     values: Counters = counters if counters is not None else {_RDTIME: _ticks, _RDTIMEH: lambda: _ticks() >> 32}
 
     def find(code: bytes, address: int, *, to_branch: bool = False) -> Iterator[Misrun]:
-        floats = find_riscv_float.Block(bits)
-        found = list(others(code, address, floats, to_branch))
-        yield from sorted([*found, *floats.found(address)], key=lambda each: each.address)
-
-    def others(code: bytes, address: int, floats: find_riscv_float.Block, to_branch: bool) -> Iterator[Misrun]:
         position = 0
         while position + 2 <= len(code):
             half = code[position] | code[position + 1] << 8
@@ -44,7 +39,6 @@ def riscv(bits: int, counters: Counters | None = None) -> Finder:
                 short = half & 0xE003 in branches or half & 0xF07F in (0x8002, 0x9002)
                 if to_branch and short:
                     return
-                floats.short(position, half)
                 position += 2
                 continue
             word = int.from_bytes(code[position : position + 4], "little")
@@ -52,7 +46,9 @@ def riscv(bits: int, counters: Counters | None = None) -> Finder:
                 yield Misrun(address + position, 4, _counter(word >> 7 & 31, values[word >> 20], bits))
             if to_branch and word & 0x7F in _LONG_BRANCHES:
                 return
-            floats.word(position, word)
+            found = judge(word, address + position)
+            if found is not None:
+                yield found
             position += 4
 
     return find

@@ -115,6 +115,10 @@ def control(handle: ctypes.c_void_p, kind: int, *values: int) -> int:
 
 def open_engine(arch: str, isa: UnicornIsa) -> ctypes.c_void_p:
     """A new engine with a bounded cache of translated code. Raises UnicornError."""
+    if isa.engine == "RISCV":
+        from emu.cpu.unicorn.nan_boxing import box_singles
+
+        box_singles(f"_{isa.mode.lower()}")
     handle = ctypes.c_void_p()
     engine, mode = getattr(uc, f"UC_ARCH_{isa.engine}"), getattr(uc, f"UC_MODE_{isa.mode}")
     check(uclib.uc_open(engine, mode, ctypes.byref(handle)), f"open {arch}")
