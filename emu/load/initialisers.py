@@ -43,6 +43,10 @@ def _constructor_prototype(word_size: int) -> Prototype:
     return Prototype("", Void(), (Parameter("", Integer(4, True, "int")), pointer, pointer))
 
 
+#: By the size of a word.
+_CONSTRUCTORS = {word_size: _constructor_prototype(word_size) for word_size in (4, 8)}
+
+
 def _turn(image: Image) -> tuple[bool, int]:
     """An image's position in the initialisation order (see `relink.load.plan.initialisers`)."""
     return not image.decoded.flags_1 & DynamicFlag1.INITFIRST, image.lifetime.init_index
@@ -66,7 +70,7 @@ class Initialisers:
         self._convention = convention
         self._stack = stack
         self._symbolizer = symbolizer
-        self._constructor = _constructor_prototype(convention.word_size)
+        self._constructor = _CONSTRUCTORS[convention.word_size]
         self._ifunc_block = 0
         self._finalised: set[Image] = set()  # images whose destructors have run
         self._deferred: set[Image] = set()  # images whose constructors were deferred

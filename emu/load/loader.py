@@ -28,7 +28,6 @@ from relink.linker import Load, LoadOptions, Phase
 from relink.memory import placement as place
 from relink.memory import sparse
 from relink.memory.address_space import Pages, Region
-from relink.records import replace
 from relink.relocate.lazy import BindMode
 from relink.resolve.sources import DefinedSymbols
 from relink.search.graph import Node
@@ -142,21 +141,17 @@ class Loader:
     def _options(self, traps: list[int], *, program: bool, **keywords: Unpack[LoadKeywords]) -> LoadOptions:
         """The linker's options for these keywords; traps made for symbols are appended to `traps`."""
         host_symbols = self._host_symbols
-        options = LoadOptions(
-            binding=BindMode(keywords.pop("binding", None) or self.binding),
-            sources=host_symbols.sources(keywords.pop("symbols", None), traps),
-            late_sources=host_symbols.sources(keywords.pop("late_symbols", None), traps),
-            dynamic_tls=self.dynamic_tls,
-            program=program,
-        )
-        if keywords.pop("allow_unresolved", False) or keywords.get("allow_deferred"):
-            options = replace(options, unresolved=partial(host_symbols.unresolved, traps))
         passed_on: dict[str, Any] = dict(keywords)
-        if (mode := passed_on.get("mapping")) is not None:
-            passed_on["mapping"] = FileMode(mode)
         for ours in ("name", "run_initialisers"):
             passed_on.pop(ours, None)
-        return replace(options, **passed_on)
+        passed_on["binding"] = BindMode(passed_on.get("binding") or self.binding)
+        passed_on["sources"] = host_symbols.sources(passed_on.pop("symbols", None), traps)
+        passed_on["late_sources"] = host_symbols.sources(passed_on.pop("late_symbols", None), traps)
+        if passed_on.pop("allow_unresolved", False) or passed_on.get("allow_deferred"):
+            passed_on.setdefault("unresolved", partial(host_symbols.unresolved, traps))
+        if (mode := passed_on.get("mapping")) is not None:
+            passed_on["mapping"] = FileMode(mode)
+        return LoadOptions(**{"dynamic_tls": self.dynamic_tls, "program": program, **passed_on})
 
     def adopt(self, address: int, *, symbols: Symbols | None = None, **keywords: Unpack[AdoptingKeywords]) -> Plan:
         """Adopt the image at `address`: see `Machine.adopt`."""

@@ -7,6 +7,7 @@ little-endian 64-bit words, all words of all names in one array operation.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 from operator import mul
 
 import numpy as np
@@ -39,7 +40,9 @@ class Names:
         for.
         """
         encoded = [name.encode("utf-8", "surrogateescape") if isinstance(name, str) else name for name in names]
-        return cls._packed(b"".join(encoded), np.fromiter(map(len, encoded), np.int64, len(encoded)))
+        lengths = list(map(len, encoded))
+        start = np.array([0, *accumulate(lengths)][:-1], np.int64)  # for few names quicker than array operations
+        return cls(np.frombuffer(b"".join(encoded), np.uint8), frozen(start), frozen(np.array(lengths, np.int64)))
 
     @classmethod
     def concat(cls, batches: Sequence[Names]) -> Names:

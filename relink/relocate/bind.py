@@ -90,7 +90,7 @@ def settle_unresolved(
     load allows them. Returns the allowed ones that a later load can define, with their current address.
     """
     symbols, bound = image.decoded.symbols, references.bindings
-    open_ = np.flatnonzero(bound.provider[1:] == UNRESOLVED) + 1
+    open_ = _open_ones(bound)
     if not len(open_):
         return {}
     indices = references.symbols[open_ - 1]
@@ -123,6 +123,14 @@ def settle_unresolved(
             stand_ins[index] = address
     bound.define_hosts(stood_in)
     return stand_ins
+
+
+def _open_ones(bound: Bindings) -> I64:
+    """The unresolved references; of few without the cost of arrays."""
+    if len(bound.provider) > _FEW:
+        return np.flatnonzero(bound.provider[1:] == UNRESOLVED) + 1
+    providers = bound.provider.tolist()
+    return np.array([number for number in range(1, len(providers)) if providers[number] == UNRESOLVED], np.int64)
 
 
 def _kinds(symbols: SymbolTable, indices: I64) -> Iterable[tuple[bool, bool, bool]]:

@@ -21,6 +21,7 @@ from relink.image import Image
 from relink.module import Adopted
 from relink.objects.options import ObjectOptions
 from relink.records import dataclass, field
+from relink.search.decoded_cache import CACHE, Key
 from relink.search.linker_script import script_files
 from relink.search.open import open_image
 from relink.search.search_path import EXPLICIT, FINDER, SearchPath, Source
@@ -130,19 +131,20 @@ def root(
     context: SearchContext,
     name: str | None = None,
     options: ObjectOptions = _DEFAULT,
+    key: Key | None = None,
 ) -> Node:
     """The node of the source that a user loads. A name without a slash that is not a file in the working directory
-    is searched for. See `open_image`.
+    is searched for. See `open_image`, also for `key`.
     """
     if isinstance(source, Node):
         return source
     if isinstance(source, (str, os.PathLike)):
-        path = Path(source)
+        path = source if isinstance(source, Path) else Path(source)
         if "/" not in str(source) and not _exists(path):
             return find(str(source), context)
         if (same := context.loaded_from(path)) is not None:
             return Node(str(source), None, "already loaded", image=same)
-    decoded = open_image(source, context.architecture, name, options)
+    decoded = open_image(source, context.architecture, name, options, key=key)
     return Node(decoded.name, None, "asked for", decoded=decoded)
 
 
@@ -158,12 +160,14 @@ def survey(
     Missing libraries are nodes with `missing` set; nothing is raised for them. A linker script is replaced by the
     files it names, also in a list of files.
     """
-    files = None if isinstance(source, Node) else script_files(source, context.search)
-    if files is not None:
+    key = CACHE.key(source, name) if isinstance(source, (str, os.PathLike)) else None
+    known = isinstance(source, Node) or CACHE.get(key) is not None  # a file that is kept is no script
+    if not known and (files := script_files(source, context.search)) is not None:
+        key = None
         if isinstance(source, str | os.PathLike) and isinstance(files.root, list):
             name = name or os.fspath(source)
         source, preload = files.root, [*preload, *files.beside]
-    top = root(source, context, name, options)
+    top = root(source, context, name, options, key)
     beside = ObjectOptions(overridden=options.overridden)
     return top, closure(top, context, [root(library, context, None, beside) for library in preload])
 

@@ -35,9 +35,10 @@ def open_image(
     options: ObjectOptions = _DEFAULT,
     *,
     archives: bool = True,
+    key: Key | None = None,
 ) -> Decoded:
     """Decode a file and check that it is for `arch` and loadable. Raises ElfError; UnsupportedElf for an archive
-    when `archives` is False.
+    when `archives` is False. `key`: what `DecodedCache.key` has just answered for the file.
 
     The bytes of a HEX, S-record or UF2 file become an executable (see `relink.export.firmware`). Relocatable
     objects, archives and lists of them are combined into one image by `options` (see
@@ -49,9 +50,8 @@ def open_image(
         objects = source.header.type == FileType.REL
         return open_objects([source], arch, name or source.name, options) if objects else _checked(source, arch)
     assert not isinstance(source, Sequence) or isinstance(source, (str, bytes, bytearray, memoryview))
-    key = None
     if isinstance(source, (str, os.PathLike)):
-        key = CACHE.key(source, name)
+        key = key or CACHE.key(source, name)
     elif isinstance(source, bytes):
         key = CACHE.content_key(source, name)
     decoded = CACHE.get(key) or CACHE.get(key, (arch.name,))

@@ -34,11 +34,10 @@ IT block, which translated code takes as clear until it ends (see `emu.cpu.unico
 from __future__ import annotations
 
 import ctypes
-import platform
 from collections.abc import Mapping
 from typing import Final
 
-from emu.cpu.hooks.stop_hook import MULTIPLIER, mapped_code
+from emu.cpu.hooks.stop_hook import HOST, MULTIPLIER, mapped_code
 
 FILL_CODE: Final[Mapping[str, bytes]] = {
     "x86_64": bytes.fromhex(
@@ -174,4 +173,4 @@ def fill(table: int, read: int | None, write: int | None, cpsr: int | None, it_s
 
 def fill_hook() -> int | None:
     """The address of the hook; None where `emu.cpu.hooks.stop_hook` has none."""
-    return mapped_code(FILL_CODE.get(platform.machine()))
+    return mapped_code(FILL_CODE.get(HOST))

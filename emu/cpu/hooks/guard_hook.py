@@ -33,11 +33,10 @@ from:
 from __future__ import annotations
 
 import ctypes
-import platform
 from collections.abc import Mapping
 from typing import Final
 
-from emu.cpu.hooks.stop_hook import mapped_code
+from emu.cpu.hooks.stop_hook import HOST, mapped_code
 
 GUARD_CODE: Final[Mapping[str, bytes]] = {
     "x86_64": bytes.fromhex(
@@ -168,4 +167,4 @@ def formatted(guard: Guard, double: bool) -> Guard:
 
 def guard_hook() -> int | None:
     """The address of the hook; None on unsupported hosts."""
-    return mapped_code(GUARD_CODE.get(platform.machine()))
+    return mapped_code(GUARD_CODE.get(HOST))

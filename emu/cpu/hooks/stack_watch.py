@@ -54,13 +54,12 @@ Unicorn has slows down all the others.) Compiled by GCC from:
 from __future__ import annotations
 
 import ctypes
-import platform
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from emu.cpu.hooks.stop_hook import MULTIPLIER, PLACE_SHIFT, StopRequest, mapped_code
+from emu.cpu.hooks.stop_hook import HOST, MULTIPLIER, PLACE_SHIFT, StopRequest, mapped_code
 from emu.cpu.misrun import StackNeeds
 
 
@@ -326,6 +325,6 @@ class StackWatch:
 def stack_hook(next_hook: int, request: StopRequest) -> int | None:
     """The address of the hook; `next_hook` is the one it calls, with the same data."""
     request.next = next_hook
-    code = STACK_CODE.get(platform.machine())
+    code = STACK_CODE.get(HOST)
     address = mapped_code(None if code is None else code.content)
     return None if address is None or code is None else address + code.entry

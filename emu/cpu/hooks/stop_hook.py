@@ -26,6 +26,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+HOST: Final = platform.machine()  #: the host's ISA, by its name in the tables of code
+
 #: What `uname -m` says -> the hook, position independent. It is called by the C ABI with (engine, address of the
 #: block or instruction, its size, user data); `user data` points to a StopRequest. Of `left` 0 is "do not stop",
 #: and 1 stays 1, since in the middle of a Thumb IT block Unicorn takes a stop back. `budget` is the same for
@@ -252,17 +254,17 @@ class AccessPlace(ctypes.Structure):
 
 def stop_hook() -> int | None:
     """The address of the hook; None on unsupported hosts, or when no file can be mapped as executable."""
-    return mapped_code(HOST_CODE.get(platform.machine()))
+    return mapped_code(HOST_CODE.get(HOST))
 
 
 def access_hook() -> int | None:
     """The same for the hook of memory accesses, whose data is an AccessPlace."""
-    return mapped_code(ACCESS_CODE.get(platform.machine()))
+    return mapped_code(ACCESS_CODE.get(HOST))
 
 
 def exception_hook() -> int | None:
     """The same for the hook of exceptions, whose data is 12 bytes."""
-    return mapped_code(EXCEPTION_CODE.get(platform.machine()))
+    return mapped_code(EXCEPTION_CODE.get(HOST))
 
 
 @functools.cache

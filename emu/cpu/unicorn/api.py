@@ -33,6 +33,7 @@ __all__ = [
     "REG_READ",
     "REG_WRITE",
     "Context",
+    "RegisterSlots",
     "Seen",
     "add_hook",
     "check",
@@ -48,7 +49,6 @@ __all__ = [
     "reg_write",
     "reg_write_batch",
     "register_number",
-    "register_slots",
     "stop_request",
     "uc",
     "uclib",
@@ -181,14 +181,20 @@ def register_number(module: str, constant: str) -> int:
     return int(getattr(constants(module), f"UC_{module.upper()}_REG_{constant}"))
 
 
-def register_slots(isa: UnicornIsa) -> dict[str, tuple[int, Any, Any]]:
-    """Name -> (Unicorn's number, a buffer of the register's width, a reference to the buffer)."""
-    slots = {}
-    for name, (constant, size) in isa.names.items():
+class RegisterSlots(dict[str, tuple[int, Any, Any]]):
+    """Name -> (Unicorn's number, a buffer of the register's width, a reference to the buffer).
+
+    Each is made when it is first used, since a machine uses few of them; `UnicornIsa.names` has all names.
+    """
+
+    def __init__(self, isa: UnicornIsa) -> None:
+        self._isa = isa
+
+    def __missing__(self, name: str) -> tuple[int, Any, Any]:
+        constant, size = self._isa.names[name]
         buffer = _BUFFERS[size]()
-        identifier = register_number(isa.constants, constant)
-        slots[name] = (identifier, buffer, ctypes.byref(buffer))
-    return slots
+        slot = self[name] = register_number(self._isa.constants, constant), buffer, ctypes.byref(buffer)
+        return slot
 
 
 class Context:

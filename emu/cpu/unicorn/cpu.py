@@ -62,6 +62,10 @@ _ARRIVED = frozenset({uc.UC_ERR_OK, uc.UC_ERR_FETCH_UNMAPPED})
 _PROTECTED = frozenset({StopReason.READ_PROTECTED, StopReason.WRITE_PROTECTED, StopReason.FETCH_PROTECTED})
 
 
+#: (ISA, model) -> register -> its value after the set-up of an engine.
+_SET_UP: dict[tuple[str, str | None], dict[str, int]] = {}
+
+
 def _release(handle: ctypes.c_void_p, watch: Watch, *kept_until_here: object) -> None:
     WATCHDOG.forget(watch)
     api.uclib.uc_close(handle)
@@ -105,8 +109,23 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
             self._code_pages.on_search = self._inspector.forget
         self._trap_start = self._trap_end = 0
         self._returned = Stop(_TRAP, 0)  #: that of the first trap, at which most calls end
-        for name, bits in isa.setup.items():
-            self.write_register(name, self.read_register(name) | bits)
+        self._set_up(model)
+
+    def _set_up(self, model: str | None) -> None:
+        """Set the registers of `UnicornIsa.setup`. All engines of a model begin with the same registers, so what
+        this writes is found once.
+        """
+        known = _SET_UP.get((self.arch, model))
+        for name, value in (known or {}).items():
+            number, buffer, reference = self._slots[name]
+            buffer.value = value
+            api.reg_write(self._handle, number, reference)
+        if known is None:
+            values = {}
+            for name, bits in self._isa.setup.items():
+                values[name] = value = self.read_register(name) | bits
+                self.write_register(name, value)
+            _SET_UP[self.arch, model] = values
 
     def set_trap_range(self, start: int, size: int) -> None:
         """Set the trap range [start, start + size). Only read-only pages may be mapped there."""

@@ -70,7 +70,7 @@ def _places() -> _Places:
 def _experiment() -> Iterator[bytes]:
     """Run the test; returns the context after each step."""
     with one_page("x86_64", _CODE) as (handle, page):
-        slots, context = api.register_slots(ISAS["x86_64"]), api.Context(handle)
+        slots, context = api.RegisterSlots(ISAS["x86_64"]), api.Context(handle)
         for number, (code, first, second, mxcsr, *_) in enumerate(_EXPERIMENT):
             content = bytes.fromhex(code)
             page[16 * number : 16 * number + len(content)] = np.frombuffer(content, np.uint8)
@@ -89,7 +89,7 @@ class FloatState:
         self._handle = handle
         self.zero_division = False  #: the true flag in x87's status word, without accumulated ones
         self._context: api.Context | None = None
-        self._slots = api.register_slots(ISAS["i386"])
+        self._slots = api.RegisterSlots(ISAS["i386"])
 
     def settle(self) -> None:
         """Move the accumulated flags to MXCSR and x87's status word. Raises MachineError when this version of

@@ -130,7 +130,7 @@ class UnicornRegisters:
         self._handle = handle
         self._isa = isa
         self.registers = isa.printed
-        self._slots = api.register_slots(isa)
+        self._slots = api.RegisterSlots(isa)
         self._pc_slot = self._slots["pc"]
         self._batches: dict[tuple[str, ...], _Batch] = {}
         #: Names of the program counter that read with the Thumb bit.
@@ -265,7 +265,7 @@ class UnicornRegisters:
         """A copy of all registers."""
         if self._running:
             self._refuse_other_threads()
-        if "fpsw" in self._slots:
+        if "fpsw" in self._isa.names:
             self._float_state.settle_zero_division()
         context = api.Context(self._handle)
         api.uclib.uc_context_save(self._handle, context.pointer)
@@ -281,20 +281,20 @@ class UnicornRegisters:
         self._at_stop = None
         api.uclib.uc_context_restore(self._handle, context.pointer)
         self._suspended = None
-        if "fpsw" in self._slots:
+        if "fpsw" in self._isa.names:
             self._float_state.restored()
 
     def register_values(self) -> list[int]:
         """See `Cpu.register_values`."""
         descriptors = int.from_bytes(self._gdt.content, "little") if self._gdt is not None else 0
-        return [descriptors, *self.read_registers(tuple(self._slots))]
+        return [descriptors, *self.read_registers(tuple(self._isa.names))]
 
     def set_register_values(self, values: Sequence[int]) -> None:
         """See `Cpu.set_register_values`."""
         descriptors, *others = values
         if self._gdt is not None:
             self._gdt.content = descriptors.to_bytes(len(self._gdt.content), "little")
-        for name, value in zip(self._slots, others, strict=True):
+        for name, value in zip(self._isa.names, others, strict=True):
             self.write_register(name, value)
 
     def save_state(self) -> object:

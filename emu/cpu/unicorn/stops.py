@@ -97,7 +97,7 @@ class UnicornStops(UnicornHints):
         if (address := stop_hook()) is None:
             return
         look, stack = ctypes.byref(self._look), None
-        before = stack_hook(address, self._look) if "fptag" in self._slots else None
+        before = stack_hook(address, self._look) if "fptag" in self._isa.names else None
         if before is not None:
             registers = self._slots["fpsw"][0], self._slots["fptag"][0]
             stack = StackWatch(self._look, ctypes.cast(reg_read_batch, ctypes.c_void_p), registers)

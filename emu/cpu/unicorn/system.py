@@ -69,7 +69,7 @@ class UnicornSystem(UnicornPieces):
     def register_values(self) -> list[int]:
         """See `Cpu.register_values`; of a privileged i386 with its tables and its privilege level."""
         values = super().register_values()
-        if "cr0" not in self._slots:
+        if "cr0" not in self._isa.names:
             return values
         for register in _TABLES:
             table = read_table(self._handle, register)
@@ -78,7 +78,7 @@ class UnicornSystem(UnicornPieces):
 
     def set_register_values(self, values: Sequence[int]) -> None:
         """See `Cpu.set_register_values`."""
-        if "cr0" not in self._slots:
+        if "cr0" not in self._isa.names:
             super().set_register_values(values)
             return
         *others, level = values
