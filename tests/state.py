@@ -92,4 +92,5 @@ def _registers(machine: Machine) -> object:
     cpu: Any = machine.cpu
     if machine.arch.name == "loongarch64":
         return cpu.save().values
-    return cpu.save_state()[1:], dict(zip(cpu._slots, cpu.read_registers(list(cpu._slots)), strict=True))
+    names = list(cpu._isa.names)
+    return cpu.save_state()[1:], dict(zip(names, cpu.read_registers(names), strict=True))
