@@ -6,7 +6,9 @@ All formats are little-endian; big-endian files are refused earlier.
 from __future__ import annotations
 
 import struct
-from typing import Any
+from collections.abc import Mapping
+from operator import itemgetter
+from typing import Any, Final
 
 import numpy as np
 
@@ -88,3 +90,10 @@ ELF64 = Layout(
     rel=np.dtype([("offset", "<u8"), ("type", "<u4"), ("symbol", "<u4")]),
     rela=np.dtype([("offset", "<u8"), ("type", "<u4"), ("symbol", "<u4"), ("addend", "<i8")]),
 )  # fmt: skip
+
+_FIELDS: Final = ("name", "value", "size", "info", "other", "shndx")
+#: The names of a symbol's fields as they are stored -> what takes such a row's values in the order of `_FIELDS`.
+SYMBOL_FIELDS: Final[Mapping[tuple[str, ...] | None, itemgetter[tuple[int, ...]]]] = {
+    stored: itemgetter(*map(stored.index, _FIELDS))
+    for stored in (layout.symbol.names or () for layout in (ELF32, ELF64))
+}

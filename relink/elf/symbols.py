@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from operator import itemgetter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +12,7 @@ from relink.elf.constants import SHN_UNDEF, DynamicTag
 from relink.elf.contents import Contents, frozen
 from relink.elf.dynamic import Dynamic
 from relink.elf.hashes import GnuHash, HashTable, NoHash, SysvHash
-from relink.elf.layout import ELF64, Layout
+from relink.elf.layout import ELF64, SYMBOL_FIELDS, Layout
 from relink.elf.names import NO_NAMES, Names, flat_indices
 from relink.elf.strings import StringTable
 from relink.errors import ElfError, MalformedElf
@@ -90,16 +89,11 @@ class SymbolRows:
         """One symbol as numbers. Rows are kept: quicker than arrays for the few that are asked for by name."""
         known = self._rows.get(symbol)
         if known is None:
-            name, value, size, info, other, section = self._in_order(self.records.item(symbol))
+            in_order = SYMBOL_FIELDS[self.records.dtype.names]
+            name, value, size, info, other, section = in_order(self.records.item(symbol))
             known = SymbolRow(name, value, size, section, info >> 4, info & 15, other & 3)
             self._rows[symbol] = known
         return known
-
-    @cached_property
-    def _in_order(self) -> Callable[[tuple[int, ...]], tuple[int, ...]]:
-        """Takes a row's fields, as they are stored, in the order of the names here."""
-        stored = self.records.dtype.names or ()
-        return itemgetter(*map(stored.index, ("name", "value", "size", "info", "other", "shndx")))
 
     @cached_property
     def _rows(self) -> dict[int, SymbolRow]:
