@@ -203,22 +203,3 @@ def poll(libc: Libc, descriptors: int, count: int, milliseconds: int) -> int:
         libc.memory.write_uint(at + 6, 2, found)
         ready += bool(found)
     return ready
-
-
-# ---------------------------------------------------------------- conversions
-
-
-@export("void *iconv_open(const char *to, const char *from_code)")
-def iconv_open(libc: Libc, to: int, from_code: int) -> int:
-    """No conversion is supported: EINVAL, as POSIX has it."""
-    return libc.fail(Errno.EINVAL, libc.arch.address_mask)
-
-
-@export("size_t iconv(void *conversion, char **in, size_t *in_left, char **out, size_t *out_left)")
-def iconv(libc: Libc, conversion: int, source: int, source_left: int, out: int, out_left: int) -> int:
-    return libc.fail(Errno.EBADF, libc.arch.address_mask)
-
-
-@export("int iconv_close(void *conversion)")
-def iconv_close(libc: Libc, conversion: int) -> int:
-    return libc.fail(Errno.EBADF)

@@ -120,6 +120,9 @@ NAMES: dict[str, str] = {
     "pipes": """
         __pipe pipe pipe2
     """,
+    "iconv": """
+        iconv iconv_close iconv_open
+    """,
     "unavailable": """
         __syslog_chk accept accept4 acct alarm bind chroot clock_settime clone closelog connect copy_file_range
         ctermid endmntent endutxent epoll_create epoll_create1 epoll_ctl epoll_wait eventfd execl execle execlp
@@ -148,8 +151,8 @@ NAMES: dict[str, str] = {
         chdir getcwd mkdir readlink realpath remove rename rmdir unlink
     """,
     "directories": """
-        __closedir __opendir __poll __readdir __readdir64 closedir dirfd fdopendir iconv iconv_close iconv_open
-        link opendir poll readdir readdir64 rewinddir sendfile sendfile64 symlink truncate truncate64
+        __closedir __opendir __poll __readdir __readdir64 closedir dirfd fdopendir link opendir poll readdir
+        readdir64 rewinddir sendfile sendfile64 symlink truncate truncate64
     """,
     "process": """
         _Exit ___errno __aeabi_atexit __assert __assert2 __assert_fail __assert_perror_fail __chk_fail __cxa_atexit

@@ -104,10 +104,12 @@ class Format:
         negative = bits & self.sign_bit
         exponent = (bits & ~self.sign_bit) >> self._exponent_shift
         fraction = bits & ((1 << self.fraction_bits) - 1)
+        leading = (bits >> self.fraction_bits) & 1 if self.explicit else int(exponent > 0)
+        if exponent and not leading:  # x87's unnormals, pseudo-infinities and pseudo-NaNs are invalid
+            return math.nan
         if exponent == (1 << self.exponent_bits) - 1:
             special = math.nan if fraction else math.inf
             return math.copysign(special, -1 if negative else 1)
-        leading = (bits >> self.fraction_bits) & 1 if self.explicit else int(exponent > 0)
         significand = leading << self.fraction_bits | fraction
         if not significand:
             return -0.0 if negative else 0.0

@@ -20,7 +20,7 @@ from emu.libc.errno import Errno
 from emu.libc.fenv import Raised, raise_flags, rounding
 from emu.libc.ieee import DOUBLE, SINGLE, Format, Rounding, exact, float_of, long_double, single
 from emu.libc.libm_double import BINARY, UNARY, fma, scale
-from emu.libc.libm_exact import EXACT, exponent_of, rounded
+from emu.libc.libm_exact import EXACT, cancelled_down, exponent_of, rounded
 from emu.libc.libm_exact import scale as scale_exactly
 from emu.libc.libm_widths import export_widths
 from emu.libc.real_functions import CHECK
@@ -35,9 +35,9 @@ _LARGE = 2**53
 #: Functions whose infinity on overflow has the argument's sign.
 _ODD = frozenset({"sinh", "tgamma"})
 #: Functions whose infinity for a finite argument is a pole, not an overflow.
-_POLES = frozenset("log log2 log10 log1p atanh lgamma gamma logb y0 y1 yn".split())
-#: Functions that can underflow.
+_POLES = frozenset("log log2 log10 log1p atanh logb y0 y1 yn".split())
 _SCALING = frozenset({"ldexp", "scalbn", "scalbln"})
+#: Functions whose result can underflow to zero.
 _UNDERFLOWING = _SCALING | frozenset("exp exp2 exp10 pow10 pow erfc tgamma".split())
 #: Functions that give a NaN a sign.
 _SIGNED = frozenset({"fabs", "copysign"})
@@ -51,7 +51,7 @@ _QUIET = frozenset(
 #: Functions that IEEE 754 requires to round in the current direction.
 _DIRECTED = frozenset({"sqrt", "fma", "rint", "nearbyint", "fdim"})
 #: Those of them for which doubles are right when rounding to nearest, including exceptions.
-_NEAREST_AT_ONCE = frozenset({"sqrt", "nearbyint", "fdim"})
+_NEAREST_AT_ONCE = frozenset({"sqrt", "nearbyint"})
 #: Functions that Python lacks, or has with more than a few ulp.
 _BETTER_EXACT = frozenset({"lgamma", "gamma", "tgamma", "j0", "j1", "y0", "y1", "jn", "yn"})
 
@@ -65,13 +65,19 @@ def _is_finite(value: Exact) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
 
 
-def _is_rounded(name: str, value: Exact, argument: Exact) -> bool:
+def _is_rounded(name: str, value: Exact, given: Sequence[Exact]) -> bool:
     """Whether a result is inexact; a function that is rarely exact has an integer result when it is."""
     if name == "sqrt":
-        return value != int(value) and Fraction(value) ** 2 != argument
+        return Fraction(value) ** 2 != given[0]
+    if name in _SCALING:
+        return scale_exactly(Fraction(given[0]), int(given[1])) != value
+    if name == "hypot":
+        return Fraction(given[0]) ** 2 + Fraction(given[1]) ** 2 != Fraction(value) ** 2
     if name in _QUIET or name in _DIRECTED:
         return False
-    return value != int(value) or magnitude(value) >= _LARGE or (value == 0 and argument != 0)
+    if value == 0:
+        return given[0] != 0 and (name == "atan2" or name in _UNDERFLOWING)
+    return value != int(value) or magnitude(value) >= _LARGE
 
 
 def _signed(libc: Libc, name: str, args: Sequence[float], result: float) -> float:
@@ -82,6 +88,18 @@ def _signed(libc: Libc, name: str, args: Sequence[float], result: float) -> floa
     own = libc.isa.libc.nan_is_negative and name not in _POSITIVE_NAN
     negative = own if given is None else math.copysign(1, given) < 0
     return math.copysign(_NAN, -1 if negative else 1)
+
+
+def _inexact(value: Exact, form: Format) -> Raised:
+    """The exceptions of a rounded result."""
+    return Raised.INEXACT | (Raised.UNDERFLOW if magnitude(value) < form.smallest_normal else Raised(0))
+
+
+def _is_pole(name: str, given: Sequence[Exact]) -> bool:
+    """Whether an infinity for finite arguments is exact, not an overflow."""
+    if name in ("lgamma", "gamma"):
+        return given[0] <= 0 and given[0] == int(given[0])
+    return name in _POLES or (name in ("pow", "tgamma") and given[0] == 0)
 
 
 def _report(libc: Libc, name: str, args: Sequence[float], result: float, form: Format) -> None:
@@ -95,16 +113,12 @@ def _report(libc: Libc, name: str, args: Sequence[float], result: float, form: F
     elif not all(map(_is_finite, given)):
         return
     elif not _is_finite(value):
-        pole = name in _POLES or (name in ("pow", "tgamma") and given[0] == 0)
         libc.errno = Errno.ERANGE
-        raised = Raised.DIVISION_BY_ZERO if pole else Raised.OVERFLOW | Raised.INEXACT
-    elif name in _UNDERFLOWING and given[0] and magnitude(value) < form.smallest_normal:
-        if name not in _SCALING or scale_exactly(exact(args[0]), int(args[1])) != exact(result):
-            raised = Raised.UNDERFLOW | Raised.INEXACT
-        if value == 0:
+        raised = Raised.DIVISION_BY_ZERO if _is_pole(name, given) else Raised.OVERFLOW | Raised.INEXACT
+    elif _is_rounded(name, value, given):
+        raised = _inexact(value, form)
+        if value == 0 and name in _UNDERFLOWING:
             libc.errno = Errno.ERANGE
-    elif _is_rounded(name, value, given[0]):
-        raised = Raised.INEXACT
     if raised:
         raise_flags(libc, raised)
 
@@ -156,12 +170,14 @@ def _by_exact(name: str, form: Format | None) -> Callable[..., float]:
             value = function(libc, *values)
         finally:
             CHECK.reset(token)
+        if name == "fma" and value == 0 and direction is Rounding.DOWN:
+            value = cancelled_down(*values)
         bits = to.round(value, direction)
         result = float_of(bits, to)
         _report(libc, name, args, result, to)
         unrounded = values[0] if name == "rint" else value
         if name in _DIRECTED - {"nearbyint"} and _is_finite(unrounded) and exact(result) != unrounded:
-            raise_flags(libc, Raised.INEXACT)
+            raise_flags(libc, Raised.INEXACT if name == "rint" else _inexact(exact(result), to))
         if name in ("lgamma", "gamma"):
             _set_sign(libc, args[0])
         return _signed(libc, name, args, result)

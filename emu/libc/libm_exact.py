@@ -104,6 +104,13 @@ def fma(x: Exact, y: Exact, z: Exact) -> Exact:
     return add(multiply(x, y), z)
 
 
+def cancelled_down(x: Exact, y: Exact, z: Exact) -> float:
+    """fma's zero when rounding down: negative, unless both addends are positive zeros (IEEE 754, 6.3)."""
+    product = multiply(x, y)
+    positive = product == 0 and z == 0 and not _negative(product) and not _negative(z)
+    return 0.0 if positive else -0.0
+
+
 def hypot(x: Exact, y: Exact) -> Exact:
     if any(isinstance(v, float) and math.isinf(v) for v in (x, y)):
         return _INF

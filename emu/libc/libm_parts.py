@@ -41,7 +41,8 @@ def _bits(value: float, form: Format) -> int:
 
 def _step(value: float, form: Format, *, up: bool) -> float:
     """The next value: the bit patterns of neighbouring values differ by 1, ascending away from zero."""
-    if math.isnan(value) or value == (_INF if up else -_INF):
+    known = exact(value)
+    if isinstance(known, float) and (known != known or known == (_INF if up else -_INF)):
         return value
     bits = _bits(value, form)
     magnitude = bits & ~form.sign_bit

@@ -16,7 +16,7 @@ from emu.libc.stdio import EOF, fgetc, fputc, ungetc
 from emu.libc.strftime import strftime, strftime_text
 from emu.libc.strings import strcmp, strxfrm
 from emu.libc.table import export, export_data
-from emu.libc.wide import WCHAR, encode_wide, multibyte, read_wide, wcscmp, wcslen
+from emu.libc.wide import WCHAR, Partial, encode_wide, multibyte, read_wide, wcscmp, wcslen
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc
@@ -261,26 +261,31 @@ def _write_wide(libc: Libc, address: int, units: list[int]) -> None:
 
 @export("size_t mbsnrtowcs(wchar_t *dest, const char **src, size_t bytes, size_t n, void *state)")
 def mbsnrtowcs(libc: Libc, dest: int, src: int, count: int, n: int, state: int) -> int:
-    """Stateless: a character cut off by `n` is not consumed, and must be passed again completely."""
-    start = libc.pointer(src)
-    data = multibyte(libc, start, count)
-    ended = len(data) < count
+    """A character cut off by `count` is continued by the next call, from the state."""
+    place = Partial.at(libc, state, "mbsnrtowcs")
+    start, before = libc.pointer(src), Partial.get(libc, place)
+    given = multibyte(libc, start, count)
+    data, ended = before + given, len(given) < count
     done = written = 0
-    failed = False
+    failed = cut = False
     while done < len(data) and (not dest or written < n):
         size = next((k for k in range(1, 5) if _is_character(data[done : done + k])), 0)
         if not size:
             failed = ended or len(data) - done >= 4 or not _is_prefix(data[done : done + 4])
+            cut = not failed
             break
         if dest:
             _write_wide(libc, dest + WCHAR * written, [ord(data[done : done + size].decode())])
         done, written = done + size, written + 1
     if not dest:
         return libc.fail(Errno.EILSEQ, libc.arch.address_mask) if failed else written
+    if not failed:
+        Partial.put(libc, place, data[done:] if cut else b"")
     at_end = not failed and ended and done == len(data) and written < n
     if at_end:
         _write_wide(libc, dest + WCHAR * written, [0])
-    libc.set_pointer(src, 0 if at_end else start + done)
+    consumed = len(given) if cut else max(done - len(before), 0)
+    libc.set_pointer(src, 0 if at_end else start + consumed)
     return libc.fail(Errno.EILSEQ, libc.arch.address_mask) if failed else written
 
 

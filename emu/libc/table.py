@@ -30,7 +30,7 @@ FAMILIES = (
     "allocation", "memory", "strings", "ctype", "wide", "locale", "numbers", "sorting", "stdio", "formatted",
     "formatted_wide",
     "files", "mman", "limits", "internet", "temporary", "users", "at_calls", "permissions", "file_times",
-    "pipes", "unavailable", "vectored", "stdio_ext",
+    "pipes", "iconv", "unavailable", "vectored", "stdio_ext",
     "paths", "directories", "process", "signals", "signal_masks", "startup", "dlfcn", "reports",
     "environment", "getopt", "clock", "strftime", "rand", "jumps", "threads", "semaphores", "thread_attributes",
     "fortify", "memory_streams", "older_text",

@@ -226,32 +226,85 @@ def wcstombs(libc: Libc, dest: int, src: int, n: int) -> int:
     return len(fitting)
 
 
+class Partial:
+    """The bytes so far of a character that was cut off, in a guest's mbstate_t (8 bytes in glibc), or in the state
+    that a function has of its own where it is given none: a count, then at most three bytes.
+    """
+
+    def __init__(self, libc: Libc) -> None:
+        self._own: dict[str, int] = {}
+
+    @staticmethod
+    def at(libc: Libc, state: int, function: str) -> int:
+        """The address of the state."""
+        own = libc.state(Partial)._own
+        if not state and function not in own:
+            own[function] = libc.allocate(8)
+        return state or own[function]
+
+    @staticmethod
+    def get(libc: Libc, state: int) -> bytes:
+        count = libc.memory.read_uint(state, 4)
+        return libc.memory.read(state + 4, min(count, 3))
+
+    @staticmethod
+    def put(libc: Libc, state: int, data: bytes) -> None:
+        libc.memory.write(state, len(data).to_bytes(4, "little") + data.ljust(4, b"\0"))
+
+
+def _one_character(libc: Libc, src: int, n: int, before: bytes) -> tuple[int | None, bytes]:
+    """A character that begins with the bytes `before`, and all its bytes; None if it is cut off after `n` more.
+
+    Raises UnicodeDecodeError.
+    """
+    data = before
+    while len(data) - len(before) < n and len(data) < 4:
+        data += libc.memory.read(src + len(data) - len(before), 1)
+        try:
+            return ord(data.decode()), data
+        except UnicodeDecodeError as error:
+            if "unexpected end" not in error.reason:
+                raise
+    return None, data
+
+
+def _convert(libc: Libc, dest: int, src: int, n: int, state: int, function: str) -> int:
+    """mbrtowc, with the state of `function` if `state` is 0."""
+    place = Partial.at(libc, state, function)
+    before = Partial.get(libc, place)
+    try:
+        if not src and before:
+            return libc.fail(Errno.EILSEQ, libc.arch.address_mask)
+        character, data = _one_character(libc, src, n, before) if src else (0, b"")
+    except UnicodeDecodeError:
+        return libc.fail(Errno.EILSEQ, libc.arch.address_mask)
+    Partial.put(libc, place, data if character is None else b"")
+    if character is None:
+        return libc.arch.address_mask - 1
+    if dest and src:
+        write_wide(libc, dest, [character])
+    return len(data) - len(before) if character else 0
+
+
 @export("size_t mbrtowc(wchar_t *dest, const char *src, size_t n, void *state)")
 def mbrtowc(libc: Libc, dest: int, src: int, n: int, state: int) -> int:
-    """Stateless: for a character cut off by `n` the result is (size_t)-2, and it must be passed again
-    completely.
-    """
-    if not src:
-        return 0
-    data = b""
-    while len(data) < min(n, 4):
-        data += libc.memory.read(src + len(data), 1)
-        try:
-            character = data.decode()
-        except UnicodeDecodeError as error:
-            if "unexpected end" in error.reason:
-                continue
-            return libc.fail(Errno.EILSEQ, libc.arch.address_mask)
-        if dest:
-            write_wide(libc, dest, [ord(character)])
-        return len(data) if ord(character) else 0
-    return libc.arch.address_mask - 1
+    return _convert(libc, dest, src, n, state, "mbrtowc")
 
 
 @export("int mbtowc(wchar_t *dest, const char *src, size_t n)")
 def mbtowc(libc: Libc, dest: int, src: int, n: int) -> int:
-    count = mbrtowc(libc, dest, src, n, 0)
-    return -1 if count >= libc.arch.address_mask - 1 else count
+    """No encoding has a shift state, which NULL asks for; a character that is cut off is an error."""
+    if not src:
+        return 0
+    try:
+        character, data = _one_character(libc, src, n, b"")
+    except UnicodeDecodeError:
+        character = None
+    if character is None:
+        return libc.fail(Errno.EILSEQ)
+    if dest:
+        write_wide(libc, dest, [character])
+    return len(data) if character else 0
 
 
 @export("int mblen(const char *src, size_t n)")
@@ -281,13 +334,12 @@ def wcrtomb(libc: Libc, dest: int, c: int, state: int) -> int:
 
 @export("int mbsinit(const void *state)")
 def mbsinit(libc: Libc, state: int) -> int:
-    """Conversions have no state."""
-    return 1
+    return int(not state or not libc.memory.read_uint(state, 4))
 
 
 @export("size_t mbrtoc32(unsigned *dest, const char *src, size_t n, void *state)")
 def mbrtoc32(libc: Libc, dest: int, src: int, n: int, state: int) -> int:
-    return mbrtowc(libc, dest, src, n, state)
+    return _convert(libc, dest, src, n, state, "mbrtoc32")
 
 
 @export("size_t c32rtomb(char *dest, unsigned c, void *state)")
@@ -297,4 +349,4 @@ def c32rtomb(libc: Libc, dest: int, c: int, state: int) -> int:
 
 @export("size_t mbrlen(const char *src, size_t n, void *state)", alias=("__mbrlen",))
 def mbrlen(libc: Libc, src: int, n: int, state: int) -> int:
-    return mbrtowc(libc, 0, src, n, state)
+    return _convert(libc, 0, src, n, state, "mbrlen")

@@ -161,8 +161,3 @@ def test_files_are_ready_and_closed_ones_invalid(host: Harness) -> None:
     place = host.place(rows)
     assert host.call("poll", place, 3, 0) == 2
     assert [host.memory.read_uint(place + 8 * n + 6, 2) for n in range(3)] == [1, 0x20, 0]
-
-
-def test_no_conversion_is_to_be_had(host: Harness) -> None:
-    assert host.call("iconv_open", b"UTF-8", b"LATIN1") == host.libc.arch.address_mask
-    assert host.libc.errno == Errno.EINVAL

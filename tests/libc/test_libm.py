@@ -67,7 +67,7 @@ def test_long_double_functions_are_exact_to_the_format(arch):
     form, size = long_double(data)
 
     def call(name, *values):
-        wide = [as_long_double(Fraction(v) if math.isfinite(v) else v, data) for v in values]
+        wide = [as_long_double(v if v in (math.inf, -math.inf) else Fraction(v), data) for v in values]
         if ISAS[arch].long_double_by_value:
             return exact(host.call(name, *wide))
         places = [host.place(form.round(exact(v)).to_bytes(16, "little")) for v in wide]
@@ -83,6 +83,7 @@ def test_long_double_functions_are_exact_to_the_format(arch):
     assert call("fmodl", 5, third) == 5 % third
     assert call("nextafterl", 1, 2) == 1 + ulp
     assert call("nextafterl", 1, 0) == 1 - ulp / 2
+    assert call("nextafterl", form.exact(form.largest), math.inf) == math.inf
     assert call("roundl", 2.5) == 3
     assert call("rintl", 2.5) == 2
     assert call("logbl", 0.3) == -2
@@ -131,6 +132,18 @@ def test_exceptions_are_raised_as_annex_f_has_them(arch):
         ("exp2", (3.0,), Raised(0)),
         ("ldexp", (1.0, -5000), under),
         ("ldexp", (1.0, 3), Raised(0)),
+        ("ldexp", (1.3, -2), Raised(0)),
+        ("sin", (5e-324,), under),
+        ("atan2", (2.2250738585072014e-308, 1.7e308), under),
+        ("atanh", (1e-310,), under),
+        ("fma", (1e-200, 1e-200, 5e-324), under),
+        ("hypot", (0.0, 5e-324), Raised(0)),
+        ("fdim", (0.1, -0.7), inexact),
+        ("sqrt", (1.0000000000000002,), inexact),
+        ("rint", (0.5,), inexact),
+        ("log", (1.0,), Raised(0)),
+        ("lgamma", (1e308,), over),
+        ("nextafterf", (3.4028234663852886e38, math.inf), over),
         ("log", (math.nan,), Raised(0)),
     ]
     for name, arguments, wanted in rows:

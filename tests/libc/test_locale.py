@@ -95,7 +95,7 @@ def _wide(host: Harness, text: str) -> int:
         (b"abc", 4, 2, 2, 2),
         (b"abc", 4, 3, 3, 3),
         ("aäz€".encode(), 20, 10, 4, None),
-        ("aä".encode(), 2, 10, 1, 1),
+        ("aä".encode(), 2, 10, 1, 2),
         (b"a\xffb", 4, 10, FAILED, 1),
         (b"", 1, 5, 0, None),
     ],
@@ -159,3 +159,31 @@ def test_wide_characters_through_a_stream(host: Harness) -> None:
     assert [host.call("getwc", stream) for _ in range(2)] == [ord("a"), ord("ä")]
     assert host.call("ungetwc", ord("ä"), stream) == ord("ä")
     assert [host.call("getwc", stream) for _ in range(3)] == [ord("ä"), ord("€"), 0xFFFFFFFF]
+
+
+def test_a_character_that_is_cut_off_is_continued(host: Harness) -> None:
+    state, dest, rest = host.buffer(8), host.buffer(16), (1 << 64) - 2
+    data = host.place("€ä".encode())
+    assert host.call("mbrtowc", dest, data, 1, state) == rest
+    assert host.call("mbsinit", state) == 0
+    assert host.call("mbrtowc", dest, data + 1, 0, state) == rest
+    assert host.call("mbrtowc", dest, data + 1, 9, state) == 2
+    assert host.memory.read_uint(dest, 4) == ord("€")
+    assert host.call("mbsinit", state) == host.call("mbsinit", 0) == 1
+    assert host.call("mbrlen", data, 2, 0) == rest  # in a state of its own
+    assert host.call("mbrtowc", dest, data + 3, 9, 0) == 2
+    assert host.call("mbrlen", data + 2, 1, 0) == 1
+    assert host.call("mbrtowc", dest, data, 1, state) == rest
+    assert host.call("mbrtowc", dest, host.place(b"x"), 1, state) == FAILED & host.libc.arch.address_mask
+    assert host.libc.errno == Errno.EILSEQ
+
+
+def test_strings_that_are_cut_off_are_continued(host: Harness) -> None:
+    state, dest, pointer, data = host.buffer(8), host.buffer(64), host.buffer(8), host.text("aäz".encode())
+    host.libc.set_pointer(pointer, data)
+    assert host.call("mbsnrtowcs", dest, pointer, 2, 10, state) == 1
+    assert host.libc.pointer(pointer) == data + 2
+    assert host.call("mbsnrtowcs", dest, pointer, 9, 10, state) == 2
+    assert host.libc.pointer(pointer) == 0
+    assert host.memory.read(dest, 12).decode("utf-32-le") == "äz\0"
+    assert host.call("mbsinit", state) == 1
