@@ -67,7 +67,7 @@ class Clock:
         if when < self.due:
             self.due = when
         if self.in_run and self._cpu.in_access:
-            self._cpu.shorten(max(when - self.now, 1))
+            self._cpu.end_after(when - self.time)
         return event
 
     def after(self, instructions: int, action: Callable[[], object]) -> Event:

@@ -75,13 +75,18 @@ class Device:
 
     def after(self, instructions: int, action: Callable[[], object]) -> Event:
         """Call `action` after this number of instructions, unless the device is reset before."""
-        self._events = [event for event in self._events if event.is_pending]
-        event = self.clock.after(instructions, action)
+        return self.at(self.clock.now + instructions, action)
+
+    def at(self, when: int, action: Callable[[], object]) -> Event:
+        """The same at a time of the clock."""
+        event = self.clock.at(when, action)
+        if self._events:
+            self._events = [event for event in self._events if event.is_pending]
         self._events.append(event)
         return event
 
     def cancel(self) -> None:
-        """Cancel the events made with `after`."""
+        """Cancel the events made with `after` and `at`."""
         for event in self._events:
             event.cancel()
         self._events.clear()

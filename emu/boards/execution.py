@@ -54,7 +54,7 @@ class Execution:
         would continue.
         """
         deadline = time.monotonic() + timeout if timeout else 0.0
-        profile, clock, done, idle = self._profile, self._clock, 0, 0
+        profile, clock, cpu, done, idle = self._profile, self._clock, self._cpu, 0, 0
         profile.changed = True  # the machine may have returned to a snapshot
         self.pc = pc
         try:
@@ -71,14 +71,14 @@ class Execution:
                     done += self._ran
                 reason = stop.reason
                 if reason is StopReason.INSTRUCTION_LIMIT or reason is StopReason.BLOCK:
-                    self.pc = profile.continuation(stop)
+                    self.pc = stop.pc | cpu.code_state
                 elif reason is StopReason.WAIT:
                     self._wait(stop)
                     done += 1
                 else:
                     after = None if reason in _ENDS else profile.stopped(stop)
                     if after is None:
-                        self.pc = profile.continuation(stop)
+                        self.pc = stop.pc | cpu.code_state
                         return stop
                     idle = 0 if self._ran else idle + 1
                     if idle > _MOST_IDLE:
@@ -134,7 +134,7 @@ class Execution:
     def _finished(self, stop: Stop, timeout: float) -> Stop:
         """Finish the instruction in which a device has ended the run."""
         while stop.reason is StopReason.DEVICE:
-            self.pc = self._profile.continuation(stop)
+            self.pc = stop.pc | self._cpu.code_state
             if (access := self._cpu.deferred) is not None:
                 self._cpu.answer(self._outside(access))
             stop = self._engine(timeout)
@@ -170,7 +170,7 @@ class Execution:
         clock.run_due()
         if not self._woken():
             clock.time -= 1
-            self.pc = profile.continuation(stop)
+            self.pc = stop.pc | self._cpu.code_state
             raise Deadlock(stop.pc, clock.time)
         profile.changed = True
 

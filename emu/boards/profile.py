@@ -96,9 +96,6 @@ class Profile(Protocol):
     def stopped(self, stop: Stop) -> int | None:
         """After an exception: where the guest continues; None for what the caller of the guest must handle."""
 
-    def continuation(self, stop: Stop) -> int:
-        """The address at which a stopped guest continues, as the engine wants it (Arm: bit 0 in Thumb state)."""
-
     def code_address(self, pc: int) -> int:
         """The address of the instruction at which the guest continues."""
 

@@ -78,6 +78,7 @@ class MachineMode(EntryPoint, BaseProfile):
         self.free_ram, self.in_run = (0, 0), False
         self.changed = self.resetting = self.started = False
         self._pending = 0  #: mip
+        self._entered = False  #: whether a trap has been taken after which `interrupts` was not asked yet
         self.firmware_entry = None
         self.clint = Clint(self._set_pending, divider)
         self.plic = Plic(irqs, lambda level: self._set_pending(EXTERNAL, level))
@@ -126,7 +127,7 @@ class MachineMode(EntryPoint, BaseProfile):
         cpu.write_registers({f"x{number}": 0 for number in range(1, 32)} | {"sp": stack})
         for name in ("mstatus", "mtvec", "mepc", "mcause", "mtval", "mie", "mscratch"):
             cpu.write_register(name, 0)
-        self.resetting, self.started, self.changed = False, True, True
+        self.resetting, self.started, self.changed, self._entered = False, True, True, False
         return entry
 
     # ------------------------------------------------------------ interrupts
@@ -138,15 +139,20 @@ class MachineMode(EntryPoint, BaseProfile):
 
     def _set_pending(self, bit: int, level: bool) -> None:
         before = self._pending
-        self._pending = before & ~(1 << bit) | level << bit
-        if self._pending & ~before:
+        self._pending = pending = before & ~(1 << bit) | level << bit
+        if pending & ~before:
             self.changed = True
             if self.started and self.cpu.in_access and not self.cpu.stops_at_blocks:
                 self.cpu.pause()
+        elif before and not pending and self.cpu.stops_at_blocks and self.cpu.in_access:
+            self.cpu.run_on()
 
     def interrupts(self) -> Interrupts:
         if not self._pending or not self.started:
             return Interrupts.NONE
+        if self._entered:  # mstatus.MIE is 0
+            self._entered = False
+            return Interrupts.MASKED
         privilege, enabled, status, _ = self._read()
         ready = self._pending & enabled and (privilege < 3 or status & _MIE)
         return Interrupts.READY if ready else Interrupts.MASKED
@@ -174,7 +180,7 @@ class MachineMode(EntryPoint, BaseProfile):
             self.cpu.write_register("priv", 3)
         status = status & ~(_MPIE | _MPP | _MIE) | (_MPIE if status & _MIE else 0) | privilege << 11
         self._trapped.write(status, pc, cause | (1 << self._bits - 1 if interrupt else 0), value)
-        self.changed = bool(self._pending)
+        self.changed = self._entered = bool(self._pending)
         return (vector & ~3) + (4 * cause if interrupt and vector & 3 == 1 else 0)
 
     # ------------------------------------------------------------ exceptions
@@ -229,9 +235,6 @@ class MachineMode(EntryPoint, BaseProfile):
 
     def after_wait(self, stop: Stop) -> int:
         return stop.pc + 4
-
-    def continuation(self, stop: Stop) -> int:
-        return stop.pc
 
     def code_address(self, pc: int) -> int:
         return pc

@@ -74,10 +74,13 @@ class Clint(Device):
     def _schedule(self) -> None:
         self.cancel()
         compare = self.compare_low | self.compare_high << 32
-        left = self._start + compare * self._divider - self.clock.now
-        self._pend(_TIMER, left <= 0)
-        if 0 < left < 1 << 62:
-            self.after(left, lambda: self._pend(_TIMER, True))
+        when, now = self._start + compare * self._divider, self.clock.now
+        self._pend(_TIMER, when <= now)
+        if now < when < now + (1 << 62):
+            self.at(when, self._reached)
+
+    def _reached(self) -> None:
+        self._pend(_TIMER, True)
 
     def reset(self) -> None:
         super().reset()

@@ -342,8 +342,11 @@ class DeviceCpu(Cpu, Protocol):
         instruction.
         """
 
-    def shorten(self, instructions: int) -> None:
-        """In the same: end the run after this number of instructions, this one included, or earlier."""
+    def end_after(self, instructions: int) -> None:
+        """In the same: end the run after this number of its instructions, with the current one at the earliest."""
+
+    def run_on(self) -> None:
+        """In the same, with `stops_at_blocks`: the run, and later ones, no longer end after each block."""
 
     def position(self) -> int:
         """In a run (in a method of a `DevicePort`, or a `Misrun`): the number of its instructions before this

@@ -107,6 +107,8 @@ class ArmProfile(EntryPoint, BaseProfile):
             self.changed = True
             if self.started and self.cpu.in_access and not self.cpu.stops_at_blocks:
                 self.cpu.pause()
+        elif self.line and not level and self.cpu.stops_at_blocks and self.cpu.in_access:
+            self.cpu.run_on()
         self.line = level
 
     def interrupts(self) -> Interrupts:
@@ -143,9 +145,6 @@ class ArmProfile(EntryPoint, BaseProfile):
 
     def after_wait(self, stop: Stop) -> int:
         return stop.pc + 4
-
-    def continuation(self, stop: Stop) -> int:
-        return stop.pc | self.cpu.code_state
 
     def code_address(self, pc: int) -> int:
         return pc

@@ -210,18 +210,18 @@ class CortexM(BaseProfile):
         best = nvic.most_urgent() if self.started else None
         if best is None:
             return Interrupts.NONE
-        priority, running = nvic.group(nvic.priority_of(best)), nvic.handler_priority()
+        priority, running = nvic.urgency(best), nvic.running
         if priority >= running:
             return Interrupts.NONE
         state = self.frames.read()
-        if any(state[2:5]) and priority >= self._boosted(running, state):
+        if (state[2] or state[3] or state[4]) and priority >= self._boosted(running, state):
             return Interrupts.MASKED
         self._best, self._state = best, state
         return Interrupts.READY
 
     def execution_priority(self, *, with_primask: bool = True) -> int:
         """The priority of the code that runs (B1.5.4, ExecutionPriority)."""
-        return self._boosted(self.nvic.handler_priority(), self.frames.read(), with_primask=with_primask)
+        return self._boosted(self.nvic.running, self.frames.read(), with_primask=with_primask)
 
     def _boosted(self, priority: int, state: State, *, with_primask: bool = True) -> int:
         """A priority with the masks applied."""
@@ -291,7 +291,7 @@ class CortexM(BaseProfile):
     def _synchronous(self, exception: int, pc: int) -> int:
         """An exception that cannot wait: it is taken, or becomes a HardFault."""
         nvic = self.nvic
-        if nvic.group(nvic.priority_of(exception)) < self.execution_priority():
+        if nvic.urgency(exception) < self.execution_priority():
             nvic.pending.add(exception)
             return self._enter(self._most_urgent_of(exception), pc & ~1)
         return self._fault(Fault(n.HARD_FAULT, "FORCED"), pc)
@@ -312,7 +312,7 @@ class CortexM(BaseProfile):
         exception = fault.exception
         current = self.execution_priority()
         configurable = exception != n.HARD_FAULT and exception in nvic.enabled
-        if configurable and nvic.group(nvic.priority_of(exception)) < current:
+        if configurable and nvic.urgency(exception) < current:
             return exception
         if current <= -1:
             raise Lockup(pc, fault.describe() + self._last_fault)
@@ -382,16 +382,13 @@ class CortexM(BaseProfile):
         best = self.nvic.most_urgent()
         if best is None or not self.started:
             return False
-        return self.nvic.group(self.nvic.priority_of(best)) < self.execution_priority(with_primask=False)
+        return self.nvic.urgency(best) < self.execution_priority(with_primask=False)
 
     def after_wait(self, stop: Stop) -> int:
         narrow = self.memory.read(stop.pc, 2)
         code = narrow if narrow[1] == 0xBF else self.memory.read(stop.pc, 4)
         self._waits_for_event = code in _WFE
         return stop.pc + len(code) | 1
-
-    def continuation(self, stop: Stop) -> int:
-        return stop.pc | self.cpu.code_state
 
     def code_address(self, pc: int) -> int:
         return pc & ~1

@@ -40,18 +40,33 @@ class Nvic:
         self.enabled: set[int] = set(_ALWAYS)
         self.levels: set[int] = set()  #: lines that are high
         self.priority: dict[int, int] = dict(_FIXED)
-        self.group_shift = 0  #: AIRCR.PRIGROUP
+        self.running = LOWEST  #: the group priority of the most urgent active handler
+        self.set_grouping(0)
+
+    def set_grouping(self, shift: int) -> None:
+        """AIRCR.PRIGROUP."""
+        self.group_shift, self._group_mask = shift, -2 << shift
+        self._find_running()
+
+    def _find_running(self) -> None:
+        self.running = min(map(self.urgency, self.active), default=LOWEST)
 
     def set_priority(self, exception: int, value: int) -> None:
         if exception not in _FIXED:
             self.priority[exception] = value & self.priority_mask
+            self._find_running()
 
     def priority_of(self, exception: int) -> int:
         return self.priority.get(exception, 0)
 
     def group(self, priority: int) -> int:
         """The part of a priority that decides about preemption."""
-        return priority if priority < 0 else priority >> self.group_shift + 1 << self.group_shift + 1
+        return priority if priority < 0 else priority & self._group_mask
+
+    def urgency(self, exception: int) -> int:
+        """The group priority of an exception."""
+        priority = self.priority.get(exception, 0)
+        return priority if priority < 0 else priority & self._group_mask
 
     def set_line(self, number: int, level: bool) -> bool:
         """A line changes; whether an exception is pending now that was not."""
@@ -72,19 +87,18 @@ class Nvic:
             return next(iter(ready), None)
         return min(ready, key=lambda exception: (self.priority_of(exception), exception))
 
-    def handler_priority(self) -> int:
-        """The group priority of the most urgent active handler."""
-        if not self.active:
-            return LOWEST
-        return min(self.group(self.priority_of(active)) for active in self.active)
-
     def acknowledge(self, exception: int) -> None:
         """A handler begins."""
         self.pending.discard(exception)
         self.active.add(exception)
+        self.running = min(self.running, self.urgency(exception))
 
     def finish(self, exception: int) -> None:
         """A handler has returned. A line that is still high makes its interrupt pending again."""
         self.active.discard(exception)
+        if self.active:
+            self._find_running()
+        else:
+            self.running = LOWEST
         if exception in self.levels:
             self.pending.add(exception)

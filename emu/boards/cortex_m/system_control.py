@@ -240,7 +240,7 @@ class SystemControl(Device):
             if self._cpu.cpu.in_access:
                 self._cpu.cpu.pause()
         if self._cpu.cortex.is_mainline:
-            self._cpu.nvic.group_shift = value >> 8 & 7
+            self._cpu.nvic.set_grouping(value >> 8 & 7)
             self._cpu.attend()
 
     def _set_sleep(self, value: int) -> None:

@@ -30,6 +30,7 @@ class SysTick:
     def reset(self) -> None:
         self._cancel()
         self.control = self.load = 0
+        self._tick = self._reference  #: instructions for a tick
         self._value = 0  #: the counter, while it stands
         self._zero_at: int | None = None  #: the time of the next zero, while it runs
         self._reloaded = True  #: whether the counter has been reloaded on its way to that zero
@@ -39,11 +40,6 @@ class SysTick:
         if self._event is not None:
             self._event.cancel()
             self._event = None
-
-    @property
-    def _tick(self) -> int:
-        """Instructions for a tick."""
-        return 1 if self.control & _CLKSOURCE else self._reference
 
     def _count(self) -> int:
         """The counter."""
@@ -65,6 +61,7 @@ class SysTick:
         if offset == 0x10:
             count = self._count()
             self.control = value & 7
+            self._tick = 1 if value & _CLKSOURCE else self._reference
             self._cancel()
             self._zero_at, self._value = None, count
             if self.control & _ENABLE:

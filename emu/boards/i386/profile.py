@@ -200,8 +200,5 @@ class I386(EntryPoint, BaseProfile):
     def after_wait(self, stop: Stop) -> int:
         return stop.pc + 1
 
-    def continuation(self, stop: Stop) -> int:
-        return stop.pc
-
     def code_address(self, pc: int) -> int:
         return pc

@@ -149,8 +149,8 @@ class Meter:
         return self._limit - (self._request.budget - 1) + self._beyond - self._rest(pc, thumb)
 
     def shorten(self, limit: int) -> bool:
-        """In the middle of a run: end it after `limit` instructions from its start. False when that is inside the
-        current block, which the engine will not leave.
+        """In the middle of a run: end it after `limit` instructions from its start. False when that is past, or
+        inside the current block, which the engine will not leave.
         """
         less = self._limit - limit
         if less <= 0:

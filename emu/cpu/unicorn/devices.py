@@ -295,14 +295,18 @@ class UnicornDevices(UnicornStops):
         else:
             self._in_call().pause()
 
-    def shorten(self, instructions: int) -> None:
+    def end_after(self, instructions: int) -> None:
         if self.in_misrun:
             self.pausing = True
             return
         windows = self._in_call()
         assert self._meter is not None
-        if not self._meter.shorten(self.position() + instructions):
+        if not self._meter.shorten(instructions):
             windows.pause()
+
+    def run_on(self) -> None:
+        if not self.in_misrun:
+            self.stops_at_blocks, self._look.left = False, self._every
 
     def position(self) -> int:
         if not self._running or self._meter is None:

@@ -95,6 +95,9 @@ class UnicornPieces(UnicornDevices, ObservedEngine):
                 return _stop(Stop, (StopReason.BLOCK, at, None))
             elif stopped or self._interrupted() or status == uc.UC_ERR_INSN_INVALID:
                 status, at = self._enter(pc, (status, at))
+            elif status == uc.UC_ERR_FETCH_UNMAPPED and at >= self._stores.never_from and not windows.ended_by:
+                self._suspended = at  # the end of a handler, most often
+                return _stop(Stop, (StopReason.FETCH_PROTECTED, at, None))
             return self._stop_of(status, at, meter, exact=windows.ended_by is None)
         except BaseException:
             self._abandon()

@@ -62,6 +62,8 @@ class QuickStores:
     ) -> None:
         self._handle, self._pages, self._seen, self._write_code = handle, pages, seen, write_code
         self._never = _EXECUTE_NEVER if model in _WITH_MEMORY_MAP else ()
+        #: A fetch of unmapped memory from here on is no fault of the engine's only: nothing can ever be executed.
+        self.never_from = _EXECUTE_NEVER[-1][0] if self._never else 1 << 64
         self._left_out: tuple[_Range, ...] | None = ()  #: None: not known
         self._next = 0  #: the number of the run before which memory may be looked at again
         self.on = False  #: whether the TLB is filled by the hook
