@@ -75,9 +75,9 @@ class Device:
 
     def after(self, instructions: int, action: Callable[[], object]) -> Event:
         """Call `action` after this number of instructions, unless the device is reset before."""
-        return self.at(self.clock.now + instructions, action)
+        return self.schedule(self.clock.now + instructions, action)
 
-    def at(self, when: int, action: Callable[[], object]) -> Event:
+    def schedule(self, when: int, action: Callable[[], object]) -> Event:
         """The same at a time of the clock."""
         event = self.clock.at(when, action)
         if self._events:
@@ -86,7 +86,7 @@ class Device:
         return event
 
     def cancel(self) -> None:
-        """Cancel the events made with `after` and `at`."""
+        """Cancel the events made with `after` and `schedule`."""
         for event in self._events:
             event.cancel()
         self._events.clear()

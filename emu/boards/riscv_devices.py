@@ -77,7 +77,7 @@ class Clint(Device):
         when, now = self._start + compare * self._divider, self.clock.now
         self._pend(_TIMER, when <= now)
         if now < when < now + (1 << 62):
-            self.at(when, self._reached)
+            self.schedule(when, self._reached)
 
     def _reached(self) -> None:
         self._pend(_TIMER, True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from emu.boards import Board, BoardError, Device, DeviceError, Ended, Register
@@ -329,3 +331,41 @@ def test_limits_inside_blocks_are_exact_before_and_after_code_has_changed(limit:
     after = guest.machine.cpu.read_registers(("r0", "r1"))
     assert abs((after[0] - counts[0]) - done / 10) <= 1
     assert abs((after[1] - counts[1]) - 4 * done / 10) <= 4
+
+
+class _Log(Device):
+    """A register whose accesses are noted with their times, and schedule events."""
+
+    size = 4
+    state = Register(0)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, int]] = []
+
+    @state.on_write
+    def _written(self, value: int) -> None:
+        self.seen.append(("write", self.clock.now))
+        self.after(value % 7, lambda: self.seen.append(("event", self.clock.now)))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_interrupts_and_events_are_where_single_steps_have_them(seed: int) -> None:
+    random = Random(seed)
+    code = random.choices([0x3001, 0x6808, 0x6008, 0x3305, NOP, 0x4058, 0xB401, 0xBC10], k=random.randrange(6, 24))
+    code += [0x2800, 0xBF0C, 0x3401, 0x3402]  # cmp r0, #0; ite eq; addeq, addne
+    code.append(0xE000 | -len(code) - 2 & 0x7FF)
+    found = []
+    for piece in (400, 1):
+        log = _Log()
+        taken: list[str] = []
+        guest = board(code, {PORT: log}, handlers={15: [0x3601, 0x4770]})
+        guest.machine.cpu.write_register("r1", PORT)
+        guest.profile.observers.append(lambda t, to=taken: to.append(str(t)))  # type: ignore[attr-defined]
+        guest.bus.write(0xE000_E014, 4, 9 + seed)
+        guest.bus.write(0xE000_E010, 4, 7)
+        for _ in range(400 // piece):
+            guest.run(max_instructions=piece)
+        found.append((guest.clock.time, guest.pc, taken, log.seen, guest.machine.cpu.register_values()))
+    assert found[0] == found[1]
+    assert found[0][2]

@@ -8,8 +8,19 @@ import struct
 import pytest
 
 from emu import Machine
-from emu.cpu.hooks.stop_hook import ASKED, HOST_CODE, LIMIT, MULTIPLIER, PLACE_SHIFT, UNKNOWN_BLOCK, StopRequest
+from emu.cpu.hooks.limit_hooks import LimitHooks
+from emu.cpu.hooks.stop_hook import (
+    ASKED,
+    CUTS,
+    HOST_CODE,
+    LIMIT,
+    MULTIPLIER,
+    PLACE_SHIFT,
+    UNKNOWN_BLOCK,
+    StopRequest,
+)
 from emu.cpu.protocol import Stop, StopReason
+from emu.cpu.unicorn.quick_run import RUN_CODE
 from relink.errors import MachineInUse
 from relink.memory.address_space import Protection
 from tests.alarms import alarms, assert_nothing_raised_is_lost
@@ -83,6 +94,59 @@ def test_the_hook_of_every_host_counts_instructions_and_stops(host: str) -> None
         assert (hook.request.left, hook.request.budget, hook.request.block_count) == (1, 40, 50)
         hook.request.left = 0
         assert hook.come_to(0xFFFF_FFFF_FFFF_0000, 300) == LIMIT
+
+
+@pytest.mark.parametrize("host", HOST_CODE)
+def test_the_hook_of_every_host_arms_the_one_inside_a_block(host: str) -> None:
+    with Machine(host) as machine:
+        hook = HostHook(machine, host)
+        inside = [machine.heap.malloc(ctypes.sizeof(StopRequest)) for _ in range(3)]
+        for place in inside:
+            machine.memory.write(place, bytes(8))
+        hooks = LimitHooks(lambda address: StopRequest(), lambda low, high: None, machine.memory.read)
+        for block, budget, place in (
+            (0x5000, 3, inside[0]),
+            (0x5000, 4, inside[1]),
+            (0xFFFF_FFFF_0000, 3, inside[2]),
+        ):
+            hooks.know(block, budget, StopRequest(), place)
+        table = machine.heap.malloc(32 * CUTS)
+        machine.memory.write(table, ctypes.string_at(hooks.cuts, 32 * CUTS))
+        hook.request.cuts = table
+        for block, budget, place in ((0x5000, 4, inside[1]), (0xFFFF_FFFF_0000, 3, inside[2])):
+            hook.request.budget, hook.request.beyond = budget, 0
+            assert hook.come_to(block, 16) == 0
+            assert (hook.request.armed, hook.request.beyond, hook.request.budget) == (place, 4, budget)
+            assert (hook.request.block, hook.request.block_count) == (block, 4)
+        assert [machine.memory.read_uint(place, 8) for place in inside] == [0, 1, 1]
+        hook.request.budget = 2
+        assert hook.come_to(0x5000, 16) == LIMIT
+
+
+@pytest.mark.parametrize("host", RUN_CODE)
+def test_the_code_of_every_host_runs_the_engine_and_reads_its_place(host: str) -> None:
+    with Machine(host) as machine:
+        calls: list[tuple[int, ...]] = []
+
+        def start(engine: int, begin: int, until: int, timeout: int, count: int) -> int:
+            calls.append((engine, begin, until, timeout, count))
+            return 8
+
+        def read(engine: int, numbers: int, places: int, count: int) -> int:
+            calls.append((engine, numbers, places, count))
+            return 0
+
+        memory = machine.memory
+        functions = [
+            machine.define("uc_emu_start", (start, "int(void *, uint64_t, uint64_t, uint64_t, size_t)")),
+            machine.define("uc_reg_read_batch", (read, "int(void *, void *, void *, int)")),
+        ]
+        code, data = memory.map_anonymous(4096, Protection.R | Protection.X), machine.heap.malloc(128)
+        memory.write(code, RUN_CODE[host])
+        words = (0x1234, data + 80, data + 88, functions[0], 0x50, 0x60, 7, functions[1], 0, 0, 0x8001, 0x9000)
+        memory.write(data, struct.pack("<12Q", *words))
+        assert machine.call(code, "int(void *)", data) == 8
+        assert calls == [(0x1234, 0x8001, 0x9000, 0, 0), (0x1234, 0x50, 0x60, 7)]
 
 
 def test_an_instruction_limit_counts_on_behind_a_stop_that_is_none(bench: Bench) -> None:

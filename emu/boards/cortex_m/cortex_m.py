@@ -256,8 +256,7 @@ class CortexM(BaseProfile):
             return self._start_handler(n.HARD_FAULT, before, pc)
         self.nvic.acknowledge(exception)
         self._handler_at = handler & ~1, self.clock.time
-        tail_chained = isinstance(before, int)
-        if isinstance(before, int):
+        if tail_chained := isinstance(before, int):
             self.frames.chain(exception, before)
         else:
             self.frames.enter_handler(exception, before)

@@ -91,7 +91,9 @@ class Nvic:
         """A handler begins."""
         self.pending.discard(exception)
         self.active.add(exception)
-        self.running = min(self.running, self.urgency(exception))
+        urgency = self.urgency(exception)
+        if urgency < self.running:
+            self.running = urgency
 
     def finish(self, exception: int) -> None:
         """A handler has returned. A line that is still high makes its interrupt pending again."""

@@ -2,19 +2,24 @@
 
 A limit inside a block (`emu.cpu.hooks.meter`) is reached by translating the block again, with its end there, and
 once more whole: tens of microseconds. CPUs with devices are interrupted often and in the same places, so here the
-instruction gets a hook (the one of `emu.cpu.hooks.stop_hook`), which stays; later stops there cost nothing.
+instruction gets a hook (the one of `emu.cpu.hooks.stop_hook`), which stays; later stops there cost nothing. In
+short runs the hook before blocks itself arms the one inside (`cuts`), so that the engine stops once only.
 """
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final, cast
+
+import numpy as np
 
 from emu.cpu.hooks.awkward_places import it_start
-from emu.cpu.hooks.stop_hook import StopRequest
+from emu.cpu.hooks.stop_hook import CUT_SHIFT, CUTS, MULTIPLIER, PLACE_SHIFT, StopRequest
 
 #: Each hook is called whenever its instruction runs.
 _MOST: Final = 64
+_WORD: Final = (1 << 64) - 1
 
 
 class LimitHooks:
@@ -29,15 +34,36 @@ class LimitHooks:
         self._add, self._drop, self._read = add, drop, read
         self._hooks: dict[int, StopRequest] = {}
         self._blocks: set[tuple[int, int]] = set()  #: (block, address) translated with the hook
-        self.known: dict[
-            tuple[int, int], StopRequest
-        ] = {}  #: what `request` said, by the block and the budget there
+        #: What `request` said, by the block and the budget there.
+        self.known: dict[tuple[int, int], StopRequest] = {}
+        self.armed: dict[int, StopRequest] = {}  #: the requests by their addresses
+        self._words = np.zeros(4 * CUTS, np.uint64)  #: of `StopRequest.cuts`
+        self._table = memoryview(cast(Any, self._words))
+        self.cuts = int(self._words.ctypes.data)
         self._checked: dict[int, bool] = {}  #: address -> whether a hook stops before it
 
     def code_changed(self) -> None:
         """There may be other instructions now."""
         self._checked.clear()
+        self._forget()
+
+    def _forget(self) -> None:
         self.known.clear()
+        self._words[:] = 0
+
+    def know(self, block: int, budget: int, request: StopRequest, address: int = 0) -> None:
+        """From now on `request` is armed when the engine comes to `block` with this budget. `address`: where the
+        hook finds it, if not there.
+        """
+        if len(self.known) >= CUTS // 2:
+            self._forget()
+        self.known[block, budget] = request
+        address = address or ctypes.addressof(request)
+        self.armed[address] = request
+        place = ((block + (budget << CUT_SHIFT)) * MULTIPLIER & _WORD) >> PLACE_SHIFT >> 5
+        while self._table[4 * (place := place % CUTS) + 2]:
+            place += 1
+        self._table[4 * place], self._table[4 * place + 1], self._table[4 * place + 2] = block, budget, address
 
     def request(self, block: int, size: int, address: int, thumb: bool) -> StopRequest | None:
         """The request that stops the engine before the instruction at `address` in a block; None: there is no hook

@@ -98,8 +98,8 @@ class Meter:
         self._limit = self._beyond = 0
         self._whole = 0  #: during `begin_whole`: the instructions of the block
         self._wholes: dict[int, int] = {}  #: block -> its instructions
-        self._code: set[int] = set()  #: numbers of pages of 4 KiB with translated code
-        self.knows_all = False  #: whether all runs were counted, so that `_code` is complete
+        self.code: set[int] = set()  #: numbers of pages of 4 KiB that have or had translated code
+        self.knows_all = False  #: whether all runs were counted, so that `code` is complete
         self._cuts: dict[tuple[int, int], tuple[int, int]] = {}  #: (block, left) -> (last instruction, its end)
         self._done: dict[tuple[int, int], int] = {}  #: (block, address in it) -> instructions between
         #: the address at which the limit is reached, and the last instruction before it
@@ -125,7 +125,7 @@ class Meter:
         if self._table is None:
             return
         count, whole = self._blocks.block(pc)
-        self._code.update((pc >> 12, pc + max(whole, 1) - 1 >> 12))
+        self.code.update((pc >> 12, pc + max(whole, 1) - 1 >> 12))
         self._table.set(pc, whole, count)
         if size and size != whole:
             # Translated for a single use: one instruction, to continue after a store that changed the block
@@ -146,7 +146,8 @@ class Meter:
 
     def position(self, pc: int, thumb: bool) -> int:
         """In the middle of a run: the number of instructions before the one at `pc`."""
-        return self._limit - (self._request.budget - 1) + self._beyond - self._rest(pc, thumb)
+        request = self._request
+        return self._limit - (request.budget - 1) + self._beyond + request.beyond - self._rest(pc, thumb)
 
     def shorten(self, limit: int) -> bool:
         """In the middle of a run: end it after `limit` instructions from its start. False when that is past, or
@@ -155,7 +156,7 @@ class Meter:
         less = self._limit - limit
         if less <= 0:
             return True
-        if self._whole or less >= self._request.budget:
+        if self._whole or self._request.armed or less >= self._request.budget:
             return False
         self._request.budget -= less
         self._limit -= less
@@ -173,6 +174,19 @@ class Meter:
         self._request.budget += count
         self._beyond += self._whole
 
+    def began_whole(self) -> None:
+        """The same where the engine's hook has begun it (`StopRequest.armed`)."""
+        request = self._request
+        self._whole = request.beyond
+        self._beyond += self._whole
+        request.armed = request.beyond = 0
+
+    def reached_inside(self) -> None:
+        """The hook's block has run up to the limit."""
+        request = self._request
+        request.armed = request.beyond = request.block_size = 0
+        request.budget = 1
+
     def end_whole(self, reached: bool) -> None:
         """That run has ended; `reached`: at the limit."""
         if reached:
@@ -184,10 +198,7 @@ class Meter:
         """Whether code in [low, high) may have been translated; False is certain."""
         if not self.knows_all:
             return True
-        first, last = low >> 12, high - 1 >> 12
-        if last - first < 2:
-            return first in self._code or last in self._code
-        return any(page in self._code for page in range(first, last + 1))
+        return any(page in self.code for page in range(low >> 12, (high - 1 >> 12) + 1))
 
     def _rest(self, pc: int, thumb: bool) -> int:
         """The number of instructions of the current block from `pc` on."""

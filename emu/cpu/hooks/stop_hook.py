@@ -32,7 +32,8 @@ HOST: Final = platform.machine()  #: the host's ISA, by its name in the tables o
 #: block or instruction, its size, user data); `user data` points to a StopRequest. Of `left` 0 is "do not stop",
 #: and 1 stays 1, since in the middle of a Thumb IT block Unicorn takes a stop back. `budget` is the same for
 #: instructions, and looked at where it is not 0: the block's are looked up in `table` by open addressing with
-#: linear probing. The engine stops before a block that is not found, or has more than are left.
+#: linear probing. The engine stops before a block that is not found, or has more than are left; the latter runs
+#: if `cuts` says which hook will stop it inside (`emu.cpu.hooks.limit_hooks`).
 HOST_CODE: Final[Mapping[str, bytes]] = {
     "x86_64": bytes.fromhex(
         "488b01"  #              mov rax, [rcx]
@@ -41,13 +42,13 @@ HOST_CODE: Final[Mapping[str, bytes]] = {
         "c3"  #           out:   ret
         "488b01"  #       asked: mov rax, [rcx]
         "4885c0"  #              test rax, rax
-        "7408"  #                je count
+        "740c"  #                je count
         "48ffc8"  #              dec rax
-        "7463"  #                je stop
+        "0f84b4000000"  #        je stop
         "488901"  #              mov [rcx], rax
         "488b4118"  #     count: mov rax, [rcx + 24]
         "4885c0"  #              test rax, rax
-        "74e6"  #                je out
+        "74e2"  #                je out
         "4c8b4120"  #            mov r8, [rcx + 32]
         "4189d1"  #              mov r9d, edx
         "41c1e902"  #            shr r9d, 2
@@ -63,23 +64,45 @@ HOST_CODE: Final[Mapping[str, bytes]] = {
         "4139d1"  #              cmp r9d, edx
         "740b"  #                je found
         "4585c9"  #       next:  test r9d, r9d
-        "7429"  #                je miss
+        "747a"  #                je miss
         "4983c210"  #            add r10, 16
         "ebe1"  #                jmp probe
         "49c1e920"  #     found: shr r9, 32
         "4c39c8"  #       known: cmp rax, r9
-        "7621"  #                jbe limit
+        "7613"  #                jbe limit
         "4c29c8"  #              sub rax, r9
         "48894118"  #            mov [rcx + 24], rax
-        "48897138"  #            mov [rcx + 56], rsi
+        "48897138"  #     note:  mov [rcx + 56], rsi
         "895140"  #              mov [rcx + 64], edx
         "44894944"  #            mov [rcx + 68], r9d
         "c3"  #                  ret
+        "4c8b4160"  #     limit: mov r8, [rcx + 96]
+        "4d85c0"  #              test r8, r8
+        "7456"  #                je full
+        "4989c2"  #              mov r10, rax
+        "49c1e20c"  #            shl r10, 12
+        "4901f2"  #              add r10, rsi
+        "4c0faf5130"  #          imul r10, [rcx + 48]
+        "49c1ea20"  #            shr r10, 32
+        "4181e2e00f0000"  # seek:  and r10d, 0xfe0
+        "4f8b5c1010"  #          mov r11, [r8 + r10 + 16]
+        "4d85db"  #              test r11, r11
+        "7432"  #                je full
+        "4b393410"  #            cmp [r8 + r10], rsi
+        "7507"  #                jne more
+        "4b39441008"  #          cmp [r8 + r10 + 8], rax
+        "7406"  #                je cut
+        "4183c220"  #     more:  add r10d, 32
+        "ebdc"  #                jmp seek
+        "49c70301000000"  # cut:   mov qword ptr [r11], 1
+        "4c895968"  #            mov [rcx + 104], r11
+        "4c014970"  #            add [rcx + 112], r9
+        "eba3"  #                jmp note
         "b801000000"  #   stop:  mov eax, 1
         "eb0c"  #                jmp leave
         "b802000000"  #   miss:  mov eax, 2
         "eb05"  #                jmp leave
-        "b804000000"  #   limit: mov eax, 4
+        "b804000000"  #   full:  mov eax, 4
         "894108"  #       leave: mov [rcx + 8], eax
         "895148"  #              mov [rcx + 72], edx
         "ff6110"  #              jmp [rcx + 16]
@@ -93,7 +116,7 @@ HOST_CODE: Final[Mapping[str, bytes]] = {
             0xB400_03A6,  #        cbz x6, out
             0xB400_0084,  #        cbz x4, count
             0xF100_0484,  #        subs x4, x4, #0x1
-            0x5400_0360,  #        b.eq stop
+            0x5400_0640,  #        b.eq stop
             0xF900_0064,  #        str x4, [x3]
             0xB400_0305,  # count: cbz x5, out
             0xF940_1066,  #        ldr x6, [x3, #32]
@@ -109,22 +132,45 @@ HOST_CODE: Final[Mapping[str, bytes]] = {
             0x5400_0061,  #        b.ne next
             0x6B02_00FF,  #        cmp w7, w2
             0x5400_0080,  #        b.eq found
-            0x3400_01A7,  # next:  cbz w7, miss
+            0x3400_0487,  # next:  cbz w7, miss
             0x9100_4108,  #        add x8, x8, #0x10
             0x17FF_FFF7,  #        b probe
             0xD360_FCE7,  # found: lsr x7, x7, #32
             0xEB07_00BF,  # known: cmp x5, x7
-            0x5400_0149,  #        b.ls limit
+            0x5400_00C9,  #        b.ls limit
             0xCB07_00A5,  #        sub x5, x5, x7
             0xF900_0C65,  #        str x5, [x3, #24]
-            0xF900_1C61,  #        str x1, [x3, #56]
+            0xF900_1C61,  # note:  str x1, [x3, #56]
             0x2908_1C62,  #        stp w2, w7, [x3, #64]
             0xD65F_03C0,  # out:   ret
+            0xF940_3066,  # limit: ldr x6, [x3, #96]
+            0xB400_0346,  #        cbz x6, full
+            0xF940_1869,  #        ldr x9, [x3, #48]
+            0x8B05_3028,  #        add x8, x1, x5, lsl #12
+            0x9B09_7D08,  #        mul x8, x8, x9
+            0xD360_FD08,  #        lsr x8, x8, #32
+            0x927B_1908,  # seek:  and x8, x8, #0xfe0
+            0x8B08_00CA,  #        add x10, x6, x8
+            0xA940_2D49,  #        ldp x9, x11, [x10]
+            0xF940_094A,  #        ldr x10, [x10, #16]
+            0xB400_022A,  #        cbz x10, full
+            0xEB01_013F,  #        cmp x9, x1
+            0x5400_0061,  #        b.ne more
+            0xEB05_017F,  #        cmp x11, x5
+            0x5400_0060,  #        b.eq cut
+            0x9100_8108,  # more:  add x8, x8, #0x20
+            0x17FF_FFF6,  #        b seek
+            0x5280_0024,  # cut:   mov w4, #0x1
+            0xF900_0144,  #        str x4, [x10]
+            0xF940_386B,  #        ldr x11, [x3, #112]
+            0x8B07_016B,  #        add x11, x11, x7
+            0xA906_AC6A,  #        stp x10, x11, [x3, #104]
+            0x17FF_FFE7,  #        b note
             0x5280_0024,  # stop:  mov w4, #0x1
             0x1400_0004,  #        b leave
             0x5280_0044,  # miss:  mov w4, #0x2
             0x1400_0002,  #        b leave
-            0x5280_0084,  # limit: mov w4, #0x4
+            0x5280_0084,  # full:  mov w4, #0x4
             0xB900_0864,  # leave: str w4, [x3, #8]
             0xB900_4862,  #        str w2, [x3, #72]
             0xF940_0864,  #        ldr x4, [x3, #16]
@@ -195,6 +241,9 @@ STACK: Final = 8  #: the same: a block would fault on x87's stack (`emu.cpu.hook
 #: Multiplier of the table's hash function (Knuth, The Art of Computer Programming, 6.4).
 MULTIPLIER: Final = 0x9E37_79B9_7F4A_7C15
 PLACE_SHIFT: Final = 32  #: the product is shifted right by this number of bits
+#: Entries of the table `cuts`: (block, budget, address of a StopRequest, unused), unused ones 0.
+CUTS: Final = 128
+CUT_SHIFT: Final = 12  #: its hash function is that of the address plus the budget shifted left by this
 
 
 class StopRequest(ctypes.Structure):
@@ -220,6 +269,9 @@ class StopRequest(ctypes.Structure):
         ("size", ctypes.c_uint32),  #: of the block (or instruction) it stopped before
         ("watch", ctypes.c_void_p),  #: for `emu.cpu.hooks.stack_watch`
         ("next", ctypes.c_void_p),  #: the same: this hook
+        ("cuts", ctypes.c_void_p),  #: for `emu.cpu.hooks.limit_hooks`; None: stop before each block that has more
+        ("armed", ctypes.c_uint64),  #: set by the hook: the request that is to stop the engine inside a block
+        ("beyond", ctypes.c_uint64),  #: raised by the hook by the instructions of that block
     )
 
     left: int
@@ -233,6 +285,9 @@ class StopRequest(ctypes.Structure):
     size: int
     watch: int | None
     next: int | None
+    cuts: int | None
+    armed: int
+    beyond: int
 
     def ask(self) -> None:
         """Request a stop, from any thread, before the second block: the first always runs, so that the guest makes

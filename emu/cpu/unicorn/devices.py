@@ -37,7 +37,7 @@ from emu.cpu.protocol import Access, Deferred, DevicePort, NoDevice, Stop, StopR
 from emu.cpu.unicorn import api
 from emu.cpu.unicorn.api import reg_read
 from emu.cpu.unicorn.isas import CPSR_IT
-from emu.cpu.unicorn.stops import UnicornStops
+from emu.cpu.unicorn.limits import UnicornLimits
 from emu.cpu.unicorn.watched import Watched
 from relink.errors import AddressSpaceError, MachineError
 
@@ -187,10 +187,11 @@ def _calls(windows: _Windows, port: DevicePort, base: int) -> tuple[Any, Any]:
     return _READ(read), _WRITE(write)
 
 
-class UnicornDevices(UnicornStops):
+class UnicornDevices(UnicornLimits):
     """The part of a `DeviceCpu` for devices."""
 
     _windows: _Windows | None = None
+    _cuts: int  #: of `_limit_hooks`
     _unlimited = 0  #: the limit of runs without one: with devices all are counted
     _ports: list[DevicePort]
     _kept: list[object]  #: what the engine refers to
@@ -234,6 +235,7 @@ class UnicornDevices(UnicornStops):
             self._unlimited = EVER
             self._quick = self._code_pages is None and not self._every
             self._limit_hooks = LimitHooks(self._hook_instruction, self._translate_again, self.read)
+            self._cuts = self._limit_hooks.cuts
             self._metered(EVER).knows_all = not self._watch.runs
         return self._windows
 

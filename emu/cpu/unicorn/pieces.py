@@ -1,8 +1,9 @@
 """Short runs in quick succession: from one event of a board to the next.
 
 `run_piece` is `run`, and for the usual piece (no time limit, nobody observes, it ends at its limit or at an
-exception) does in few methods what `run` spreads over many. An interrupt is two or three runs of the engine of
-2 µs each, so the time between them counts. Whatever is unusual goes the common way.
+exception) does in few methods what `run` spreads over many, and in one call of the host's machine code. An
+interrupt is two runs of the engine of 2 µs each, so the time between them counts. Whatever is unusual goes the
+common way.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from emu.cpu.hooks.stop_hook import ASKED, LIMIT
 from emu.cpu.observed import ObservedEngine
 from emu.cpu.pages import READABLE, WRITABLE, PageMap
 from emu.cpu.protocol import Stop, StopReason
-from emu.cpu.unicorn.api import NO_COUNT, NO_TIMEOUT, emu_start, uc
+from emu.cpu.unicorn.api import uc
 from emu.cpu.unicorn.devices import EVER, UnicornDevices
+from emu.cpu.unicorn.quick_run import QuickRun
 from emu.cpu.unicorn.stops import LIMIT_REACHED
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ class UnicornPieces(UnicornDevices, ObservedEngine):
     _trap_end: int
     _host_writes: list[tuple[int, int]] | None
     _observed: UnicornEvents | None
+    _quick_run: QuickRun | None = None
 
     @abstractmethod
     def _explain(self, status: int, pc: int) -> Stop: ...
@@ -51,7 +54,12 @@ class UnicornPieces(UnicornDevices, ObservedEngine):
         self._seen.forget()
         self._at_stop = None
         self.pausing = False
-        self._look.left = self._look.stopped = 0
+        look = self._look
+        look.left = look.stopped = 0
+        look.cuts = None
+        if look.armed and self._limit_hooks is not None and self._meter is not None:
+            self._limit_hooks.armed[look.armed].left = 0
+            self._meter.began_whole()
         if self._watched is not None:
             self._watched.forget()
         self._suspended = _NOWHERE if self._interworking else None
@@ -79,26 +87,15 @@ class UnicornPieces(UnicornDevices, ObservedEngine):
         if self.stops_at_blocks:
             look.left = _ONE_BLOCK
         try:
-            self._begin.value = pc
-            status: int = emu_start(self._handle, self._begin, self._until, NO_TIMEOUT, NO_COUNT)
-            at = self._read_place()
-            stopped = look.stopped
-            if stopped == LIMIT:
-                look.left = look.stopped = 0
-                status, at = (LIMIT_REACHED, at) if look.budget == 1 else self._last_block(at)
-                if status == LIMIT_REACHED and windows.ended_by is None:
-                    self._suspended = at if self._interworking else None
-                    return _stop(Stop, (StopReason.INSTRUCTION_LIMIT, at, None))
-            elif stopped == ASKED and self.stops_at_blocks and not (windows.ended_by or self._interrupted()):
-                look.left = look.stopped = 0
-                self._suspended = at if self._interworking else None
-                return _stop(Stop, (StopReason.BLOCK, at, None))
-            elif stopped or self._interrupted() or status == uc.UC_ERR_INSN_INVALID:
-                status, at = self._enter(pc, (status, at))
-            elif status == uc.UC_ERR_FETCH_UNMAPPED and at >= self._stores.never_from and not windows.ended_by:
-                self._suspended = at  # the end of a handler, most often
-                return _stop(Stop, (StopReason.FETCH_PROTECTED, at, None))
-            return self._stop_of(status, at, meter, exact=windows.ended_by is None)
+            self._begin.value, look.cuts = pc, self._cuts
+            quick = self._quick_run
+            if quick is None or quick.place is not self._place:
+                place = self._quick_place()
+                quick = self._quick_run = QuickRun(self._handle, self._begin, self._until, place)
+            status: int = quick.call(quick.argument)
+            look.cuts = None
+            at = self._unpack_place(quick.place)
+            return self._end_of_piece(pc, status, at, meter)
         except BaseException:
             self._abandon()
             raise
@@ -109,6 +106,44 @@ class UnicornPieces(UnicornDevices, ObservedEngine):
             self.executed = meter.end()
             if inspector.correction is not None:
                 inspector.correct(self, self.read_register("pc"))
+
+    def _end_of_piece(self, pc: int, status: int, at: int, meter: Meter) -> Stop:
+        """Why a run of the engine from `pc` has ended at `at`; it goes on where the guest is not affected."""
+        look, windows, limit = self._look, self._windows, False
+        stopped, called = look.stopped, windows is not None and windows.ended_by is not None
+        if look.armed:
+            status, at = self._disarm(pc, (status, at), meter)
+            limit = status == LIMIT_REACHED
+        elif stopped == LIMIT:
+            look.left = look.stopped = 0
+            status, at = (LIMIT_REACHED, at) if look.budget == 1 else self._last_block(at)
+            limit = status == LIMIT_REACHED
+        elif stopped == ASKED and self.stops_at_blocks and not (called or self._interrupted()):
+            look.left = look.stopped = 0
+            self._suspended = at if self._interworking else None
+            return _stop(Stop, (StopReason.BLOCK, at, None))
+        elif stopped or self._interrupted() or status == uc.UC_ERR_INSN_INVALID:
+            status, at = self._enter(pc, (status, at))
+        elif status == uc.UC_ERR_FETCH_UNMAPPED and at >= self._stores.never_from and not called:
+            self._suspended = at  # the end of a handler, most often
+            return _stop(Stop, (StopReason.FETCH_PROTECTED, at, None))
+        exact = windows is None or windows.ended_by is None
+        if limit and exact:
+            self._suspended = at if self._interworking else None
+            return _stop(Stop, (StopReason.INSTRUCTION_LIMIT, at, None))
+        return self._stop_of(status, at, meter, exact=exact)
+
+    def _disarm(self, pc: int, started: tuple[int, int], meter: Meter) -> tuple[int, int]:
+        """After a run from `pc` in which the hook before blocks has armed one inside a block."""
+        assert self._limit_hooks is not None
+        look = self._look
+        request = self._limit_hooks.armed[look.armed]
+        if request.stopped and not look.stopped and not self._interrupted():
+            meter.reached_inside()
+            request.left = request.stopped = 0
+            return LIMIT_REACHED, started[1]
+        meter.began_whole()
+        return self._stopped_inside(pc, request, started)
 
     def _stop_of(self, status: int, at: int, meter: Meter | None, *, exact: bool) -> Stop:
         """Why a run has ended, of which the engine returned `status` at `at`.
@@ -144,8 +179,8 @@ class UnicornPieces(UnicornDevices, ObservedEngine):
 
     def store_words(self, address: int, *words: int) -> None:
         """See `DeviceCpu.store_words`."""
-        count = len(words)
-        pages, end, meter = self._pages, address + 4 * count, self._meter
+        count, meter = len(words), self._meter
+        pages, end = self._pages, address + 4 * count
         piece = pages.found.get(address >> 12) or pages.at(address)
         if (
             piece is None
@@ -153,7 +188,10 @@ class UnicornPieces(UnicornDevices, ObservedEngine):
             or not WRITABLE[piece.protection]
             or self._observed is not None
             or self._host_writes is not None
-            or (piece.translated and (meter is None or meter.may_be_translated(address, end)))
+            or meter is None
+            or not meter.knows_all
+            or address >> 12 in meter.code
+            or end - 1 >> 12 in meter.code
         ):
             self.store(address, _WORDS[count].pack(*words))
         else:

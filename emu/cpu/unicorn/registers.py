@@ -151,6 +151,12 @@ class UnicornRegisters:
         place = ("pc", "cpsr")[: self._before_state]
         return GroupData([self._slots[name][0] for name in (*place, *names)], self._isa.word)
 
+    def _quick_place(self) -> GroupData:
+        """The place that is read in one batch, made if there is none."""
+        if self._place is None:
+            self._place = self._place_with(())
+        return self._place
+
     def _refuse_other_threads(self) -> None:
         """Called during a run. In the running thread the engine is stopped between two blocks."""
         if self._running != get_ident():

@@ -23,6 +23,7 @@ from emu.cpu.unicorn.hints import UnicornHints
 from emu.cpu.unicorn.isas import UnicornIsa
 from emu.cpu.unicorn.late_maps import LateMaps
 from emu.cpu.unicorn.quick_stores import QuickStores
+from emu.cpu.unicorn.registers import GroupData
 from emu.cpu.unicorn.watched import Watched
 from emu.cpu.watchdog import WATCHDOG, Watch
 from relink.errors import MachineError
@@ -66,6 +67,10 @@ class UnicornStops(UnicornHints):
     @abstractmethod
     def _made_late(self, status: int, pc: int) -> bool:
         """Whether the engine lacked a mapping that had waited, which it has now: the run can go on."""
+
+    @abstractmethod
+    def _last_block(self, pc: int) -> tuple[int, int]:
+        """Run the remaining instructions of the budget: the block at `pc` has more than these."""
 
     @abstractmethod
     def load(self, address: int, size: int) -> bytes:
@@ -220,6 +225,10 @@ class UnicornStops(UnicornHints):
             reg_read(self._handle, number, reference)
             return int(pc.value)
         reg_read_batch(self._handle, place.numbers, place.places, place.count)
+        return self._unpack_place(place)
+
+    def _unpack_place(self, place: GroupData) -> int:
+        """The same from what has been read."""
         self._at_stop = values = place.unpack(place.array)
         if self._interworking:
             self.code_state = values[1] >> 5 & 1
@@ -308,59 +317,9 @@ class UnicornStops(UnicornHints):
         else:
             self._meter.learn(pc, size)
 
-    def _last_block(self, pc: int) -> tuple[int, int]:
-        """Run the remaining instructions of the budget: the block at `pc` has more than these."""
-        meter, hooks, place = self._meter, self._limit_hooks, (pc, self._look.budget)
-        assert meter is not None
-        if hooks is not None and place in hooks.known:
-            return self._stop_inside(pc, hooks.known[place])
-        end, size = meter.cut(pc, bool(self.code_state)), self._look.size
-        if end == pc:
-            return LIMIT_REACHED, pc
-        if hooks is not None and end is not None:
-            request = hooks.request(pc, size, end, bool(self.code_state))
-            if request is not None:
-                hooks.known[place] = request
-                return self._stop_inside(pc, request)
-        until, watched = self._until.value, self._watched
-        looking = watched.edges.left if watched is not None else 0
-        if end is not None:
-            self._translate_anew(pc, size, end, 0)  # all of it has been inspected
-        try:
-            return self._enter(pc | self._thumb_bit())
-        finally:
-            if end is not None:
-                self._translate_anew(pc, size, until, looking)
-
-    def _stop_inside(self, pc: int, request: StopRequest) -> tuple[int, int]:
-        """Run the block at `pc` up to the instruction of a hook."""
-        assert self._meter is not None
-        self._meter.begin_whole(pc)
-        request.left = 1
-        begin, started, inspector = pc | self.code_state, None, self._inspector
-        try:
-            if self._quick and inspector is not None and pc & -inspector.align in inspector.known:
-                self._begin.value = begin
-                status = emu_start(self._handle, self._begin, self._until, api.NO_TIMEOUT, api.NO_COUNT)
-                started = status, self._read_place()
-                if request.stopped and not self._look.stopped and not self._interrupted():
-                    return LIMIT_REACHED, started[1]
-            status, stopped_at = self._enter(begin, started)
-            return (LIMIT_REACHED if request.stopped else status), stopped_at
-        finally:
-            self._meter.end_whole(bool(request.stopped))
-            request.left = request.stopped = 0
-
     def _interrupted(self) -> bool:
         """Whether a new block or an instruction to inspect has stopped the engine."""
         return self._watched is not None and self._watched.stopped()
-
-    def _translate_anew(self, block: int, size: int, until: int, looking: int) -> None:
-        """Translate a block again, cut at `until` or whole; `looking`: whether new blocks are inspected."""
-        api.control(self._handle, uc.UC_CTL_TB_REMOVE_CACHE, block, block + size)
-        self._until.value = until
-        if self._watched is not None:
-            self._watched.edges.left = looking
 
     def _arm(self, timeout: float) -> None:
         self._need_hook("a time limit")

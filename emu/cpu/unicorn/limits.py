@@ -1,0 +1,69 @@
+"""Limits inside blocks: the last instructions of a run that ends in the middle of a block."""
+
+from __future__ import annotations
+
+from emu.cpu.hooks.stop_hook import StopRequest
+from emu.cpu.unicorn import api
+from emu.cpu.unicorn.api import emu_start, uc
+from emu.cpu.unicorn.stops import LIMIT_REACHED, UnicornStops
+
+
+class UnicornLimits(UnicornStops):
+    """The part of a `Cpu` for these."""
+
+    def _last_block(self, pc: int) -> tuple[int, int]:
+        """Run the remaining instructions of the budget: the block at `pc` has more than these."""
+        meter, hooks, place = self._meter, self._limit_hooks, (pc, self._look.budget)
+        assert meter is not None
+        if hooks is not None and place in hooks.known:
+            return self._stop_inside(pc, hooks.known[place])
+        end, size = meter.cut(pc, bool(self.code_state)), self._look.size
+        if end == pc:
+            return LIMIT_REACHED, pc
+        if hooks is not None and end is not None:
+            request = hooks.request(pc, size, end, bool(self.code_state))
+            if request is not None:
+                hooks.know(*place, request)
+                return self._stop_inside(pc, request)
+        until, watched = self._until.value, self._watched
+        looking = watched.edges.left if watched is not None else 0
+        if end is not None:
+            self._translate_anew(pc, size, end, 0)  # all of it has been inspected
+        try:
+            return self._enter(pc | self._thumb_bit())
+        finally:
+            if end is not None:
+                self._translate_anew(pc, size, until, looking)
+
+    def _stop_inside(self, pc: int, request: StopRequest) -> tuple[int, int]:
+        """Run the block at `pc` up to the instruction of a hook."""
+        assert self._meter is not None
+        self._meter.begin_whole(pc)
+        request.left = 1
+        begin, started, inspector = pc | self.code_state, None, self._inspector
+        if self._quick and inspector is not None and pc & -inspector.align in inspector.known:
+            self._begin.value = begin
+            status = emu_start(self._handle, self._begin, self._until, api.NO_TIMEOUT, api.NO_COUNT)
+            started = status, self._read_place()
+        return self._stopped_inside(begin, request, started)
+
+    def _stopped_inside(
+        self, begin: int, request: StopRequest, started: tuple[int, int] | None
+    ) -> tuple[int, int]:
+        """Go on to the hook's instruction from what the first run of the engine gave, if that has been made."""
+        try:
+            if started is not None and request.stopped and not self._look.stopped and not self._interrupted():
+                return LIMIT_REACHED, started[1]
+            status, stopped_at = self._enter(begin, started)
+            return (LIMIT_REACHED if request.stopped else status), stopped_at
+        finally:
+            assert self._meter is not None
+            self._meter.end_whole(bool(request.stopped))
+            request.left = request.stopped = 0
+
+    def _translate_anew(self, block: int, size: int, until: int, looking: int) -> None:
+        """Translate a block again, cut at `until` or whole; `looking`: whether new blocks are inspected."""
+        api.control(self._handle, uc.UC_CTL_TB_REMOVE_CACHE, block, block + size)
+        self._until.value = until
+        if self._watched is not None:
+            self._watched.edges.left = looking
