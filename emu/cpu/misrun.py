@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from enum import Enum, auto
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from relink.records import dataclass
 
@@ -59,6 +59,16 @@ class SignallingNan:
 
 
 @dataclass(frozen=True)
+class MmxExponent:
+    """That of an MMX register: not all of its bits are ones."""
+
+    number: int
+
+
+Guard: TypeAlias = SignallingNan | MmxExponent
+
+
+@dataclass(frozen=True)
 class StackNeeds:
     """Of a block: x87's registers in `full` are not empty, and those in `empty` are: 1 << 2 * n for st(n)."""
 
@@ -75,7 +85,7 @@ class Misrun:
     run: Callable[[Guest], Outcome | Then | Spread] | None
     corrected: bool = False  #: `run` may return `Then`
     inexact: bool = False  #: it is executed wrongly only while MXCSR's inexact flag is clear
-    signalling: SignallingNan | None = None  #: it is executed wrongly only with such an operand
+    guard: Guard | None = None  #: it is executed wrongly only if this holds
     needs: StackNeeds | None = None  #: only if these do not hold: it stands for the block that begins there
 
 

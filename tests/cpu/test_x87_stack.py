@@ -17,6 +17,13 @@ CASES: dict[str, tuple[str, int, int, int | None]] = {
     "pushes_in_a_loop": ("mov $9, %ecx\n1: fldpi\ndec %ecx\njnz 1b", 0x3A41, 8, INDEFINITE),
     "load_after_mmx": ("movd %ecx, %mm0\njmp 1f\n1: fld1", 0x3A41, 8, INDEFINITE),
     "load_after_mmx_and_emms": ("movd %ecx, %mm0\nemms\njmp 1f\n1: fld1", 0x3800, 1, 0x3FFF << 64 | 1 << 63),
+    "written_by_mmx": (
+        "fldpi\nmov $5, %ecx\nmovd %ecx, %mm0\npsllq $1, %mm0\njmp 1f\n1:",
+        0,
+        8,
+        0xFFFF << 64 | 10,
+    ),
+    "read_by_mmx": ("fldpi\nmovd %mm7, %eax\nmovd %eax, %mm0\nfdecstp", 0x3800, 8, 0x4000_C90F_DAA2_2168_C235),
     "pop_of_empty": ("fstp %st(0)", 0x0841, 0, None),
     "add_to_empty": ("fld1\njmp 1f\n1: faddp", 0x41, 1, INDEFINITE),
     "compare_with_empty": ("fld1\nfucom %st(1)", 0x3841, 1, 0x3FFF << 64 | 1 << 63),

@@ -310,10 +310,6 @@ def ignored(bench: Here, code: bytes) -> dict[str, int]:
         mask |= 0x8D5 & ~(0x40 if mnemonic.startswith("bs") else 1 if mnemonic.startswith("bt") else 0)
     elif mnemonic in ("and", "or", "xor", "test", "andn", "bextr", "blsi", "blsr", "blsmsk", "bzhi", "popcnt"):
         mask |= 0x10
-    operands = instruction.op_str
-    if "mm" in operands.replace("xmm", "") or mnemonic == "emms":
-        # What is left in the registers' exponents and tags, which nothing but emms may follow.
-        return {"flags": mask, "fpsw": 0x3800, "fptag": 0xFF, **{f"st{n}": 0xFFFF << 64 for n in range(8)}}
     if mnemonic.startswith(("rcp", "rsqrt")):  # 12 bits on hardware
         return {"flags": mask, instruction.op_str.partition(",")[0]: (1 << 128) - 1}
     x87_only = code.lstrip(bytes((*range(0x40, 0x50), 0x66)))[:1] in {bytes((n,)) for n in range(0xD8, 0xE0)}

@@ -14,6 +14,7 @@ from emu.cpu.misrun import Guest, Misrun, Outcome, Then
 if TYPE_CHECKING:
     from emu.boards.bus import Bus
 
+_NO_FPU = 0xC  #: CR0.EM and CR0.TS
 _NAMES = ("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi")
 _PAGING, _PROTECTED = 1 << 31, 1
 _INTERRUPT = 1 << 9
@@ -70,6 +71,9 @@ class SystemX86(X86):
         elif (first, second) == (0x0F, 0x22) and third >> 3 & 7 == 0:
             run = _to_cr0(_NAMES[third & 7])
         return None if run is None or not code.size else code.replaced(run)
+
+    def _mmx_traps(self, guest: Guest) -> bool:
+        return bool(guest.read_register("cr0") & _NO_FPU)
 
     def _in(self, code: X86Code, opcode: int, immediate: int) -> _Run:
         size = _size(code, opcode)

@@ -28,7 +28,7 @@ def judge(word: int, address: int) -> Misrun | None:
         register = word >> 7 & 31
         return Misrun(address, 4, partial(_same, register)) if word == _SAME + register * _OPERANDS else None
     guard = SignallingNan((f"f{word >> 15 & 31}", f"f{word >> 20 & 31}"), bool(word >> 25 & 1))
-    return Misrun(address, 4, partial(_run, word), signalling=guard)
+    return Misrun(address, 4, partial(_run, word), guard=guard)
 
 
 def _same(register: int, guest: Guest) -> Outcome:

@@ -3,7 +3,7 @@
 - VEX and EVEX instructions run as their two-operand SSE forms (unicorn 1656, 1666), except for BMI's, which are
   right, and AMD's XOP instructions run as a pop: refused.
 - x87: `emu.cpu.corrections.find_x87`, `emu.cpu.corrections.find_x87_stack`; SSE and MMX:
-  `emu.cpu.corrections.find_sse`.
+  `emu.cpu.corrections.find_sse`, `emu.cpu.corrections.find_mmx`.
 - SSE4.2's string comparisons by "equal ordered" (unicorn 1874), and of lengths in registers, some of which end the
   process: computed by `emu.cpu.corrections.string_compare`.
 - lahf and sahf with a REX prefix, and some cmpxchg with a register: refused.
@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from emu.cpu.corrections import find_sse, find_x87, find_x87_stack, horizontal, string_compare
+from emu.cpu.corrections import find_mmx, find_sse, find_x87, find_x87_stack, horizontal, string_compare
 from emu.cpu.corrections.x86_code import X86Code
 from emu.cpu.misrun import Guest, Misrun, Outcome, Then
 
@@ -58,6 +58,7 @@ def _suspect(bits: int, denormals: bool) -> re.Pattern[bytes]:
     patterns += [_in_memory(bytes((first,)), frozenset({1})) for first in find_x87.FISTTP]
     patterns.append(_in_memory(bytes((find_x87.FBSTP[0],)), frozenset({find_x87.FBSTP[1]})))
     patterns += [find_x87.COMPARISON.encode("latin-1"), find_sse.pattern(denormals=denormals).encode("latin-1")]
+    patterns.append(find_mmx.pattern(bits))
     if bits == 64:
         patterns.append(rb"[\x40-\x4f][\x9e\x9f]|\x0f\xb1[\xc0-\xff]")
     return re.compile(b"|".join(patterns), re.DOTALL)
@@ -129,17 +130,22 @@ class X86:
                 at += length or len(block)
 
         code = X86Code(address, size, self._bits, piece, detail)
-        return (
+        found = (
             self._encoded(code)
             or find_x87.judge(code, before, following())
             or self._general(code)
             or find_sse.judge(code, denormals=self._denormals)
             or self._system_instruction(code)
         )
+        return find_mmx.judge(code, found, self._mmx_traps)
 
     def _system_instruction(self, code: X86Code) -> Misrun | None:
         """For boards, which execute some themselves."""
         return None
+
+    def _mmx_traps(self, guest: Guest) -> bool:
+        """Whether MMX instructions trap at present; on boards they may."""
+        return False
 
     def _encoded(self, code: X86Code) -> Misrun | None:
         """Codes with VEX, EVEX and XOP prefixes."""

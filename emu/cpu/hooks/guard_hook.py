@@ -1,4 +1,5 @@
-"""Machine code for the host that stops Unicorn before an instruction if an operand is a signalling NaN.
+"""Machine code for the host that stops Unicorn before an instruction if an operand is a signalling NaN, or if an
+MMX register does not have ones as its exponent.
 
 Called by the C ABI as the hook of `emu.cpu.hooks.stop_hook` is, with a `Guard` as the user data, compiled by GCC
 from:
@@ -26,6 +27,21 @@ from:
                 request->stop(engine);
                 return;
             }
+        }
+    }
+    void exponent(void *engine, uint64_t address, uint32_t size, struct Guard *guard)
+    {
+        struct Request *request = guard->request;
+        uint64_t value[2];
+        if (request->left != 1) {
+            if (request->left > 1)
+                request->left--;
+            return;
+        }
+        guard->read(engine, guard->registers[0], value);
+        if ((uint16_t)value[1] != 0xffff) {
+            request->stopped = 1;
+            request->stop(engine);
         }
     }
 """
@@ -144,8 +160,80 @@ GUARD_CODE: Final[Mapping[str, bytes]] = {
 }
 
 
-class Guard(ctypes.Structure):
-    """The data of the hook: two registers, and what a NaN is in them."""
+#: The same for an exponent.
+EXPONENT_CODE: Final[Mapping[str, bytes]] = {
+    "x86_64": bytes.fromhex(
+        "55"  # push %rbp
+        "53"  # push %rbx
+        "4883ec18"  # sub $0x18,%rsp
+        "488b29"  # mov (%rcx),%rbp
+        "488b4500"  # mov 0x0(%rbp),%rax
+        "4883f801"  # cmp $0x1,%rax
+        "7415"  # je 28
+        "7e08"  # jle 1d
+        "4883e801"  # sub $0x1,%rax
+        "48894500"  # mov %rax,0x0(%rbp)
+        "4883c418"  # add $0x18,%rsp
+        "5b"  # pop %rbx
+        "5d"  # pop %rbp
+        "c3"  # ret
+        "0f1f4000"  # nopl 0x0(%rax)
+        "8b7110"  # mov 0x10(%rcx),%esi
+        "4889fb"  # mov %rdi,%rbx
+        "4889e2"  # mov %rsp,%rdx
+        "ff5108"  # call *0x8(%rcx)
+        "66837c2408ff"  # cmpw $0xffff,0x8(%rsp)
+        "74e1"  # je 1d
+        "c7450801000000"  # movl $0x1,0x8(%rbp)
+        "4889df"  # mov %rbx,%rdi
+        "ff5510"  # call *0x10(%rbp)
+        "4883c418"  # add $0x18,%rsp
+        "5b"  # pop %rbx
+        "5d"  # pop %rbp
+        "c3"  # ret
+    ),
+    "aarch64": b"".join(
+        word.to_bytes(4, "little")
+        for word in (
+            0xA9BC_7BFD,  # stp x29, x30, [sp, #-64]!
+            0x9100_03FD,  # mov x29, sp
+            0xF900_13F5,  # str x21, [sp, #32]
+            0xF940_0075,  # ldr x21, [x3]
+            0xA901_53F3,  # stp x19, x20, [sp, #16]
+            0xF940_02B4,  # ldr x20, [x21]
+            0xF100_069F,  # cmp x20, #0x1
+            0x5400_0100,  # b.eq 3c
+            0x5400_006D,  # b.le 2c
+            0xD100_0694,  # sub x20, x20, #0x1
+            0xF900_02B4,  # str x20, [x21]
+            0xA941_53F3,  # ldp x19, x20, [sp, #16]
+            0xF940_13F5,  # ldr x21, [sp, #32]
+            0xA8C4_7BFD,  # ldp x29, x30, [sp], #64
+            0xD65F_03C0,  # ret
+            0xF940_0464,  # ldr x4, [x3, #8]
+            0xAA00_03F3,  # mov x19, x0
+            0xB940_1061,  # ldr w1, [x3, #16]
+            0x9100_C3E2,  # add x2, sp, #0x30
+            0xD63F_0080,  # blr x4
+            0x7940_73E1,  # ldrh w1, [sp, #56]
+            0x529F_FFE0,  # mov w0, #0xffff
+            0x6B00_003F,  # cmp w1, w0
+            0x54FF_FE80,  # b.eq 2c
+            0xF940_0AA1,  # ldr x1, [x21, #16]
+            0xB900_0AB4,  # str w20, [x21, #8]
+            0xAA13_03E0,  # mov x0, x19
+            0xD63F_0020,  # blr x1
+            0xA941_53F3,  # ldp x19, x20, [sp, #16]
+            0xF940_13F5,  # ldr x21, [sp, #32]
+            0xA8C4_7BFD,  # ldp x29, x30, [sp], #64
+            0xD65F_03C0,  # ret
+        )
+    ),
+}
+
+
+class GuardData(ctypes.Structure):
+    """The data of these hooks: two registers, and what a NaN is in them; or the first alone."""
 
     _fields_ = (
         ("request", ctypes.c_void_p),  #: the address of a StopRequest: 1 in `left`: look at the operands
@@ -157,7 +245,7 @@ class Guard(ctypes.Structure):
     )
 
 
-def formatted(guard: Guard, double: bool) -> Guard:
+def formatted(guard: GuardData, double: bool) -> GuardData:
     """Set what a NaN of double or single precision is."""
     guard.shift = 1 if double else 33
     guard.limit = (0x7FF0 << 48 if double else 0x7F80 << 48) << 1
@@ -168,3 +256,8 @@ def formatted(guard: Guard, double: bool) -> Guard:
 def guard_hook() -> int | None:
     """The address of the hook; None on unsupported hosts."""
     return mapped_code(GUARD_CODE.get(HOST))
+
+
+def exponent_hook() -> int | None:
+    """The address of the hook for an exponent; None on unsupported hosts."""
+    return mapped_code(EXPONENT_CODE.get(HOST))

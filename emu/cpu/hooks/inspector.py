@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from emu.cpu.hooks.stop_hook import StopRequest
-from emu.cpu.misrun import Finder, Guest, Misrun, Outcome, SignallingNan, Spread, StackNeeds, Then
+from emu.cpu.misrun import Finder, Guard, Guest, Misrun, Outcome, Spread, StackNeeds, Then
 from relink.errors import AddressSpaceError, GuestAccessError
 
 _PAGE = 4096
@@ -31,7 +31,7 @@ class Engine(Protocol):
     instructions: StopRequest  #: stops before the instructions that are hooked
     inexact: StopRequest  #: the same, for those with `Misrun.inexact`
 
-    def hook_instruction(self, address: int, request: StopRequest, guard: SignallingNan | None = None) -> None:
+    def hook_instruction(self, address: int, request: StopRequest, guard: Guard | None = None) -> None:
         """Make a request before the instruction at an address; with a guard, only if it holds."""
 
     def block_size(self, pc: int) -> int:
@@ -83,7 +83,7 @@ class Inspector:
         self.known: set[int] = set()  #: start addresses of runs that were inspected
         self._hooked: dict[int, _Hooked] = {}
         self._inexact: set[int] = set()  #: addresses hooked for `inexact`
-        self._guarded: dict[int, SignallingNan] = {}  #: addresses hooked with a guard only
+        self._guarded: dict[int, Guard] = {}  #: addresses hooked with a guard only
         self._always = False  #: one of these has another instruction now: stop at all of them
         #: Due: the address of the instruction, that of the next one, and what it needs.
         self.correction: tuple[int, int, Then] | None = None
@@ -222,14 +222,14 @@ class Inspector:
         if known is None:
             if inexact:
                 self._inexact.add(address)
-            guard = found.signalling if found is not None else None
+            guard = found.guard if found is not None else None
             if guard is not None:
                 self._guarded[address] = guard
             request = self._engine.inexact if inexact else self._engine.instructions
             self._engine.hook_instruction(address, request, guard)
         elif address in self._inexact and not inexact:
             self._always, self._engine.inexact.left = True, 1
-        elif address in self._guarded and (found is None or found.signalling != self._guarded[address]):
+        elif address in self._guarded and (found is None or found.guard != self._guarded[address]):
             del self._guarded[address]
             self._engine.hook_instruction(address, self._engine.instructions)
         # What is found from an earlier beginning takes more of the block into account.

@@ -6,10 +6,10 @@ import ctypes
 from collections.abc import Mapping
 from typing import Any
 
-from emu.cpu.hooks.guard_hook import Guard, formatted, guard_hook
+from emu.cpu.hooks.guard_hook import GuardData, exponent_hook, formatted, guard_hook
 from emu.cpu.hooks.stop_hook import StopRequest
-from emu.cpu.misrun import SignallingNan
-from emu.cpu.unicorn.api import REG_READ, add_hook, check, control, stop_request, uc, uclib
+from emu.cpu.misrun import Guard, MmxExponent
+from emu.cpu.unicorn.api import REG_READ, add_hook, check, control, register_number, stop_request, uc, uclib
 
 
 class _Block(ctypes.Structure):
@@ -25,7 +25,7 @@ class Watched:
 
     def __init__(self, handle: ctypes.c_void_p, hook: int, slots: Mapping[str, tuple[int, Any, Any]]) -> None:
         self._handle, self._hook, self._slots = handle, ctypes.c_void_p(hook), slots
-        self._guards: dict[int, Guard] = {}
+        self._guards: dict[int, GuardData] = {}
         self._never, self._block = StopRequest(), _Block()
         self.edges, self.instructions, self.inexact = stop_request(), stop_request(), stop_request()
         add_hook(handle, uc.UC_HOOK_EDGE_GENERATED, self._hook, ctypes.byref(self.edges))
@@ -38,16 +38,23 @@ class Watched:
         """Clear the requests' results."""
         self.edges.stopped = self.instructions.stopped = self.inexact.stopped = 0
 
-    def hook_instruction(self, address: int, request: StopRequest, guard: SignallingNan | None = None) -> None:
+    def hook_instruction(self, address: int, request: StopRequest, guard: Guard | None = None) -> None:
         hook, data = self._hook, ctypes.byref(request)
         if address in self._guards:  # two hooks would count each instruction twice
             self._guards[address].request = ctypes.addressof(self._never)
-        if guard is not None and (guarding := guard_hook()) is not None:
-            place = formatted(Guard(request=ctypes.addressof(request), read=REG_READ), guard.double)
-            place.registers[:] = [self._slots[name][0] for name in guard.registers]
-            self._guards[address] = place
+        mmx = isinstance(guard, MmxExponent)
+        if guard is not None and (guarding := exponent_hook() if mmx else guard_hook()) is not None:
+            self._guards[address] = place = self._guard_data(guard, request)
             hook, data = ctypes.c_void_p(guarding), ctypes.byref(place)
         add_hook(self._handle, uc.UC_HOOK_CODE, hook, data, place=(address, address))
+
+    def _guard_data(self, guard: Guard, request: StopRequest) -> GuardData:
+        place = GuardData(request=ctypes.addressof(request), read=REG_READ)
+        if isinstance(guard, MmxExponent):
+            place.registers[0] = register_number("x86", f"FP{guard.number}")
+            return place
+        place.registers[:] = [self._slots[name][0] for name in guard.registers]
+        return formatted(place, guard.double)
 
     def block_size(self, pc: int) -> int:
         return self.block(pc)[1]
