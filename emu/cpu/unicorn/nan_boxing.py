@@ -13,7 +13,6 @@ import itertools
 import logging
 import mmap
 import os
-import platform
 import sys
 from collections.abc import Iterator
 from typing import Any, Final
@@ -22,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.cpu.hooks.nan_boxing import CODE, REPLACED, STATE_SIZE, USED, USED_OF_C
+from emu.cpu.hooks.stop_hook import HOST
 from emu.cpu.unicorn.library import uclib
 
 _log = logging.getLogger(__name__)
@@ -50,9 +50,9 @@ def box_singles(suffix: str) -> bool:
 
 
 def _replace(suffix: str) -> None:
-    parts = CODE.get(platform.machine(), ())
+    parts = CODE.get(HOST, ())
     if sys.platform != "linux" or not parts:
-        raise OSError(f"there is no machine code for {sys.platform} on {platform.machine()}")
+        raise OSError(f"there is no machine code for {sys.platform} on {HOST}")
     libc, key = _libc(), ctypes.c_uint()
     originals = [_address(uclib, name + suffix) for name in REPLACED]
     slots = [list(_slots(original)) for original in originals]
