@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -121,6 +121,7 @@ class ArmBoard:
     ram: int
     console: int
     gic: tuple[int, int]  #: distributor, CPU interface
+    macros: tuple[str, ...] = ()
 
     @property
     def definitions(self) -> list[str]:
@@ -128,6 +129,7 @@ class ArmBoard:
         places = {"CONSOLE": self.console, "GICD": self.gic[0], "GICC": self.gic[1]}
         return [
             *(f"-D{name}={place:#x}" for name, place in places.items()),
+            *(f"-D{name}" for name in self.macros),
             f"-Wl,--defsym=RAM={self.ram + (1 << 20):#x}",
         ]
 
@@ -135,6 +137,8 @@ class ArmBoard:
 VIRT = ArmBoard("virt,gic-version=2", 0x4000_0000, 0x0900_0000, (0x0800_0000, 0x0801_0000))
 VEXPRESS = ArmBoard("vexpress-a9", 0x6000_0000, 0x1000_9000, (0x1E00_1000, 0x1E00_0100))
 REALVIEW = ArmBoard("realview-pb-a8", 0, 0x1000_9000, (0x1E00_1000, 0x1E00_0000))
+#: The same with a CPU of the R profile, which QEMU's own board for it has without an interrupt controller.
+REALVIEW_R = replace(REALVIEW, macros=("LOW_VECTORS",))
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,10 @@ class ArmProgram(Program):
     """A program for one of QEMU's Arm boards, in A64, A32 or Thumb code."""
 
     board: ArmBoard = VIRT
+
+    @property
+    def in_a64(self) -> bool:
+        return not self.flags
 
     @property
     def qemu(self) -> str:
@@ -152,7 +160,7 @@ class ArmProgram(Program):
         return "-".join((super().name, *(flag.removeprefix("-m") for flag in self.flags)))
 
     def build(self, to: Path) -> None:
-        sixty_four = self.machine == "aarch64"
+        sixty_four = self.in_a64
         unknown = ("-mthumb", "-masm-syntax-unified") if sixty_four else ("-mthumb",)
         flags = [flag for flag in _FLAGS if flag not in unknown]
         own = ["-mgeneral-regs-only", "-static"] if sixty_four else list(self.flags)
@@ -160,7 +168,7 @@ class ArmProgram(Program):
         compiler = AARCH64_COMPILER if sixty_four else COMPILER
         words = [
             compiler,
-            f"-mcpu={self.cpu}",
+            f"-mcpu={self.cpu.removesuffix('f')}",
             *own,
             *flags,
             "-T",
@@ -251,6 +259,7 @@ ARM_PROGRAMS = (
     ArmProgram("modes", "cortex-a8", "arm", ("-mthumb",), board=REALVIEW),
     ArmProgram("modes", "cortex-a9", "arm", ("-marm",), board=VEXPRESS),
     ArmProgram("modes", "cortex-a15", "arm", ("-marm",)),
+    *(ArmProgram("modes", "cortex-r5f", "arm", (state,), board=REALVIEW_R) for state in ("-marm", "-mthumb")),
 )
 PC_PROGRAMS = (PcProgram("protected", "i386", "i386"),)
 ALL_PROGRAMS: tuple[Program, ...] = (*PROGRAMS, *VIRT_PROGRAMS, *ARM_PROGRAMS, *PC_PROGRAMS)

@@ -37,7 +37,7 @@ class Console(Device):
 
 def run(program: ArmProgram) -> tuple[str, int]:
     console, board = Console(), program.board
-    profile = (AArch64 if program.machine == "aarch64" else Arm32)(program.cpu, gic=board.gic)
+    profile = (AArch64 if program.in_a64 else Arm32)(program.cpu, gic=board.gic)
     made = Board(profile, memory=[Ram(board.ram, 2 << 20)], devices={board.console: console})
     console.stop = made.stop
     made.load(program.path)

@@ -1,4 +1,4 @@
-/* Arm v7-A: SVC, undefined instructions, aborts, interrupts of software and timer, User mode; A32 or Thumb. */
+/* Arm v7-A and v7-R: SVC, undefined instructions, aborts, interrupts of software and timer, User mode; A32 or Thumb. */
 #include "arm_virt.h"
 #define READ(name) ({ uint32_t v; __asm__ volatile("mrs %0, " #name : "=r"(v)); v; })
 #define CP15(value, place) __asm__ volatile("mrc p15, 0, %0, " place : "=r"(value))
@@ -60,6 +60,7 @@ __asm__(".arm\n"
         "common: str lr, [sp, #40]\n mrs r0, spsr\n push {r0}\n mov r0, sp\n cmp r1, #6\n ldr r2, =on_irq\n ldr r3, =on_exception\n"
         " moveq r3, r2\n blx r3\n pop {r0}\n msr spsr_cxsf, r0\n pop {r0-r7, r12, lr}\n ldm sp!, {pc}^\n .ltorg\n");
 extern char vectors[];
+extern volatile uint32_t low[];
 #define TRY(name, code)                                                                                                \
     say("- " name "\n");                                                                                               \
     __asm__ volatile("adr r4, 9f\n " ODD "str r4, [%0]\n" code "\n nop\n .align 2\n 9: nop" ::"r"(&resume) : "r4", "r5", "r0", "memory")
@@ -112,7 +113,11 @@ static void user_mode(void) {
     note("cpsr", READ(cpsr) & 0x3FF);
 }
 __attribute__((used)) void program(void) {
+#ifdef LOW_VECTORS /* v7-R has no VBAR */
+    for (uint32_t i = 0; i < 8; i++) low[i] = 0xE59FF018, low[8 + i] = (uint32_t)vectors + 4 * i;
+#else
     SET(vectors, "c12, c0, 0");
+#endif
     exceptions(), interrupts(), user_mode();
     say("end\n");
     register uint32_t r0 __asm__("r0") = 0x18;
