@@ -180,12 +180,12 @@ MOST_LINES, MOST_LINES_OF_A_FUNCTION, MOST_AT_THE_TOP = 400, 50, 12
 
 
 def too_long(package: str) -> set[str]:
-    """Files and functions above the limits."""
+    """Files, but for generated ones, and functions above the limits."""
     found = set()
     for path in modules_of(package):
         text = path.read_text()
         name = str(path.relative_to(ROOT))
-        if text.count("\n") > MOST_LINES:
+        if text.count("\n") > MOST_LINES and not path.name.startswith("generated_"):
             found.add(name)
         for node in nodes_of(path):
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

@@ -161,6 +161,16 @@ def mknod(libc: Libc, path: int, mode: int, device: int) -> int:
     return libc.fail(Errno.EPERM)
 
 
+@export("int mkfifoat(int directory, const char *path, unsigned mode)")
+def mkfifoat(libc: Libc, directory: int, path: int, mode: int) -> int:
+    return libc.fail(Errno.EPERM)
+
+
+@export("int mknodat(int directory, const char *path, unsigned mode, uint64_t device)")
+def mknodat(libc: Libc, directory: int, path: int, mode: int, device: int) -> int:
+    return libc.fail(Errno.EPERM)
+
+
 @export("long pathconf(const char *path, int name)")
 def pathconf(libc: Libc, path: int, name: int) -> int:
     return _PATHCONF[name] if name in _PATHCONF else libc.fail(Errno.EINVAL)

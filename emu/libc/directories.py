@@ -1,7 +1,7 @@
 """Directories of the in-memory file system, functions relative to a directory, and functions on several files.
 
 Links are not supported: creating one fails with EPERM, as on a file system without links. Layouts of struct
-dirent, struct pollfd and struct statvfs: glibc, sysdeps/unix/sysv/linux/bits.
+dirent and struct statvfs: glibc, sysdeps/unix/sysv/linux/bits.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ _AT_REMOVEDIR = 0x200
 _DT_DIR, _DT_REG = 4, 8
 _DIRENT = 280  #: bytes of the largest struct dirent
 _BLOCK = 4096
-_POLLIN, _POLLOUT = 1, 4
 
 
 class Directories:
@@ -88,6 +87,20 @@ def closedir(libc: Libc, directory: int) -> int:
     libc.limit.give(_name_cost(found[1]))
     libc.heap.free(directory)
     return attempt(libc, lambda: fs.file_system(libc).close(found[0]))
+
+
+@export("long telldir(void *directory)")
+def telldir(libc: Libc, directory: int) -> int:
+    found = libc.state(Directories).open.get(directory)
+    return libc.fail(Errno.EBADF) if found is None else found[2]
+
+
+@export("void seekdir(void *directory, long position)")
+def seekdir(libc: Libc, directory: int, position: int) -> None:
+    """Go to a position that telldir returned; others are ignored."""
+    directories = libc.state(Directories).open
+    if directory in directories and 0 <= position <= len(directories[directory][1]):
+        directories[directory] = (*directories[directory][:2], position)
 
 
 @export("void rewinddir(void *directory)")
@@ -188,18 +201,3 @@ def sendfile(libc: Libc, target: int, source: int, offset: int, count: int) -> i
 @export("ssize_t sendfile64(int target, int source, void *offset, size_t count)")
 def sendfile64(libc: Libc, target: int, source: int, offset: int, count: int) -> int:
     return _sendfile(libc, target, source, offset, count, 8)
-
-
-@export("int poll(void *descriptors, unsigned long count, int milliseconds)", alias=("__poll",))
-def poll(libc: Libc, descriptors: int, count: int, milliseconds: int) -> int:
-    """Files are always ready; what is not will not become so, so nothing is waited for."""
-    if count > fs.MOST_DESCRIPTORS:
-        return libc.fail(Errno.EINVAL)
-    ready = 0
-    for at in range(descriptors, descriptors + 8 * count, 8):
-        number = int.from_bytes(libc.memory.read(at, 4), "little", signed=True)
-        wanted = libc.memory.read_uint(at + 4, 2) & (_POLLIN | _POLLOUT)
-        found = 0 if number < 0 else fs.file_system(libc).ready(number, wanted)
-        libc.memory.write_uint(at + 6, 2, found)
-        ready += bool(found)
-    return ready

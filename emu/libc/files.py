@@ -316,6 +316,16 @@ def fsync(libc: Libc, number: int) -> int:
     return attempt(libc, operation)
 
 
+@export("int sync_file_range(int number, off64_t start, off64_t size, unsigned flags)")
+def sync_file_range(libc: Libc, number: int, start: int, size: int, flags: int) -> int:
+    return fsync(libc, number)
+
+
+@export("ssize_t readahead(int number, off64_t start, size_t size)")
+def readahead(libc: Libc, number: int, start: int, size: int) -> int:
+    return fsync(libc, number)
+
+
 @export("int flock(int number, int operation)")
 def flock(libc: Libc, number: int, operation: int) -> int:
     """Succeeds for an open descriptor: there is no other process to lock out."""

@@ -11,7 +11,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from emu.libc import memory, strings, wide
+from emu.libc.files import pread
+from emu.libc.filesystem import PATH_MAX
 from emu.libc.memory import overflow_abort
+from emu.libc.paths import realpath
 from emu.libc.table import Implementation, export, register
 
 if TYPE_CHECKING:
@@ -79,6 +82,27 @@ def _checking(name: str, call: Implementation, need: _Need) -> Implementation:
 for _name, (_result, _parameters, _call, _need) in _CHECKED.items():
     register(
         f"__{_name}_chk", f"{_result}__{_name}_chk({_parameters}, size_t room)", _checking(_name, _call, _need)
+    )
+
+
+@export("char *__realpath_chk(const char *path, char *resolved, size_t room)")
+def realpath_chk(libc: Libc, path: int, resolved: int, room: int) -> int:
+    if resolved and room < PATH_MAX:
+        raise overflow_abort(PATH_MAX, room, "realpath")
+    return realpath(libc, path, resolved)
+
+
+for _suffix in ("", "64"):
+
+    def _pread_chk(libc: Libc, number: int, buffer: int, count: int, at: int, room: int) -> int:
+        if count > room:
+            raise overflow_abort(count, room, "pread")
+        return pread(libc, number, buffer, count, at)
+
+    register(
+        f"__pread{_suffix}_chk",
+        f"ssize_t __pread{_suffix}_chk(int number, void *buffer, size_t count, off{_suffix}_t at, size_t room)",
+        _pread_chk,
     )
 
 

@@ -82,15 +82,16 @@ NAMES: dict[str, str] = {
         __lxstat __lxstat64 __open __open64 __open64_2 __open_2 __read __read_chk __stat64_time64 __write __xstat
         __xstat64 close creat creat64 dup dup2 dup3 fcntl fcntl64 fdatasync flock fstat fstat64 fsync ftruncate
         ftruncate64 ioctl isatty lseek lseek64 lstat lstat64 open open64 posix_fadvise posix_fadvise64 pread
-        pread64 pwrite pwrite64 read stat stat64 write
+        pread64 pwrite pwrite64 read readahead stat stat64 sync_file_range write
     """,
     "mman": """
-        __clear_cache __madvise __mprotect __munmap __riscv_flush_icache madvise mlock mmap mmap64 mprotect mremap
-        msync munlock munmap posix_madvise
+        __clear_cache __madvise __mprotect __munmap __riscv_flush_icache madvise mincore mlock mlockall mmap mmap64
+        mprotect mremap msync munlock munlockall munmap posix_madvise
     """,
     "limits": """
-        __brk __register_atfork __sbrk __statfs brk fstatfs fstatfs64 fstatvfs fstatvfs64 getrlimit getrlimit64
-        prctl pthread_getaffinity_np sbrk setrlimit setrlimit64 statfs statfs64 statvfs statvfs64 wait waitpid
+        __brk __register_atfork __sbrk __statfs brk close_range fstatfs fstatfs64 fstatvfs fstatvfs64 getdtablesize
+        getrlimit getrlimit64 prctl pthread_getaffinity_np sbrk setrlimit setrlimit64 statfs statfs64 statvfs
+        statvfs64 wait waitpid
     """,
     "internet": """
         __inet_pton htonl htons inet_addr inet_aton inet_ntoa inet_ntop inet_pton ntohl ntohs
@@ -106,9 +107,9 @@ NAMES: dict[str, str] = {
     "at_calls": """
         __fstatat64_time64 __openat64_2 __openat_2 canonicalize_file_name fallocate fallocate64 fchdir fgetxattr
         flistxattr fpathconf fremovexattr fsetxattr fstatat fstatat64 get_current_dir_name getxattr lgetxattr
-        linkat listxattr llistxattr lremovexattr lsetxattr mkdirat mkfifo mknod openat openat64 pathconf
-        posix_fallocate posix_fallocate64 readlinkat removexattr renameat renameat2 setxattr statx symlinkat sync
-        syncfs unlinkat
+        linkat listxattr llistxattr lremovexattr lsetxattr mkdirat mkfifo mkfifoat mknod mknodat openat openat64
+        pathconf posix_fallocate posix_fallocate64 readlinkat removexattr renameat renameat2 setxattr statx
+        symlinkat sync syncfs unlinkat
     """,
     "permissions": """
         access chmod chown eaccess euidaccess faccessat fchmod fchmodat fchown fchownat lchmod lchown umask
@@ -120,26 +121,38 @@ NAMES: dict[str, str] = {
     "pipes": """
         __pipe pipe pipe2
     """,
+    "readiness": """
+        __poll __poll_chk __ppoll64 __pselect64 __select64 poll ppoll pselect select
+    """,
     "iconv": """
         iconv iconv_close iconv_open
     """,
+    "shared_memory": """
+        ftok shm_open shm_unlink
+    """,
+    "terminals": """
+        cfgetispeed cfgetospeed cfmakeraw cfsetispeed cfsetospeed cfsetspeed ttyname_r
+    """,
     "unavailable": """
-        __syslog_chk accept accept4 acct alarm bind chroot clock_settime clone closelog connect copy_file_range
-        ctermid endmntent endutxent epoll_create epoll_create1 epoll_ctl epoll_wait eventfd execl execle execlp
-        execv execve execveat execvp execvpe freeaddrinfo gai_strerror getaddrinfo getdomainname gethostbyname
-        gethostid gethostname getloadavg getmntent getnameinfo getpeername getpgid getpgrp getpriority
-        getprotobyname getrusage getservbyname getsid getsockname getsockopt getutent getutxent hasmntopt
-        initgroups inotify_add_watch inotify_init inotify_init1 inotify_rm_watch listen memfd_create mount msgget
-        nice openlog pclose popen posix_spawn posix_spawn_file_actions_addclose posix_spawn_file_actions_adddup2
-        posix_spawn_file_actions_addopen posix_spawn_file_actions_destroy posix_spawn_file_actions_init
-        posix_spawnattr_destroy posix_spawnattr_init posix_spawnattr_setflags posix_spawnattr_setpgroup
-        posix_spawnattr_setsigdefault posix_spawnattr_setsigmask posix_spawnp recv recvfrom recvmmsg recvmsg semget
-        send sendmmsg sendmsg sendto setdomainname setegid seteuid setgid setgroups sethostname setitimer
-        setlogmask setmntent setpgid setpriority setregid setresgid setresuid setreuid setsid setsockopt
-        settimeofday setuid setutxent shm_open shmget shutdown signalfd sockatmark socket socketpair swapoff swapon
-        sysinfo syslog tcdrain tcflow tcflush tcgetattr tcgetpgrp tcgetsid tcsendbreak tcsetattr tcsetpgrp
-        timer_create timer_settime timerfd_create ttyname umount2 userfaultfd utmpxname vfork vsyslog wait3 wait4
-        waitid
+        __syslog_chk __vsyslog_chk accept accept4 acct adjtimex alarm bind chroot clock_settime clone closelog
+        connect copy_file_range ctermid daemon endmntent endutxent epoll_create epoll_create1 epoll_ctl epoll_pwait
+        epoll_wait eventfd eventfd_read eventfd_write execl execle execlp execv execve execveat execvp execvpe
+        freeaddrinfo gai_strerror getaddrinfo getdomainname gethostbyaddr gethostbyname gethostbyname2 gethostid
+        gethostname getloadavg getmntent getmntent_r getnameinfo getnetbyname getpeername getpgid getpgrp
+        getpriority getprotobyname getprotoent getrusage getservbyname getservbyport getservent getsid getsockname
+        getsockopt getutent getutxent hasmntopt if_nametoindex initgroups inotify_add_watch inotify_init
+        inotify_init1 inotify_rm_watch listen memfd_create mount mq_close mq_getattr mq_open mq_setattr mq_unlink
+        msgctl msgget msgrcv msgsnd nice openlog pclose personality popen posix_spawn
+        posix_spawn_file_actions_addclose posix_spawn_file_actions_adddup2 posix_spawn_file_actions_addopen
+        posix_spawn_file_actions_destroy posix_spawn_file_actions_init posix_spawnattr_destroy posix_spawnattr_init
+        posix_spawnattr_setflags posix_spawnattr_setpgroup posix_spawnattr_setsigdefault posix_spawnattr_setsigmask
+        posix_spawnp ptrace recv recvfrom recvmmsg recvmsg semctl semget semop semtimedop send sendmmsg sendmsg
+        sendto setdomainname setegid seteuid setgid setgroups sethostname setitimer setlogmask setmntent setns
+        setpgid setpriority setregid setresgid setresuid setreuid setsid setsockopt settimeofday setuid setutxent
+        shmat shmctl shmdt shmget shutdown signalfd sockatmark socket socketpair splice swapoff swapon sysinfo
+        syslog tcdrain tcflow tcflush tcgetattr tcgetpgrp tcgetsid tcsendbreak tcsetattr tcsetpgrp tee timer_create
+        timer_delete timer_getoverrun timer_gettime timer_settime timerfd_create ttyname umount umount2 unshare
+        userfaultfd utmpxname vfork vhangup vsyslog wait3 wait4 waitid
     """,
     "vectored": """
         preadv preadv64 pwritev pwritev64 readv writev
@@ -151,8 +164,8 @@ NAMES: dict[str, str] = {
         chdir getcwd mkdir readlink realpath remove rename rmdir unlink
     """,
     "directories": """
-        __closedir __opendir __poll __readdir __readdir64 closedir dirfd fdopendir link opendir poll readdir
-        readdir64 rewinddir sendfile sendfile64 symlink truncate truncate64
+        __closedir __opendir __readdir __readdir64 closedir dirfd fdopendir link opendir readdir readdir64
+        rewinddir seekdir sendfile sendfile64 symlink telldir truncate truncate64
     """,
     "process": """
         _Exit ___errno __aeabi_atexit __assert __assert2 __assert_fail __assert_perror_fail __chk_fail __cxa_atexit
@@ -160,15 +173,17 @@ NAMES: dict[str, str] = {
         __errno __errno_location __fortify_fail __getauxval __getpagesize __libc_fatal __sched_cpucount
         __stack_chk_fail __stack_chk_fail_local __stack_chk_guard __sysconf _exit _rtld_global_ro at_quick_exit
         atexit exit fork get_nprocs get_nprocs_conf getauxval getegid geteuid getgid getpagesize getpid getppid
-        gettid getuid quick_exit sched_getaffinity syscall sysconf system uname
+        getresgid getresuid gettid getuid quick_exit sched_getaffinity setfsgid setfsuid syscall sysconf system
+        uname
     """,
     "signals": """
         __sigaction __sysv_signal abort bsd_signal gsignal kill killpg pthread_kill raise sigaction sigaltstack
         sigignore siginterrupt signal ssignal sysv_signal tgkill
     """,
     "signal_masks": """
-        __libc_current_sigrtmax __libc_current_sigrtmin pause pthread_sigmask sigaddset sigdelset sigemptyset
-        sigfillset sigismember sigpause sigpending sigprocmask sigsuspend sigwait
+        __libc_current_sigrtmax __libc_current_sigrtmin pause pthread_sigmask sigaddset sigandset sigdelset
+        sigemptyset sigfillset sigisemptyset sigismember sigorset sigpause sigpending sigprocmask sigsuspend
+        sigwait
     """,
     "startup": """
         __libc_start_main
@@ -178,7 +193,7 @@ NAMES: dict[str, str] = {
         dlclose dlerror dlinfo dlmopen dlopen dlsym dlvsym
     """,
     "reports": """
-        err error errx warn warnx
+        err error error_at_line errx warn warnx
     """,
     "environment": """
         __dcgettext __dso_handle __environ __libc_single_threaded __progname __progname_full __relink_lconv
@@ -200,29 +215,51 @@ NAMES: dict[str, str] = {
         strftime
     """,
     "rand": """
-        arc4random arc4random_buf drand48 erand48 getentropy getrandom jrand48 lcong48 lrand48 mrand48 nrand48 rand
-        rand_r random seed48 srand srand48 srandom
+        arc4random arc4random_buf arc4random_uniform drand48 erand48 getentropy getrandom jrand48 lcong48 lrand48
+        mrand48 nrand48 rand rand_r random seed48 srand srand48 srandom
     """,
     "jumps": """
         __longjmp_chk __sigsetjmp _longjmp _setjmp longjmp setjmp siglongjmp sigsetjmp
     """,
     "threads": """
         __pthread_cond_timedwait64 __pthread_getspecific __pthread_key_create __pthread_mutex_lock
-        __pthread_mutex_trylock __pthread_mutex_unlock __pthread_once __pthread_setspecific pthread_atfork
-        pthread_cond_broadcast pthread_cond_destroy pthread_cond_init pthread_cond_signal pthread_cond_timedwait
-        pthread_cond_wait pthread_condattr_destroy pthread_condattr_init pthread_condattr_setclock pthread_create
-        pthread_detach pthread_equal pthread_getspecific pthread_join pthread_key_create pthread_key_delete
-        pthread_mutex_destroy pthread_mutex_init pthread_mutex_lock pthread_mutex_trylock pthread_mutex_unlock
-        pthread_mutexattr_destroy pthread_mutexattr_init pthread_mutexattr_setprotocol pthread_mutexattr_setpshared
-        pthread_mutexattr_settype pthread_once pthread_rwlock_destroy pthread_rwlock_init pthread_rwlock_rdlock
-        pthread_rwlock_tryrdlock pthread_rwlock_trywrlock pthread_rwlock_unlock pthread_rwlock_wrlock
-        pthread_rwlockattr_destroy pthread_rwlockattr_init pthread_self pthread_setcancelstate
-        pthread_setcanceltype pthread_setspecific pthread_spin_destroy pthread_spin_init pthread_spin_lock
+        __pthread_mutex_timedlock64 __pthread_mutex_trylock __pthread_mutex_unlock __pthread_once
+        __pthread_setspecific pthread_atfork pthread_cond_broadcast pthread_cond_destroy pthread_cond_init
+        pthread_cond_signal pthread_cond_timedwait pthread_cond_wait pthread_create pthread_detach pthread_equal
+        pthread_getspecific pthread_join pthread_key_create pthread_key_delete pthread_mutex_consistent
+        pthread_mutex_destroy pthread_mutex_init pthread_mutex_lock pthread_mutex_timedlock pthread_mutex_trylock
+        pthread_mutex_unlock pthread_once pthread_self pthread_setcancelstate pthread_setcanceltype
+        pthread_setspecific
+    """,
+    "locks": """
+        __pthread_rwlock_rdlock __pthread_rwlock_tryrdlock __pthread_rwlock_trywrlock __pthread_rwlock_unlock
+        __pthread_rwlock_wrlock pthread_rwlock_destroy pthread_rwlock_init pthread_rwlock_rdlock
+        pthread_rwlock_timedrdlock pthread_rwlock_timedwrlock pthread_rwlock_tryrdlock pthread_rwlock_trywrlock
+        pthread_rwlock_unlock pthread_rwlock_wrlock pthread_spin_destroy pthread_spin_init pthread_spin_lock
         pthread_spin_trylock pthread_spin_unlock
     """,
+    "lock_attributes": """
+        pthread_barrierattr_destroy pthread_barrierattr_getpshared pthread_barrierattr_init
+        pthread_barrierattr_setpshared pthread_condattr_destroy pthread_condattr_getclock
+        pthread_condattr_getpshared pthread_condattr_init pthread_condattr_setclock pthread_condattr_setpshared
+        pthread_mutexattr_destroy pthread_mutexattr_getprioceiling pthread_mutexattr_getprotocol
+        pthread_mutexattr_getpshared pthread_mutexattr_getrobust pthread_mutexattr_gettype pthread_mutexattr_init
+        pthread_mutexattr_setprioceiling pthread_mutexattr_setprotocol pthread_mutexattr_setpshared
+        pthread_mutexattr_setrobust pthread_mutexattr_settype pthread_rwlockattr_destroy
+        pthread_rwlockattr_getkind_np pthread_rwlockattr_getpshared pthread_rwlockattr_init
+        pthread_rwlockattr_setkind_np pthread_rwlockattr_setpshared
+    """,
+    "cancellation": """
+        __pthread_register_cancel __pthread_unregister_cancel __pthread_unwind_next pthread_cancel pthread_exit
+    """,
+    "scheduling": """
+        pthread_getname_np pthread_getschedparam pthread_setaffinity_np pthread_setname_np pthread_setschedparam
+        sched_get_priority_max sched_get_priority_min sched_getparam sched_getscheduler sched_setaffinity
+        sched_setscheduler
+    """,
     "semaphores": """
-        pthread_barrier_destroy pthread_barrier_init pthread_barrier_wait sem_destroy sem_getvalue sem_init
-        sem_post sem_timedwait sem_trywait sem_wait
+        pthread_barrier_destroy pthread_barrier_init pthread_barrier_wait sem_close sem_destroy sem_getvalue
+        sem_init sem_open sem_post sem_timedwait sem_trywait sem_unlink sem_wait
     """,
     "thread_attributes": """
         pthread_attr_destroy pthread_attr_getdetachstate pthread_attr_getguardsize pthread_attr_getinheritsched
@@ -233,8 +270,8 @@ NAMES: dict[str, str] = {
     """,
     "fortify": """
         __explicit_bzero_chk __fdelt_chk __mbstowcs_chk __memcpy_chk __memmove_chk __mempcpy_chk __memset_chk
-        __stpcpy_chk __stpncpy_chk __strcat_chk __strcpy_chk __strlcat_chk __strlcpy_chk __strncat_chk
-        __strncpy_chk __wcsncpy_chk __wcstombs_chk __wmemcpy_chk
+        __pread64_chk __pread_chk __realpath_chk __stpcpy_chk __stpncpy_chk __strcat_chk __strcpy_chk __strlcat_chk
+        __strlcpy_chk __strncat_chk __strncpy_chk __wcsncpy_chk __wcstombs_chk __wmemcpy_chk
     """,
     "memory_streams": """
         fmemopen open_memstream

@@ -95,6 +95,22 @@ def setrlimit64(libc: Libc, resource: int, limits: int) -> int:
     return _set_limits(libc, resource, limits, 8)
 
 
+@export("int getdtablesize(void)")
+def getdtablesize(libc: Libc) -> int:
+    return fs.file_system(libc).most_descriptors
+
+
+@export("int close_range(unsigned first, unsigned last, int flags)")
+def close_range(libc: Libc, first: int, last: int, flags: int) -> int:
+    """Close all, or with CLOSE_RANGE_CLOEXEC (4) mark all to be closed by exec."""
+    if first > last or flags & ~6:
+        return libc.fail(Errno.EINVAL)
+    files = fs.file_system(libc)
+    for number in [each for each in files.descriptors if first <= each <= last]:
+        files.close_on_exec.add(number) if flags & 4 else files.close(number)
+    return 0
+
+
 # ---------------------------------------------------------------- file systems
 
 

@@ -76,6 +76,30 @@ def mlock(libc: Libc, address: int, size: int) -> int:
     return 0
 
 
+@export("int mlockall(int flags)")
+def mlockall(libc: Libc, flags: int) -> int:
+    return 0
+
+
+@export("int munlockall(void)")
+def munlockall(libc: Libc) -> int:
+    return 0
+
+
+@export("int mincore(void *address, size_t size, unsigned char *result)")
+def mincore(libc: Libc, address: int, size: int, result: int) -> int:
+    """All mapped pages are resident; ENOMEM if one is not mapped."""
+    if address % PAGE:
+        return libc.fail(Errno.EINVAL)
+    pages = page_ceil(size) // PAGE
+    for page in range(address, address + pages * PAGE, PAGE):
+        if libc.mappings.region_at(page) is None:
+            return libc.fail(Errno.ENOMEM)
+        libc.check_budget()
+    libc.memory.fill(result, b"\1", pages)
+    return 0
+
+
 @export("int __riscv_flush_icache(void *begin, void *end, unsigned long flags)")
 def riscv_flush_icache(libc: Libc, begin: int, end: int, flags: int) -> int:
     """The engines notice changed code without it."""

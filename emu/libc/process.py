@@ -149,6 +149,19 @@ def getppid(libc: Libc) -> int:
     return 1
 
 
+@export("int getresuid(unsigned *real, unsigned *effective, unsigned *saved)", alias=("getresgid",))
+def getresuid(libc: Libc, real: int, effective: int, saved: int) -> int:
+    for place in (real, effective, saved):
+        libc.memory.write_uint(place, 4, USER_ID)
+    return 0
+
+
+@export("int setfsuid(unsigned identity)", alias=("setfsgid",))
+def setfsuid(libc: Libc, identity: int) -> int:
+    """The identity stays; returns it, as for a change that is not permitted (setfsuid(2))."""
+    return USER_ID
+
+
 @export("unsigned getuid(void)", alias=("geteuid", "getgid", "getegid"))
 def getuid(libc: Libc) -> int:
     return USER_ID

@@ -185,6 +185,16 @@ def arc4random_buf(libc: Libc, buffer: int, size: int) -> None:
     _fill(libc, buffer, size)
 
 
+@export("uint32_t arc4random_uniform(uint32_t limit)")
+def arc4random_uniform(libc: Libc, limit: int) -> int:
+    """Below `limit`, each value as likely as another: numbers of the last incomplete round are drawn again."""
+    if not limit:
+        return 0
+    while (drawn := arc4random(libc)) >= (1 << 32) - (1 << 32) % limit:
+        pass
+    return drawn % limit
+
+
 @export("uint32_t arc4random(void)")
 def arc4random(libc: Libc) -> int:
     return libc.state(Generators).next48() >> 16

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from emu.libc.environment import called_as
 from emu.libc.errno import message
+from emu.libc.filesystem import PATH_MAX
 from emu.libc.formatted import formatted
 from emu.libc.guest import Arguments
 from emu.libc.open_streams import standard_stream, write_stream
@@ -43,6 +44,18 @@ def err(libc: Libc, status: int, template: int, arguments: Arguments) -> None:
 def errx(libc: Libc, status: int, template: int, arguments: Arguments) -> None:
     _report(libc, template, arguments, error=False)
     exit_(libc, status)
+
+
+@export("void error_at_line(int status, int number, const char *file, unsigned line, const char *format, ...)")
+def error_at_line(
+    libc: Libc, status: int, number: int, file: int, line: int, template: int, arguments: Arguments
+) -> None:
+    text = formatted(libc, template, arguments) or b""
+    place = libc.bounded_string(file, PATH_MAX) + b":%d: " % line if file else b" "
+    suffix = b": " + message(number) if number else b""
+    write_stream(libc, standard_stream(libc, 2), called_as(libc) + b":" + place + text + suffix + b"\n")
+    if status:
+        exit_(libc, status)
 
 
 @export("void error(int status, int number, const char *format, ...)")

@@ -8,10 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from emu.errors import GuestAbort
+from emu.libc.descriptors import O_CREAT, O_EXCL
 from emu.libc.errno import Errno
 from emu.libc.table import export
 
 if TYPE_CHECKING:
+    from emu.libc.guest import Arguments
     from emu.libc.library import Libc
 
 _LARGEST = 0x7FFF_FFFF
@@ -67,6 +69,65 @@ def sem_timedwait(libc: Libc, semaphore: int, deadline: int) -> int:
 def sem_getvalue(libc: Libc, semaphore: int, value: int) -> int:
     libc.memory.write_uint(value, 4, libc.memory.read_uint(semaphore, 4))
     return 0
+
+
+class Named:
+    """Named semaphores: name -> address, and those that are unlinked but open."""
+
+    def __init__(self, libc: Libc) -> None:
+        self.by_name: dict[bytes, int] = {}
+        self.opened: dict[int, int] = {}  # address -> times opened
+
+
+@export("void *sem_open(const char *name, int flags, ...)")
+def sem_open(libc: Libc, name: int, flags: int, arguments: Arguments) -> int:
+    """Named semaphores exist within the program."""
+    named, text = libc.state(Named), libc.bounded_string(name, 256)
+    if not text.startswith(b"/") or b"/" in text[1:] or not 1 < len(text) < 252:
+        return libc.fail(Errno.EINVAL, 0)
+    found = named.by_name.get(text)
+    if found is None:
+        if not flags & O_CREAT:
+            return libc.fail(Errno.ENOENT, 0)
+        arguments.take("unsigned")
+        value = int(arguments.take("unsigned"))
+        if value > _LARGEST:
+            return libc.fail(Errno.EINVAL, 0)
+        if not (found := libc.heap.malloc(32)):
+            return libc.fail(Errno.ENOMEM, 0)
+        libc.memory.write_uint(found, 4, value)
+        named.by_name[text] = found
+    elif flags & O_CREAT and flags & O_EXCL:
+        return libc.fail(Errno.EEXIST, 0)
+    named.opened[found] = named.opened.get(found, 0) + 1
+    return found
+
+
+@export("int sem_close(void *semaphore)")
+def sem_close(libc: Libc, semaphore: int) -> int:
+    named = libc.state(Named)
+    if not named.opened.get(semaphore):
+        return libc.fail(Errno.EINVAL)
+    named.opened[semaphore] -= 1
+    _release(libc, named, semaphore)
+    return 0
+
+
+@export("int sem_unlink(const char *name)")
+def sem_unlink(libc: Libc, name: int) -> int:
+    named = libc.state(Named)
+    semaphore = named.by_name.pop(libc.bounded_string(name, 256), None)
+    if semaphore is None:
+        return libc.fail(Errno.ENOENT)
+    _release(libc, named, semaphore)
+    return 0
+
+
+def _release(libc: Libc, named: Named, semaphore: int) -> None:
+    """Free a semaphore that has no name and is not open."""
+    if not named.opened.get(semaphore) and semaphore not in named.by_name.values():
+        named.opened.pop(semaphore, None)
+        libc.heap.free(semaphore)
 
 
 @export("int pthread_barrier_init(void *barrier, const void *attributes, unsigned count)")

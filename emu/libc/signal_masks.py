@@ -52,6 +52,27 @@ def sigismember(libc: Libc, mask: int, number: int) -> int:
     return libc.memory.read_uint(mask, 8) >> (number - 1) & 1
 
 
+@export("int sigisemptyset(const void *mask)")
+def sigisemptyset(libc: Libc, mask: int) -> int:
+    return int(not any(libc.memory.read(mask, SIGNAL_SET)))
+
+
+def _combine(libc: Libc, result: int, a: int, b: int, *, both: bool) -> int:
+    first, second = (libc.memory.read_uint(each, SIGNAL_SET) for each in (a, b))
+    libc.memory.write_uint(result, SIGNAL_SET, first & second if both else first | second)
+    return 0
+
+
+@export("int sigorset(void *result, const void *a, const void *b)")
+def sigorset(libc: Libc, result: int, a: int, b: int) -> int:
+    return _combine(libc, result, a, b, both=False)
+
+
+@export("int sigandset(void *result, const void *a, const void *b)")
+def sigandset(libc: Libc, result: int, a: int, b: int) -> int:
+    return _combine(libc, result, a, b, both=True)
+
+
 @export("int sigprocmask(int how, const void *mask, void *old)")
 def sigprocmask(libc: Libc, how: int, mask: int, old: int) -> int:
     error = pthread_sigmask(libc, how, mask, old)

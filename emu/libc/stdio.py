@@ -206,8 +206,14 @@ def fopen(libc: Libc, path: int, mode: int) -> int:
 
 @export("void *fdopen(int number, const char *mode)")
 def fdopen(libc: Libc, number: int, mode: int) -> int:
+    """EINVAL if the descriptor is not open for what `mode` asks; for "a" it becomes one that appends (glibc)."""
+    flags = open_flags(libc, mode)
     try:
-        fs.file_system(libc).get(number)
+        descriptor = fs.file_system(libc).get(number)
+        access = descriptor.flags & 3
+        if flags is None or access not in (O_RDWR, flags & 3):
+            return libc.fail(Errno.EINVAL, 0)
+        descriptor.flags |= flags & O_APPEND
         return new_stream(libc, number)
     except fs.FileError as error:
         return libc.fail(error.errno, 0)

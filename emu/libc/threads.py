@@ -95,18 +95,19 @@ def pthread_mutex_unlock(libc: Libc, mutex: int) -> int:
     return 0
 
 
-@export("int pthread_mutexattr_init(void *attributes)", alias=("pthread_mutexattr_destroy",))
-def pthread_mutexattr_init(libc: Libc, attributes: int) -> int:
-    libc.memory.write_uint(attributes, 4, 0)
-    return 0
+@export("int pthread_mutex_timedlock(void *mutex, const void *deadline)", alias=("__pthread_mutex_timedlock64",))
+def pthread_mutex_timedlock(libc: Libc, mutex: int, deadline: int) -> int:
+    """No other thread unlocks it until the deadline."""
+    status = pthread_mutex_trylock(libc, mutex)
+    if status != Errno.EBUSY:
+        return status
+    return Errno.EDEADLK if _kind(libc, mutex) == _ERRORCHECK else Errno.ETIMEDOUT
 
 
-@export("int pthread_mutexattr_settype(void *attributes, int kind)")
-def pthread_mutexattr_settype(libc: Libc, attributes: int, kind: int) -> int:
-    if not 0 <= kind <= 3:
-        return Errno.EINVAL
-    libc.memory.write_uint(attributes, 4, kind)
-    return 0
+@export("int pthread_mutex_consistent(void *mutex)")
+def pthread_mutex_consistent(libc: Libc, mutex: int) -> int:
+    """EINVAL: no thread has ended with a robust mutex locked."""
+    return Errno.EINVAL
 
 
 @export("int pthread_once(int *control, void *routine)", alias=("__pthread_once",))
@@ -220,31 +221,12 @@ _NO_OPERATION = {
         "pthread_cond_destroy",
         "pthread_cond_signal",
         "pthread_cond_broadcast",
-        "pthread_condattr_init",
-        "pthread_condattr_destroy",
-        "pthread_rwlock_destroy",
-        "pthread_rwlock_rdlock",
-        "pthread_rwlock_wrlock",
-        "pthread_rwlock_tryrdlock",
-        "pthread_rwlock_trywrlock",
-        "pthread_rwlock_unlock",
         "pthread_detach",
-        "pthread_spin_lock",
-        "pthread_spin_unlock",
-        "pthread_spin_trylock",
-        "pthread_spin_destroy",
-        "pthread_rwlockattr_init",
-        "pthread_rwlockattr_destroy",
     ),
     2: (
         "pthread_cond_init",
-        "pthread_rwlock_init",
-        "pthread_condattr_setclock",
-        "pthread_spin_init",
         "pthread_setcancelstate",
         "pthread_setcanceltype",
-        "pthread_mutexattr_setpshared",
-        "pthread_mutexattr_setprotocol",
     ),
     3: ("pthread_atfork",),
 }

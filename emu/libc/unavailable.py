@@ -27,16 +27,18 @@ _FAILING: dict[Errno, dict[int, str]] = {
         6: "sendto recvfrom",
     },
     Errno.ENOSYS: {
-        0: "vfork inotify_init",
-        1: "epoll_create epoll_create1 inotify_init1 timerfd_create userfaultfd",
-        2: "execv execvp eventfd memfd_create inotify_rm_watch",
-        3: "execve execvpe inotify_add_watch shmget semget msgget signalfd timer_create shm_open",
-        4: "epoll_ctl epoll_wait timer_settime clone",
-        5: "execveat",
-        6: "copy_file_range",
+        0: "vfork inotify_init vhangup",
+        1: "epoll_create epoll_create1 inotify_init1 timerfd_create userfaultfd timer_delete timer_getoverrun "
+        "unshare personality shmdt mq_close mq_unlink",
+        2: "execv execvp eventfd memfd_create inotify_rm_watch daemon timer_gettime eventfd_read mq_getattr setns",
+        3: "execve execvpe inotify_add_watch shmget semget msgget signalfd timer_create shmctl msgctl semop "
+        "eventfd_write mq_setattr",
+        4: "epoll_ctl epoll_wait timer_settime clone semctl msgsnd mq_open tee semtimedop ptrace",
+        5: "execveat msgrcv epoll_pwait",
+        6: "copy_file_range splice",
     },
     Errno.EPERM: {
-        1: "setuid seteuid setgid setegid chroot sethostname settimeofday nice acct swapoff",
+        1: "adjtimex umount setuid seteuid setgid setegid chroot sethostname settimeofday nice acct swapoff",
         2: "setreuid setregid setgroups initgroups clock_settime setdomainname setpgid swapon umount2",
         3: "setresuid setresgid setpriority",
         5: "mount",
@@ -92,6 +94,11 @@ def popen(libc: Libc, command: int, mode: int) -> int:
     return libc.fail(Errno.ENOSYS, 0)
 
 
+@export("void *shmat(int identity, const void *address, int flags)")
+def shmat(libc: Libc, identity: int, address: int, flags: int) -> int:
+    return libc.fail(Errno.ENOSYS, libc.arch.address_mask)
+
+
 @export("int pclose(void *stream)")
 def pclose(libc: Libc, stream: int) -> int:
     return libc.fail(Errno.ECHILD)
@@ -140,7 +147,10 @@ def gai_strerror(libc: Libc, error: int) -> int:
     return places[error]
 
 
-@export("void *gethostbyname(const char *name)", alias=("getservbyname", "getprotobyname"))
+@export(
+    "void *gethostbyname(const char *name)",
+    alias=("getservbyname", "getprotobyname", "getservbyport", "gethostbyname2", "getnetbyname"),
+)
 def gethostbyname(libc: Libc, name: int) -> int:
     return 0
 
@@ -201,6 +211,16 @@ def getpriority(libc: Libc, which: int, who: int) -> int:
     return 0
 
 
+@export("void *gethostbyaddr(const void *address, unsigned size, int family)", alias=("getservent", "getprotoent"))
+def gethostbyaddr(libc: Libc, *_: int) -> int:
+    return 0
+
+
+@export("unsigned if_nametoindex(const char *name)")
+def if_nametoindex(libc: Libc, name: int) -> int:
+    return libc.fail(Errno.ENODEV, 0)
+
+
 @export("int setitimer(int which, const void *value, void *old)")
 def setitimer(libc: Libc, which: int, value: int, old: int) -> int:
     """Timers never expire, which is logged; the previous timer is reported as off."""
@@ -229,8 +249,8 @@ def getloadavg(libc: Libc, averages: int, count: int) -> int:
     return -1
 
 
-for _name in ("openlog", "syslog", "vsyslog", "__syslog_chk"):
-    _last = "void *list" if _name == "vsyslog" else "..."
+for _name in ("openlog", "syslog", "vsyslog", "__syslog_chk", "__vsyslog_chk"):
+    _last = "void *list" if "vsyslog" in _name else "..."
     register(_name, f"void {_name}(long a, long b, {_last})", lambda libc, *_: None)
 for _name in ("closelog", "setutxent", "endutxent"):
     register(_name, f"void {_name}(void)", lambda libc: None)
@@ -253,6 +273,7 @@ def utmpxname(libc: Libc, path: int) -> int:
 
 for _name in ("setmntent", "getmntent", "hasmntopt"):
     register(_name, f"void *{_name}(const void *a, const void *b)", lambda libc, a, b: 0)
+register("getmntent_r", "void *getmntent_r(void *a, void *b, char *c, int size)", lambda libc, a, b, c, size: 0)
 
 
 @export("int endmntent(void *stream)")

@@ -3,7 +3,7 @@
 
 extern void *calloc(size, size);
 extern void free(void *);
-extern int strcmp(const char *, const char *);
+extern int strcmp(const char *, const char *), *__errno_location(void);
 
 typedef struct node { const void *key; struct node *left, *right; } node;
 typedef int compare(const void *, const void *);
@@ -103,12 +103,25 @@ static unsigned hash_of(const char *key) {
     return hash;
 }
 
+enum { ESRCH = 3, ENOMEM = 12, EINVAL = 22 };
+
+static int failed(int error) {
+    *__errno_location() = error;
+    return 0;
+}
+
 int hcreate_r(size count, struct hsearch_data *table) {
     unsigned n = 3;
+    if (!table)
+        return failed(EINVAL);
+    if (table->table)
+        return 0;
+    if (count >= 1u << 27) /* in bytes, no object of a 32-bit ISA */
+        return failed(ENOMEM);
     while (n < count)
         n = n * 2 + 1;
-    if (!table || table->table || !(table->table = calloc(n, sizeof(entry))))
-        return 0;
+    if (!(table->table = calloc(n, sizeof(entry))))
+        return failed(ENOMEM);
     table->size = n, table->filled = 0;
     return 1;
 }
@@ -118,8 +131,10 @@ int hsearch_r(entry item, int action, entry **result, struct hsearch_data *table
     for (unsigned seen = 0; seen < table->size; seen++, at = (at + 1) % table->size) {
         entry *slot = &table->table[at];
         if (!slot->key) {
-            if (action != 1) /* ENTER */
-                break;
+            if (action != 1) { /* ENTER */
+                *result = 0;
+                return failed(ESRCH);
+            }
             *slot = item;
             table->filled++;
             *result = slot;
@@ -131,7 +146,7 @@ int hsearch_r(entry item, int action, entry **result, struct hsearch_data *table
         }
     }
     *result = 0;
-    return 0;
+    return failed(action == 1 ? ENOMEM : ESRCH);
 }
 
 void hdestroy_r(struct hsearch_data *table) {

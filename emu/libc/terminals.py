@@ -1,0 +1,61 @@
+"""Settings of terminals, as data: struct termios, which no descriptor here has (glibc, bits/termios-struct.h)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emu.libc.errno import Errno
+from emu.libc.table import export, register
+
+if TYPE_CHECKING:
+    from emu.libc.library import Libc
+
+_IFLAG, _OFLAG, _CFLAG, _LFLAG = 0, 4, 8, 12
+_CC = 17  #: behind c_line
+_ISPEED, _OSPEED = 52, 56  #: behind 32 characters, aligned
+_VTIME, _VMIN = 5, 6
+_SPEED_BITS = 0o010017  #: CBAUD
+#: What cfmakeraw clears: IGNBRK BRKINT PARMRK ISTRIP INLCR IGNCR ICRNL IXON; OPOST; CSIZE PARENB; ECHO ECHONL
+#: ICANON ISIG IEXTEN.
+_COOKED = {_IFLAG: 0o2753, _OFLAG: 0o1, _CFLAG: 0o460, _LFLAG: 0o100113}
+_CS8 = 0o60
+
+
+@export("void cfmakeraw(void *settings)")
+def cfmakeraw(libc: Libc, settings: int) -> None:
+    for offset, bits in _COOKED.items():
+        value = libc.memory.read_uint(settings + offset, 4) & ~bits
+        libc.memory.write_uint(settings + offset, 4, value | (_CS8 if offset == _CFLAG else 0))
+    libc.memory.write(settings + _CC + _VTIME, b"\0")
+    libc.memory.write(settings + _CC + _VMIN, b"\1")
+
+
+def _set_speed(libc: Libc, settings: int, speed: int, *places: int) -> int:
+    if speed & ~_SPEED_BITS:
+        return libc.fail(Errno.EINVAL)
+    flags = libc.memory.read_uint(settings + _CFLAG, 4) & ~_SPEED_BITS
+    libc.memory.write_uint(settings + _CFLAG, 4, flags | speed)
+    for place in places:
+        libc.memory.write_uint(settings + place, 4, speed)
+    return 0
+
+
+for _name, _places in (
+    ("cfsetispeed", (_ISPEED,)), ("cfsetospeed", (_OSPEED,)), ("cfsetspeed", (_ISPEED, _OSPEED)),
+):  # fmt: skip
+    register(
+        _name,
+        f"int {_name}(void *settings, unsigned speed)",
+        lambda libc, settings, speed, places=_places: _set_speed(libc, settings, speed, *places),
+    )
+for _name in ("cfgetispeed", "cfgetospeed"):
+    register(
+        _name,
+        f"unsigned {_name}(const void *settings)",
+        lambda libc, settings: libc.memory.read_uint(settings + _CFLAG, 4) & _SPEED_BITS,
+    )
+
+
+@export("int ttyname_r(int number, char *name, size_t size)")
+def ttyname_r(libc: Libc, number: int, name: int, size: int) -> int:
+    return Errno.ENOTTY
