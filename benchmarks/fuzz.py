@@ -28,8 +28,12 @@ _SEEDS = [b'{"abc": 123, {"def": 45}}', b"{}", b"12"]
 _INPUT, _STACK, _END = 0x1000_0000, 0x2000_0000, 0x3000_0000
 
 
-def fuzzed(target: str, path: Path, seconds: float) -> tuple[Found, int, bytes, int]:
-    """What was found; and for bare Unicorn the library's address and bytes as loaded, and the function."""
+def _per_second(count: int, wall: float, cpu: float) -> str:
+    return f"{count / wall:,.0f}/s, {count / cpu:,.0f} for each second of CPU time"
+
+
+def fuzzed(target: str, path: Path, seconds: float) -> tuple[Found, str, int, bytes, int]:
+    """What was found, how fast; for bare Unicorn the library's address, its bytes as loaded, and the function."""
     with Machine(target) as machine:
         library = machine.load(path, symbols={"host": (lambda value: value, "int host(int)")})
         parse = library.function("parse", "int parse(const uint8_t *data, size_t size)")
@@ -38,16 +42,18 @@ def fuzzed(target: str, path: Path, seconds: float) -> tuple[Found, int, bytes, 
         fuzzer = Fuzzer(machine, parse, _SEEDS)
         with fuzzer:
             fuzzer.run(seconds=1)
-            executions, spent = fuzzer.found.executions, fuzzer.found.seconds
+            executions, spent, cpu = fuzzer.found.executions, fuzzer.found.seconds, time.process_time()
             found = fuzzer.run(seconds=seconds)
+            cpu = time.process_time() - cpu
         found.executions -= executions
         found.seconds -= spent
-        return found, region.address, loaded, parse.address
+        rates = _per_second(found.executions, found.seconds, cpu)
+        return found, rates, region.address, loaded, parse.address
 
 
 def bare(
     target: str, base: int, image: bytes, function: int, inputs: Sequence[bytes], seconds: float, *, full: bool
-) -> float:
+) -> str:
     """Executions per second in bare Unicorn; `full`: with edges, and memory as before."""
     aarch64 = target == "aarch64"
     engine = bare_engine(target)
@@ -70,7 +76,7 @@ def bare(
     if not aarch64:
         engine.mem_write(_STACK + 0xFF8, _END.to_bytes(8, "little"))
     writable = len(image) - 4096
-    begun, count = time.perf_counter(), 0
+    begun, cpu, count = time.perf_counter(), time.process_time(), 0
     for data in itertools.cycle(inputs):
         values = (_INPUT, len(data), _STACK + (0x1000 if aarch64 else 0xFF8), _END)
         engine.mem_write(_INPUT, data)
@@ -81,7 +87,7 @@ def bare(
         count += 1
         if not count % 256 and time.perf_counter() - begun > seconds:
             break
-    return count / (time.perf_counter() - begun)
+    return _per_second(count, time.perf_counter() - begun, time.process_time() - cpu)
 
 
 def main() -> None:
@@ -91,14 +97,15 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp())
     for target in arguments.targets:
-        found, base, image, function = fuzzed(target, build_loops(target, folder, "parser"), arguments.seconds)
-        print(f"{target}: {found}")
+        library = build_loops(target, folder, "parser")
+        found, rates, base, image, function = fuzzed(target, library, arguments.seconds)
+        print(f"{target}: {found}\n    Fuzzer.run: {rates}")
         if target not in ("x86_64", "aarch64"):
             continue
         inputs = [data for data in found.corpus if b"@" not in data]  # without the host function
         for full, what in ((False, "calls only"), (True, "with edges in Python, and memory written back")):
-            rate = bare(target, base, image, function, inputs, arguments.seconds / 2, full=full)
-            print(f"    bare Unicorn, {what}: {rate:.0f}/s")
+            rates = bare(target, base, image, function, inputs, arguments.seconds / 2, full=full)
+            print(f"    bare Unicorn, {what}: {rates}")
 
 
 if __name__ == "__main__":

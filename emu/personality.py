@@ -64,6 +64,8 @@ class Personality(System, Protocol):
     layout: Layout = Layout()
     arguments: Sequence[str] = ()
     environment: Mapping[str, str] = MappingProxyType({})
+    #: Whether a file can hold a snapshot of such a machine: `cpu` is not overridden, nor are devices mapped.
+    in_files: bool = False
 
     def policy(self, arch: Architecture) -> Policy:
         return Policy()

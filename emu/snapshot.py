@@ -137,7 +137,7 @@ class SnapshotGuest:
         from emu.saved.file import read
 
         machine = cls.__new__(cls)
-        vars(machine).update(read(path, symbols or {}))
+        vars(machine).update(read(cls, path, symbols or {}))
         try:
             machine._saved.check()
         except Exception as error:  # a forged file, in which something is of another kind
@@ -151,6 +151,11 @@ class SnapshotGuest:
 
         self._check_idle("a snapshot cannot be saved")
         state = self._check_restorable(snapshot)
+        if not self.os.in_files:
+            problem = "only those of machines with Linux: not the model and system registers of a CPU, nor devices"
+            raise SnapshotFileError(
+                f"{fspath(path)}: a file cannot hold a snapshot of a {type(self.os).__name__}, {problem}"
+            )
         with self.snapshot() as now:
             assert now._state is not None
             try:

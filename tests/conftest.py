@@ -111,6 +111,7 @@ def pytest_configure(config: pytest.Config) -> None:
         from tests import snapshots_everywhere
 
         snapshots_everywhere.install(config.getoption("snapshots"))
+        config.pluginmanager.register(snapshots_everywhere.Report())
     sampling.configure(config)
     watchdog.stop_every = config.getoption("stop_every")
     hot_code.default_jit = {"at once": True, "never": False}.get(config.getoption("jit") or "")

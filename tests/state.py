@@ -28,7 +28,7 @@ def state_of(machine: Machine) -> dict[str, Any]:
     """Everything that a snapshot saves, by name: objects in the order in which they are found, the map and the
     contents of memory, and registers.
     """
-    return {**dict(_objects(machine)), **dict(_memory(machine)), "registers": _registers(machine)}
+    return {**dict(_objects(machine)), **dict(_memory(machine)), **_registers(machine)}
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
@@ -88,9 +88,10 @@ def _memory(machine: Machine) -> Iterator[tuple[str, object]]:
             yield name, (size, str(protection), hashlib.sha256(content).hexdigest())
 
 
-def _registers(machine: Machine) -> object:
+def _registers(machine: Machine) -> dict[str, object]:
     cpu: Any = machine.cpu
     if machine.arch.name == "loongarch64":
-        return cpu.save().values
+        return {"registers": cpu.save().values}
     names = list(cpu._isa.names)
-    return cpu.save_state()[1:], dict(zip(names, cpu.read_registers(names), strict=True))
+    values = zip(names, cpu.read_registers(names), strict=True)
+    return {"registers": cpu.save_state()[1:], **{f"registers {name}": value for name, value in values}}

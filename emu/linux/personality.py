@@ -63,6 +63,8 @@ class Linux(Personality):
     - `stdin`: the content of standard input (see `emu.libc.Libc`).
     """
 
+    in_files = True
+
     def __init__(
         self,
         *,

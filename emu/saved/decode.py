@@ -7,6 +7,7 @@ of its code. Whatever does not fit raises SnapshotFileError.
 from __future__ import annotations
 
 import enum
+import struct
 import threading
 import types
 from collections import Counter, OrderedDict, defaultdict, deque
@@ -21,7 +22,8 @@ import numpy as np
 from emu.calls.plan import plan_call
 from emu.calls.types import Prototype
 from emu.errors import SnapshotFileError
-from emu.saved.encode import BUILTIN_CLASSES, BUILTIN_FUNCTIONS
+from emu.saved.checks import check_arguments, check_attributes, check_closure, check_object
+from emu.saved.encode import BUILTIN_CLASSES, BUILTIN_FUNCTIONS, is_set
 from emu.saved.functions import code_at, existing, project_class, project_module
 from relink.memory.address_space import PAGE, host_pages
 
@@ -56,6 +58,7 @@ class Decoder:
         self._fill: deque[Callable[[], object]] = deque()
         self._keyed: deque[Callable[[], object]] = deque()  #: done when there is nothing more to fill
         self._last: deque[Callable[[], object]] = deque()  #: done when everything is filled
+        self._unchecked: list[Any] = []
         self.missing: set[str] = set()
 
     def decode(self, value: object) -> Any:
@@ -66,17 +69,26 @@ class Decoder:
                 todo.popleft()()
         except SnapshotFileError:
             raise
-        except (
-            TypeError,
-            ValueError,
-            KeyError,
-            IndexError,
-            AttributeError,
-            OverflowError,
-            RecursionError,
-        ) as error:
+        except _WRONG as error:
             raise SnapshotFileError(f"does not describe a machine: {type(error).__name__}: {error}") from error
         return made
+
+    def check(self, own: tuple[type, Mapping[str, object]]) -> None:
+        """Raise SnapshotFileError unless the attributes of all objects, and of the class and attributes given, are
+        what their classes declare. To be called when all has been decoded.
+        """
+        try:
+            check_attributes(*own)
+            for each in self._unchecked:
+                if isinstance(each, partial):
+                    check_arguments(each.func, each.args, each.keywords)
+                elif isinstance(each, types.FunctionType):
+                    free = zip(each.__code__.co_freevars, each.__closure__ or (), strict=True)
+                    check_closure(each, {name: cell.cell_contents for name, cell in free if is_set(cell)})
+                else:
+                    check_object(each)
+        except (*_WRONG, ArithmeticError) as error:  # of comparing what cannot be compared
+            raise SnapshotFileError(f"does not describe a machine: {type(error).__name__}: {error}") from error
 
     def _value(self, value: object) -> Any:
         if value is None or type(value) in _SCALARS:
@@ -117,6 +129,7 @@ class Decoder:
         def fill() -> None:
             for each, value in attributes.items():
                 object.__setattr__(made, each, self._value(value))
+            self._unchecked.append(made)
             if isinstance(made, Prototype):  # hashes of text differ by process
                 self._keyed.appendleft(made.__post_init__)
 
@@ -152,7 +165,9 @@ class Decoder:
         cls = project_class(module, name)
         if not issubclass(cls, tuple):
             raise SnapshotFileError(f"{module}.{name} is no tuple")
-        return tuple.__new__(cls, self._values(values))
+        made = tuple.__new__(cls, self._values(values))
+        self._unchecked.append(made)
+        return made
 
     def _scalar_of(
         self, number: int, module: str, name: str, value: object, attributes: Mapping[str, object]
@@ -179,7 +194,7 @@ class Decoder:
 
     def _number(self, number: int, dtype: str, value: float) -> Any:
         described = np.dtype(dtype)
-        if described.hasobject:
+        if described.hasobject or type(value) not in _SCALARS:
             raise SnapshotFileError("has an object as a number")
         return described.type(value)
 
@@ -196,7 +211,9 @@ class Decoder:
         called = self._value(function)
         if not callable(called):
             raise SnapshotFileError("has a partial function that cannot be called")
-        return partial(called, *self._values(arguments), **{key: self._value(each) for key, each in keywords})
+        made = partial(called, *self._values(arguments), **{key: self._value(each) for key, each in keywords})
+        self._unchecked.append(made)
+        return made
 
     def _method(self, number: int, owner: object, name: str) -> Any:
         made = self._value(owner)
@@ -224,6 +241,7 @@ class Decoder:
         closure = {name: types.CellType() for name in code.co_freevars}
         made = types.FunctionType(code, vars(project_module(module)), code.co_name, None, tuple(closure.values()))
         made.__qualname__ = qualified
+        self._unchecked.append(made)
 
         def fill() -> None:
             for name, value in cells:
@@ -267,6 +285,7 @@ class Decoder:
         "M": lambda self, number, blob, form: memoryview(self._blobs[blob]).cast(form),
         "P": lambda self, number, path: Path(path),
         "r": lambda self, number, start, stop, step: range(start, stop, step),
+        "S": lambda self, number, form: struct.Struct(form),
         "W": lambda self, number: WeakKeyDictionary(),
         "R": lambda self, number: threading.RLock(),
     }  # fmt: skip

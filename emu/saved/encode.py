@@ -10,7 +10,7 @@ A value is a JSON scalar, or `[number]` of a record. The first item of a record 
     c module name               a class                               p function arguments keywords   a partial
     m object name               a bound method                        f module place name ...         a function
     h name                      a function of the host, given by name when the file is read
-    M bytes format              a memoryview
+    M bytes format              a memoryview                          S format            a struct.Struct
     v buffer offset size        memory of a region                    y convention prototype   a plan of calls
     x name                      an object that the reader makes itself
 """
@@ -18,6 +18,7 @@ A value is a JSON scalar, or `[number]` of a record. The first item of a record 
 from __future__ import annotations
 
 import enum
+import struct
 import threading
 import types
 from collections import Counter, OrderedDict, defaultdict, deque
@@ -229,7 +230,7 @@ class Encoder:
             else name
         )
         cells = [
-            [variable, self._value(cell.cell_contents, inner)] for variable, cell in free.items() if _is_set(cell)
+            [variable, self._value(cell.cell_contents, inner)] for variable, cell in free.items() if is_set(cell)
         ]
         keywords = [[key, self._value(each, inner)] for key, each in (value.__kwdefaults__ or {}).items()]
         defaults = self._values(value.__defaults__ or (), inner)
@@ -266,12 +267,14 @@ class Encoder:
         (memoryview, _view),
         (PurePath, lambda self, value, name: ["P", str(value)]),
         (range, lambda self, value, name: ["r", value.start, value.stop, value.step]),
+        (struct.Struct, lambda self, value, name: ["S", value.format]),
         (WeakKeyDictionary, lambda self, value, name: ["W"]),
         (type(threading.RLock()), lambda self, value, name: ["R"]),
     )
 
 
-def _is_set(cell: types.CellType) -> bool:
+def is_set(cell: types.CellType) -> bool:
+    """Whether a variable that a function closes over has a value."""
     try:
         _ = cell.cell_contents
     except ValueError:

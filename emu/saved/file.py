@@ -127,18 +127,18 @@ def _pages(region: Region, cpu: Cpu, encoder: Encoder) -> list[object]:
 # ---------------------------------------------------------------- reading
 
 
-def read(path: str | os.PathLike[str], given: Mapping[str, object]) -> dict[str, Any]:
-    """The attributes of a `Machine`, from a file. Raises SnapshotFileError, OSError."""
+def read(cls: type, path: str | os.PathLike[str], given: Mapping[str, object]) -> dict[str, Any]:
+    """The attributes of a machine of this class, from a file. Raises SnapshotFileError, OSError."""
     name = os.fspath(path)
     try:
-        return _read(path, given)
+        return _read(cls, path, given)
     except SnapshotFileError as error:
         raise SnapshotFileError(f"{name}: {error}") from error
     except (RelinkError, ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
         raise SnapshotFileError(f"{name}: does not describe a machine: {error}") from error
 
 
-def _read(path: str | os.PathLike[str], given: Mapping[str, object]) -> dict[str, Any]:
+def _read(cls: type, path: str | os.PathLike[str], given: Mapping[str, object]) -> dict[str, Any]:
     with open(path, "rb") as file:
         if file.readline(len(_MAGIC)) != _MAGIC:
             raise SnapshotFileError("is not a snapshot of this format")
@@ -155,7 +155,7 @@ def _read(path: str | os.PathLike[str], given: Mapping[str, object]) -> dict[str
     if _engine_of(cpu) != header["engine"]:
         raise SnapshotFileError(f"was written with {header['engine']}; here is {_engine_of(cpu)}")
     try:
-        return _machine(state, blobs, cpu, header, given)
+        return _machine(cls, state, blobs, cpu, header, given)
     except BaseException:
         cpu.close()
         raise
@@ -168,7 +168,7 @@ def _check_version(header: Any) -> None:
 
 
 def _machine(
-    state: Any, blobs: Sequence[bytes], cpu: Cpu, header: Any, given: Mapping[str, object]
+    cls: type, state: Any, blobs: Sequence[bytes], cpu: Cpu, header: Any, given: Mapping[str, object]
 ) -> dict[str, Any]:
     arch = architecture(header["arch"])
     own: dict[str, Any] = {}
@@ -193,6 +193,7 @@ def _machine(
     if decoder.missing:
         names = ", ".join(sorted(decoder.missing))
         raise SnapshotFileError(f"needs these host functions, which were not given: {names}")
+    decoder.check((cls, own))
     _check(own, regions)
     parts: Parts = own["parts"]
     cpu.set_trap_range(parts.traps.start, parts.traps.size)
@@ -222,6 +223,8 @@ def _check(own: Mapping[str, Any], regions: Sequence[tuple[Any, Any]]) -> None:
             if offset < position or size <= 0 or (offset | size) % PAGE or offset + size > region.size:
                 raise SnapshotFileError("has pages outside their region")
             position = offset + size
+    if parts.memory._starts != [region.address for region in parts.memory.regions]:
+        raise SnapshotFileError("has another list of the addresses of its regions")
     if any(id(region) not in known for region, _ in regions):
         raise SnapshotFileError("has contents of a region that does not exist")
 

@@ -172,9 +172,14 @@ class _Some(dict[str, Any]):
     def __init__(self, values: dict[str, Any], others: Iterable[str], length: int, *, whole: bool) -> None:
         """`others`: attributes besides these; `length`: how many are in `__dict__`; `whole`: all of them are."""
         super().__init__(values)
-        names = (*values, *others)
+        self.then = tuple(values.values())
+        self.beside(others, length, whole=whole)
+
+    def beside(self, others: Iterable[str], length: int, *, whole: bool = True) -> None:
+        """Compare with an object that has these other attributes."""
+        names = (*self, *others)
         self.get_all = itemgetter(*names) if len(names) > 1 and whole else None
-        self.length, self.then = length, tuple(values.values())
+        self.length = length
 
 
 class SomeAttributes(Attributes):
@@ -199,8 +204,14 @@ class SomeAttributes(Attributes):
         return now.keys() == content.keys() and all(map(is_, map(now.__getitem__, content), content.values()))
 
     def alike(self, node: Any, content: Any) -> bool:
-        if content.get_all is None or len(attributes := node.__dict__) != content.length:
+        if content.get_all is None:
             return self.same(node, content)
+        attributes = node.__dict__
+        if len(attributes) != content.length:  # attributes that are not state have come or gone
+            others = [name for name in attributes if name in self._unsaved]
+            if len(content) + len(others) != len(attributes):
+                return self.same(node, content)
+            content.beside(others, len(attributes))
         try:
             now = content.get_all(attributes)
         except KeyError:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from relink.elf.constants import DynamicFlag1
+from relink.errors import AddressSpaceError
 from relink.image import Image
 from relink.load.timings import Timings
 from relink.memory.address_space import Pages, Region
@@ -95,6 +96,8 @@ def _array(image: Image, name: str, array: tuple[int, int] | None) -> Iterable[t
         return
     vaddr, count = array
     size = image.architecture.word_size
+    if not 0 <= count * size <= image.region.size:
+        raise AddressSpaceError(f"{image.name}: its {name} of {count} entries is larger than the image")
     where = image.runs.index(vaddr) + size * np.arange(count, dtype=np.int64)
     for index, address in enumerate(read_words(image.region.buffer, where, size).tolist()):
         if address not in (0, image.architecture.address_mask):

@@ -326,3 +326,14 @@ def test_a_forgotten_cpu_is_freed_with_its_buffers() -> None:
     del buffer, cpu
     gc.collect()
     assert gone() is None
+
+
+@pytest.mark.parametrize("arch", ["riscv64", "riscv32"])
+def test_the_float_status_is_the_same_while_the_float_unit_is_off(arch: str) -> None:
+    cpu = create_cpu(arch)
+    cpu.write_register("fcsr", 0x65)
+    cpu.write_register("mstatus", 0)
+    assert (cpu.read_register("fcsr"), *cpu.read_registers(["fcsr", "mstatus"])) == (0x65, 0x65, 0)
+    cpu.write_registers({"fcsr": 0x21, "a0": 5})
+    assert cpu.read_registers(["fcsr", "a0", "mstatus"]) == [0x21, 5, 0]
+    cpu.close()

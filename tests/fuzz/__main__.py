@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.fuzz import levels, mutants
+from tests.fuzz import forged, levels, mutants
 
 LEVELS: dict[str, Callable[[], Callable[[int], bool]]] = {
     "parse": lambda: mutants.parse,
@@ -22,6 +22,7 @@ LEVELS: dict[str, Callable[[], Callable[[int], bool]]] = {
     "adopt": levels.Adoptions,
     "cores": lambda: levels.cores,
     "cli": levels.Commands,
+    "snapshots": forged.Snapshots,
 }
 #: MB by which the resident memory of a run may grow after its first thousand mutants.
 GROWTH = 600

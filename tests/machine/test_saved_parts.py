@@ -11,6 +11,7 @@ import random
 import types
 from collections import deque
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from emu import Machine
 from emu.host.functions import HostFunction
 from emu.linux.personality import Linux
 from emu.saved.graph import full_name, kind_of, passed_through
+from emu.saved.kinds import SomeAttributes
 from emu.saved.rules import CONSTANT, GUARDED, UNSAVED
 from tests.fixtures import fixture
 
@@ -186,3 +188,22 @@ def test_no_long_lived_closure_changes_its_variables() -> None:
         "libc/symbol_source.py: handler",  # a cache
     }
     assert found <= known, f"new ones: {found - known}"
+
+
+def test_attributes_that_are_no_state_do_not_slow_down_a_comparison() -> None:
+    class Part:
+        def __init__(self) -> None:
+            self.one, self.two = 1, 2
+
+    kind, part = SomeAttributes(False, (), frozenset({"cache", "other"})), Part()
+    content = kind.content(part)
+    for name in ("cache", "other"):
+        setattr(part, name, 3)
+        with patch.object(SomeAttributes, "same", side_effect=AssertionError):
+            assert kind.alike(part, content)
+    vars(part)["more"] = 4
+    assert not kind.alike(part, content)
+    del part.more, part.cache  # type: ignore[attr-defined]
+    assert kind.alike(part, content)
+    part.two = 5
+    assert not kind.alike(part, content)

@@ -61,6 +61,7 @@ class IcicleCpu(EngineTiers, ObservedEngine):
         self.arch = arch
         super().__init__()
         self._running = False
+        self.executed = 0
         #: What signal handlers have written to code during a run: (address, bytes). Written between two slices.
         self._late_code: list[tuple[int, bytes]] = []
         self._trap_start = self._trap_end = 0

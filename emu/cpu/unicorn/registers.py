@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import get_ident
 from typing import Any, NoReturn, cast
 
@@ -20,6 +20,7 @@ from relink.errors import MachineError, MachineInUse
 
 _SETTLED = frozenset({"mxcsr", "fpsw"})  #: x86's registers with exception flags
 _ZERO_DIVISION = 4  #: this flag in x87's status word
+_FS = 0x6000  #: mstatus: the floating-point unit is on. While it is off, the engine reads anything for fcsr
 
 
 #: Bytes of a register -> its format in an array with 8 bytes for each. Wider ones have buffers of their own.
@@ -139,7 +140,9 @@ class UnicornRegisters:
         self._place = self._place_with(()) if self._interworking else None
         #: The values of `_place` at the last stop; None: since changed, or not read together.
         self._at_stop: tuple[int, ...] | None = None
-        self._special = _SETTLED | self._interworking  #: registers that take more than a call of the engine
+        self._gated = frozenset({"fcsr"} if "fcsr" in isa.names else ())
+        #: Registers that take more than a call of the engine.
+        self._special = _SETTLED | self._interworking | self._gated
         self.code_state = 0  #: Arm: the Thumb bit at the last stop
         self._suspended: int | None = None  # Arm: the address at which a fault or limit may have left an IT block
         self._running = 0  # the thread that runs the guest; 0: none
@@ -169,6 +172,8 @@ class UnicornRegisters:
         special = name in self._special
         if special and name in _SETTLED:
             self._float_state.settle()
+        if special and name in self._gated:
+            return self._with_float_unit(lambda: self._plain(name))
         reg_read(self._handle, identifier, reference)
         value: int = buffer.value
         return value | self._thumb_bit() if special and name in self._interworking else value
@@ -181,6 +186,9 @@ class UnicornRegisters:
         self._at_stop = None
         identifier, buffer, reference = self._slots[name]
         buffer.value = value
+        if name in self._gated:
+            self._with_float_unit(lambda: int(api.reg_write(self._handle, identifier, reference)))
+            return
         api.reg_write(self._handle, identifier, reference)
         if name in _SETTLED:
             self._float_control_written(name, value)
@@ -195,6 +203,8 @@ class UnicornRegisters:
             self._float_state.settle()
         api.reg_read_batch(self._handle, batch.numbers, batch.places, batch.count)
         values = batch.get()
+        if batch.special and self._gated:
+            values[names.index("fcsr")] = self.read_register("fcsr")
         if batch.special and self._interworking:
             values = [
                 value | self._thumb_bit() if name in self._interworking else value
@@ -218,8 +228,26 @@ class UnicornRegisters:
         batch.put(values)
         api.reg_write_batch(self._handle, batch.numbers, batch.places, batch.count)
         if batch.special:
+            for name in self._gated.intersection(names):
+                self.write_register(name, values[names.index(name)])
             for name in _SETTLED.intersection(names):
                 self._float_control_written(name, values[names.index(name)])
+
+    def _plain(self, name: str) -> int:
+        identifier, buffer, reference = self._slots[name]
+        reg_read(self._handle, identifier, reference)
+        return int(buffer.value)
+
+    def _with_float_unit(self, use: Callable[[], int]) -> int:
+        """RISC-V: use a register that can be reached only while the floating-point unit is on."""
+        status = self._plain("mstatus")
+        if status & _FS:
+            return use()
+        self.write_register("mstatus", status | _FS)
+        try:
+            return use()
+        finally:
+            self.write_register("mstatus", status)
 
     def _float_control_written(self, name: str, value: int) -> None:
         if name == "mxcsr":
@@ -258,9 +286,7 @@ class UnicornRegisters:
     def _thumb_bit(self) -> int:
         if not self._interworking:
             return 0
-        identifier, buffer, reference = self._slots["cpsr"]
-        reg_read(self._handle, identifier, reference)
-        return int(buffer.value) >> 5 & 1
+        return self._plain("cpsr") >> 5 & 1
 
     def _batch(self, names: tuple[str, ...]) -> _Batch:
         special = not self._special.isdisjoint(names)

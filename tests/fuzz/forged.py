@@ -1,0 +1,205 @@
+"""Forged snapshot files: one place is changed, the checksum is right. Each is refused, or a machine that works.
+
+"Works" means that whatever is done with the machine then ends well or in a typed error.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from emu import Machine
+from emu.errors import SnapshotFileError
+from emu.libc import table
+from emu.saved.file import assembled
+from relink.errors import RelinkError
+from tests.fixtures import arch_of, fixture
+from tests.fuzz.state import SECONDS
+
+#: What an integer or a text may be changed to.
+_VALUES = (-1, 0, 1, 2, 7, 8, 4095, 4096, 1 << 31, (1 << 32) - 1, 1 << 40, 1 << 63, (1 << 64) - 1, 1 << 90,
+           -(1 << 63), 1.5, float("inf"), True, False, None, "", "x", "basic", "/etc/motd", "\ud800", [], [[]], {},
+           [0, 1], [1 << 70], ["x"])  # fmt: skip
+_BAD = (["x", "os.system"], ["x", "cpu"], ["x", "own"], ["c", "os", "system"], ["c", "builtins", "int"],
+        ["o", "os", "_wrap_close", {}], ["l", []], ["t", []], ["d", "dict", [], None], ["s", []], [], 5,
+        ["R"])  # fmt: skip
+_FUNCTIONS = {"hosted": abs, "my_host_function": lambda value: value * 2}
+
+
+class Original(NamedTuple):
+    """A good file, taken apart."""
+
+    header: dict[str, Any]
+    state: dict[str, Any]
+    content: bytes
+
+
+def _hosted(machine: Machine, name: str, *values: int) -> Any:
+    """The result of a function of the hosted library."""
+    rows = {row.name: row for row in table.functions(machine.isa)}
+    address = machine.define("hosted", (lambda: rows[name].call(machine.libc, *values), "long(void)"))
+    return machine.call(address, "long(void)")
+
+
+def _library(target: str) -> Machine:
+    machine = Machine(arch_of(target), symbols={"my_host_function": abs}, binding="lazy")
+    library = machine.load(fixture(target, "basic"))
+    library.function("awesome_func", "int(int)")(20)
+    machine.load(fixture(target, "libcuser"))
+    machine.load(fixture(target, "tls_dynamic"), allow_unresolved=True)
+    machine.libc.files["/etc/motd"] = b"hello"
+    block = machine.heap.malloc(3000)
+    machine.memory.write(block, b"/etc/motd\0r+\0")
+    _hosted(machine, "fgetc", _hosted(machine, "fopen", block, block + 10))
+    _hosted(machine, "mmap", 0, 20_000, 3, 0x22, -1, 0)
+    with machine.use_thread(machine.new_thread()):
+        library.function("awesome_func", "int(int)")(20)
+    machine.heap.free(machine.heap.malloc(30))
+    return machine
+
+
+def _objects(target: str) -> Machine:
+    machine = Machine(arch_of(target))
+    for name in ("libchain", "debug", "ctors"):
+        machine.load(fixture(target, f"objects/{name}"), allow_unresolved=True)
+    return machine
+
+
+#: Machines by name.
+KINDS: dict[str, Callable[[], Machine]] = {
+    "x86_64": lambda: _library("x86_64"),
+    "aarch64": lambda: _library("aarch64"),
+    "riscv32": lambda: _library("riscv32"),
+    "loongarch64": lambda: _library("loongarch64"),
+    "arm": lambda: _objects("arm"),
+}
+
+
+@cache
+def original(kind: str) -> Original:
+    """The file of a machine of this kind."""
+    with tempfile.NamedTemporaryFile() as file, KINDS[kind]() as machine:
+        machine.snapshot().save(file.name)
+        _, header, body = Path(file.name).read_bytes().split(b"\n", 2)
+    whole = json.loads(header)
+    text, content = (zlib.decompress(part) for part in (body[: whole["records"]], body[whole["records"] :]))
+    return Original(whole, json.loads(text), content)
+
+
+# ---------------------------------------------------------------- changes
+
+
+def _is_reference(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 1 and type(value[0]) is int
+
+
+def _places(value: Any, depth: int = 0) -> Iterator[tuple[Any, Any]]:
+    """(holder, key) of all values in a record or table."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, each in list(items):
+        yield value, key
+        if isinstance(each, list | dict) and not _is_reference(each):
+            yield from _places(each, depth + 1)
+
+
+def _changed_value(value: object, records: list[Any], dice: random.Random) -> object:
+    choice = dice.random()
+    if choice < 0.4:
+        return [dice.randrange(len(records))]
+    if choice < 0.5 and isinstance(value, int):
+        return value + dice.choice((-4096, -8, -1, 1, 8, 4096))
+    return dice.choice(_VALUES)
+
+
+def forged(one: Original, seed: int) -> bytes:
+    """A file in which one place is changed."""
+    dice = random.Random(seed)
+    state = dict(one.state)
+    records = state["records"] = list(state["records"])
+    if dice.random() < 0.05:
+        name = dice.choice([name for name in state if name != "records"])
+        state[name] = json.loads(json.dumps(state[name]))
+        holder, key = dice.choice(
+            [*_places(state[name]), (state, name)] if state[name] is not None else [(state, name)]
+        )
+    else:
+        number = dice.randrange(len(records))
+        if dice.random() < 0.1:
+            records[number] = dice.choice((records[dice.randrange(len(records))], dice.choice(_BAD)))
+            return assembled(one.header, json.dumps(state).encode(), one.content)
+        records[number] = json.loads(json.dumps(records[number]))
+        holder, key = dice.choice(list(_places(records[number])))
+    choice = dice.random()
+    if choice < 0.1:
+        del holder[key]
+    elif choice < 0.2 and isinstance(holder, list):
+        holder.insert(key, _changed_value(holder[key], records, dice))
+    else:
+        holder[key] = _changed_value(holder[key], records, dice)
+    return assembled(one.header, json.dumps(state).encode(), one.content)
+
+
+# ---------------------------------------------------------------- use
+
+
+def _uses(machine: Machine, kind: str) -> Iterator[Callable[[], object]]:
+    """What a user may do with a machine."""
+    text = machine.stack.top - 64
+    for image in list(machine.linker.images):
+        yield image.link_map
+        yield lambda image=image: [image.symbol(name).address for name in image.exports][:20]
+        yield lambda image=image: machine.symbolize(image.base + 0x100)
+        for name in image.exports:
+            if name.startswith(("awesome", "use_", "dynamic", "call_", "set_", "archive_top")):
+                yield lambda image=image, name=name: machine.call(image.symbol(name).address, "int(int)", 20)
+    yield lambda: machine.heap.free(machine.heap.malloc(100))
+    yield lambda: machine.memory.map_anonymous(8192)
+    yield lambda: machine.restore(machine.snapshot())
+    yield lambda: machine.exit_thread(machine.new_thread())
+    for name, *values in (
+        ("getenv", text),
+        ("malloc", 60),
+        ("tmpfile",),
+        ("fflush", 0),
+        ("rand",),
+        ("open", text, 0),
+    ):
+        yield lambda name=name, values=values: _hosted(machine, name, *values)
+    yield lambda: machine.load(fixture(kind, "bss")).close()
+    for image in list(machine.linker.images):
+        yield lambda image=image: machine.unload(image)
+    with tempfile.NamedTemporaryFile() as file:
+        yield lambda: machine.snapshot().save(file.name)
+
+
+class Snapshots:
+    """Reads forged files and uses their machines."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.NamedTemporaryFile()  # noqa: SIM115
+
+    def __call__(self, seed: int) -> bool:
+        """Whether the file was taken for one of a machine."""
+        kind = [*KINDS][seed % len(KINDS)]
+        path = Path(self._file.name)
+        path.write_bytes(forged(original(kind), seed))
+        try:
+            machine = Machine.from_snapshot(path, symbols=_FUNCTIONS)
+        except SnapshotFileError:
+            return False
+        machine.runner.timeout, machine.runner.max_instructions = SECONDS, 20_000
+        try:
+            for use in _uses(machine, kind):
+                with suppress(RelinkError):
+                    use()
+        finally:
+            with suppress(RelinkError):
+                machine.close()
+        return True
