@@ -79,11 +79,16 @@ class Named:
         self.opened: dict[int, int] = {}  # address -> times opened
 
 
+def _name(libc: Libc, name: int) -> bytes:
+    """glibc does not ask for the slash that POSIX wants a name to begin with."""
+    return libc.bounded_string(name, 256).lstrip(b"/")
+
+
 @export("void *sem_open(const char *name, int flags, ...)")
 def sem_open(libc: Libc, name: int, flags: int, arguments: Arguments) -> int:
     """Named semaphores exist within the program."""
-    named, text = libc.state(Named), libc.bounded_string(name, 256)
-    if not text.startswith(b"/") or b"/" in text[1:] or not 1 < len(text) < 252:
+    named, text = libc.state(Named), _name(libc, name)
+    if not text or b"/" in text or len(text) > 250:
         return libc.fail(Errno.EINVAL, 0)
     found = named.by_name.get(text)
     if found is None:
@@ -116,7 +121,7 @@ def sem_close(libc: Libc, semaphore: int) -> int:
 @export("int sem_unlink(const char *name)")
 def sem_unlink(libc: Libc, name: int) -> int:
     named = libc.state(Named)
-    semaphore = named.by_name.pop(libc.bounded_string(name, 256), None)
+    semaphore = named.by_name.pop(_name(libc, name), None)
     if semaphore is None:
         return libc.fail(Errno.ENOENT)
     _release(libc, named, semaphore)

@@ -123,6 +123,8 @@ def test_named_semaphores(host: Harness) -> None:
     assert host.call("sem_close", first) == host.call("sem_post", first) == 0  # open once more
     assert host.call("sem_close", first) == 0
     assert host.call("sem_close", first) == -1
+    assert host.call("sem_open", b"s", CREAT | EXCL, Values(0o600, 0)) == 0  # the same name
+    assert host.libc.errno == Errno.EEXIST
     assert host.call("sem_open", b"a/b", CREAT, Values(0, 0)) == 0
     assert host.libc.errno == Errno.EINVAL
 
