@@ -64,6 +64,7 @@ class Module:
         self.runs = place.contiguous(decoded)  #: where addresses are in the region's buffer
         self.low = np.uint64(place.first_vaddr(decoded))  #: link-time address of the region's first byte
         self.address_mask = np.uint64(architecture.address_mask)
+        self.bias = 0  #: the load bias, modulo the address width
         self.bias_word = np.uint64(0)  #: the load bias modulo 2^64, for arithmetic on arrays
         self._region: Region | None = None
 
@@ -76,7 +77,8 @@ class Module:
         """Set the module's region, and with it its addresses."""
         self._region = region
         self.runs = place.runs_in(region, self.decoded)
-        self.bias_word = np.uint64((region.address - int(self.low)) % (1 << 64))
+        bias = region.address - int(self.low)
+        self.bias, self.bias_word = bias & self.architecture.address_mask, np.uint64(bias % (1 << 64))
         self.stage = Stage.MAPPED
 
     def close(self) -> None:
@@ -101,11 +103,6 @@ class Module:
     def base(self) -> int:
         """Guest address of the region's first byte."""
         return self.region.address
-
-    @property
-    def bias(self) -> int:
-        """The load bias, modulo the address width."""
-        return int(self.bias_word) & self.architecture.address_mask
 
     def address_of(self, vaddr: int) -> int:
         """The guest address of a link-time address."""

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from relink.linker import Linker
 
 
+_INIT_FIRST = int(DynamicFlag1.INITFIRST)  # operators of enums are slow
+
 # Built directly: parsing a prototype imports a C parser, and nearly every library has a constructor.
 _DESTRUCTOR = Prototype("", Void(), ())
 
@@ -49,7 +51,7 @@ _CONSTRUCTORS = {word_size: _constructor_prototype(word_size) for word_size in (
 
 def _turn(image: Image) -> tuple[bool, int]:
     """An image's position in the initialisation order (see `relink.load.plan.initialisers`)."""
-    return not image.decoded.flags_1 & DynamicFlag1.INITFIRST, image.lifetime.init_index
+    return not image.decoded.flags_1 & _INIT_FIRST, image.lifetime.init_index
 
 
 class Initialisers:

@@ -48,6 +48,7 @@ from relink.resolve import scopes
 from relink.resolve.scopes import LookupScope
 from relink.search import graph, version_check
 from relink.search.graph import Node
+from relink.search.open import without_collections
 from relink.search.search_path import Source
 from relink.tls import LoadTls
 
@@ -123,7 +124,7 @@ class Load:
         phase = self.next
         if phase is None:
             raise LoadOrderError(self._what, "step", f"the load has been {self._ended}")
-        getattr(self, phase.value)()
+        getattr(self, phase)()
         return phase
 
     def run_to(self, phase: Phase | str) -> None:
@@ -131,8 +132,9 @@ class Load:
         last = Phase(phase)
         if self.next is None or ORDER.index(last) < ORDER.index(self.next):
             self._check_turn(last)
-        while self.step() is not last:
-            pass
+        with without_collections():
+            while self.step() is not last:
+                pass
 
     def finish(self) -> Image:
         """Run all remaining phases and return the root image."""

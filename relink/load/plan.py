@@ -29,6 +29,8 @@ from relink.search.graph import Node
 if TYPE_CHECKING:
     from relink.relocate.deferred import Rebound
 
+_INIT_FIRST = int(DynamicFlag1.INITFIRST)  # operators of enums are slow
+
 
 @dataclass(slots=True, weakref_slot=True)
 class Plan:
@@ -65,7 +67,7 @@ def initialisers(plan: Plan) -> Iterator[tuple[Image, str, int]]:
     if plan.root in plan.images and decoded.is_executable and not plan.relocates_itself(plan.root):
         for which, address in _array(plan.root, "preinit_array", decoded.preinit_array):
             yield plan.root, which, address
-    for image in sorted(plan.initialise, key=lambda image: not image.decoded.flags_1 & DynamicFlag1.INITFIRST):
+    for image in sorted(plan.initialise, key=lambda image: not image.decoded.flags_1 & _INIT_FIRST):
         if image.already_initialised or (plan.program and image is plan.root):
             continue  # the C library of a program that will be started runs them before main
         for which, address in constructors(image):

@@ -20,10 +20,10 @@ def once_per_file(function: Callable[[Decoded], Result]) -> Callable[[Decoded], 
     @wraps(function)
     def kept(decoded: Decoded) -> Result:
         results = decoded.results
-        if name in results:
-            found: Result = results[name]
-        else:
-            found = results[name] = function(decoded)
-        return found
+        try:
+            known: Result = results[name]
+        except KeyError:
+            known = results[name] = function(decoded)
+        return known
 
     return kept

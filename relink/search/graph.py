@@ -138,7 +138,7 @@ def root(
     """
     if isinstance(source, Node):
         return source
-    if isinstance(source, (str, os.PathLike)):
+    if isinstance(source, (str, Path, os.PathLike)):
         path = source if isinstance(source, Path) else Path(source)
         if "/" not in str(source) and not _exists(path):
             return find(str(source), context)
@@ -160,7 +160,7 @@ def survey(
     Missing libraries are nodes with `missing` set; nothing is raised for them. A linker script is replaced by the
     files it names, also in a list of files.
     """
-    key = CACHE.key(source, name) if isinstance(source, (str, os.PathLike)) else None
+    key = CACHE.key(source, name) if isinstance(source, (str, Path, os.PathLike)) else None
     known = isinstance(source, Node) or CACHE.get(key) is not None  # a file that is kept is no script
     if not known and (files := script_files(source, context.search)) is not None:
         key = None
@@ -265,7 +265,7 @@ def _find(name: str, parent: Node | None, context: SearchContext, chain: Sequenc
         problem = candidate.problem
         if candidate.source is not None:
             try:
-                named = None if isinstance(candidate.source, (str, os.PathLike)) else name
+                named = None if isinstance(candidate.source, (str, Path, os.PathLike)) else name
                 chosen = candidate.rule in (EXPLICIT, FINDER)
                 decoded = open_image(candidate.source, context.architecture, named, archives=chosen)
                 if decoded.is_relocatable and not chosen:

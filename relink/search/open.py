@@ -6,6 +6,7 @@ import gc
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,14 +51,14 @@ def open_image(
         objects = source.header.type == FileType.REL
         return open_objects([source], arch, name or source.name, options) if objects else _checked(source, arch)
     assert not isinstance(source, Sequence) or isinstance(source, (str, bytes, bytearray, memoryview))
-    if isinstance(source, (str, os.PathLike)):
+    if isinstance(source, (str, Path, os.PathLike)):
         key = key or CACHE.key(source, name)
     elif isinstance(source, bytes):
         key = CACHE.content_key(source, name)
     decoded = CACHE.get(key) or CACHE.get(key, (arch.name,))
     if decoded is None:
         opened, path, data = open_source(source, name)
-        if not isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview)):
+        if not isinstance(source, (str, Path, os.PathLike, bytes, bytearray, memoryview)):
             source = data.tobytes()  # a file object can be read only once
         if is_archive(data):
             if not archives:  # opening a thin one would read its members, wherever they are
@@ -109,7 +110,7 @@ def open_objects(
     from relink.objects.archive_members import collect  # imported late: creating its classes is slow
     from relink.objects.combine import combine
 
-    with _without_collections():
+    with without_collections():
         objects = collect(sources, options)
         for file in objects.unlike(arch):
             check_architecture(file.name, file.header, arch, flags=not file.has_unset_flags)
@@ -119,9 +120,9 @@ def open_objects(
 
 
 @contextmanager
-def _without_collections() -> Iterator[None]:
-    """Let Python not look for garbage in what a link makes, which stays to its end: where there are many members
-    that took half of the time.
+def without_collections() -> Iterator[None]:
+    """Let Python not look for garbage in what a load makes, which stays to its end: where there are many members
+    that took half of the time, and a fifth with many images.
     """
     collects = gc.isenabled()
     gc.disable()

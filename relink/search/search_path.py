@@ -100,19 +100,19 @@ class SearchPath:
         if len(os.fsencode(name)) >= _PATH_MAX:
             yield Candidate(printable(name), "a name", None, f"longer than PATH_MAX ({_PATH_MAX} bytes)")
         else:
-            yield from self._by_rules(name, chain, arch, needed=needed)
+            yield from self._by_rules(name, asking, chain, arch, needed=needed)
         yield from (_asked(finder, name, asking) for finder in self.last_finders)
 
     def _by_rules(
-        self, name: str, chain: Sequence[Decoded], arch: Architecture, *, needed: bool
+        self, name: str, asking: Decoded | None, chain: Sequence[Decoded], arch: Architecture, *, needed: bool
     ) -> Iterator[Candidate]:
         if "/" in name:
             if not name.startswith(("/", "$")):
                 yield from (self._below(Path(folder), name) for folder in self.library_path)
             rule = "path in DT_NEEDED" if needed else "path given to dlopen"
-            yield self._from_image(name, rule, chain[0] if chain else None, needed=needed)
+            yield self._from_image(name, rule, asking, needed=needed)
             return
-        if chain and chain[0].runpath is None:
+        if asking is not None and asking.runpath is None:
             for loader in chain:
                 if loader.rpath and loader.runpath is None:
                     yield from self._listed(
@@ -120,11 +120,11 @@ class SearchPath:
                     )
         for folder in self.library_path:
             yield _in_folder(folder, name)
-        if chain and chain[0].runpath:
-            rule = f"RUNPATH of {chain[0].name}"
-            yield from self._listed(chain[0].runpath, name, rule, chain[0], arch, needed=needed)
-        if chain and chain[0].flags_1 & _NO_DEFAULT:
-            problem = f"{chain[0].name} excludes them (DF_1_NODEFLIB)"
+        if asking is not None and asking.runpath:
+            rule = f"RUNPATH of {asking.name}"
+            yield from self._listed(asking.runpath, name, rule, asking, arch, needed=needed)
+        if asking is not None and asking.flags_1 & _NO_DEFAULT:
+            problem = f"{asking.name} excludes them (DF_1_NODEFLIB)"
             yield Candidate("default folders", "default folder", None, problem)
             return
         if self.sysroot is None:

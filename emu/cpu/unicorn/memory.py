@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ctypes import addressof, c_char
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +20,11 @@ from relink.errors import AddressSpaceError
 _BYTE = np.dtype(np.uint8)
 
 
-def _address_of(buffer: NDArray[np.uint8]) -> int:
+def _address_of(buffer: Any) -> int:
     """The host address of an array's memory; `buffer.ctypes` takes three times as long."""
     if buffer.flags.writeable and buffer.size:
-        return addressof(c_char.from_buffer(cast(Any, buffer)))
-    return buffer.ctypes.data
+        return addressof(c_char.from_buffer(buffer))
+    return int(buffer.ctypes.data)
 
 
 class UnicornMemory(UnicornTranslations):
@@ -52,14 +52,16 @@ class UnicornMemory(UnicornTranslations):
             self._refuse_other_threads()
         if buffer.nbytes != size or buffer.dtype != _BYTE or not buffer.flags.c_contiguous:
             raise AddressSpaceError("the buffer does not fit the mapping", address=address, size=size)
-        host = _address_of(buffer)
+        shared: Any = buffer
+        host = _address_of(shared)
         if host % PAGE_SIZE:
             raise AddressSpaceError("the buffer is not page-aligned", address=address, size=size)
-        self._isa.check_reach(address, size)
+        if address + size - 1 >> self._isa.address_bits:
+            self._isa.check_reach(address, size)
         overlaps = address < self._trap_end and self._trap_start < address + size
         if overlaps and protection != Protection.R:  # non-executable pages stop like unmapped ones
             raise AddressSpaceError("mapping overlaps the trap range", address=address, size=size)
-        self._pages.add(address, memoryview(cast(Any, buffer)), protection)
+        self._pages.add(address, memoryview(shared), protection)
         try:
             self._late.add(address, size, host)
         except api.UnicornError:
