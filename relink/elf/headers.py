@@ -6,7 +6,8 @@ gABI chapters 4 (ELF header, sections) and 5 (program header).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from operator import itemgetter
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -176,6 +177,13 @@ def os_abi_name(header: Header) -> str:
     return OS_ABIS.get(header.os_abi, f"an unknown system (EI_OSABI {header.os_abi})")
 
 
+#: The fields of a layout's program headers -> what takes their values in the order of `ProgramHeader`.
+_IN_ORDER: Final = {
+    fields: itemgetter(*map(fields.index, ProgramHeader.__match_args__))
+    for fields in (ELF32.program_header_fields, ELF64.program_header_fields)
+}
+
+
 def read_program_headers(
     header: Header, read: Callable[[int, int], bytes], findings: Findings
 ) -> tuple[ProgramHeader, ...]:
@@ -201,10 +209,12 @@ def read_program_headers(
     if len(table) < size:
         problem = f"{header.phnum} program headers at {header.phoff:#x} reach past the end of the file"
         findings.refuse(Truncated(name, problem, header.phoff))
-    fields = layout.program_header_fields
-    order = [fields.index(field) for field in ProgramHeader.__match_args__]
+    in_order = _IN_ORDER[layout.program_header_fields]
+    if header.phentsize == record.size:  # the usual case
+        whole = len(table) - len(table) % record.size
+        return tuple(ProgramHeader(*in_order(values)) for values in record.iter_unpack(table[:whole]))
     rows = (record.unpack_from(table, at) for at in range(0, len(table) - record.size + 1, header.phentsize))
-    return tuple(ProgramHeader(*(values[position] for position in order)) for values in rows)
+    return tuple(ProgramHeader(*in_order(values)) for values in rows)
 
 
 def read_section_rows(name: str, header: Header, data: U8) -> tuple[AnyArray, StringTable | None]:

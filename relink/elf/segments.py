@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
+from typing import Final
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from relink.records import replace
 _FAR_APART = 1 << 20
 _ALLOC_AND_CODE = (int(SectionFlag.ALLOC), int(SectionFlag.EXECINSTR))
 _NOTE, _NOBITS = int(SectionType.NOTE), int(SectionType.NOBITS)
+_FIRST_SECTIONS: Final = 16  #: sections that are looked at one by one
 
 
 def loadable_segments(
@@ -76,11 +78,15 @@ def _sound(
             f"segment at {segment.vaddr:#x}: p_filesz {segment.filesz:#x} exceeds p_memsz {segment.memsz:#x}; "
             "p_filesz bytes are mapped"
         )
-    segment = replace(segment, memsz=memsz, align=usable_alignment(segment, findings))
+    align = usable_alignment(segment, findings)
+    if (memsz, align) != (segment.memsz, segment.align):
+        segment = replace(segment, memsz=memsz, align=align)
     check_extent(segment, header, findings)
     filesz = _backed(segment, file_size, findings)
     _check_congruence(segment, findings)
-    return None if len(findings.problems) > before else replace(segment, filesz=filesz)
+    if len(findings.problems) > before:
+        return None
+    return segment if filesz == segment.filesz else replace(segment, filesz=filesz)
 
 
 def usable_alignment(segment: ProgramHeader, findings: Findings) -> int:
@@ -241,7 +247,11 @@ def check_not_debug_file(header: Header, data: U8, findings: Findings) -> None:
     end = header.shoff + header.shnum * entry.size
     if not header.shoff or not header.shnum or header.shentsize != entry.size or end > len(data):
         return
-    rows = np.frombuffer(data[header.shoff : end].tobytes(), layout.section_record)
+    content = data[header.shoff : end].tobytes()
+    for _, type_, flags, _, _, size, *_ in islice(entry.iter_unpack(content), _FIRST_SECTIONS):
+        if flags & _ALLOC_AND_CODE[0] and size and type_ not in (_NOTE, _NOBITS):
+            return  # the usual case: it has bytes
+    rows = np.frombuffer(content, layout.section_record)
     alloc, code = (rows["flags"] & rows["flags"].dtype.type(flag) != 0 for flag in _ALLOC_AND_CODE)
     allocated = alloc & (rows["size"] != 0) & (rows["type"] != _NOTE)
     if (allocated & code).any() and (rows["type"][allocated] == _NOBITS).all():

@@ -22,6 +22,7 @@ from relink.memory.sparse import clusters, reserve_parts
 _MOST = 64 << 30
 #: Bytes of an image that is not mapped from its file, up to which its content is put together once for all loads.
 _SMALL = 1 << 16
+_FEW_PAGES = 64  #: pages that are looked at one by one
 
 
 @once_per_file
@@ -283,8 +284,12 @@ def _page_slice(segment: ProgramHeader, runs: Runs) -> slice:
 def _runs(mapped: U8, flags: U8, borders: Sequence[int]) -> Sequence[Pages]:
     """Runs of equal permissions among the mapped pages, cut at `borders`."""
     key = mapped * 8 + flags
-    changes = np.flatnonzero(np.diff(key)) + 1
-    starts = sorted({0, *borders, *changes.tolist()})
+    if len(key) <= _FEW_PAGES:  # without the cost of arrays
+        each = key.tolist()
+        changes = [at for at in range(1, len(each)) if each[at] != each[at - 1]]
+    else:
+        changes = (np.flatnonzero(np.diff(key)) + 1).tolist()
+    starts = sorted({0, *borders, *changes})
     ends = [*starts[1:], len(key)]
     return [
         Pages(start * PAGE, (end - start) * PAGE, Protection(int(flags[start])))
