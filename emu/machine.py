@@ -41,8 +41,6 @@ from emu.snapshot import SnapshotGuest
 from relink.arch import Architecture, FloatAbi, architecture, architecture_of
 from relink.errors import MachineError, UnsupportedElf
 from relink.image import Image
-from relink.objects.archive_members import header_of
-from relink.objects.float_abi import float_abi_of
 from relink.relocate.lazy import BindMode
 from relink.search.graph import Node
 from relink.search.search_path import Finder, SearchPath, Source
@@ -140,6 +138,9 @@ class Machine(DebuggedGuest, PatchedGuest, ObservedGuest, SnapshotGuest, TypedGu
         """A machine for the architecture and float ABI of the file or archive `path`. `options` are those of the
         constructor. Raises ElfError, UnsupportedElf for an unsupported e_machine.
         """
+        from relink.objects.archive_members import header_of  # with the modules for objects: rarely needed
+        from relink.objects.float_abi import float_abi_of
+
         header = header_of(path)
         arch = architecture_of(header.machine, header.bits)
         if arch is None:

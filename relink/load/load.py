@@ -40,6 +40,7 @@ from relink.load.phases import NEXT, ORDER, TIMED, Phase
 from relink.load.plan import Plan
 from relink.load.state import LinkerState
 from relink.load.timings import Timings
+from relink.memory.garbage import WithoutCollections
 from relink.module import Module, Stage
 from relink.relocate.dynamic_section import rebase_dynamic_section
 from relink.relocate.relocate import relocate
@@ -48,14 +49,12 @@ from relink.resolve import scopes
 from relink.resolve.scopes import LookupScope
 from relink.search import graph, version_check
 from relink.search.graph import Node
-from relink.search.open import without_collections
 from relink.search.search_path import Source
 from relink.tls import LoadTls
 
 
 def _phase(body: Callable[[Load], None]) -> Callable[[Load], None]:
     """Make a method a phase: it checks the order, is timed, and rolls the load back when it raises."""
-
     phase = Phase(body.__name__)
 
     @wraps(body)
@@ -132,7 +131,7 @@ class Load:
         last = Phase(phase)
         if self.next is None or ORDER.index(last) < ORDER.index(self.next):
             self._check_turn(last)
-        with without_collections():
+        with WithoutCollections():
             while self.step() is not last:
                 pass
 
@@ -363,8 +362,7 @@ class Load:
     # ------------------------------------------------------------ order and end
 
     @property
-    def _what(self) -> str:
-        """The name of the load in messages."""
+    def _what(self) -> str:  # in messages
         return self.name or graph.source_name(self.source)
 
     def _check_turn(self, wanted: str) -> None:

@@ -22,7 +22,6 @@ from relink.arch.spec import Slot
 from relink.elf.constants import SymbolBind, SymbolType, Visibility
 from relink.image import Image, image_of
 from relink.load.state import LinkerState
-from relink.objects.combined import combined
 from relink.resolve.bindings import UNRESOLVED
 
 _REACH = 1 << 31  #: range in bytes in either direction
@@ -32,7 +31,7 @@ _OBJECT = np.uint8(SymbolType.OBJECT)
 
 def limit_for(image: Image, state: LinkerState) -> int | None:
     """The address below which objects must end, given the loaded images; None without a limit."""
-    objects = combined(image.decoded) if image.decoded.is_relocatable else None
+    objects = image.objects
     if objects is None or state.architecture.bits == 32:
         return None
     table, direct = objects.symbols, objects.direct
@@ -49,7 +48,7 @@ def limit_for(image: Image, state: LinkerState) -> int | None:
 
 def low_if_possible(image: Image, state: LinkerState) -> int | None:
     """The address below which objects end if there is room: those that later ones may need there."""
-    objects = combined(image.decoded) if image.decoded.is_relocatable else None
+    objects = image.objects
     if objects is None or state.architecture.bits == 32 or Slot.ADDRESS in objects.slots:
         return None
     table = objects.symbols

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +16,7 @@ from relink.elf.decode import decode_opened
 from relink.elf.source import COPIED, is_archive, open_source
 from relink.errors import UnsupportedElf
 from relink.export.magic import is_firmware
+from relink.memory.garbage import WithoutCollections
 from relink.objects.options import ObjectOptions
 from relink.search.decoded_cache import CACHE, Key
 from relink.search.search_path import Source
@@ -110,27 +109,13 @@ def open_objects(
     from relink.objects.archive_members import collect  # imported late: creating its classes is slow
     from relink.objects.combine import combine
 
-    with without_collections():
+    with WithoutCollections():
         objects = collect(sources, options)
         for file in objects.unlike(arch):
             check_architecture(file.name, file.header, arch, flags=not file.has_unset_flags)
         if not objects:
             raise UnsupportedElf(name or "<objects>", "contains no relocatable object")
         return combine(name or objects[0].name, objects, arch, options, _debug_sections)
-
-
-@contextmanager
-def without_collections() -> Iterator[None]:
-    """Let Python not look for garbage in what a load makes, which stays to its end: where there are many members
-    that took half of the time, and a fifth with many images.
-    """
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
 
 
 def _debug_sections(combined: CombinedObjects) -> DebugSections:
