@@ -9,7 +9,9 @@ import pytest
 
 from emu import Machine
 from emu.cpu.create import create_cpu
+from emu.cpu.hooks.denormal_operands import CODE
 from emu.cpu.protocol import Protection, StopReason
+from emu.cpu.unicorn.replaced import replace_functions
 from emu.errors import GuestFault
 from tests.objects.build import compiled
 
@@ -17,7 +19,32 @@ from .guests import page_buffer
 
 X86 = """
 .globl least, rounded, reciprocal, truncated, decimal, compared, undefined, controlled, environment, floor
-.globl restored
+.globl restored, sse_added, x87_added, stored
+sse_added: movl $0x1f80, -8(%rsp)
+ ldmxcsr -8(%rsp)
+ movsd (%rdi), %xmm0
+ addsd 8(%rdi), %xmm0
+ stmxcsr -8(%rsp)
+ mov -8(%rsp), %eax
+ and $0x3f, %eax
+ ret
+x87_added: fninit
+ fldt (%rdi)
+ fldt 16(%rdi)
+ faddp
+ jmp 1f
+1: fnstsw %ax
+ fninit
+ and $0x3f, %eax
+ ret
+stored: fninit
+ fldt (%rdi)
+ fstl (%rdi)
+ fstps 8(%rdi)
+ fnstsw %ax
+ fninit
+ and $0x3f, %eax
+ ret
 least: ldmxcsr 32(%rdi)
  movups (%rdi), %xmm0
  minps 16(%rdi), %xmm0
@@ -159,6 +186,30 @@ def test_xrstor_is_refused_where_it_unmasks_exceptions(x86: Path) -> None:
                     restored(area, wanted)
             else:
                 assert restored(area, wanted) == result, (wanted, saved)
+
+
+def test_denormal_operands_are_flagged_but_beside_a_nan(x86: Path) -> None:
+    tiny, nan = 5e-324, float("nan")
+    with Machine("x86_64") as machine:
+        library, place = machine.load(x86), machine.heap.malloc(32)
+        by_sse = library.function("sse_added", "int f(void *)")
+        for one, other, flags in ((tiny, 1.0, 0x22), (0.0, -tiny, 2), (tiny, nan, 0), (1.0, 2.0, 0)):
+            machine.memory.write(place, struct.pack("<2d", one, other))
+            assert by_sse(place) == flags, (one, other)
+        by_x87, exponent_nan = library.function("x87_added", "int f(void *)"), (3 << 62, 0x7FFF)
+        for values, flags in (((1, 0, 0, 0), 2), ((1, 0, 1 << 63, 0x3FFF), 0x22), ((1, 0, *exponent_nan), 0)):
+            machine.memory.write(place, struct.pack("<QH6xQH6x", *values))
+            assert by_x87(place) == flags, values
+
+
+def test_a_signalling_nan_of_80_bits_is_stored_as_a_quiet_one(x86: Path) -> None:
+    with Machine("x86_64") as machine:
+        library, place = machine.load(x86), machine.heap.malloc(32)
+        stored = library.function("stored", "int f(void *)")
+        for fraction, double, single in ((1, 0xFFF8 << 48, 0xFFC0_0000), (3 << 60, 0xFFFE << 48, 0xFFF0_0000)):
+            machine.memory.write(place, struct.pack("<QH6x", 1 << 63 | fraction, 0xFFFF))
+            assert stored(place) == 1
+            assert struct.unpack("<QI", machine.memory.read(place, 12)) == (double, single)
 
 
 RISCV = """
@@ -315,3 +366,11 @@ def test_arm_refuses_reserved_codes_of_neon(arch: str) -> None:
             with pytest.raises(GuestFault, match="invalid instruction"):
                 library.function(f"f{2 * n}", f"void f{2 * n}(void)")()
             library.function(f"f{2 * n + 1}", f"void f{2 * n + 1}(void)")()
+
+
+def test_a_unicorn_without_the_functions_to_be_replaced_is_told_of_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for names in (["no_such_function"], ["uc_open"]):  # the second is not called by the library itself
+        assert not replace_functions(names, (), CODE, "a loss")
+    assert [record.getMessage().startswith("a loss: ") for record in caplog.records] == [True, True]

@@ -53,7 +53,7 @@ def _fields(names: tuple[str, ...], size: int) -> tuple[Field, ...]:
     fields = [Field(name, GENERAL + size * index, size) for index, name in enumerate(names)]
     fields.append(Field("flags", _FLAGS_AT, size, ~_STATUS & (1 << 8 * size) - 1))
     fields += [Field("fpcw", VECTORS, 2), Field("fpsw", VECTORS + 2, 2), Field("fptag", VECTORS + 4, 1)]
-    fields.append(Field("mxcsr", VECTORS + 24, 4, ignored=2))  # DE
+    fields.append(Field("mxcsr", VECTORS + 24, 4))
     fields += [Field(f"st{n}", VECTORS + 32 + 16 * n, 10) for n in range(8)]
     fields += [Field(f"xmm{n}", VECTORS + 160 + 16 * n, 16) for n in range(16 if size == 8 else 8)]
     return tuple(fields)
@@ -313,5 +313,5 @@ def ignored(bench: Here, code: bytes) -> dict[str, int]:
     if mnemonic.startswith(("rcp", "rsqrt")):  # 12 bits on hardware
         return {"flags": mask, instruction.op_str.partition(",")[0]: (1 << 128) - 1}
     x87_only = code.lstrip(bytes((*range(0x40, 0x50), 0x66)))[:1] in {bytes((n,)) for n in range(0xD8, 0xE0)}
-    undefined = 0x4502 if mnemonic in ("fsqrt", "fxtract") else 2  # C3, C2 and C0, DE
+    undefined = 0x4500 if mnemonic in ("fsqrt", "fxtract") else 0  # C3, C2 and C0
     return {"flags": mask, "fpsw": 0x200 | undefined if x87_only else 0}  # C1

@@ -44,6 +44,10 @@ class Number:
     bits: int
 
     @property
+    def denormal(self) -> bool:
+        return bool(not self.bits >> 64 & 0x7FFF and self.value)
+
+    @property
     def zero(self) -> bool:
         return self.kind == "finite" and not self.value
 
@@ -69,7 +73,7 @@ class Result:
         self.status = 0
 
     def invalid(self) -> int:
-        self.status |= _IE
+        self.status = self.status & ~_DE | _IE
         return INDEFINITE
 
     def nan(self, *operands: Number) -> int | None:
@@ -80,6 +84,7 @@ class Result:
         if any(each.kind == "signalling" for each in nans):
             self.status |= _IE
         if not nans:
+            self.status |= _DE if any(each.denormal for each in operands) else 0
             return None
         return max(nans, key=lambda each: each.bits & (1 << 63) - 1).bits | 1 << 62
 

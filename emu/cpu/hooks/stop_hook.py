@@ -21,12 +21,20 @@ import os
 import platform
 import sys
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 HOST: Final = platform.machine()  #: the host's ISA, by its name in the tables of code
+
+
+class HostCode(NamedTuple):
+    """Machine code with several functions, which begin at `entries`."""
+
+    entries: tuple[int, ...]
+    code: bytes
+
 
 #: What `uname -m` says -> the hook, position independent. It is called by the C ABI with (engine, address of the
 #: block or instruction, its size, user data); `user data` points to a StopRequest. Of `left` 0 is "do not stop",

@@ -119,6 +119,10 @@ def open_engine(arch: str, isa: UnicornIsa) -> ctypes.c_void_p:
         from emu.cpu.unicorn.nan_boxing import box_singles
 
         box_singles(f"_{isa.mode.lower()}")
+    elif isa.engine == "X86":
+        from emu.cpu.unicorn.denormal_operands import notice_denormals
+
+        notice_denormals()
     handle = ctypes.c_void_p()
     engine, mode = getattr(uc, f"UC_ARCH_{isa.engine}"), getattr(uc, f"UC_MODE_{isa.mode}")
     check(uclib.uc_open(engine, mode, ctypes.byref(handle)), f"open {arch}")

@@ -25,7 +25,7 @@ from emu.cpu.unicorn.experiment import one_page, run_bytes
 from emu.cpu.unicorn.isas import ISAS
 from relink.errors import MachineError
 
-_FLAGS: Final = 0x3D  #: flags of MXCSR and the status word that are accumulated, without "denormal operand"
+_FLAGS: Final = 0x3F  #: flags of MXCSR and the status word that are accumulated
 _ZERO_DIVISION: Final = 4
 _FLUSHED: Final = 0x80  #: the internal flag for an SSE result flushed to zero
 _UNDERFLOW_INEXACT: Final = 0x30  #: the flag in MXCSR for it

@@ -1,136 +1,20 @@
-"""Putting `emu.cpu.hooks.nan_boxing` in the place of functions of Unicorn's translators for RISC-V.
-
-The library calls its own exported functions through its procedure linkage table, so that others can take their
-place (ELF: symbol preemption). Here that is done afterwards, by the library's own relocations: the slots of
-R_*_JUMP_SLOT of these functions get other addresses. Engines that are open already are translated by them too.
-"""
+"""Having Unicorn's translators for RISC-V box single-precision numbers, by `emu.cpu.hooks.nan_boxing`."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import itertools
-import logging
-import mmap
-import os
-import sys
-from collections.abc import Iterator
-from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from emu.cpu.hooks.nan_boxing import CODE, REPLACED, STATE_SIZE, USED, USED_OF_C
-from emu.cpu.hooks.stop_hook import HOST
+from emu.cpu.hooks.nan_boxing import CODE, REPLACED, USED, USED_OF_C
 from emu.cpu.unicorn.library import uclib
-
-_log = logging.getLogger(__name__)
-
-_LINK_MAP: Final = 2  #: RTLD_DI_LINKMAP
-#: Dynamic tags, and the sizes of their entries.
-_SYMBOLS, _SLOTS_SIZE, _SLOTS, _END, _RELOCATION, _SYMBOL = 6, 2, 23, 0, 24, 24
-_READ_WRITE, _READ_EXECUTE = mmap.PROT_READ | mmap.PROT_WRITE, mmap.PROT_READ | mmap.PROT_EXEC
-
-
-class _LinkMap(ctypes.Structure):
-    _fields_ = (("address", ctypes.c_uint64), ("name", ctypes.c_char_p), ("dynamic", ctypes.c_uint64))
+from emu.cpu.unicorn.replaced import address, libc, replace_functions
 
 
 @functools.cache
 def box_singles(suffix: str) -> bool:
-    """Have one of Unicorn's translators, "_riscv64" or "_riscv32", box single-precision numbers. False, with a
-    warning in the log, where the library or the host does not allow it.
-    """
-    try:
-        _replace(suffix)
-    except (OSError, AttributeError, LookupError) as error:
-        _log.warning("RISC-V: single-precision numbers will not be NaN-boxed: %s", error)
-        return False
-    return True
-
-
-def _replace(suffix: str) -> None:
-    parts = CODE.get(HOST, ())
-    if sys.platform != "linux" or not parts:
-        raise OSError(f"there is no machine code for {sys.platform} on {HOST}")
-    libc, key = _libc(), ctypes.c_uint()
-    originals = [_address(uclib, name + suffix) for name in REPLACED]
-    slots = [list(_slots(original)) for original in originals]
-    missing = [name for name, places in zip(REPLACED, slots, strict=True) if not places]
-    if missing:
-        raise LookupError(f"this Unicorn calls {', '.join(missing)} directly")
-    if libc.pthread_key_create(ctypes.byref(key), None):
-        raise OSError("no more values of threads")
-    used = [_address(libc, name) for name in USED_OF_C] + [_address(uclib, name + suffix) for name in USED]
-    state = _mapped(b"".join(code for _, code in parts))
-    for at, value in enumerate((*originals, *used, key.value)):
-        ctypes.c_uint64.from_address(state + 8 * at).value = value
-    sizes = (len(code) for _, code in parts)
-    begins = itertools.accumulate(sizes, initial=state + STATE_SIZE)
-    entries = {name: begin for (name, _), begin in zip(parts, begins, strict=False)}
-    for places, name in zip(slots, REPLACED.values(), strict=True):
-        for place in places:
-            _set(place, entries[name])
-
-
-@functools.cache
-def _libc() -> Any:
-    return ctypes.CDLL(None)
-
-
-def _address(library: Any, name: str) -> int:
-    """Of a function. Raises AttributeError."""
-    return ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
-
-
-def _array(address: int, size: int) -> NDArray[np.uint64]:
-    return np.ctypeslib.as_array((ctypes.c_uint64 * (size // 8)).from_address(address))
-
-
-def _slots(function: int) -> Iterator[int]:
-    """The addresses of the slots for a function of Unicorn's library."""
-    base, relocations, symbols = _relocations()
-    values = symbols[relocations[:, 1] >> np.uint64(32), 1]
-    yield from (base + int(place) for place in relocations[values == np.uint64(function - base), 0])
-
-
-@functools.cache
-def _relocations() -> tuple[int, NDArray[np.uint64], NDArray[np.uint64]]:
-    """(load bias, words of its relocations for slots, words of its symbols) of Unicorn's library."""
-    link_map = ctypes.POINTER(_LinkMap)()
-    if _libc().dlinfo(ctypes.c_void_p(uclib._handle), _LINK_MAP, ctypes.byref(link_map)):
-        raise OSError("the dynamic linker does not say where the library is")
-    base, tags, at = link_map.contents.address, dict[int, int](), link_map.contents.dynamic
-    while (tag := ctypes.c_uint64.from_address(at).value) != _END:
-        tags[tag], at = ctypes.c_uint64.from_address(at + 8).value, at + 16
-    # glibc has added the bias to addresses there, musl has not.
-    slots, symbols = (tags[tag] + (base if tags[tag] < base else 0) for tag in (_SLOTS, _SYMBOLS))
-    relocations = _array(slots, tags[_SLOTS_SIZE]).reshape(-1, _RELOCATION // 8)
-    count = int((relocations[:, 1] >> np.uint64(32)).max()) + 1
-    return base, relocations, _array(symbols, count * _SYMBOL).reshape(-1, _SYMBOL // 8)
-
-
-def _mapped(code: bytes) -> int:
-    """The address of state that is writable, before code that is executable."""
-    with open(os.memfd_create("relink-emu NaN boxing"), "wb") as file:
-        file.write(bytes(STATE_SIZE) + code)
-        file.flush()
-        mapping = mmap.mmap(file.fileno(), STATE_SIZE + len(code), mmap.MAP_PRIVATE, _READ_WRITE)
-    _kept.append(np.frombuffer(mapping, np.uint8))
-    address = int(_kept[-1].ctypes.data)
-    _protect(address + STATE_SIZE, len(code), _READ_EXECUTE)
-    return address
-
-
-_kept: list[NDArray[np.uint8]] = []  #: mapped until the process ends
-
-
-def _set(place: int, value: int) -> None:
-    begin = place & -mmap.PAGESIZE
-    _protect(begin, mmap.PAGESIZE, _READ_WRITE)
-    ctypes.c_uint64.from_address(place).value = value
-
-
-def _protect(address: int, size: int, protection: int) -> None:
-    if _libc().mprotect(ctypes.c_void_p(address), ctypes.c_size_t(size), protection):
-        raise OSError("memory protection cannot be changed")
+    """Of the translator "_riscv64" or "_riscv32". False, with a warning in the log, where that cannot be done."""
+    key = ctypes.c_uint()
+    libc().pthread_key_create(ctypes.byref(key), None)
+    used = [address(libc(), name) for name in USED_OF_C] + [address(uclib, name + suffix) for name in USED]
+    names = [name + suffix for name in REPLACED]
+    return replace_functions(names, (*used, key.value), CODE, "RISC-V: singles will not be NaN-boxed")
