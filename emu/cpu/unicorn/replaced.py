@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import logging
 import mmap
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emu.cpu.hooks.stop_hook import HOST, HostCode
 from emu.cpu.unicorn.library import uclib
-
-_log = logging.getLogger(__name__)
 
 STATE_SIZE: Final = 0x10000  #: the distance from a code's state to the code: a multiple of any page's size
 _LINK_MAP: Final = 2  #: RTLD_DI_LINKMAP
@@ -42,7 +39,9 @@ def replace_functions(names: Sequence[str], more: Iterable[int], code: Mapping[s
     try:
         _replace(names, more, code.get(HOST))
     except (OSError, AttributeError, LookupError) as error:
-        _log.warning("%s: %s", loss, error)
+        import logging
+
+        logging.getLogger(__name__).warning("%s: %s", loss, error)
         return False
     return True
 
@@ -74,19 +73,18 @@ def address(library: Any, name: str) -> int:
 
 
 def _array(address: int, size: int) -> NDArray[np.uint64]:
-    return np.ctypeslib.as_array((ctypes.c_uint64 * (size // 8)).from_address(address))
+    return np.frombuffer(cast(Any, (ctypes.c_char * size).from_address(address)), np.uint64)
 
 
 def _slots(function: int) -> Iterator[int]:
     """The addresses of the slots for a function of Unicorn's library."""
-    base, relocations, symbols = _relocations()
-    values = symbols[relocations[:, 1] >> np.uint64(32), 1]
-    yield from (base + int(place) for place in relocations[values == np.uint64(function - base), 0])
+    base, places, values = _relocations()
+    yield from (base + int(place) for place in places[values == np.uint64(function - base)])
 
 
 @functools.cache
 def _relocations() -> tuple[int, NDArray[np.uint64], NDArray[np.uint64]]:
-    """(load bias, words of its relocations for slots, words of its symbols) of Unicorn's library."""
+    """(load bias, offsets of its relocations for slots, values of their symbols) of Unicorn's library."""
     link_map = ctypes.POINTER(_LinkMap)()
     if libc().dlinfo(ctypes.c_void_p(uclib._handle), _LINK_MAP, ctypes.byref(link_map)):
         raise OSError("the dynamic linker does not say where the library is")
@@ -96,8 +94,9 @@ def _relocations() -> tuple[int, NDArray[np.uint64], NDArray[np.uint64]]:
     # glibc has added the bias to addresses there, musl has not.
     slots, symbols = (tags[tag] + (base if tags[tag] < base else 0) for tag in (_SLOTS, _SYMBOLS))
     relocations = _array(slots, tags[_SLOTS_SIZE]).reshape(-1, _RELOCATION // 8)
-    count = int((relocations[:, 1] >> np.uint64(32)).max()) + 1
-    return base, relocations, _array(symbols, count * _SYMBOL).reshape(-1, _SYMBOL // 8)
+    numbers = relocations[:, 1] >> np.uint64(32)
+    values = _array(symbols, (int(numbers.max()) + 1) * _SYMBOL).reshape(-1, _SYMBOL // 8)[numbers, 1]
+    return base, relocations[:, 0].copy(), values
 
 
 def _mapped(code: bytes) -> int:
