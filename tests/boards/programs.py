@@ -235,12 +235,12 @@ _FLOATS = ("-mfloat-abi=softfp",)
 
 
 def _programs() -> Iterator[Program]:
-    for source in ("exceptions", "faults", "scheduler"):
+    for source in ("exceptions", "faults", "scheduler", "corners"):
         for cpu, machine in _CPUS:
             yield Program(source, cpu, machine)
     for cpu, machine in _CPUS[2:]:
         yield Program("floats", cpu, machine, _FLOATS)
-    for source in ("exceptions", "scheduler", "faults"):
+    for source in ("exceptions", "scheduler", "faults", "corners"):
         yield Program(source, "cortex-m33", "mps2-an505", code=0x1000_0000)
     yield Program("floats", "cortex-m33", "mps2-an505", _FLOATS, code=0x1000_0000)
     for source in ("exceptions", "scheduler"):  # QEMU has no M23: code for it, on an M33

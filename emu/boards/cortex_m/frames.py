@@ -45,6 +45,8 @@ class Frames:
         self._cpu, self._has_fpu = cpu, has_fpu
         self._general = tuple(f"r{number}" for number in range(13))
         group = cpu.register_group
+        self.saves_floats = True  #: FPCCR.ASPEN
+        self._privilege = group(("xpsr", "control"))
         self._state = cpu.state_group(_STATE)
         self.ending: Callable[[], State] = self._state.read  #: the registers of a handler, which is privileged
         self._enter, self._switch = group(("sp", "xpsr", "lr")), group(("sp", "control", "xpsr", "lr"))
@@ -60,6 +62,7 @@ class Frames:
     def reset(self, stack: int) -> None:
         """Thread mode, privileged, on the main stack."""
         cpu = self._cpu
+        self.saves_floats = True
         self._privileged_thread()
         cpu.write_registers([("msp", stack), ("psp", 0), ("primask", 0), ("basepri", 0), ("faultmask", 0)])
         cpu.write_registers(dict.fromkeys(self._general, 0) | {"lr": 0xFFFF_FFFF, "xpsr": THUMB})
@@ -81,6 +84,10 @@ class Frames:
     def exception_number(self) -> int:
         """IPSR."""
         return self._cpu.read_register("xpsr") & 0x1FF
+
+    def is_unprivileged(self) -> bool:
+        xpsr, control = self._privilege.read()
+        return bool(control & NPRIV) and not xpsr & 0x1FF
 
     def read(self) -> State:
         """The registers, with the masks also of an unprivileged thread."""
@@ -104,7 +111,7 @@ class Frames:
         """Push a frame for the return to `pc`."""
         cpu = self._cpu
         xpsr, control, sp = state[0], state[1], state[11]
-        floats = self._has_fpu and control & FPCA
+        floats = self._has_fpu and control & FPCA and self.saves_floats
         frame = sp - (_EXTENDED if floats else _BASIC) & 0xFFFF_FFFF
         xpsr = xpsr & ~_ALIGNED | (_ALIGNED if frame & 4 else 0) | (_SECURE_FLOATS if control & SFPA else 0)
         frame &= ~7

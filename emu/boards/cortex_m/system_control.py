@@ -10,6 +10,7 @@ from emu.boards.cortex_m.faults import STATUS
 from emu.boards.cortex_m.systick import SysTick
 from emu.boards.device import BusPort, Device
 from emu.boards.errors import NotModelled
+from emu.cpu.protocol import NoDevice
 
 if TYPE_CHECKING:
     from emu.boards.clock import Clock
@@ -33,6 +34,7 @@ _ACTIVE = (
 )
 _PENDED = ((12, n.USAGE_FAULT), (13, n.MEM_MANAGE), (14, n.BUS_FAULT), (15, n.SVCALL))
 _ENABLED = ((16, n.MEM_MANAGE), (17, n.BUS_FAULT), (18, n.USAGE_FAULT))
+_ASPEN, _LSPEN = 1 << 31, 1 << 30
 _SLEEP_ON_EXIT, _SEV_ON_PEND = 1 << 1, 1 << 4
 _CCR_UNALIGNED, _CCR_DIVIDE, _CCR_STKALIGN = 1 << 3, 1 << 4, 1 << 9
 _CCR_REFUSED = {_CCR_UNALIGNED: "CCR.UNALIGN_TRP", 1 << 8: "CCR.BFHFNMIGN"}
@@ -73,6 +75,8 @@ class SystemControl(Device):
         self._set_sleep(0)
         self._ccr = _CCR_STKALIGN
         self._plain.clear()
+        if self._cpu.cortex.has_fpu:
+            self._plain[_FPCCR] = _ASPEN | _LSPEN
 
     def connect(self, clock: Clock, base: int, line: Callable[[bool], None], bus: BusPort) -> None:
         super().connect(clock, base, line, bus)
@@ -90,13 +94,21 @@ class SystemControl(Device):
 
     # ------------------------------------------------------------ accesses
 
+    def _check_privilege(self, offset: int) -> None:
+        """Unprivileged code may only write STIR, where CCR.USERSETMPEND says so."""
+        cpu = self._cpu.cpu
+        if cpu.in_access and self._cpu.frames.is_unprivileged() and not (offset == _STIR and self._ccr & 2):
+            raise NoDevice
+
     def read(self, offset: int, size: int) -> int:
+        self._check_privilege(0)
         if _IPR <= offset < _IPR + 0x1F0 or _SHPR <= offset < _SHCSR:
             return sum(self._priority(offset + at) << 8 * at for at in range(size))
         word = self._read_word(offset & ~3)
         return word >> 8 * (offset & 3) & (1 << 8 * size) - 1
 
     def write(self, offset: int, size: int, value: int) -> None:
+        self._check_privilege(offset)
         if _IPR <= offset < _IPR + 0x1F0 or _SHPR <= offset < _SHCSR:
             for at in range(size):
                 self._set_priority(offset + at, value >> 8 * at & 0xFF)
@@ -189,6 +201,8 @@ class SystemControl(Device):
             self._write_interrupts(_ISPR + (value >> 5 & 15) * 4, 1 << (value & 31))
         elif offset in _PLAIN:
             self._plain[offset] = value
+            if offset == _FPCCR:
+                self._cpu.frames.saves_floats = bool(value & _ASPEN)
             if offset == _CPACR:
                 self._cpu.watch_instructions(floats=value >> 20 & 3 != 0)
 

@@ -35,4 +35,14 @@ void program(void) {
     uint32_t s0, s15, s16, fpscr;
     __asm__ volatile("vmov %0, s0\n vmov %1, s15\n vmov %2, s16\n vmrs %3, fpscr" : "=r"(s0), "=r"(s15), "=r"(s16), "=r"(fpscr));
     note("s0", s0), note("s15", s15), note("s16", s16), note("fpscr", fpscr), note("control", MRS("control"));
+    say("not saved\n");
+    MSR("control", 0);
+    REG(0xE000EF34) &= ~(1u << 31);
+    BARRIER();
+    note("fpccr", REG(0xE000EF34) >> 30);
+    __asm__ volatile("vmov.f32 s0, #1.0" ::: "s0");
+    ISPR = 2;
+    BARRIER();
+    __asm__ volatile("vmov %0, s0" : "=r"(s0));
+    note("s0", s0);
 }
