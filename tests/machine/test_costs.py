@@ -14,7 +14,7 @@ from emu.cpu.unicorn import api as unicorn_api
 from emu.cpu.unicorn.cpu import UnicornCpu
 from relink.arch import ARCHITECTURES
 from relink.search.decoded_cache import CACHE
-from tests.counting import engine_calls, most_bytes, objects_left, python_calls
+from tests.counting import engine_calls, file_calls, most_bytes, objects_left, python_calls
 from tests.linker.craft import DATA, FUNC, Library, Rel, Sym
 from tests.linker.numbers import SYMBOLIC
 from tests.objects.build import compiled, linked
@@ -97,6 +97,36 @@ def test_no_relocation_and_no_symbol_calls_a_function_or_leaves_an_object(
     assert few_calls > 100, "the counters count"
     assert many_calls - few_calls < MANY / 20
     assert many_left - few_left < MANY / 20
+
+
+#: By ISA, the most calls of functions, Python's and built in: of a machine with its end, and of a load of a known
+#: library with its unload.
+MOST_CALLS = {"x86_64": (540, 1100), "riscv32": (460, 1075), "loongarch64": (415, 1150)}
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_machines_and_small_loads_make_few_calls(arch: str) -> None:
+    library = exporting(arch, FEW)
+    with Machine(arch) as machine:
+        for _ in range(20):  # the methods of records are compiled after some uses (`relink.records`)
+            machine.load(library).close()
+            Machine(arch).close()
+        loads = python_calls(lambda: machine.load(library).close())
+    machines = python_calls(lambda: Machine(arch).close())
+    most_machines, most_loads = MOST_CALLS[arch]
+    assert machines <= most_machines
+    assert loads <= most_loads
+
+
+def test_a_known_file_is_not_opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nor is it asked more often than its identity needs."""
+    monkeypatch.setattr("relink.search.decoded_cache._SETTLED", 0)  # files that have just changed are kept too
+    path = tmp_path / "lib.so"
+    path.write_bytes(exporting("x86_64", FEW))
+    with Machine("x86_64") as machine:
+        first = file_calls(lambda: machine.load(path).close())
+        assert first["open"], "the counter counts"
+        assert file_calls(lambda: machine.load(path).close()) <= Counter(stat=4)
 
 
 @pytest.mark.parametrize("arch", ARCHES)
