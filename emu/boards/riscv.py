@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from emu.boards.entry_point import EntryPoint
 from emu.boards.errors import BoardError
 from emu.boards.profile import BaseProfile, Interrupts
+from emu.boards.riscv_csrs import COUNT_INHIBIT, Accesses, csr_accesses
 from emu.boards.riscv_devices import Clint, Plic
-from emu.boards.riscv_supervisor import supervisor_writes
 from emu.cpu.corrections.find_riscv import riscv
 from emu.cpu.misrun import Misrun
 from emu.cpu.protocol import Stop, StopReason
@@ -44,7 +45,7 @@ _CAUSES = {
     StopReason.FETCH_PROTECTED: 1,
 }
 #: CSR numbers of the counters: cycle, time, instret, and their machine-mode names; upper halves on RV32.
-_MIP = 0x344
+_MIP, _COUNT = 0x344, (1 << 64) - 1
 _COUNTERS, _UPPER = (0xC00, 0xC01, 0xC02, 0xB00, 0xB02), (0xC80, 0xC81, 0xC82, 0xB80, 0xB82)
 
 
@@ -78,6 +79,7 @@ class MachineMode(EntryPoint, BaseProfile):
         self.free_ram, self.in_run = (0, 0), False
         self.changed = self.resetting = self.started = False
         self._pending = 0  #: mip
+        self._offsets = {0: 0, 2: 0}  #: what has been written to mcycle and minstret
         self._entered = False  #: whether a trap has been taken after which `interrupts` was not asked yet
         self.firmware_entry = None
         self.clint = Clint(self._set_pending, divider)
@@ -91,18 +93,21 @@ class MachineMode(EntryPoint, BaseProfile):
         self.cpu, self.memory, self.clock = cpu, memory, clock
         self._state = cpu.state_group(("priv", "mie", "mstatus", "mtvec"))
         self._trapped = cpu.register_group(("mstatus", "mepc", "mcause", "mtval"))
-        counters: dict[int, Callable[[], int | None]] = dict.fromkeys(_COUNTERS, self._now)
+        counters: dict[int, Callable[[], int | None]] = {
+            number: partial(self._count, number & 2) for number in _COUNTERS
+        }
         counters[0xC01] = self._time
         if self._bits == 32:
-            counters |= {number: lambda: self._now() >> 32 for number in _UPPER}
+            counters |= {number: partial(self._count, number & 2, 32) for number in _UPPER}
             counters[0xC81] = lambda: self._time() >> 32
         counters |= {number: self._privileged(read) for number, read in counters.items() if number >> 8 == 0xB}
+        counters[COUNT_INHIBIT] = self._privileged(lambda: 0)
         counters[_MIP] = self._privileged(lambda: self._pending | cpu.read_register("mip"))
-        common = riscv(self._bits, counters)
+        common, written = riscv(self._bits, counters), csr_accesses(self._writable_counters())
 
         def find(code: bytes, address: int, *, to_branch: bool = False) -> Iterator[Misrun]:
             found = common(code, address, to_branch=to_branch)
-            return heapq.merge(found, supervisor_writes(code, address), key=attrgetter("address"))
+            return heapq.merge(found, written(code, address), key=attrgetter("address"))
 
         cpu.inspect(find)
 
@@ -110,8 +115,22 @@ class MachineMode(EntryPoint, BaseProfile):
         """Only machine mode may read it."""
         return lambda: read() if self.cpu.read_register("priv") == 3 else None
 
-    def _now(self) -> int:
-        return self.clock.now
+    def _count(self, counter: int, shift: int = 0) -> int:
+        """mcycle (0) or minstret (2)."""
+        return (self.clock.now + self._offsets[counter] & _COUNT) >> shift
+
+    def _set_count(self, counter: int, shift: int, value: int) -> None:
+        """The next instruction reads what is written."""
+        if self._bits == 32:
+            value = self._count(counter) & ~(0xFFFF_FFFF << shift) | (value & 0xFFFF_FFFF) << shift
+        self._offsets[counter] = value - self.clock.now - 1
+
+    def _writable_counters(self) -> Accesses:
+        places = {(0xB00, 0, 0), (0xB02, 2, 0)} | ({(0xB80, 0, 32), (0xB82, 2, 32)} if self._bits == 32 else set())
+        return {COUNT_INHIBIT: (lambda: 0, lambda value: None)} | {
+            number: (partial(self._count, counter, shift), partial(self._set_count, counter, shift))
+            for number, counter, shift in sorted(places)
+        }
 
     def _time(self) -> int:
         return self.clint.mtime()
@@ -127,6 +146,7 @@ class MachineMode(EntryPoint, BaseProfile):
         cpu.write_registers({f"x{number}": 0 for number in range(1, 32)} | {"sp": stack})
         for name in ("mstatus", "mtvec", "mepc", "mcause", "mtval", "mie", "mscratch"):
             cpu.write_register(name, 0)
+        self._offsets.update({0: 0, 2: 0})
         self.resetting, self.started, self.changed, self._entered = False, True, True, False
         return entry
 

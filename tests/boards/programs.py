@@ -250,7 +250,7 @@ def _programs() -> Iterator[Program]:
 PROGRAMS = tuple(_programs())
 VIRT_PROGRAMS = tuple(
     VirtProgram(source, cpu, machine)
-    for source in ("machine_mode", "switching", "user_mode")
+    for source in ("machine_mode", "switching", "user_mode", "traps")
     for cpu, machine in (("rv32imac", "riscv32"), ("rv64imac", "riscv64"))
 )
 ARM_PROGRAMS = (

@@ -188,3 +188,15 @@ def test_functions_are_called_between_runs(cpu: str) -> None:
     assert guest.call(RAM + 0x1000, "int(int)", 2) == 42
     guest.run(max_instructions=10)
     assert guest.machine.cpu.read_register("a0") == 10
+
+
+@pytest.mark.parametrize("cpu", ["rv32imac", "rv64imac"])
+def test_counters_of_machine_mode_are_written(cpu: str) -> None:
+    # mcycle = 5; a0 = mcycle; a1 = minstret; a2 = mcountinhibit, which stays 0; mcycle |= a2 | 16; a5 = cycle
+    code = [0xB002D073, 0xB0002573, 0xB02025F3, 0x320FD673, 0x32002673, 0xB0086873, 0xC00027F3, 0x6F]
+    guest = Board(cpu, memory=[Ram(RAM, 0x1000)])
+    guest.load(struct.pack("<8I", *code), at=RAM)
+    guest.reset()
+    guest.run(max_instructions=7)
+    read = guest.machine.cpu.read_register
+    assert [read(name) for name in ("a0", "a1", "a2", "a6", "a5")] == [5, 2, 0, 9, 9 | 16]
