@@ -2,13 +2,7 @@
 #include "arm_virt.h"
 #define READ(register) ({ uint64_t v; __asm__ volatile("mrs %0, " #register : "=r"(v)); v; })
 #define WRITE(register, value) __asm__ volatile("msr " #register ", %0\n isb" ::"r"((uint64_t)(value)) : "memory")
-#define UNMASK __asm__ volatile("msr daifclr, #2" ::: "memory")
-#define MASK __asm__ volatile("msr daifset, #2" ::: "memory")
-static void alarm(uint64_t ticks_from_now) {
-    WRITE(cntv_tval_el0, ticks_from_now);
-    WRITE(cntv_ctl_el0, 1);
-}
-static volatile uint64_t resume, ticks, nesting, back_to_el1;
+static volatile uint64_t resume, nesting, back_to_el1;
 __attribute__((used)) void on_sync(uint64_t vector) {
     uint64_t syndrome = READ(esr_el1);
     note("vector", vector), note(" esr", syndrome), note(" spsr", READ(spsr_el1) & 0xFFFFFFF);
@@ -20,7 +14,7 @@ __attribute__((used)) void on_sync(uint64_t vector) {
 __attribute__((used)) void on_irq(uint64_t vector) {
     uint32_t number = REG(GICC + 12);
     note("irq", number), note(" vector", vector), note(" priority", REG(GICC + 20));
-    if (number == 27) { ticks++; WRITE(cntv_ctl_el0, 0); }
+    if (number == 27) tick();
     if (number == 1) {
         uint64_t link = READ(elr_el1), state = READ(spsr_el1);
         software(2), software(3);
@@ -69,17 +63,7 @@ static void interrupts(void) {
     software(3), software(2);
     note("highest", REG(GICC + 24));
     UNMASK;
-    alarm(20000);
-    while (!ticks) {}
-    say("ticked\n");
-    alarm(20000);
-    while (ticks == 1) __asm__ volatile("wfi");
-    say("woken\n");
-    MASK;
-    alarm(20000);
-    __asm__ volatile("wfi");
-    note("woken without handler", READ(cntv_ctl_el0));
-    WRITE(cntv_ctl_el0, 0);
+    wait_for_alarms();
     REG(GICC + 4) = 0x40;
     software(2);
     UNMASK;

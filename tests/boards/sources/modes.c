@@ -13,7 +13,7 @@
 #define NOWHERE "mov r5, #0x80000000"
 #define FLOAT ".inst 0xee300a00"
 #endif
-static volatile uint32_t resume, ticks, nesting;
+static volatile uint32_t resume, nesting;
 struct frame {
     uint32_t spsr, r[8], r12, lr, pc;
 };
@@ -25,22 +25,13 @@ __attribute__((used)) void on_exception(struct frame *frame, uint32_t vector) {
     if (vector != 2) frame->pc = resume;
     if (vector == 2 && frame->r[0] == 77) frame->spsr = (frame->spsr & ~0x1Fu) | 0x1F;
 }
-#ifdef VIRT
-static void alarm(uint32_t from_now) {
-    SET(from_now, "c14, c3, 0");
-    SET(1, "c14, c3, 1");
-}
-#endif
 __attribute__((used)) void on_irq(struct frame *frame, uint32_t vector) {
     uint32_t number = REG(GICC + 12);
     note("irq", number), note(" mode", READ(cpsr) & 0xFF), note(" spsr", frame->spsr & 0xFF);
     note(" priority", REG(GICC + 20));
     (void)vector;
 #ifdef VIRT
-    if (number == 27) {
-        ticks++;
-        SET(0, "c14, c3, 1");
-    }
+    if (number == 27) tick();
 #endif
     if (number == 1) {
         software(2), software(3);
@@ -84,23 +75,13 @@ static void interrupts(void) {
 #endif
     software(1);
     note("masked, pending", REG(GICD + 0x200));
-    __asm__ volatile("cpsie i" ::: "memory");
+    UNMASK;
     note("nested", nesting);
-    __asm__ volatile("cpsid i" ::: "memory");
+    MASK;
     software(3), software(2);
-    __asm__ volatile("cpsie i" ::: "memory");
+    UNMASK;
 #ifdef VIRT
-    alarm(20000);
-    while (!ticks) {}
-    say("ticked\n");
-    alarm(20000);
-    while (ticks == 1) __asm__ volatile("wfi");
-    say("woken\n");
-    __asm__ volatile("cpsid i" ::: "memory");
-    alarm(20000);
-    __asm__ volatile("wfi");
-    note("woken without handler", GET("c14, c3, 1"));
-    SET(0, "c14, c3, 1");
+    wait_for_alarms();
     uint32_t low, high;
     __asm__ volatile("mrrc p15, 1, %0, %1, c14" : "=r"(low), "=r"(high));
     note("count is small", high);

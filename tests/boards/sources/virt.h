@@ -1,5 +1,4 @@
 /* What the RISC-V test programs share: QEMU's "virt" board, output, CSRs. */
-#include <stdint.h>
 #define REG(a) (*(volatile uint32_t *)(uintptr_t)(a))
 #define UART (*(volatile uint8_t *)0x10000000)
 #define FINISH REG(0x100000)
@@ -8,17 +7,7 @@
 #define WRITE(csr, value) __asm__ volatile("csrw " #csr ", %0" ::"r"((uintptr_t)(value)) : "memory")
 #define SET(csr, value) __asm__ volatile("csrs " #csr ", %0" ::"r"((uintptr_t)(value)) : "memory")
 #define CLEAR(csr, value) __asm__ volatile("csrc " #csr ", %0" ::"r"((uintptr_t)(value)) : "memory")
-static void say(const char *text) {
-    while (*text) UART = *text++;
-}
-static void hex(uintptr_t value) {
-    char text[17];
-    int digits = 2 * sizeof value;
-    for (int i = 0; i < digits; i++) text[i] = "0123456789abcdef"[value >> (4 * (digits - 1 - i)) & 15];
-    text[digits] = 0;
-    say(text);
-}
-static void note(const char *what, uintptr_t value) { say(what), say(" "), hex(value), say("\n"); }
+#include "console.h"
 static uint64_t now(void) { return REG(0x200BFF8) | (uint64_t)REG(0x200BFFC) << 32; }
 static void alarm(uint64_t when) {
     REG(0x2004004) = ~0u;
