@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         CallError,
         ConstructorFault,
         DebuggerKilled,
+        ForeignObject,
         Frame,
         FunctionTooShort,
         FuzzError,
@@ -164,16 +165,18 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> object:
-    """Import the names above on first access: `relink-emu --help` needs no machine (PEP 562)."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+if not TYPE_CHECKING:  # or a misspelt name would be an object to type checkers
 
-    home = next((module for module, names in _HOMES.items() if name in names), "errors")
-    value: object = getattr(import_module(f"emu.{home}"), name)
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> object:
+        """Import the names above on first access: `relink-emu --help` needs no machine (PEP 562)."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        home = next((module for module, names in _HOMES.items() if name in names), "errors")
+        value: object = getattr(import_module(f"emu.{home}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

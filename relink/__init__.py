@@ -274,16 +274,18 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> object:
-    """Import the names above on first access, so that using one part does not load all (PEP 562)."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+if not TYPE_CHECKING:  # or a misspelt name would be an object to type checkers
 
-    home = next((module for module, names in _HOMES.items() if name in names), "errors")
-    value: object = getattr(import_module(f"relink.{home}"), name)
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> object:
+        """Import the names above on first access, so that using one part does not load all (PEP 562)."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        home = next((module for module, names in _HOMES.items() if name in names), "errors")
+        value: object = getattr(import_module(f"relink.{home}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

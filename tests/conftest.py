@@ -176,7 +176,7 @@ def _mark_quick(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     _mark_quick(items)
-    kept, others = [], []
+    kept, others = list[pytest.Item](), list[pytest.Item]()
     for item in items:
         found = subject(_words(item))
         if found is not None:

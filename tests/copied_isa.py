@@ -57,7 +57,7 @@ class CopiedHeader(headers.Header):
 
 def take_the_place() -> None:
     """Let the copy be what files and targets of the original are for; the original goes."""
-    headers.Header = CopiedHeader  # type: ignore[misc]
+    headers.Header = CopiedHeader  # type: ignore[misc, assignment]
     del relink.arch._PAGES[ORIGINAL]
     rows, variants = targets.TARGETS, targets.VARIANTS
     assert isinstance(rows, dict)

@@ -21,7 +21,7 @@ def _points(code: CodeType) -> frozenset[int]:
     """The offsets of instructions before which CPython may run signal handlers: after calls, at the start of
     functions and of loops' rounds. Not where the exception would have other handlers than that of the call.
     """
-    bytecode = dis.Bytecode(code)
+    bytecode: Any = dis.Bytecode(code)  # typeshed has no exception_entries
     instructions = list(bytecode)
 
     def handler(offset: int) -> int | None:

@@ -48,7 +48,7 @@ def install(limit: int) -> None:
         _machines[machine.runner] = _machines[machine.os] = machine
         _done[id(machine)] = 0
 
-    Machine.__init__ = __init__  # type: ignore[method-assign]
+    Machine.__init__ = __init__  # type: ignore[method-assign, assignment]
     for name in _OPERATIONS:
         setattr(Machine, name, _wrapped(getattr(Machine, name), lambda machine: machine, limit))
     for owner, name in ((Runner, "call"), (Runner, "run_program"), (Board, "run"), (Board, "load")):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import gc
 import weakref
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -71,7 +71,7 @@ def test_functions_remember_a_limited_number_of_results() -> None:
 
 
 #: What is kept with an object, for as long as that lives.
-KEPT: dict[str, Sized] = {
+KEPT: dict[str, object] = {
     "debug information": dwarf._KNOWN,
     "inlined functions": dwarf_inlined._KNOWN,
     "lines": dwarf_lines._KNOWN,

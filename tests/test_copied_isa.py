@@ -123,8 +123,8 @@ def named_isas(path: Path) -> set[str]:
         and node.body
         and isinstance(node.body[0], ast.Expr)
     }
-    literals = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and id(n) not in texts}
-    return literals & {*ARCHITECTURES, "thumb"}
+    constants = (n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and id(n) not in texts)
+    return {value for value in constants if isinstance(value, str)} & {*ARCHITECTURES, "thumb"}
 
 
 def test_only_pages_and_engines_name_an_isa() -> None:

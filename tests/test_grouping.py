@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -34,6 +36,13 @@ class _Request:
         self.user_properties: list[tuple[str, object]] = []
 
 
+def _grouped(
+    decorator: Callable[[Callable[..., None]], Callable[..., None]], test: Callable[..., object]
+) -> Callable[..., None]:
+    """A test of members, to be called with its fixtures by name."""
+    return decorator(cast("Callable[..., None]", test))
+
+
 def _fails_on_odd(number: int) -> None:
     if number == 4:
         pytest.skip("four is left out")
@@ -44,15 +53,14 @@ def _fails_on_odd(number: int) -> None:
 
 def test_every_member_runs_in_order() -> None:
     seen: list[tuple[int, str]] = []
-    each("word", ["a", "b"])(each("number", [1, 2])(lambda number, word: seen.append((number, word))))(
-        request=_Request()
-    )
+    inner = _grouped(each("number", [1, 2]), lambda number, word: seen.append((number, word)))
+    each("word", ["a", "b"])(inner)(request=_Request())
     assert seen == [(1, "a"), (2, "a"), (1, "b"), (2, "b")]
 
 
 def test_each_failing_member_is_named_and_the_others_still_run() -> None:
     with pytest.raises(MembersFailed) as caught:
-        each("number", [1, 2, 3, 4])(_fails_on_odd)(request=_Request())  # type: ignore[call-arg]
+        _grouped(each("number", [1, 2, 3, 4]), _fails_on_odd)(request=_Request())
     assert list(caught.value.failures) == ["1", "3"]
     text = str(caught.value)
     assert text.startswith("2 of 4 members failed:\n  1: AssertionError: odd")
@@ -66,32 +74,33 @@ def test_members_of_an_inner_group_are_named_too() -> None:
         assert (left, right) != ("b", 2)
 
     with pytest.raises(MembersFailed) as caught:
-        each("left", ["a", "b"])(each("right", [1, 2])(claim))(request=_Request())  # type: ignore[call-arg]
+        _grouped(each("left", ["a", "b"]), each("right", [1, 2])(claim))(request=_Request())
     assert list(caught.value.failures) == ["b, 2"]
 
 
 def test_a_group_all_of_whose_members_skip_is_skipped_with_the_reasons() -> None:
     with pytest.raises(pytest.skip.Exception, match="four is left out"):
-        each("number", [4])(_fails_on_odd)(request=_Request())  # type: ignore[call-arg]
+        _grouped(each("number", [4]), _fails_on_odd)(request=_Request())
 
 
 def test_a_group_that_passes_tells_which_members_skipped_and_why() -> None:
     request = _Request()
-    each("number", [2, 4])(_fails_on_odd)(request=request)  # type: ignore[call-arg]
+    _grouped(each("number", [2, 4]), _fails_on_odd)(request=request)
     assert request.user_properties == [(SKIPPED, (1, 2, "four is left out"))]
 
 
 def test_members_about_other_architectures_are_left_out() -> None:
     ran: list[str] = []
-    each("arch", ["arm", "riscv64"])(lambda arch: ran.append(arch))(request=_Request("riscv64"))
+    _grouped(each("arch", ["arm", "riscv64"]), lambda arch: ran.append(arch))(request=_Request("riscv64"))
     assert ran == ["riscv64"]
     with pytest.raises(pytest.skip.Exception, match="no member"):
-        each("arch", ["arm"])(lambda arch: ran.append(arch))(request=_Request("riscv64"))
+        _grouped(each("arch", ["arm"]), lambda arch: ran.append(arch))(request=_Request("riscv64"))
 
 
 def test_a_member_can_be_chosen_by_its_name() -> None:
     ran: list[str] = []
-    each("name", ["plain", "planned", "other"])(lambda name: ran.append(name))(request=_Request(member="plan"))
+    names = each("name", ["plain", "planned", "other"])
+    _grouped(names, lambda name: ran.append(name))(request=_Request(member="plan"))
     assert ran == ["planned"]
 
 
@@ -116,14 +125,15 @@ def test_a_group_has_the_cases_of_its_first_value_and_no_others() -> None:
 
 def test_members_may_be_made_of_the_other_parameters() -> None:
     seen: list[tuple[int, int]] = []
-    each("low", lambda high: range(high))(lambda low, high: seen.append((low, high)))(high=2, request=_Request())
+    lows = each("low", lambda high: range(high))
+    _grouped(lows, lambda low, high: seen.append((low, high)))(high=2, request=_Request())
     assert seen == [(0, 2), (1, 2)]
 
 
 @each(("options", "count"), [({}, 3), ({"exhaustive": True}, 10), ({"member": "1"}, 1), ({"keyword": "x"}, 10)])
-def test_a_sample_of_members_runs_unless_all_are_asked_for(options: dict[str, object], count: int) -> None:
+def test_a_sample_of_members_runs_unless_all_are_asked_for(options: dict[str, Any], count: int) -> None:
     seen: list[int] = []
-    group = each("number", range(10), sample=3)(lambda number: seen.append(number))
+    group = _grouped(each("number", range(10), sample=3), lambda number: seen.append(number))
     for _ in range(2):
         group(request=_Request(**options))
     assert seen == 2 * seen[:count], "the same every time"

@@ -7,7 +7,7 @@ import functools
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 
 import pytest
@@ -162,7 +162,7 @@ def modules_in_circles(package: str) -> set[str]:
     return {name for name in graph if name in reached(graph, graph[name])}
 
 
-def reached(graph: Mapping[str, set[str]], first: set[str]) -> set[str]:
+def reached(graph: Mapping[str, Set[str]], first: Set[str]) -> set[str]:
     """The modules that imports lead to from `first`."""
     found, pending = set[str](), set(first)
     while pending:

@@ -75,10 +75,12 @@ __all__ = [
 ]  # fmt: skip
 
 
-def __getattr__(name: str) -> Any:
-    home = _HOME_OF.get(name)
-    if home is None:
-        raise AttributeError(name)
-    from importlib import import_module
+if not TYPE_CHECKING:
 
-    return getattr(import_module(f"emu.boards.{home}"), name)
+    def __getattr__(name: str) -> Any:
+        home = _HOME_OF.get(name)
+        if home is None:
+            raise AttributeError(name)
+        from importlib import import_module
+
+        return getattr(import_module(f"emu.boards.{home}"), name)

@@ -16,7 +16,7 @@ from relink.arrays import U8
 _CARRIED_OUT = (FlashStatus.NOT_ERASED, FlashStatus.CROSSES_PAGE, FlashStatus.NOT_SECTORS)
 
 #: Called with an operation before or after it; may raise.
-Listener: TypeAlias = "Callable[[FlashEvent], None]"
+Listener: TypeAlias = "Callable[[FlashEvent], object]"
 
 
 class Flash(FlashCells):

@@ -22,10 +22,12 @@ class Pages(Protocol):
     """A flash memory that can be mapped (`emu.boards.flash.Flash`)."""
 
     base: int
-    size: int
     name: str
     pages: U8  #: the whole memory
     changed: list[Callable[[int, int], object]]  #: called with the address and size of what has changed
+
+    @property
+    def size(self) -> int: ...
 
 
 @dataclass(frozen=True)

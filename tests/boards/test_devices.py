@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -23,7 +24,8 @@ class Recorder(Device):
     def __init__(self) -> None:
         super().__init__(irq=1)
         self.log: list[tuple[str, int, int, int, int]] = []
-        self.at, self.action = 0, lambda: None
+        self.at = 0
+        self.action: Callable[[], object] = lambda: None
 
     def read(self, offset: int, size: int) -> int:
         value = 0x8182_8384 + offset

@@ -104,7 +104,7 @@ def test_a_cut_without_loose_bits_is_at_a_byte() -> None:
 
 def test_an_operation_of_another_device_cannot_be_torn_here() -> None:
     flash, other = nor(), NorFlash([(4, 64)], name="other", base=BASE)
-    flash.before.append(lambda event: other.tear(event) and None)
+    flash.before.append(other.tear)
     with pytest.raises(FlashGeometryError, match="nor#1:erase@0x8000000\\+64 is no operation of this device"):
         flash.erase_sector(0)
 

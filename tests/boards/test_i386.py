@@ -201,13 +201,14 @@ def test_faults_of_devices_and_ports() -> None:
 
 
 def test_ports_that_no_board_can_have() -> None:
-    for make, words in (
+    boards: tuple[tuple[Callable[[], object], str], ...] = (
         (lambda: Board("cortex-m3", memory=[], ports={0x60: Uart()}), "has no I/O ports"),
         (lambda: Board("i386", memory=[], ports={0x20: Uart16550()}), "overlaps"),
         (lambda: Board("i386", memory=[Ram(0xFFFF_E000, 0x1000)]), "ends at 0xffffdfff"),
         (lambda: Board("i386", memory=[], ports={0xFFFF: Uart16550()}), "outside the 65,536 ports"),
         (lambda: Board("i386", memory=[], ports={0x3F8: object()}), "instances of Device"),  # type: ignore[dict-item]
-    ):
+    )
+    for make, words in boards:
         with pytest.raises(MemoryMapError, match=words):
             make()
     with pytest.raises(FirmwareError, match="where to start"):

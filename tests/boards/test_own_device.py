@@ -61,6 +61,7 @@ def test_packages_that_lie_on_the_line_write_nothing() -> None:
         device.start()
         before = device.flash.operations, device.flash.digest()
         good = device.package
+        lines: list[tuple[str, bytes, int | None]]
         lines = [(name, package, None) for name, package in MODULES.bad_packages(device).items()]
         lines += [(f"{len(good)} bytes said to be {size}", good, size) for size in (0, 1, 100, len(good) - 1)]
         lines += [(f"{len(good)} bytes said to be {size}", good, size) for size in (len(good) + 1, 0xFFFF_FFFF)]
@@ -136,7 +137,7 @@ def test_the_report_has_pictures_and_shortest_sequences_and_needs_nothing_else()
 def cut_titles(svg: str, cuts: Sequence[object]) -> list[str | None]:
     """The cuts among the texts of a picture's operations."""
     titles = [each.text for each in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}title")]
-    return [title for title in titles if title in map(str, cuts)]
+    return [title for title in titles if title and title in map(str, cuts)]
 
 
 def test_a_history_of_two_devices_and_of_a_device_that_starts_twice() -> None:

@@ -40,7 +40,9 @@ def _halves_across_words(ctype: CType) -> bool:
     """Whether a structure has an array of structures of an odd number of `_Float16`, from three on."""
     if isinstance(ctype, Array):
         element = ctype.target
-        halves = isinstance(element, Struct) and all(leaf.type.size == 2 for leaf in leaves(element))
+        if not isinstance(element, Struct):
+            return _halves_across_words(element)
+        halves = all(leaf.type.size == 2 for leaf in leaves(element))
         return (halves and element.size in (6, 10, 14)) or _halves_across_words(element)
     members = (ctype.members or ()) if isinstance(ctype, Struct) else ()
     return any(_halves_across_words(member.type) for member in members)

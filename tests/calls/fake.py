@@ -23,6 +23,7 @@ class FakeMachine:
         self.live: dict[int, int] = {}
         self._next = HEAP
         self.cpu: Any = self
+        self.callbacks: Any = None
         self.memory: Any = self
         self.heap: Any = SimpleNamespace(malloc=self._malloc, free=self.live.pop)
 

@@ -154,7 +154,7 @@ class Host:
         self.variadic = list(self._mixed(kinds, arguments))
         return len(self.variadic)
 
-    def bounce(self, depth: int) -> float | int | None:
+    def bounce(self, depth: int) -> object:
         return self.library.function("bounce", "int(int)")(depth)
 
     def qsort(self, base: int, count: int, size: int, compare: int) -> None:

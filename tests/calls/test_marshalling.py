@@ -7,6 +7,7 @@ import math
 import struct
 from fractions import Fraction
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,10 +80,9 @@ def test_the_callee_reads_what_the_caller_passed(
     machine = FakeMachine(arch)
     plan = plan_call(arch, prototype)
     machine.enter(plan, *values, *extras)
-    found = list(plan.arguments(machine))
+    found: list[Any] = list(plan.arguments(machine))
     if prototype.endswith("...)"):
         rest = found.pop()
-        assert not isinstance(rest, int | float)
         found += [rest.take(name) for name, _ in extras]
     assert found == values + [value for _, value in extras]
 

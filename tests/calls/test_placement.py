@@ -118,6 +118,7 @@ def test_results_lie_where_clang_leaves_them(arch: str) -> None:
     width = sizes(arch)
     for signature, expected in _table()[arch]["results"].items():
         place = _plan(convention(arch), signature).result_location
+        assert place is not None
         if expected == "st0":
             assert place[0].register == "st0", signature
         else:

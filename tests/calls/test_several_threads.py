@@ -40,7 +40,8 @@ def path() -> Path:
 def members(decoded: Decoded, number: int, address: int) -> object:
     """What a function's structure holds, and the one that it points to."""
     types = types_of(decoded, "x86_64")
-    prototype = types and types.prototype(f"f{number}", address)
+    assert types is not None
+    prototype = types.prototype(f"f{number}", address)
     assert prototype is not None
     pointer = prototype.parameters[0].type
     assert isinstance(pointer, Pointer)

@@ -32,7 +32,7 @@ PLAIN = (
     ["tree", "a b"],
     ["inspect", "x", "--symbols"],
 )
-FOR_TYPER = (
+FOR_TYPER: tuple[list[str], ...] = (
     [],
     ["--help"],
     ["--version"],
@@ -58,7 +58,7 @@ FOR_TYPER = (
 
 def facts(value: object) -> object:
     if is_dataclass(value):
-        shown = {f.name: getattr(value, f.name) for f in fields(value)}  # type: ignore[arg-type]
+        shown = {f.name: getattr(value, f.name) for f in fields(value)}
         return {name: item or None if isinstance(item, list | tuple) else item for name, item in shown.items()}
     return value
 

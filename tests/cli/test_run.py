@@ -21,7 +21,7 @@ class _Input(io.TextIOWrapper):
     """Standard input of given bytes."""
 
     def __init__(self, data: bytes) -> None:
-        super().__init__(io.BufferedReader(io.BytesIO(data)))  # type: ignore[arg-type]
+        super().__init__(io.BufferedReader(io.BytesIO(data)))
 
 
 @pytest.mark.sample(4)

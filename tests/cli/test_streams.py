@@ -65,7 +65,7 @@ def test_all_output_encodes_and_holds_no_control_character(
         monkeypatch.setattr(sys, "stdout", streams[0])
         monkeypatch.setattr(sys, "stderr", streams[1])
         status = run(line)
-        out, err = (stream.buffer.getvalue().decode(encoding) for stream in streams)  # type: ignore[attr-defined]
+        out, err = (stream.buffer.getvalue().decode(encoding) for stream in streams)
         assert status in (0, 1, 2), ascii(line)
         assert out + err, ascii(line)
         assert "Traceback" not in err, ascii(line)

@@ -14,11 +14,12 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from emu.cpu.events import Events
 from emu.cpu.pages import PAGE_SIZE, PageMap
 from emu.cpu.protocol import Cpu, CpuContext, Protection, Stop
 from emu.cpu.unicorn.isas import ISAS
@@ -58,6 +59,14 @@ class FakeCpu:
         self._values: dict[str, int] = {}
         self._pages = PageMap()
         self._traps = range(0)
+
+    @property
+    def events(self) -> Events:
+        raise NotImplementedError("a fake has no events")
+
+    @property
+    def native(self) -> None:
+        """No engine."""
 
     def set_trap_range(self, start: int, size: int) -> None:
         self._traps = range(start, start + size)
@@ -130,6 +139,12 @@ class FakeCpu:
         self.write_register("pc", stop.pc)
         return stop
 
+    def step(self, pc: int) -> Stop:
+        return self.run(pc)
+
+    def discontinue(self) -> None:
+        return
+
     def save(self) -> CpuContext:
         return _Registers(dict(self._values))
 
@@ -181,6 +196,22 @@ class RecordingCpu:
         self.arch, self.page_size, self.page_cost = inner.arch, inner.page_size, inner.page_cost
         self.shares_memory, self.registers = inner.shares_memory, inner.registers
 
+    @property
+    def executed(self) -> int:
+        return self.inner.executed
+
+    @executed.setter
+    def executed(self, number: int) -> None:
+        self.inner.executed = number
+
+    @property
+    def events(self) -> Events:
+        return self.inner.events
+
+    @property
+    def native(self) -> Any:
+        return self.inner.native
+
     def counts(self) -> Counter[str]:
         """How often each method was called."""
         return Counter(crossing.operation for crossing in self.crossings)
@@ -214,6 +245,18 @@ class RecordingCpu:
         self._note("write", address, memoryview(data).nbytes)
         self.inner.write(address, data)
 
+    def load(self, address: int, size: int) -> bytes:
+        self._note("load", address, size)
+        return self.inner.load(address, size)
+
+    def store(self, address: int, data: bytes | bytearray | memoryview) -> None:
+        self._note("store", address, memoryview(data).nbytes)
+        self.inner.store(address, data)
+
+    def extent(self, address: int, needed: Protection) -> int:
+        self._note("extent", address)
+        return self.inner.extent(address, needed)
+
     def read_register(self, name: str) -> int:
         self._note("read_register", name)
         return self.inner.read_register(name)
@@ -242,6 +285,14 @@ class RecordingCpu:
     def run(self, pc: int, *, max_instructions: int = 0, timeout: float = 0.0) -> Stop:
         self._note("run", pc)
         return self.inner.run(pc, max_instructions=max_instructions, timeout=timeout)
+
+    def step(self, pc: int) -> Stop:
+        self._note("step", pc)
+        return self.inner.step(pc)
+
+    def discontinue(self) -> None:
+        self._note("discontinue")
+        self.inner.discontinue()
 
     def save(self) -> CpuContext:
         self._note("save")

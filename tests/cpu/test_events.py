@@ -43,7 +43,7 @@ class Runs:
 
     def steps(self) -> tuple[list[int], Stop]:
         """Where each instruction is that runs, and how the last ends."""
-        pc, places = self.prepare(), []
+        pc, places = self.prepare(), list[int]()
         while True:
             stop = self.cpu.step(pc)
             if stop.reason is not StopReason.INSTRUCTION_LIMIT and self.cpu.executed == 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emu import Machine
+from emu.cpu.unicorn import api as unicorn_api
 from emu.cpu.unicorn import cpu as unicorn
 from emu.cpu.unicorn import stops as unicorn_stops
 from emu.cpu.unicorn.cpu import UnicornCpu
@@ -31,7 +32,7 @@ def test_a_request_to_stop_lets_no_first_block_run_without_inspection(
     with Machine(arch) as machine:
         library = machine.load(compiled(arch, code, language="assembler"))
         bad, good = (library.function(name, f"int {name}(int)") for name in ("bad", "good"))
-        cpu, requests, real = machine.cpu, [], unicorn_stops.emu_start
+        cpu, requests, real = machine.cpu, list[object](), unicorn_api.emu_start
         assert isinstance(cpu, UnicornCpu)
 
         def requested(*arguments: object) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import weakref
+from collections.abc import Callable
 
 import pytest
 
@@ -297,7 +298,7 @@ def test_using_a_closed_cpu_is_an_error_and_not_a_crash() -> None:
     context = cpu.save()
     cpu.close()
     cpu.close()
-    for use in (
+    uses: tuple[Callable[[], object], ...] = (
         lambda: cpu.run(entry),
         lambda: cpu.run(entry, max_instructions=5),
         lambda: cpu.run(entry, timeout=1),
@@ -313,7 +314,8 @@ def test_using_a_closed_cpu_is_an_error_and_not_a_crash() -> None:
         lambda: cpu.set_thread_pointer(0),
         lambda: cpu.save(),
         lambda: cpu.restore(context),
-    ):
+    )
+    for use in uses:
         with pytest.raises((MachineError, ctypes.ArgumentError)):
             use()
 

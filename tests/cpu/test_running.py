@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from emu.cpu.protocol import StopReason
+from emu.cpu.protocol import Stop, StopReason
 from tests.alarms import alarms, interrupt
 from tests.grouping import each
 
@@ -126,7 +126,7 @@ def test_a_bad_access_mid_block_names_pc_and_address(
     entry = bench.load(program)
     bench.prepare(value=0x55, address=address)
     stop = bench.cpu.run(entry)
-    assert stop == (reason, CODE + bench.guest.nop, address)
+    assert stop == Stop(reason, CODE + bench.guest.nop, address)
     assert bench.cpu.read_register("pc") == stop.pc | bench.guest.entry_bit
     assert bench.value == 0x55
 
@@ -277,7 +277,7 @@ def test_an_instruction_limit_stops_exactly_there_and_can_be_resumed(bench: Benc
     entry = bench.load("nops")
     bench.prepare()
     stop = bench.cpu.run(entry, max_instructions=3)
-    assert stop == (StopReason.INSTRUCTION_LIMIT, CODE + 3 * bench.guest.nop, None)
+    assert stop == Stop(StopReason.INSTRUCTION_LIMIT, CODE + 3 * bench.guest.nop)
     stop = bench.cpu.run(stop.pc | bench.guest.entry_bit, max_instructions=100)
     assert stop == (StopReason.TRAP, TRAPS, None)
 

@@ -33,6 +33,7 @@ from relink.export.formats import Firmware, read_firmware_bytes, to_bytes
 from tests.devices.firmware import FAR, TARGETS, firmware, linked_for, script
 from tests.fixtures import arch_of
 from tests.objects.build import compiled
+from tests.sections import symbol_table
 
 FORMATS = ("hex", "srec", "uf2", "bin")
 
@@ -81,10 +82,10 @@ def test_an_elf_has_sections_symbols_and_lines(target: str, tmp_path: Path) -> N
                 assert section.data() == image.region.content(section["sh_addr"], section["sh_size"]).tobytes()  # type: ignore[union-attr]
         for segment in elf.iter_segments():
             assert (segment["p_vaddr"] - segment["p_offset"]) % max(segment["p_align"], 1) == 0
-        symbols = {s.name: s for s in elf.get_section_by_name(".symtab").iter_symbols()}
+        symbols = {s.name: s for s in symbol_table(elf).iter_symbols()}
         for name in ("quick", "counter", "__data_load", "main_loop"):
             assert symbols[name]["st_value"] == image.link_map().symbol(name).address
-        local = [s["st_info"]["bind"] == "STB_LOCAL" for s in elf.get_section_by_name(".symtab").iter_symbols()]
+        local = [s["st_info"]["bind"] == "STB_LOCAL" for s in symbol_table(elf).iter_symbols()]
         assert local == sorted(local, reverse=True)
         dwarf = elf.get_dwarf_info()
         functions = {
@@ -266,6 +267,6 @@ def test_an_image_without_a_script_is_exported_where_it_is(tmp_path: Path) -> No
     image = linker.load(compiled("riscv64", "int f(int n) { return n + 1; }\nint d = 4;\n"), options=LoadOptions())
     image.export(tmp_path / "x.elf")
     with (tmp_path / "x.elf").open("rb") as file:
-        symbols = {s.name: s["st_value"] for s in ELFFile(file).get_section_by_name(".symtab").iter_symbols()}
+        symbols = {s.name: s["st_value"] for s in symbol_table(ELFFile(file)).iter_symbols()}
     assert symbols["f"] == image.symbol("f").address
     assert image.chunks()[0].address >= image.base

@@ -14,8 +14,9 @@ import pytest
 
 from relink import HostMemory, Linker, LinkError, LinkScript, LoadOptions, MemoryRegion, RelinkError
 from relink.export.image_file import ImageFile
-from tests.fixtures import VARIANTS, arch_of
+from tests.fixtures import arch_of
 from toolchains.build import BUILT
+from toolchains.targets import VARIANTS
 
 GOLDEN = Path(__file__).with_name("golden.json")
 #: So that what is not defined is in reach of code in flash.

@@ -11,6 +11,7 @@ from elftools.elf.elffile import ELFFile
 
 from emu.boards import Board, CortexM, Ram, Rom
 from relink import HostMemory, Image, Linker, LinkScript, LoadOptions, MemoryRegion
+from relink.objects.script import Place
 from tests.devices.firmware import gnu_script
 from tests.devices.test_placement import our_sections, their_sections
 
@@ -78,8 +79,8 @@ def program(case: str, folder: Path) -> tuple[str, list[Path]]:
 def linked(arch: str, objects: list[Path], ram: int) -> tuple[Image, LinkScript]:
     flash = MemoryRegion("flash", 0x0800_0000, 0x40000, "rx")
     data = MemoryRegion("ram", ram, 0x8000, "rw")
-    place = {".isr_vector": flash, ".text": flash, ".rodata": flash, ".data": (data, flash), ".tbss": data,
-             ".bss": data}  # fmt: skip
+    place: dict[str, Place] = dict.fromkeys((".isr_vector", ".text", ".rodata"), flash)
+    place |= {".data": (data, flash), ".tbss": data, ".bss": data}
     rules = LinkScript.of(place, entry="_start", gc=True, discard=_UNWINDING)
     return Linker(HostMemory(arch)).load(objects, options=LoadOptions(script=rules)), rules
 
@@ -115,8 +116,8 @@ def test_a_program_has_the_bytes_of_gnu_ld(case: str, tmp_path: Path) -> None:
     command += ["-o", "a.elf", *map(str, members)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    with (tmp_path / "a.elf").open("rb") as file:
-        theirs = their_sections(ELFFile(file))
+    with (tmp_path / "a.elf").open("rb") as stream:
+        theirs = their_sections(ELFFile(stream))
     theirs.pop(".space", None)
     assert ours.keys() == theirs.keys()
     assert [name for name in ours if ours[name] != theirs[name]] == []

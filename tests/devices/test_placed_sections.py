@@ -18,6 +18,7 @@ from relink import (
     MemoryRegion,
     OutputSection,
 )
+from relink.objects.script import Place
 from tests.devices.firmware import FAR, TARGETS, firmware, linked_for, script
 from tests.devices.test_scripts import FLASH, RAM, USUAL, link, placed
 from tests.fixtures import arch_of
@@ -80,7 +81,7 @@ def test_patterns_choose_by_section_and_by_file() -> None:
     objects = [compiled("arm", f"int d_{n} = {n}; int f_{n}(void) {{ return d_{n}; }}\n", "-ffunction-sections")
                for n in range(3)]  # fmt: skip
     named = f"*{objects[1].name}(.text.*)"
-    place = {
+    place: dict[str, Place] = {
         ".first": OutputSection(FLASH, inputs=(named,)), ".text": FLASH, ".data": (RAM, FLASH), ".bss": RAM,
     }  # fmt: skip
     image = linked_for("arm", objects, LinkScript.of(place, discard=(".ARM.*",)))

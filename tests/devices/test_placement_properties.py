@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from relink import HostMemory, Linker, LinkScript, LoadOptions, MemoryRegion, OutputSection, RegionOverflow
 from relink.elf.objects import decode_object
+from relink.objects.script import Place
 from tests.objects.build import compiled
 
 #: name, flags, alignment, bytes.
@@ -54,7 +55,12 @@ outputs = st.dictionaries(
 def test_sections_are_placed_apart_and_referred_to_where_they_are(
     place: dict[str, OutputSection], gc: bool
 ) -> None:
-    every = {**dict.fromkeys((".text", ".rodata"), REGIONS[0]), ".data": REGIONS[2], ".bss": REGIONS[2], **place}
+    every: dict[str, Place] = {
+        **dict.fromkeys((".text", ".rodata"), REGIONS[0]),
+        ".data": REGIONS[2],
+        ".bss": REGIONS[2],
+        **place,
+    }
     keep = ("*",) if not gc else (".table",)
     rules = LinkScript.of(every, regions=REGIONS, gc=gc, keep=keep)
     path = compiled("i386", source(), language="assembler")

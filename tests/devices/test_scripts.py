@@ -20,13 +20,14 @@ from relink import (
     read_script,
 )
 from relink.objects.placed import PlacedSection
+from relink.objects.script import Place
 from relink.objects.script_file import region_of
 from tests.devices.firmware import firmware, linked_for, script
 from tests.objects.build import compiled
 
 FLASH = MemoryRegion("flash", 0x0800_0000, 0x10000, "rx", fill=0xFF)
 RAM = MemoryRegion("ram", 0x2000_0000, 0x4000, "rw")
-USUAL = {".text": FLASH, ".rodata": FLASH, ".data": (RAM, FLASH), ".bss": RAM}
+USUAL: dict[str, Place] = {".text": FLASH, ".rodata": FLASH, ".data": (RAM, FLASH), ".bss": RAM}
 
 
 def link(source: str, rules: LinkScript, target: str = "riscv32", language: str = "c", *flags: str) -> Image:

@@ -45,5 +45,6 @@ def _built(target: str, name: str, text: str, flags: tuple[str, ...]) -> Path:
     source = text_file(text, Path(name).suffix)
     # No folder's name in what is compared.
     flags = (f"-ffile-prefix-map={source.parent}=.", "-fdebug-compilation-dir=.", *flags)
-    command = [zig(), "clang", "-target", row.triple, *row.cflags, *flags, "-c", source, "-o", OUTPUT]
+    command: list[str | Path] = [zig(), "clang", "-target", row.triple, *row.cflags]
+    command += [*flags, "-c", source, "-o", OUTPUT]
     return made(command, [source])

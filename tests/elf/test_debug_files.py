@@ -123,7 +123,7 @@ def test_a_package_beside_the_image_stands_for_its_split_files(tmp_path: Path) -
 
 def test_an_alternate_file_is_followed_or_named(tmp_path: Path) -> None:
     first = library(tmp_path, "-g", sources=(SOURCE, OTHER))
-    second = shutil.copy(first, tmp_path / "second.so")
+    second = Path(shutil.copy(first, tmp_path / "second.so"))
     run("dwz", "-m", "common.debug", "lib.so", "second.so", cwd=tmp_path)
     assert at(first, "both") == at(second, "both") == "int both(struct pair *p, int s)"
     (tmp_path / "common.debug").unlink()

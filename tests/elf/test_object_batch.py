@@ -49,7 +49,7 @@ def outcome(stage: Callable[[], dict[str, object]]) -> Found:
 
 
 def joined(parts: Sequence[AnyArray]) -> list[object]:
-    return np.concatenate(parts).tolist()
+    return list(np.concatenate(parts).tolist())
 
 
 def alone(contents: Sequence[bytes]) -> list[Found]:

@@ -308,6 +308,6 @@ def _output(action: Callable[[], int]) -> tuple[int, str]:
     try:
         status = action()
         stream.flush()
-        return status, stream.buffer.getvalue().decode("utf-8", "surrogateescape")  # type: ignore[attr-defined]
+        return status, stream.buffer.getvalue().decode("utf-8", "surrogateescape")
     finally:
         sys.stdout, sys.stderr = before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from emu.cpu.protocol import Protection
 from emu.libc import Libc
@@ -54,6 +55,16 @@ class FakeMemory:
         self.store(address, bytes(size))
 
     read, write = load, store
+
+    def read_uint(self, address: int, size: int) -> int:
+        return int.from_bytes(self.load(address, size), "little")
+
+    def write_uint(self, address: int, size: int, value: int) -> None:
+        self.store(address, (value & (1 << 8 * size) - 1).to_bytes(size, "little"))
+
+    def read_cstring(self, address: int, limit: int = 1 << 24) -> bytes:
+        data, offset = self._find(address, 1)
+        return bytes(data[offset : offset + limit]).partition(b"\0")[0]
 
 
 class FakeRegisters:
@@ -136,11 +147,11 @@ class Harness:
     def buffer(self, size: int) -> int:
         return self.place(bytes(size))
 
-    def call(self, name: str, *args: object) -> int:
+    def call(self, name: str, *args: object) -> Any:
         """Call by name; bytes become the address of a C string."""
         function = self.libc.function(name)
         assert function is not None, name
-        return function.call(*(self.text(a) if isinstance(a, bytes) else a for a in args))  # type: ignore[return-value]
+        return function.call(*(self.text(a) if isinstance(a, bytes) else a for a in args))
 
     def string(self, address: int) -> bytes:
         return self.memory.read_cstring(address)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from elftools.elf.elffile import ELFFile
@@ -17,6 +18,7 @@ from emu.errors import GuestAbort
 from emu.isa.registry import ISAS
 from emu.isa.struct_stat import StructStat
 from tests.fixtures import arch_of, each_target
+from tests.sections import symbol_table
 from toolchains.engine import Zig, find_zig
 from toolchains.errors import CompilerMissing
 from toolchains.targets import TARGETS
@@ -103,10 +105,11 @@ def test_struct_stat_is_laid_out_as_glibcs_headers_say(arch: str, suffix: str, t
     )
     with output.open("rb") as file:
         elf = ELFFile(file)
-        symbol = elf.get_section_by_name(".symtab").get_symbol_by_name("layout")[0]
+        (symbol,) = symbol_table(elf).get_symbol_by_name("layout") or []
         data = elf.get_section(symbol["st_shndx"]).data()[symbol["st_value"] :]
-    pairs = list(zip(*[iter(struct.unpack_from("<22I", data))] * 2, strict=True))
+    words = struct.unpack_from("<22I", data)
+    pairs: list[Any] = list(zip(words[::2], words[1::2], strict=True))
     *members, (_, size) = pairs
-    assert ISAS[arch].libc.stat[suffix] == StructStat(*members, bytes=size)
+    assert ISAS[arch].libc.stat[suffix] == StructStat._make((*members, size))
     accessed, seconds = members[-1]
     assert struct.unpack_from("<2I", data, 88) == (accessed + 2 * seconds, accessed + 4 * seconds)

@@ -316,7 +316,7 @@ def test_patterns_and_wide_strings(arch: str) -> None:
         def call(name: str, prototype: str, *arguments: object) -> int:
             address = compiled.lookup(name)
             assert address is not None
-            return int(machine.call(address, prototype, *arguments))  # type: ignore[arg-type]
+            return int(machine.call(address, prototype, *arguments))
 
         for (pattern, text, flags), matched in matches.items():
             found = call("fnmatch", "int(const char *, const char *, int)", pattern, text, flags)

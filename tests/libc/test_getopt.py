@@ -37,7 +37,7 @@ class _Option(ctypes.Structure):
 def theirs(glibc: ctypes.CDLL, name: str, words: list[bytes], letters: bytes) -> list[object]:
     """(result, optind, optarg, index) of every call, then the words as they lie at last."""
     argv = (ctypes.c_char_p * (len(words) + 1))(*words, None)
-    options = (_Option * (len(_LONGS) + 1))(*((n, a, None, v) for n, a, v in _LONGS), (None, 0, None, 0))
+    options = (_Option * (len(_LONGS) + 1))(*(_Option(n, a, None, v) for n, a, v in _LONGS), _Option())
     position, argument = ctypes.c_int.in_dll(glibc, "optind"), ctypes.c_char_p.in_dll(glibc, "optarg")
     ctypes.c_int.in_dll(glibc, "opterr").value = 0
     position.value = 0

@@ -84,11 +84,11 @@ TestHeap = HeapMachine.TestCase
 TestHeap.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
 
 
-def _heap(**options: int) -> Heap:
-    return Heap(FakeMemory(), architecture("arm"), **options)
+def _heap(limit: int | None = None) -> Heap:
+    return Heap(FakeMemory(), architecture("arm"), limit=limit)
 
 
-def test_everything_freed_makes_the_next_large_block_fit_without_growing():
+def test_everything_freed_makes_the_next_large_block_fit_without_growing() -> None:
     heap = _heap()
     blocks = [heap.malloc(5000) for _ in range(40)]
     mapped = heap.mapped
@@ -98,7 +98,7 @@ def test_everything_freed_makes_the_next_large_block_fit_without_growing():
     assert heap.mapped == mapped
 
 
-def test_small_blocks_of_a_class_are_reused_last_in_first_out():
+def test_small_blocks_of_a_class_are_reused_last_in_first_out() -> None:
     heap = _heap()
     a, b = heap.malloc(24), heap.malloc(30)
     heap.free(a)
@@ -107,14 +107,14 @@ def test_small_blocks_of_a_class_are_reused_last_in_first_out():
 
 
 @pytest.mark.parametrize("size", [1 << 20, 1 << 31, 1 << 63, (1 << 64) - 1])
-def test_past_the_limit_malloc_answers_null_and_goes_on(size):
+def test_past_the_limit_malloc_answers_null_and_goes_on(size: int) -> None:
     heap = _heap(limit=1 << 19)
     assert heap.malloc(size) == 0
     assert heap.calloc(size, 16) == 0
     assert heap.malloc(100)
 
 
-def test_the_limit_can_be_used_up_to_the_last_page():
+def test_the_limit_can_be_used_up_to_the_last_page() -> None:
     heap = _heap(limit=1 << 18)
     count = 0
     while heap.malloc(4096):
@@ -124,19 +124,19 @@ def test_the_limit_can_be_used_up_to_the_last_page():
 
 
 @pytest.mark.parametrize("offset", [8, 16, 100])
-def test_a_pointer_into_a_block_is_named_with_its_block(offset):
+def test_a_pointer_into_a_block_is_named_with_its_block(offset: int) -> None:
     heap = _heap()
     block = heap.malloc(200)
     with pytest.raises(GuestAbort, match=f"free\\(\\): {block + offset:#x} is {offset} bytes into"):
         heap.free(block + offset)
 
 
-def test_a_foreign_pointer_is_named():
+def test_a_foreign_pointer_is_named() -> None:
     with pytest.raises(GuestAbort, match=r"invalid pointer 0xdead000: it was never allocated by the heap"):
         _heap().free(0xDEAD000)
 
 
 @given(st.integers(min_value=-8, max_value=100).filter(lambda n: n <= 0 or n & (n - 1)))
-def test_an_alignment_that_is_no_power_of_two_is_an_error(alignment):
+def test_an_alignment_that_is_no_power_of_two_is_an_error(alignment: int) -> None:
     with pytest.raises(ValueError, match="not a power of two"):
         _heap().aligned_alloc(alignment, 8)

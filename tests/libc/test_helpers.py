@@ -31,7 +31,7 @@ _SINGLES = st.one_of(
 
 @given(_I64, _I64.filter(bool))
 @example(-(1 << 63), -1)
-def test_64_bit_division_truncates_and_wraps(a, b):
+def test_64_bit_division_truncates_and_wraps(a: int, b: int) -> None:
     quotient = ctypes.c_int64(abs(a) // abs(b) * (-1 if (a < 0) != (b < 0) else 1)).value
     assert _ARM.call("__divdi3", a, b) == quotient
     assert _ARM.call("__moddi3", a, b) == int(math.copysign(1, a)) * (abs(a) % abs(b))
@@ -41,21 +41,21 @@ def test_64_bit_division_truncates_and_wraps(a, b):
 
 
 @given(_U64, _U64.filter(bool))
-def test_unsigned_division_stores_its_remainder(a, b):
+def test_unsigned_division_stores_its_remainder(a: int, b: int) -> None:
     place = _ARM.buffer(8)
     assert _ARM.call("__udivmoddi4", a, b, place) == a // b
     assert _ARM.memory.read_uint(place, 8) == a % b
 
 
 @given(st.integers(0, (1 << 128) - 1), st.integers(1, (1 << 128) - 1))
-def test_128_bit_division_on_64_bit_isas(a, b):
+def test_128_bit_division_on_64_bit_isas(a: int, b: int) -> None:
     assert _RISCV.call("__udivti3", a, b) == a // b
     assert _RISCV.call("__umodti3", a, b) == a % b
     assert _ARM.libc.lookup("__udivti3") is None
 
 
 @given(st.integers(0, (1 << 64) - 1))
-def test_bit_counts(a):
+def test_bit_counts(a: int) -> None:
     assert _ARM.call("__popcountdi2", a) == bin(a).count("1")
     assert _ARM.call("__bswapdi2", a) == int.from_bytes(a.to_bytes(8, "big"), "little")
     if a:
@@ -63,13 +63,13 @@ def test_bit_counts(a):
         assert _ARM.call("__ctzdi2", a) == _ARM.call("__ffsdi2", a) - 1 == (a & -a).bit_length() - 1
 
 
-def test_division_by_zero_and_trapping_overflow_abort():
+def test_division_by_zero_and_trapping_overflow_abort() -> None:
     for name, args in (("__divdi3", (1, 0)), ("__aeabi_idivmod", (1, 0)), ("__addvsi3", (2**31 - 1, 1))):
         with pytest.raises(GuestAbort, match=r"division by zero|signed overflow"):
             _ARM.call(name, *args)
 
 
-def test_idivmod_packs_the_remainder_high():
+def test_idivmod_packs_the_remainder_high() -> None:
     assert _ARM.call("__aeabi_idivmod", -7, 2) == (0xFFFF_FFFF << 32) | 0xFFFF_FFFD
 
 
@@ -78,7 +78,7 @@ def _equal_bits(ours: int, theirs: int, nan: int) -> bool:
 
 
 @given(_DOUBLES, _DOUBLES)
-def test_double_arithmetic_agrees_with_the_processor(a, b):
+def test_double_arithmetic_agrees_with_the_processor(a: int, b: int) -> None:
     x, y = np.float64(bits_double(a)), np.float64(bits_double(b))
     with np.errstate(all="ignore"):
         results = {"add": x + y, "sub": x - y, "mul": x * y, "div": x / y}
@@ -89,7 +89,7 @@ def test_double_arithmetic_agrees_with_the_processor(a, b):
 
 
 @given(_SINGLES, _SINGLES)
-def test_single_arithmetic_agrees_with_the_processor(a, b):
+def test_single_arithmetic_agrees_with_the_processor(a: int, b: int) -> None:
     x, y = np.array([a, b], dtype=np.uint32).view(np.float32)
     with np.errstate(all="ignore"):
         results = {"add": x + y, "sub": x - y, "mul": x * y, "div": x / y}
@@ -99,7 +99,7 @@ def test_single_arithmetic_agrees_with_the_processor(a, b):
 
 
 @given(_DOUBLES, _DOUBLES)
-def test_comparisons_fail_for_nans(a, b):
+def test_comparisons_fail_for_nans(a: int, b: int) -> None:
     x, y = bits_double(a), bits_double(b)
     expected = {"eq": x == y, "lt": x < y, "le": x <= y, "gt": x > y, "ge": x >= y, "un": x != x or y != y}
     for name, truth in expected.items():
@@ -113,7 +113,7 @@ def test_comparisons_fail_for_nans(a, b):
 
 
 @given(_DOUBLES)
-def test_conversions_truncate_and_saturate(a):
+def test_conversions_truncate_and_saturate(a: int) -> None:
     x = bits_double(a)
     if not math.isnan(x):
         clamped = min(max(x, -(2.0**63)), 2.0**63)
@@ -125,14 +125,14 @@ def test_conversions_truncate_and_saturate(a):
 
 
 @given(_I64)
-def test_integers_round_to_nearest_even(a):
+def test_integers_round_to_nearest_even(a: int) -> None:
     assert bits_double(_ARM.call("__aeabi_l2d", a)) == float(a)
     assert bits_single(_ARM.call("__aeabi_l2f", a)) == float(np.int64(a).astype(np.float32))
     assert _RISCV.call("__floatdidf", a) == float(a)
 
 
 @given(st.floats(allow_nan=False), st.floats(allow_nan=False))
-def test_quad_arithmetic_is_exact_where_double_is_not(x, y):
+def test_quad_arithmetic_is_exact_where_double_is_not(x: float, y: float) -> None:
     a, b = QUAD.round(x), QUAD.round(y)
     assert _RISCV.call("__extenddftf2", x) == a
     assert _RISCV.call("__trunctfdf2", a) == x
@@ -141,13 +141,13 @@ def test_quad_arithmetic_is_exact_where_double_is_not(x, y):
         assert float(total) == x + y
 
 
-def test_power_helpers():
+def test_power_helpers() -> None:
     assert _RISCV.call("__powidf2", 2.0, -3) == 0.125
     assert _RISCV.call("__powidf2", -3.0, 3) == -27.0
     assert _RISCV.call("__powidf2", 10.0, 2**31 - 1) == math.inf
 
 
-def test_eabi_memset_takes_its_value_last():
+def test_eabi_memset_takes_its_value_last() -> None:
     place = _ARM.buffer(8)
     assert _ARM.call("__aeabi_memset", place, 4, 0x61) is None
     assert _ARM.memory.read(place, 5) == b"aaaa\0"
@@ -163,14 +163,14 @@ def test_eabi_memset_takes_its_value_last():
         ("ldset", 0x105),
     ],
 )
-def test_outline_atomics_answer_the_old_value(name, expected):
+def test_outline_atomics_answer_the_old_value(name: str, expected: int) -> None:
     host = Harness("aarch64")
     place = host.place((0x100).to_bytes(8, "little"))
     assert host.call(f"__aarch64_{name}8_acq_rel", 5, place) == 0x100
     assert host.memory.read_uint(place, 8) == expected
 
 
-def test_compare_exchange_reports_what_it_found():
+def test_compare_exchange_reports_what_it_found() -> None:
     host = Harness()
     place, expected = host.place(b"\5\0\0\0"), host.place(b"\4\0\0\0")
     assert host.call("__atomic_compare_exchange_4", place, expected, 9, 5, 5) == 0
@@ -190,7 +190,7 @@ _OPERANDS = st.one_of(st.floats(), st.integers(-4, 4).map(float))
 
 
 @given(st.sampled_from(_UNARY), st.one_of(st.floats(), st.integers(-30, 30).map(lambda n: n / 2)))
-def test_libm_agrees_with_the_hosts_within_two_ulp(glibc, name, x):
+def test_libm_agrees_with_the_hosts_within_two_ulp(glibc: ctypes.CDLL, name: str, x: float) -> None:
     libm = ctypes.CDLL("libm.so.6")
     function = getattr(libm, name)
     function.restype, function.argtypes = ctypes.c_double, [ctypes.c_double]
@@ -203,7 +203,9 @@ def test_libm_agrees_with_the_hosts_within_two_ulp(glibc, name, x):
 
 
 @given(st.sampled_from(_BINARY), _OPERANDS, _OPERANDS)
-def test_binary_libm_agrees_with_the_hosts_within_an_ulp(glibc, name, x, y):
+def test_binary_libm_agrees_with_the_hosts_within_an_ulp(
+    glibc: ctypes.CDLL, name: str, x: float, y: float
+) -> None:
     function = getattr(ctypes.CDLL("libm.so.6"), name)
     function.restype, function.argtypes = ctypes.c_double, [ctypes.c_double] * 2
     ours, theirs = _RISCV.call(name, x, y), function(x, y)
@@ -214,7 +216,7 @@ def test_binary_libm_agrees_with_the_hosts_within_an_ulp(glibc, name, x, y):
 
 
 @given(st.floats(width=32), st.floats(width=32))
-def test_nextafterf_is_the_hosts(glibc, x, y):
+def test_nextafterf_is_the_hosts(glibc: ctypes.CDLL, x: float, y: float) -> None:
     function = ctypes.CDLL("libm.so.6").nextafterf
     function.restype, function.argtypes = ctypes.c_float, [ctypes.c_float] * 2
     ours, theirs = _RISCV.call("nextafterf", x, y), function(x, y)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import Any
 
 import pytest
 
@@ -49,7 +50,7 @@ _DIGITS = {
 
 
 @pytest.mark.parametrize("name", _DIGITS)
-def test_values_are_those_of_an_arbitrary_precision_library(name):
+def test_values_are_those_of_an_arbitrary_precision_library(name: str) -> None:
     for text, digits in _DIGITS[name].items():
         known = Fraction(digits)
         for arch in ("x86_64", "aarch64", "arm"):
@@ -62,11 +63,11 @@ def test_values_are_those_of_an_arbitrary_precision_library(name):
 
 
 @pytest.mark.parametrize("arch", ISAS)
-def test_long_double_functions_are_exact_to_the_format(arch):
+def test_long_double_functions_are_exact_to_the_format(arch: str) -> None:
     host, data = Harness(arch), ISAS[arch].data
     form, size = long_double(data)
 
-    def call(name, *values):
+    def call(name: str, *values: Any) -> Fraction | float:
         wide = [as_long_double(v if v in (math.inf, -math.inf) else Fraction(v), data) for v in values]
         if ISAS[arch].long_double_by_value:
             return exact(host.call(name, *wide))
@@ -77,8 +78,9 @@ def test_long_double_functions_are_exact_to_the_format(arch):
 
     ulp = Fraction(1, 2**form.fraction_bits)
     third = exact(as_long_double(Fraction(1, 3), data))
-    assert abs(call("sqrtl", 2) ** 2 - 2) <= 4 * ulp
-    assert abs(call("expl", 1) - parse_real(b"2.718281828459045235360287471352662497757").value) <= 2 * ulp
+    euler = parse_real(b"2.718281828459045235360287471352662497757").value
+    assert abs(Fraction(call("sqrtl", 2)) ** 2 - 2) <= 4 * ulp
+    assert abs(Fraction(call("expl", 1)) - Fraction(euler)) <= 2 * ulp
     assert call("fmal", third, 3, -1) == third * 3 - 1
     assert call("fmodl", 5, third) == 5 % third
     assert call("nextafterl", 1, 2) == 1 + ulp
@@ -94,7 +96,7 @@ def test_long_double_functions_are_exact_to_the_format(arch):
     )
 
 
-def _raised(host, arch):
+def _raised(host: Harness, arch: str) -> Raised:
     facts = ISAS[arch].libc.float_environment
     value = host.call("fetestexcept", facts.flags_mask)
     host.call("feclearexcept", facts.flags_mask)
@@ -102,7 +104,7 @@ def _raised(host, arch):
 
 
 @pytest.mark.parametrize("arch", ISAS)
-def test_exceptions_are_raised_as_annex_f_has_them(arch):
+def test_exceptions_are_raised_as_annex_f_has_them(arch: str) -> None:
     host = Harness(arch)
     host.call("fesetenv", (1 << 8 * ISAS[arch].data.pointer_size) - 1)
     invalid, pole = Raised.INVALID, Raised.DIVISION_BY_ZERO
@@ -152,21 +154,21 @@ def test_exceptions_are_raised_as_annex_f_has_them(arch):
 
 
 @pytest.mark.parametrize("arch", ISAS)
-def test_what_ieee_754_rounds_is_rounded_as_the_cpu_does(arch):
+def test_what_ieee_754_rounds_is_rounded_as_the_cpu_does(arch: str) -> None:
     host, modes = Harness(arch), ISAS[arch].libc.float_environment.modes
     for rounding in Rounding:
         host.call("fesetround", modes[rounding])
         root = Fraction(host.call("sqrt", 2.0))
         below = Fraction(1414213562373095048801688724209698, 10**33)
         neighbours = [DOUBLE.exact(DOUBLE.round(below, way)) for way in (Rounding.DOWN, Rounding.UP)]
-        nearest = min(neighbours, key=lambda value: abs(value - below))
+        nearest = min(neighbours, key=lambda value: abs(Fraction(value) - below))
         assert root == {Rounding.NEAREST: nearest, Rounding.UP: neighbours[1]}.get(rounding, neighbours[0])
         whole = [host.call(name, -2.5) for name in ("rint", "nearbyint", "lrint")]
         assert whole == [{Rounding.NEAREST: -2, Rounding.UP: -2, Rounding.ZERO: -2}.get(rounding, -3)] * 3
         assert host.call("round", -2.5) == -3
 
 
-def test_signs_of_zeros_and_infinities():
+def test_signs_of_zeros_and_infinities() -> None:
     host = Harness()
     rows = {
         ("tgamma", -0.0): -math.inf,
@@ -183,20 +185,20 @@ def test_signs_of_zeros_and_infinities():
         ("fdim", 1.0, 2.0): 0.0,
     }
     for (name, *arguments), wanted in rows.items():
-        assert double_bits(host.call(name, *arguments)) == double_bits(wanted), name
+        assert double_bits(host.call(str(name), *arguments)) == double_bits(wanted), name
 
 
-def test_wide_values_beyond_doubles_are_finite():
+def test_wide_values_beyond_doubles_are_finite() -> None:
     host = Harness("aarch64")
     huge = WideFloat.of(QUAD.round(Fraction(10) ** 4000), ISAS["aarch64"].data.long_double)
     assert host.call("__finitel", huge) == 1
     assert host.call("__isinfl", huge) == 0
     assert host.call("ilogbl", huge) == 13287
-    assert abs(exact(host.call("log10l", huge)) - 4000) < Fraction(1, 10**25)
+    assert abs(Fraction(exact(host.call("log10l", huge))) - 4000) < Fraction(1, 10**25)
 
 
 @pytest.mark.parametrize("arch", ["x86_64", "i386", "aarch64", "riscv32"])
-def test_a_nan_has_the_sign_of_the_isas_arithmetic(arch):
+def test_a_nan_has_the_sign_of_the_isas_arithmetic(arch: str) -> None:
     host = Harness(arch)
     for name, arguments in (("sqrt", [-1.0]), ("fmod", [1.0, 0.0]), ("pow", [-8.0, 0.5]), ("sin", [math.inf])):
         assert math.copysign(1, host.call(name, *arguments)) == (-1 if arch in ("x86_64", "i386") else 1), name

@@ -49,7 +49,7 @@ def _theirs(glibc: ctypes.CDLL, name: str, restype: type, text: bytes, *rest: in
 @example("strtoul", b"18446744073709551616", 0)
 @example("strtol", b"0x", 0)
 @example("strtol", b"0xg", 16)
-def test_integers_with_base_end_and_errno(glibc, name, text, base):
+def test_integers_with_base_end_and_errno(glibc: ctypes.CDLL, name: str, text: bytes, base: int) -> None:
     if b"0b" in text.lower() and base == 0:
         return  # C23's prefix, which an older glibc does not know
     restype = ctypes.c_ulong if "u" in name else ctypes.c_long
@@ -60,7 +60,7 @@ def test_integers_with_base_end_and_errno(glibc, name, text, base):
 
 
 @pytest.mark.parametrize("width", ["strtol", "atoi"])
-def test_a_32_bit_long_saturates_at_32_bits(width):
+def test_a_32_bit_long_saturates_at_32_bits(width: str) -> None:
     host = Harness("arm")
     args = (0, 10) if width == "strtol" else ()
     assert host.call(width, b"99999999999", *args) == 2**31 - 1
@@ -81,7 +81,7 @@ def _same(a: float, b: float) -> bool:
 @example("strtod", b"infinit")
 @example("strtod", b"0x.8")
 @example("strtod", b"1e+")
-def test_reals_round_once_and_report_range(glibc, name, text):
+def test_reals_round_once_and_report_range(glibc: ctypes.CDLL, name: str, text: bytes) -> None:
     restype = ctypes.c_double if name == "strtod" else ctypes.c_float
     value, consumed, error = _theirs(glibc, name, restype, text)
     ours, our_consumed, our_error = _ours(name, text)
@@ -99,7 +99,7 @@ _STRING_FORMATS = [
 
 
 @given(st.text(" -+0123456789abcxyz.,", max_size=16).map(str.encode), st.sampled_from(_INTEGER_FORMATS))
-def test_sscanf_integers(glibc, text, template):
+def test_sscanf_integers(glibc: ctypes.CDLL, text: bytes, template: bytes) -> None:
     theirs = [ctypes.c_longlong(-1) for _ in range(3)]
     expected = glibc.sscanf(text, template, *(ctypes.byref(t) for t in theirs))
     host = Harness()
@@ -109,7 +109,7 @@ def test_sscanf_integers(glibc, text, template):
 
 
 @given(st.text(" abcxyz,;12\t", max_size=16).map(str.encode), st.sampled_from(_STRING_FORMATS))
-def test_sscanf_strings(glibc, text, template):
+def test_sscanf_strings(glibc: ctypes.CDLL, text: bytes, template: bytes) -> None:
     theirs = [ctypes.create_string_buffer(b"\xee" * 32, 32) for _ in range(3)]
     expected = glibc.sscanf(text, template, *theirs)
     host = Harness()
@@ -119,7 +119,7 @@ def test_sscanf_strings(glibc, text, template):
 
 
 @given(st.one_of(st.floats(allow_nan=False), st.integers(-999, 999)).map(lambda x: repr(x).encode()))
-def test_sscanf_reals(glibc, text):
+def test_sscanf_reals(glibc: ctypes.CDLL, text: bytes) -> None:
     double, single = ctypes.c_double(-1), ctypes.c_float(-1)
     glibc.sscanf(text + b" " + text, b"%lf %f", ctypes.byref(double), ctypes.byref(single))
     host = Harness()
@@ -130,21 +130,21 @@ def test_sscanf_reals(glibc, text):
 
 
 @given(st.integers(0, (1 << 64) - 1))
-def test_double_bits_round_trip_through_exact_values(bits):
+def test_double_bits_round_trip_through_exact_values(bits: int) -> None:
     value = bits_double(bits)
     if not math.isnan(value):
         assert DOUBLE.round(DOUBLE.exact(bits)) == bits == double_bits(value)
 
 
 @given(st.floats(allow_nan=False))
-def test_rounding_to_single_agrees_with_the_processor(value):
+def test_rounding_to_single_agrees_with_the_processor(value: float) -> None:
     expected = struct.unpack("<I", bytes(ctypes.c_float(value)))[0]
     assert SINGLE.round(DOUBLE.exact(double_bits(value))) == expected == single_bits(value)
     assert bits_single(expected) == ctypes.c_float(value).value
 
 
 @given(st.floats(allow_nan=False))
-def test_long_doubles_hold_every_double(value):
+def test_long_doubles_hold_every_double(value: float) -> None:
     assert bytes(ctypes.c_longdouble(value))[:10] == X87.round(value).to_bytes(10, "little")
     for form in (X87, QUAD):
         assert _same(float(form.exact(form.round(value))), value)
@@ -161,6 +161,6 @@ def test_long_doubles_hold_every_double(value):
     ],
 )
 @pytest.mark.parametrize("name", ["strtol", "strtod"])
-def test_long_numbers_are_read_to_their_end(glibc, name, text):
+def test_long_numbers_are_read_to_their_end(glibc: ctypes.CDLL, name: str, text: bytes) -> None:
     restype, rest = (ctypes.c_long, (10,)) if name == "strtol" else (ctypes.c_double, ())
     assert _ours(name, text, *rest) == _theirs(glibc, name, restype, text, *rest)

@@ -20,7 +20,7 @@ _INT = ctypes.POINTER(ctypes.c_int)
 
 
 @given(st.floats(), st.integers(-3, 20))
-def test_digits_of_numbers_are_glibcs(glibc, value, count):
+def test_digits_of_numbers_are_glibcs(glibc: ctypes.CDLL, value: float, count: int) -> None:
     host, point, sign = Harness(), ctypes.c_int(), ctypes.c_int()
     place, text = host.buffer(8), ctypes.create_string_buffer(64)
     for name in ("ecvt", "fcvt"):
@@ -37,7 +37,7 @@ def test_digits_of_numbers_are_glibcs(glibc, value, count):
 
 
 @given(st.binary(min_size=14, max_size=14))
-def test_the_generators_of_48_bits_are_glibcs(glibc, state):
+def test_the_generators_of_48_bits_are_glibcs(glibc: ctypes.CDLL, state: bytes) -> None:
     host, own = Harness(), ctypes.create_string_buffer(state, 14)
     place = host.place(state)
     glibc.erand48.restype, glibc.nrand48.restype = ctypes.c_double, ctypes.c_long
@@ -51,7 +51,7 @@ def test_the_generators_of_48_bits_are_glibcs(glibc, state):
 
 
 @given(st.text("/a.", max_size=9), st.integers(-(1 << 31), (1 << 31) - 1))
-def test_parts_of_paths_and_radix_64_are_glibcs(glibc, path, number):
+def test_parts_of_paths_and_radix_64_are_glibcs(glibc: ctypes.CDLL, path: str, number: int) -> None:
     host = Harness()
     for name in ("dirname", "__xpg_basename"):
         function = getattr(glibc, name)
@@ -64,7 +64,7 @@ def test_parts_of_paths_and_radix_64_are_glibcs(glibc, path, number):
     assert host.call("a64l", host.place(text + b"\0")) == glibc.a64l(text)
 
 
-def test_a_semaphore_that_nobody_posts_is_a_deadlock():
+def test_a_semaphore_that_nobody_posts_is_a_deadlock() -> None:
     host = Harness()
     place, value = host.buffer(32), host.buffer(4)
     assert host.call("sem_init", place, 0, 2) == 0
@@ -83,7 +83,7 @@ def test_a_semaphore_that_nobody_posts_is_a_deadlock():
 
 
 @pytest.mark.parametrize("target", ["x86_64", "arm", "riscv32"])
-def test_streams_on_memory_are_glibcs(target):
+def test_streams_on_memory_are_glibcs(target: str) -> None:
     source = (Path(__file__).parent / "memory_streams.c").read_text()
     with Machine(arch_of(target)) as machine:
         library = machine.load(compiled(target, source))

@@ -39,7 +39,9 @@ def _our_format(template: bytes, *args: int | float) -> tuple[int, bytes]:
     st.sampled_from(b"diouxX"),
     st.one_of(st.integers(-300, 300), st.integers(-(1 << 63), (1 << 63) - 1)),
 )
-def test_integers(glibc, flags, width, precision, length, conversion, value):
+def test_integers(
+    glibc: ctypes.CDLL, flags: bytes, width: bytes, precision: bytes, length: bytes, conversion: int, value: int
+) -> None:
     template = b"<%" + flags + width + precision + length + bytes([conversion]) + b">"
     ctype = ctypes.c_int if ctypes.sizeof(_LENGTHS[length]) < 4 else _LENGTHS[length]
     given_value = ctype(value)
@@ -47,7 +49,9 @@ def test_integers(glibc, flags, width, precision, length, conversion, value):
 
 
 @given(_FLAGS, _WIDTHS, _PRECISIONS, st.sampled_from(b"eEfFgGaA"), st.floats())
-def test_floats(glibc, flags, width, precision, conversion, value):
+def test_floats(
+    glibc: ctypes.CDLL, flags: bytes, width: bytes, precision: bytes, conversion: int, value: float
+) -> None:
     template = b"<%" + flags + width + precision + bytes([conversion]) + b">"
     ours, theirs = _our_format(template, value), _host_format(glibc, template, ctypes.c_double(value))
     if value != value:  # the sign of a NaN does not survive Python reliably
@@ -58,7 +62,7 @@ def test_floats(glibc, flags, width, precision, conversion, value):
 
 
 @given(_WIDTHS, _PRECISIONS, st.binary(max_size=30).map(lambda b: b.replace(b"\0", b"x")), st.booleans())
-def test_strings(glibc, width, precision, text, left):
+def test_strings(glibc: ctypes.CDLL, width: bytes, precision: bytes, text: bytes, left: bool) -> None:
     template = b"<%" + (b"-" if left else b"") + width + precision + b"s>"
     host = Harness()
     out = host.buffer(4096)
@@ -93,7 +97,7 @@ def test_strings(glibc, width, precision, text, left):
         (b"%08.3f|%-8.3f|", (-3.14159, 2.71828)),
     ],
 )
-def test_corners(glibc, template, args):
+def test_corners(glibc: ctypes.CDLL, template: bytes, args: tuple[int | float | str, ...]) -> None:
     host = Harness()
     out = host.buffer(4096)
     ours = [host.text(a.encode()) if isinstance(a, str) else a for a in args]
@@ -105,7 +109,7 @@ def test_corners(glibc, template, args):
     assert (count, host.string(out)) == _host_format(glibc, template, *theirs)
 
 
-def test_n_stores_the_count_in_the_size_its_length_says(host):
+def test_n_stores_the_count_in_the_size_its_length_says(host: Harness) -> None:
     places = [host.place(b"\xff" * 8) for _ in range(3)]
     host.call("snprintf", 0, 0, b"abc%hhn de%n f%lln", Values(*places))
     assert [host.memory.read(p, 8).hex() for p in places] == [
@@ -115,7 +119,7 @@ def test_n_stores_the_count_in_the_size_its_length_says(host):
     ]
 
 
-def test_a_long_has_the_bits_of_the_target():
+def test_a_long_has_the_bits_of_the_target() -> None:
     for arch, expected in (("arm", b"4294967295"), ("riscv64", b"18446744073709551615")):
         host = Harness(arch)
         out = host.buffer(64)
@@ -123,7 +127,7 @@ def test_a_long_has_the_bits_of_the_target():
         assert host.string(out) == expected
 
 
-def test_printed_text_is_captured_and_teed(host):
+def test_printed_text_is_captured_and_teed(host: Harness) -> None:
     pieces: list[bytes] = []
     host.libc.stdout.tee = pieces.append
     assert host.call("printf", b"%s %d\n", Values(host.text(b"answer"), 42)) == 10
@@ -132,32 +136,32 @@ def test_printed_text_is_captured_and_teed(host):
     assert host.libc.stdout.getvalue() == b"".join(pieces) == b"answer 42\nline\nA"
 
 
-def test_snprintf_cuts_and_answers_the_whole_length(host):
+def test_snprintf_cuts_and_answers_the_whole_length(host: Harness) -> None:
     out = host.place(b"\xaa" * 8)
     assert host.call("snprintf", out, 4, b"%s", Values(host.text(b"abcdefgh"))) == 8
     assert host.memory.read(out, 5) == b"abc\0\xaa"
 
 
-def test_asprintf_allocates(host):
+def test_asprintf_allocates(host: Harness) -> None:
     result = host.buffer(8)
     assert host.call("asprintf", result, b"%d!", Values(5)) == 2
     assert host.string(host.memory.read_uint(result, 8)) == b"5!"
 
 
-def test_a_trailing_percent_and_an_absurd_width_fail_with_errno(host):
+def test_a_trailing_percent_and_an_absurd_width_fail_with_errno(host: Harness) -> None:
     assert host.call("printf", b"50%", Values()) == -1
     assert host.libc.errno == 22
     assert host.call("printf", b"%99999999999d", Values(1)) == -1
     assert host.libc.errno == 75
 
 
-def test_wide_strings_come_out_as_utf_8(host):
+def test_wide_strings_come_out_as_utf_8(host: Harness) -> None:
     wide = host.place("grün\0".encode("utf-32-le"))
     host.call("printf", b"%ls|%lc|%.3ls", Values(wide, ord("ß"), wide))
     assert host.libc.stdout.getvalue() == "grün|ß|gr".encode()
 
 
-def test_fortified_printf_aborts_before_it_overflows(host):
+def test_fortified_printf_aborts_before_it_overflows(host: Harness) -> None:
     out = host.place(b"\xaa" * 16)
     with pytest.raises(GuestAbort, match=r"\*\*\* buffer overflow detected \*\*\*: sprintf needs 9"):
         host.call("__sprintf_chk", out, 1, 8, b"%s", Values(host.text(b"12345678")))

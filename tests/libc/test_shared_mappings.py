@@ -22,7 +22,7 @@ class _Host:
     def call(self, name: str, *arguments: object) -> int:
         function = self.libc.function(name)
         assert function is not None
-        result = function.call(*arguments)  # type: ignore[arg-type]
+        result = function.call(*arguments)
         assert isinstance(result, int)
         return result
 
@@ -35,7 +35,7 @@ def _mapped(flags: int, mode: int = 2) -> tuple[_Host, int, int]:
     return host, host.call("mmap", 0, 8000, _READ_WRITE, flags, number, 0), number
 
 
-def test_msync_and_munmap_write_back_their_range():
+def test_msync_and_munmap_write_back_their_range() -> None:
     host, at, _ = _mapped(_SHARED)
     host.memory.write(at + 10, b"first")
     host.memory.write(at + 5000, b"second")
@@ -50,7 +50,7 @@ def test_msync_and_munmap_write_back_their_range():
     assert host.libc.errno == Errno.EINVAL
 
 
-def test_exit_writes_back():
+def test_exit_writes_back() -> None:
     host, at, number = _mapped(_SHARED)
     host.memory.write(at, b"last")
     host.call("close", number)
@@ -59,7 +59,7 @@ def test_exit_writes_back():
     assert bytes(host.libc.files["/f"][:5]) == b"lasta"
 
 
-def test_private_mappings_stay_private_and_read_only_files_refuse():
+def test_private_mappings_stay_private_and_read_only_files_refuse() -> None:
     host, at, _ = _mapped(_PRIVATE, 0)
     host.memory.write(at, b"mine")
     assert host.call("munmap", at, 8000) == 0
@@ -69,7 +69,7 @@ def test_private_mappings_stay_private_and_read_only_files_refuse():
     assert host.libc.errno == Errno.EACCES
 
 
-def test_the_file_and_its_mapping_are_the_same_for_read_and_write():
+def test_the_file_and_its_mapping_are_the_same_for_read_and_write() -> None:
     host, at, number = _mapped(_SHARED)
     buffer = host.machine.heap.malloc(16)
     host.memory.write(at + 100, b"mapped")
@@ -86,7 +86,7 @@ def test_the_file_and_its_mapping_are_the_same_for_read_and_write():
     assert host.memory.read(at + 100, 6) == bytes(6), "cut off, and grown again"
 
 
-def test_a_grown_mapping_stays_shared():
+def test_a_grown_mapping_stays_shared() -> None:
     host, at, _ = _mapped(_SHARED)
     host.memory.write(at, b"early")
     moved = host.call("mremap", at, 8192, 20000, 1, Values())
@@ -99,7 +99,7 @@ def test_a_grown_mapping_stays_shared():
 
 
 @pytest.mark.parametrize("second", [_READ_WRITE, 1])
-def test_two_mappings_of_the_same_bytes_are_refused_where_one_is_writable(second: int):
+def test_two_mappings_of_the_same_bytes_are_refused_where_one_is_writable(second: int) -> None:
     host, at, number = _mapped(_SHARED)
     with pytest.raises(GuestAbort, match="two shared mappings of '/f'"):
         host.call("mmap", 0, 4096, second, _SHARED, number, 4096)
@@ -109,14 +109,14 @@ def test_two_mappings_of_the_same_bytes_are_refused_where_one_is_writable(second
         host.call("mprotect", pages[0], 4096, _READ_WRITE)
 
 
-def test_a_shared_mapping_of_a_file_opened_for_reading_stays_unwritable():
+def test_a_shared_mapping_of_a_file_opened_for_reading_stays_unwritable() -> None:
     host, _, number = _mapped(_PRIVATE, mode=0)
     at = host.call("mmap", 0, 4096, 1, _SHARED, number, 0)
     assert host.call("mprotect", at, 4096, _READ_WRITE) == -1
     assert host.libc.errno == Errno.EACCES
 
 
-def test_proc_self_maps_has_the_mappings_and_their_permissions():
+def test_proc_self_maps_has_the_mappings_and_their_permissions() -> None:
     host = _Host()
     at = host.call("mmap", 0, 3 * 4096, _READ_WRITE, 0x22, -1, 0)
     assert host.call("mprotect", at + 4096, 4096, 1) == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from emu.libc.descriptors import O_CREAT, O_RDWR
@@ -13,7 +15,7 @@ from tests.libc.fake import Harness
 _AT_FDCWD = -100
 
 
-def test_temporary_files_have_names_of_their_own():
+def test_temporary_files_have_names_of_their_own() -> None:
     host = Harness(files={})
     names = []
     for _ in range(3):
@@ -37,13 +39,14 @@ def test_temporary_files_have_names_of_their_own():
     assert host.call("fgetc", stream) == ord("g")
 
 
-def test_freopen_keeps_the_stream():
+def test_freopen_keeps_the_stream() -> None:
     host = Harness(files={"/a": b"first", "/b": b"second"})
     stream = host.call("fopen", b"/a", b"r")
     assert host.call("fgetc", stream) == ord("f")
     assert host.call("freopen", b"/b", b"r", stream) == stream
     assert host.call("fgetc", stream) == ord("s")
     out = host.libc.data_symbol("stdout")
+    assert out is not None
     assert host.call("freopen", b"/log", b"w", host.libc.pointer(out)) != 0
     host.call("puts", b"to a file")
     assert bytes(host.libc.files["/log"]) == b"to a file\n"
@@ -52,7 +55,7 @@ def test_freopen_keeps_the_stream():
 
 
 @pytest.mark.parametrize("arch", ["x86_64", "i386"])
-def test_users_come_from_the_guests_files(arch):
+def test_users_come_from_the_guests_files(arch: str) -> None:
     passwd, groups = b"ann:x:7:8:Ann,,:/home/ann:/bin/zsh\n", b"g:x:8:ann,bob\n"
     host = Harness(arch, files={"/etc/passwd": passwd, "/etc/group": groups})
     word = host.libc.word
@@ -73,7 +76,7 @@ def test_users_come_from_the_guests_files(arch):
     assert host.call("getpwnam_r", b"ann", place, buffer, 20, result) == Errno.ERANGE
 
 
-def test_paths_relative_to_a_directory():
+def test_paths_relative_to_a_directory() -> None:
     host = Harness(files={"/d/e": b"12345"})
     folder = host.call("open", b"/d", 0)
     assert folder > 2
@@ -106,7 +109,7 @@ def test_paths_relative_to_a_directory():
         (("getxattr", b"/", b"user.x", 0, 0), Errno.EOPNOTSUPP),
     ],
 )
-def test_what_is_not_there_fails_as_on_linux(call, error):
+def test_what_is_not_there_fails_as_on_linux(call: tuple[Any, ...], error: Errno) -> None:
     host = Harness(files={})
     assert host.call(*call) == -1
     assert host.libc.errno == error

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from emu import Machine
 from emu.errors import GuestAbort, GuestExit
+from emu.host.functions import HostFunction
 from emu.libc.lifecycle import finish
 from tests.libc.fake import Harness, Values
 from tests.objects.build import compiled
 
 
 @given(st.integers(0, (1 << 32) - 1))
-def test_rand_gives_glibcs_numbers(glibc, seed):
+def test_rand_gives_glibcs_numbers(glibc: ctypes.CDLL, seed: int) -> None:
     host = Harness()
     glibc.srand(ctypes.c_uint(seed))
     host.call("srand", seed)
@@ -25,7 +26,7 @@ def test_rand_gives_glibcs_numbers(glibc, seed):
 
 
 @given(st.integers(0, (1 << 32) - 1))
-def test_rand_r_and_drand48_give_glibcs_numbers(glibc, seed):
+def test_rand_r_and_drand48_give_glibcs_numbers(glibc: ctypes.CDLL, seed: int) -> None:
     host = Harness()
     state, place = ctypes.c_uint(seed), host.place(seed.to_bytes(4, "little"))
     assert [host.call("rand_r", place) for _ in range(9)] == [glibc.rand_r(ctypes.byref(state)) for _ in range(9)]
@@ -47,7 +48,7 @@ _STRFTIME = (
 
 
 @given(_TIMES)
-def test_gmtime_timegm_and_strftime_agree_with_the_host(glibc, seconds):
+def test_gmtime_timegm_and_strftime_agree_with_the_host(glibc: ctypes.CDLL, seconds: int) -> None:
     host = Harness()
     broken = host.buffer(64)
     theirs = ctypes.create_string_buffer(64)
@@ -62,7 +63,7 @@ def test_gmtime_timegm_and_strftime_agree_with_the_host(glibc, seconds):
         assert host.string(out) == expected.value
 
 
-def test_the_clock_is_the_callers():
+def test_the_clock_is_the_callers() -> None:
     ticks = iter(range(10**18, 2 * 10**18, 10**9 + 5000))
     host = Harness(clock=lambda: next(ticks))
     place = host.buffer(16)
@@ -72,7 +73,7 @@ def test_the_clock_is_the_callers():
     assert time.time_ns() != next(ticks)
 
 
-def test_a_32_bit_time_has_a_64_bit_twin():
+def test_a_32_bit_time_has_a_64_bit_twin() -> None:
     host = Harness("arm", clock=lambda: (1 << 33) * 10**9)
     assert host.call("time", 0) == -1
     assert host.libc.errno == 75
@@ -81,14 +82,14 @@ def test_a_32_bit_time_has_a_64_bit_twin():
 
 
 @pytest.mark.parametrize(("arch", "machine"), [("i386", "i686"), ("arm", "armv7l"), ("riscv32", "riscv32")])
-def test_uname_says_what_the_kernel_says(arch, machine):
+def test_uname_says_what_the_kernel_says(arch: str, machine: str) -> None:
     host = Harness(arch)
     names = host.libc.allocate(6 * 65)
     assert host.call("uname", names) == 0
     assert host.libc.string(names + 4 * 65) == machine.encode()
 
 
-def test_environment_is_the_guests_own_array():
+def test_environment_is_the_guests_own_array() -> None:
     host = Harness(environment={"HOME": "/root", "X": "1"})
     assert host.string(host.call("getenv", b"HOME")) == b"/root"
     assert host.call("getenv", b"HOM") == 0
@@ -97,14 +98,16 @@ def test_environment_is_the_guests_own_array():
     host.call("setenv", b"X", b"22", 1)
     host.call("setenv", b"Y", b"3", 0)
     host.call("unsetenv", b"HOME")
-    array = host.memory.read_uint(host.libc.lookup("environ"), 8)
+    place = host.libc.lookup("environ")
+    assert isinstance(place, int)
+    array = host.memory.read_uint(place, 8)
     entries = [host.string(host.memory.read_uint(array + 8 * i, 8)) for i in range(2)]
     assert entries == [b"X=22", b"Y=3"]
     assert host.memory.read_uint(array + 16, 8) == 0
     assert host.libc.lookup("environ") == host.libc.lookup("__environ")
 
 
-def test_files_are_the_users_dictionary():
+def test_files_are_the_users_dictionary() -> None:
     files: dict[str, bytes | bytearray] = {"/etc/motd": b"hello\nworld\n"}
     host = Harness(files=files)
     stream = host.call("fopen", b"/etc/../etc/motd", b"r")
@@ -130,12 +133,12 @@ def test_files_are_the_users_dictionary():
     assert host.libc.errno == 2
 
 
-def test_the_hosts_disk_is_out_of_reach(host):
+def test_the_hosts_disk_is_out_of_reach(host: Harness) -> None:
     assert host.call("open", b"/etc/passwd", 0, Values()) == -1
     assert host.libc.errno == 2
 
 
-def test_descriptors_seek_truncate_and_stat():
+def test_descriptors_seek_truncate_and_stat() -> None:
     host = Harness(files={"/f": b"0123456789"})
     number = host.call("open", b"/f", 2, Values())
     assert host.call("lseek", number, 4, 0) == 4
@@ -152,7 +155,7 @@ def test_descriptors_seek_truncate_and_stat():
     assert host.libc.errno == 9
 
 
-def test_abort_exit_and_assertions_are_exceptions(host):
+def test_abort_exit_and_assertions_are_exceptions(host: Harness) -> None:
     with pytest.raises(GuestAbort, match=r"abort\(\) called"):
         host.call("abort")
     with pytest.raises(GuestAbort, match=r"a\.c:7: f: Assertion `x > 0' failed"):
@@ -164,11 +167,16 @@ def test_abort_exit_and_assertions_are_exceptions(host):
     assert caught.value.status == 3
 
 
-def test_exit_runs_handlers_last_first_even_ones_registered_meanwhile(host):
+def test_exit_runs_handlers_last_first_even_ones_registered_meanwhile(host: Harness) -> None:
     order: list[object] = []
     late = host.machine.function(lambda: order.append("late"))
     first = host.machine.function(lambda: order.append("first"))
-    second = host.machine.function(lambda argument: (order.append(argument), host.call("atexit", late))[1])
+
+    def register(argument: int) -> None:
+        order.append(argument)
+        host.call("atexit", late)
+
+    second = host.machine.function(register)
     host.call("atexit", first)
     host.call("__cxa_atexit", second, 77, 0x5000)
     with pytest.raises(GuestExit):
@@ -176,7 +184,7 @@ def test_exit_runs_handlers_last_first_even_ones_registered_meanwhile(host):
     assert order == [77, "late", "first"]
 
 
-def test_finalize_runs_only_one_librarys_handlers(host):
+def test_finalize_runs_only_one_librarys_handlers(host: Harness) -> None:
     order: list[int] = []
     record = host.machine.function(order.append)
     for argument, dso in ((1, 0x1000), (2, 0x2000), (3, 0x1000)):
@@ -185,7 +193,7 @@ def test_finalize_runs_only_one_librarys_handlers(host):
     assert order == [3, 1]
 
 
-def test_a_second_lock_by_the_only_thread_is_a_deadlock(host):
+def test_a_second_lock_by_the_only_thread_is_a_deadlock(host: Harness) -> None:
     mutex = host.buffer(48)
     assert host.call("pthread_mutex_lock", mutex) == 0
     assert host.call("pthread_mutex_trylock", mutex) == 16
@@ -195,7 +203,7 @@ def test_a_second_lock_by_the_only_thread_is_a_deadlock(host):
     assert host.call("pthread_mutex_destroy", mutex) == 0
 
 
-def test_a_recursive_mutex_counts(host):
+def test_a_recursive_mutex_counts(host: Harness) -> None:
     attributes, mutex = host.buffer(8), host.buffer(48)
     host.call("pthread_mutexattr_init", attributes)
     host.call("pthread_mutexattr_settype", attributes, 1)
@@ -204,7 +212,7 @@ def test_a_recursive_mutex_counts(host):
     assert [host.call("pthread_mutex_unlock", mutex) for _ in range(4)] == [0, 0, 0, 1]
 
 
-def test_once_runs_once(host):
+def test_once_runs_once(host: Harness) -> None:
     runs: list[int] = []
     routine, control = host.machine.function(lambda: runs.append(1)), host.buffer(4)
     host.call("pthread_once", control, routine)
@@ -212,7 +220,7 @@ def test_once_runs_once(host):
     assert runs == [1]
 
 
-def test_setjmp_comes_back_with_what_longjmp_says():
+def test_setjmp_comes_back_with_what_longjmp_says() -> None:
     host = Harness("aarch64")
     registers = host.machine.cpu.values
     registers.update({"sp": 0x8000, "x30": 0x1234, "x19": 19, "d8": 88})
@@ -223,7 +231,7 @@ def test_setjmp_comes_back_with_what_longjmp_says():
     assert (registers["sp"], registers["x30"], registers["x19"], registers["d8"]) == (0x8000, 0x1234, 19, 88)
 
 
-def test_longjmp_out_of_a_python_frame_is_refused():
+def test_longjmp_out_of_a_python_frame_is_refused() -> None:
     host = Harness("aarch64")
     host.machine.cpu.values.update({"sp": 0x8000, "x30": 0x1234})
     buffer = host.buffer(256)
@@ -234,16 +242,19 @@ def test_longjmp_out_of_a_python_frame_is_refused():
 
 
 @pytest.mark.parametrize("name", ["__memcpy_chk", "__memset_chk", "__strncpy_chk"])
-def test_fortified_copies_abort_at_one_past_the_object(host, name):
+def test_fortified_copies_abort_at_one_past_the_object(host: Harness, name: str) -> None:
     out, source = host.buffer(16), 65 if "memset" in name else host.text(b"x" * 16)
     assert host.call(name, out, source, 8, 8) == out
     with pytest.raises(GuestAbort, match="needs 9 bytes, the object has 8"):
         host.call(name, out, source, 9, 8)
 
 
-def test_lookup_tells_functions_variables_and_nothing_apart(host):
-    assert host.libc.lookup("strlen").prototype.startswith("size_t strlen")
-    stdout = host.memory.read_uint(host.libc.lookup("stdout"), 8)
+def test_lookup_tells_functions_variables_and_nothing_apart(host: Harness) -> None:
+    function, variable = host.libc.lookup("strlen"), host.libc.lookup("stdout")
+    assert isinstance(function, HostFunction)
+    assert str(function.prototype).startswith("size_t strlen")
+    assert isinstance(variable, int)
+    stdout = host.memory.read_uint(variable, 8)
     host.call("fputs", b"x", stdout)
     assert host.libc.stdout.getvalue() == b"x"
     assert host.libc.lookup("no_such_function") is None
@@ -251,7 +262,7 @@ def test_lookup_tells_functions_variables_and_nothing_apart(host):
     assert "__aeabi_idiv" not in host.libc.symbols
 
 
-def test_finish_runs_what_atexit_registered(host):
+def test_finish_runs_what_atexit_registered(host: Harness) -> None:
     order: list[int] = []
     for number in range(3):
         host.call("atexit", host.machine.function(lambda number=number: order.append(number)))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emu.calls.values import WideFloat
-from emu.isa.convention import BINARY128, X87
+from emu.isa.convention import BINARY128, X87, FloatFormat
 from emu.isa.registry import ISAS
 from emu.libc.ieee import QUAD, Rounding, as_long_double, exact
 from emu.libc.ieee import X87 as EXTENDED
@@ -37,13 +37,13 @@ def _printed(template: bytes, *arguments: float | int, arch: str = "x86_64") -> 
         (BINARY128, b"%Lg|%-12Lf|%012.3Lf", b"0.333333|0.333333    |00000000.333"),
     ],
 )
-def test_long_double_prints_its_own_digits(form, template, wanted):
+def test_long_double_prints_its_own_digits(form: FloatFormat, template: bytes, wanted: bytes) -> None:
     value = WideFloat.of(_THIRD[form], form)
     assert _printed(template, *[value] * template.count(b"%")) == wanted
 
 
 @pytest.mark.parametrize("arch", ["x86_64", "i386", "aarch64", "riscv64", "loongarch64"])
-def test_strtold_keeps_what_printf_prints(arch):
+def test_strtold_keeps_what_printf_prints(arch: str) -> None:
     host = Harness(arch)
     value = host.call("strtold", b"3.14159265358979323846264338327950288419716939937510", 0)
     assert isinstance(value, WideFloat)
@@ -55,7 +55,7 @@ def test_strtold_keeps_what_printf_prints(arch):
 
 
 @given(st.integers(0, (1 << 128) - 1))
-def test_a_long_double_passes_through_python_unchanged(bits):
+def test_a_long_double_passes_through_python_unchanged(bits: int) -> None:
     from emu.calls.values import decode_float, encode_float
 
     assert encode_float(decode_float(bits, BINARY128), BINARY128) == bits
@@ -63,7 +63,7 @@ def test_a_long_double_passes_through_python_unchanged(bits):
 
 
 @pytest.mark.parametrize("arch", ISAS)
-def test_printf_and_strtod_round_as_the_cpu_does(arch):
+def test_printf_and_strtod_round_as_the_cpu_does(arch: str) -> None:
     host = Harness(arch)
     modes = ISAS[arch].libc.float_environment.modes
     rows = {
@@ -85,7 +85,7 @@ def _wide(host: Harness, text: str) -> int:
     return host.place(text.encode("utf-32-le") + bytes(4))
 
 
-def test_wide_output_counts_characters():
+def test_wide_output_counts_characters() -> None:
     host = Harness()
     out = host.buffer(400)
     count = host.call("swprintf", out, 100, _wide(host, "[%5s|%-4ls|%.2ls|%lc|%d]"), Values(
@@ -95,7 +95,7 @@ def test_wide_output_counts_characters():
     assert host.memory.read(out, 12).decode("utf-32-le") == "12\0"
 
 
-def test_wide_input_counts_characters():
+def test_wide_input_counts_characters() -> None:
     host = Harness()
     narrow, wide, count = host.buffer(64), host.buffer(64), host.buffer(4)
     text, template = _wide(host, "äöü日本 x"), _wide(host, "%2s%2ls%n")
@@ -105,7 +105,7 @@ def test_wide_input_counts_characters():
     assert host.memory.read_uint(count, 4) == 4
 
 
-def test_scanf_stores_wide_characters_for_l():
+def test_scanf_stores_wide_characters_for_l() -> None:
     host = Harness()
     wide, one = host.buffer(64), host.buffer(64)
     assert host.call("sscanf", "häuser €".encode(), b"%ls %lc", Values(wide, one)) == 2

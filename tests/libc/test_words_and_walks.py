@@ -10,7 +10,13 @@ from emu import Machine
 from tests.fixtures import arch_of
 from tests.objects.build import compiled
 
-_FILES = {"apple": b"", "avocado": b"", "top/b": b"", "top/a/c": b"", "top/.hidden": b""}
+_FILES: dict[str, bytes | bytearray] = {
+    "apple": b"",
+    "avocado": b"",
+    "top/b": b"",
+    "top/a/c": b"",
+    "top/.hidden": b"",
+}
 _NOCMD, _UNDEF = 4, 32
 #: Words, flags, and what they become: an error, or 0 and fields.
 WORDS = [

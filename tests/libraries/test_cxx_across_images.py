@@ -10,6 +10,7 @@ import pytest
 from emu import HostFunction, Machine
 from emu.errors import GuestAbort
 from emu.library import Library
+from emu.linux.personality import Linux
 from tests.fixtures import ARCHES
 from tests.grouping import each
 from tests.objects.build import compiled, linked
@@ -131,6 +132,7 @@ def test_libraries_opened_by_the_guest_throw_too(arch: str, machine: Machine, li
         handle = dlopen.call(name, 2)
         assert isinstance(handle, int)
         assert handle
+        assert isinstance(machine.os, Linux)
         address = machine.os.dynamic.symbol(handle, "catches", None)
         assert machine.call(address, "int(int)", 3) == 3130
         assert dlclose.call(handle) == 0

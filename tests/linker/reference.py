@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from relink.image import Image
 from tests.linker.reference_formulas import COPY, DESCRIPTOR, IRELATIVE, JUMP_SLOT, MACHINES, RELATIVE
 
+__all__ = ["DESCRIPTOR", "IRELATIVE", "JUMP_SLOT", "MACHINES", "RELATIVE"]  # for tests, with what is defined here
+
 
 @dataclass(frozen=True)
 class Symbol:
@@ -175,6 +177,7 @@ def _symbol_count(of: File) -> int:
 
 
 def _versions(of: File) -> Iterator[tuple[int, str]]:
+    aux: int | None
     at = of.tags.get(0x6FFFFFFC)
     while at:
         aux = at + _u(of, at + 12, 4)
@@ -183,7 +186,7 @@ def _versions(of: File) -> Iterator[tuple[int, str]]:
         at = at + step if step else None
     at = of.tags.get(0x6FFFFFFE)
     while at:
-        aux: int | None = at + _u(of, at + 8, 4)
+        aux = at + _u(of, at + 8, 4)
         while aux:
             yield _u(of, aux + 6, 2) & 0x7FFF, _text(of, _u(of, aux + 8, 4))
             step = _u(of, aux + 12, 4)
@@ -199,7 +202,7 @@ Entry = tuple[int, int, int, int | None]  #: offset, type, symbol, addend (None:
 
 def entries(of: File) -> list[Entry]:
     """Every entry of REL, RELA, JMPREL and the Android tables; RELR comes as RELATIVE with its addend in place."""
-    found = [(where, RELATIVE[of.arch], 0, None) for where in _relr(of)]
+    found: list[Entry] = [(where, RELATIVE[of.arch], 0, None) for where in _relr(of)]
     tables = [
         (of.tags[at], of.tags[size], rela) for at, size, rela in ((7, 8, True), (17, 18, False)) if at in of.tags
     ]

@@ -45,7 +45,7 @@ DESCRIPTOR = {
 }
 
 #: type → (bytes written, value), by machine. Letters as in the psABIs; M and T are the module's id and offset.
-Formula = Callable[..., int]
+Formula = Callable[..., Mapping[int, tuple[int, int]]]
 
 
 def x86_64(S: int, A: int, P: int, B: int, M: int, T: int, Z: int) -> Mapping[int, tuple[int, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -182,11 +183,14 @@ def test_several_threads_load_one_file(tmp_path: Path) -> None:
     assert found == [7] * 80
 
 
+def _load_and_unload(linker: Linker, content: bytes) -> None:
+    linker.unload(linker.load(content))
+
+
 def test_keeping_one_more_does_not_look_at_all_that_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     linker = Linker(HostMemory(ARCH))
     calls = []
     for value in range(1, 203):
-        content = image(value)
-        calls.append(python_calls(lambda content=content: linker.unload(linker.load(content))))
+        calls.append(python_calls(partial(_load_and_unload, linker, image(value))))
     assert len(CACHE) == 202
     assert calls[-1] <= calls[100] + 3

@@ -23,6 +23,7 @@ from relink import (
     UnsupportedRelocation,
     decode,
 )
+from relink.arrays import U64, Bools
 from relink.elf.constants import SectionType
 from tests.fixtures import arch_of, fixture
 from tests.linker.craft import DATA, Library, Rel, Sym, undefined
@@ -169,8 +170,8 @@ def test_packed_relative_entries_are_handled_too(arch: str) -> None:
     size = ARCHITECTURES[arch].word_size
     library = Library(arch, relr=[PLACE | 0, PLACE + 64], data=bytes(0x80) + (DATA).to_bytes(size, "little") * 40)
 
-    def claim_first(entries: Entries) -> np.ndarray:
-        return entries.vaddr == PLACE
+    def claim_first(entries: Entries) -> Bools:
+        return np.equal(entries.vaddr, PLACE)
 
     linker, _ = handled(
         library,
@@ -225,12 +226,14 @@ def test_every_written_word_of_a_compiled_library_passes_a_handler(target: str) 
     expected = plain.load(path)
     linker = Linker(HostMemory(arch_of(target)), search=SearchPath(library_path=folders_of(path, target)))
     linker.resolver.after.append(lambda request: 0x1000)
-    before, after = [], []
+    before, after = list[int](), list[int]()
+
+    def note(entries: Entries) -> U64 | None:
+        after.extend(entries.vaddr.tolist())
+        return entries.value
+
     linker.relocation_handlers.append(
-        RelocationHandler(
-            before=lambda entries: before.extend(entries.vaddr.tolist()),
-            after=lambda entries: after.extend(entries.vaddr.tolist()) or entries.value,
-        )
+        RelocationHandler(before=lambda entries: before.extend(entries.vaddr.tolist()), after=note)
     )
     image = linker.load(path)
     assert bytes(image.region.buffer) == bytes(expected.region.buffer)

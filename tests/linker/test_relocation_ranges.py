@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from relink import ARCHITECTURES, RelocationOverflow
+from relink.arch.fields import Word
 from tests.grouping import by, each
 from tests.linker.craft import ABS, DATA, REL_ARCHES, TLS, Library, Rel, Sym
 from tests.linker.helpers import load, word_at
@@ -73,7 +74,7 @@ def test_a_value_at_the_end_of_its_range_is_stored_and_one_past_is_an_overflow(
     low, high = LIMITS[arch, number]
     value, past = (low, low - 1) if end == "lowest" else (high, high + 1)
     row = ARCHITECTURES[arch].relocations[number]
-    assert row.word is not None
+    assert isinstance(row.word, Word)
     place, base = DATA + 0x40, 0x5000_0000
     image = load(giving(arch, number, value, place, base), base=base)
     assert word_at(image, place, row.word.size) == value % (1 << row.word.bits)

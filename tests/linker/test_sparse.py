@@ -171,7 +171,7 @@ RELOCATED = """
 
 @pytest.mark.parametrize("target", ["x86_64", "i386", "aarch64", "riscv64"])
 def test_code_and_data_far_apart_are_relocated_and_protected_after_ifunc_resolvers(target: str) -> None:
-    library = linked(target, [compiled(target, RELOCATED, "-fPIC")], "-T", text_file(SCRIPT, ".ld"))
+    library = linked(target, [compiled(target, RELOCATED, "-fPIC")], "-T", str(text_file(SCRIPT, ".ld")))
     with Machine(arch_of(target)) as machine:
         lib = machine.load(library)
         assert len(lib.image.region.parts) == 2

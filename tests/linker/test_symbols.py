@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -40,17 +41,22 @@ PLACE = DATA + 0x80
 
 
 def refers(
-    arch: str, symbol: Sym, soname: str = "librefers.so", needed: Sequence[str] = (), **more: object
+    arch: str,
+    symbol: Sym,
+    soname: str = "librefers.so",
+    needed: Sequence[str] = (),
+    *,
+    others: Sequence[Sym] = (),
+    **more: Any,
 ) -> Library:
     """A library with one word, at PLACE, that wants `symbol`; its own definitions are `symbol` and `others`."""
-    others = more.pop("others", ())
     return Library(
         arch,
         soname,
         needed,
         symbols=[symbol, *others],
-        relocations=[Rel(PLACE, SYMBOLIC[arch], symbol)],  # type: ignore[misc]
-        **more,  # type: ignore[arg-type]
+        relocations=[Rel(PLACE, SYMBOLIC[arch], symbol)],
+        **more,
     )
 
 
@@ -176,7 +182,7 @@ def test_an_ordinary_definition_is_interposed(arch: str) -> None:
 @pytest.mark.parametrize("how", ["flag", "tag"])
 def test_symbolic_looks_at_itself_first_and_then_at_everyone(arch: str, how: str) -> None:
     root = Library(arch, "libroot.so", ["librefers.so"], symbols=[Sym("s", DATA + 7), Sym("t", DATA + 8)])
-    symbolic: dict[str, object] = {"flags": 2} if how == "flag" else {"tags": {16: 0}}
+    symbolic: dict[str, Any] = {"flags": 2} if how == "flag" else {"tags": {16: 0}}
     own = refers(arch, Sym("s", DATA + 3), others=[undefined("t")], **symbolic)
     own.relocations = [*own.relocations, Rel(PLACE + 8, SYMBOLIC[arch], "t")]
     image = load(root, own)

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relink import ARCHITECTURES, HostMemory, Linker, TlsError, TlsModule, TlsVariant
+from relink.arch import Architecture
 from relink.elf.constants import DynamicFlag
 from relink.tls import MAX_ALIGN, TlsLayout
 from tests.linker.craft import Library
@@ -19,16 +20,18 @@ requests = st.tuples(
 
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(PAGES), st.lists(st.one_of(requests, st.integers(0, 30)), max_size=30))
-def test_blocks_keep_their_promises_through_any_sequence(page: object, steps: list[object]) -> None:
+def test_blocks_keep_their_promises_through_any_sequence(
+    page: Architecture, steps: list[int | tuple[int, int, int]]
+) -> None:
     """A step is a request, or the number of the living module to release."""
-    layout = TlsLayout(page, 0x4000)  # type: ignore[arg-type]
+    layout = TlsLayout(page, 0x4000)
     alive: list[TlsModule] = []
     for step in steps:
         if isinstance(step, int):
             if alive:
                 layout.release(alive.pop(step % len(alive)))
             continue
-        size, align, vaddr = step  # type: ignore[misc]
+        size, align, vaddr = step
         try:
             module = layout.allocate("lib.so", size, align, vaddr)
         except TlsError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import pytest
@@ -35,6 +35,7 @@ from relink import (
     VersionNotFound,
 )
 from relink.elf.constants import DynamicTag
+from relink.module import Module
 from tests.grouping import each
 from tests.linker.craft import DATA, IFUNC, TLS, UNIQUE, Library, Rel, Sym, undefined
 from tests.linker.helpers import linker_for, snapshot, word_at
@@ -250,7 +251,7 @@ class Stingy(HostMemory):
             raise AddressSpaceError("spent", size=size)
         return super().reserve(size, at=at, align=align, below=below, name=name)
 
-    def publish(self, region: Region, pages: tuple[Pages, ...]) -> None:  # type: ignore[override]
+    def publish(self, region: Region, pages: Iterable[Pages]) -> None:
         self.publications -= 1
         if self.publications < 0:
             raise AddressSpaceError("spent", address=region.address)
@@ -260,7 +261,7 @@ class Stingy(HostMemory):
 @each("step", range(3))
 @each("what", ["reservations", "publications"])
 def test_memory_that_gives_out_halfway_leaves_nothing(arch: str, what: str, step: int) -> None:
-    memory = Stingy(arch, **{what: step})
+    memory = Stingy(arch, reservations=step) if what == "reservations" else Stingy(arch, publications=step)
     linker = Linker(memory, search=SearchPath({"libdep.so": Library(arch, "libdep.so").image()}))
     with pytest.raises(AddressSpaceError, match="spent"):
         linker.load(good(arch).image())
@@ -276,7 +277,7 @@ def test_a_hook_that_raises_undoes_the_load(arch: str) -> None:
     linker = prepared(arch, Bad(b"", ElfError))
     before = snapshot(linker)
 
-    def unresolved(image: str, symbol: str) -> int | None:
+    def unresolved(image: Module, symbol: str) -> int | None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):

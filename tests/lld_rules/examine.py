@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 
 from relink import HostMemory, Image, Linker, LoadOptions
 from relink.arch import architecture
@@ -261,7 +262,7 @@ def _symbols_elsewhere(image: Image, call: Invocation, lld: Sequence[str]) -> st
     with output.open("rb") as stream:
         elf = ELFFile(stream)
         table = elf.get_section_by_name(".symtab")
-        rows = list(table.iter_symbols()) if table else []
+        rows = list(table.iter_symbols()) if isinstance(table, SymbolTableSection) else []
         local = {s.name for s in rows if s["st_info"]["bind"] == "STB_LOCAL"}
         bound = {s.name for s in rows if s["st_info"]["bind"] != "STB_LOCAL" and _is_loaded(elf, s["st_shndx"])}
     wrong = []

@@ -149,7 +149,7 @@ class Script:
         elif name == "cd":
             self._cwd = paths[0]
         else:
-            (shutil.copy if name == "cp" else shutil.move)(*paths)
+            (shutil.copy if name == "cp" else shutil.move)(paths[0], paths[1])
 
     def _inside(self, word: str) -> Path:
         return Path(self._cwd, word).resolve()

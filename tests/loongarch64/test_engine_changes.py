@@ -63,7 +63,7 @@ class Interruption:
 def test_a_signal_handler_may_use_memory_while_engines_change(first: int) -> None:
     """Data that the guest changes, data that it does not, and code; compilation begins, and is given up."""
     place, changed = CODE + len(WALK), DATA + SIZE - PAGE
-    states, written = [], []
+    states, written = [], list[int]()
 
     def handle() -> None:
         number = len(written) + 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 from emu import HostFunction, Machine
 from emu.library import Library
@@ -118,7 +119,7 @@ class Guest:
         self.machine = Machine(arch_of(target), libraries=files, symbols={"note": note}, **options)  # type: ignore[arg-type]
         self.driver: Library = self.machine.load(library(target, "driver"))
 
-    def __enter__(self) -> Guest:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:

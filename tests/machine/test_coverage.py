@@ -148,7 +148,7 @@ def test_files_say_the_same_and_can_be_merged(machine: Machine, path: Path, tmp_
 
 
 def test_several_isas_are_merged_by_line(folder: Path) -> None:
-    every, alone = CoverageData(), {}
+    every, alone = CoverageData(), dict[str, dict[int, int]]()
     for target in TARGETS:
         with Machine(arch_of(target)) as machine:
             library = machine.load(build(target, folder))

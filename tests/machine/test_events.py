@@ -6,14 +6,16 @@ import ctypes
 import itertools
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from emu import Machine
-from emu.cpu.events import Recorded, Rows
+from emu.cpu.events import Access, Recorded, Rows
 from emu.cpu.protocol import StopReason
+from emu.debug.observation import Hit
 from emu.errors import BudgetExceeded
 from relink.errors import AddressSpaceError, MachineError, MachineInUse, UnresolvedSymbol
 from relink.memory.address_space import Protection
@@ -70,6 +72,10 @@ def guest(machine: Machine, target: str, tmp_path_factory: pytest.TempPathFactor
     return Guest(machine, path if path.exists() else build_loops(target, folder))
 
 
+def _note(hits: list[int], hit: Hit) -> None:
+    hits.append(hit.address)
+
+
 def test_records_are_what_single_steps_show(guest: Guest, target: str) -> None:
     steps = guest.steps()
     instructions = guest.record(Recorded.INSTRUCTIONS)
@@ -111,7 +117,7 @@ def test_breakpoints_stop_before_each_instruction_and_change_nothing(guest: Gues
     everywhere = sorted(set(steps))
     for places in (everywhere, everywhere[::3], everywhere[5:6]):
         hits: list[int] = []
-        points = [machine.breakpoint(at, action=lambda hit, to=hits: to.append(hit.address)) for at in places]
+        points = [machine.breakpoint(at, action=partial(_note, hits)) for at in places]
         with machine.counting() as count:
             assert guest.run() == guest.answers
         assert count.instructions == len(steps)
@@ -156,10 +162,21 @@ def test_conditions_and_actions_see_and_change_the_guest(guest: Guest) -> None:
     assert guest.run() == guest.answers
     assert seen == [("call_deeply", 4, True)]
     nested.remove()
-    again = []
-    with machine.breakpoint("count", action=lambda hit: again or (again.append(1), count(1))):
+    again = list[int]()
+
+    def call_once(hit: Hit) -> None:
+        if not again:
+            again.append(1)
+            count(1)
+
+    with machine.breakpoint("count", action=call_once):
         assert count(2) == 2  # the call of the action meets the breakpoint as well
     assert again == [1]
+
+
+def access_of(hit: Hit) -> Access:
+    assert hit.access is not None
+    return hit.access
 
 
 def test_what_an_action_raises_ends_the_call(guest: Guest) -> None:
@@ -181,39 +198,44 @@ def test_what_an_action_raises_ends_the_call(guest: Guest) -> None:
 def test_a_watchpoint_names_what_was_accessed(guest: Guest) -> None:
     machine, library = guest.machine, guest.library
     count = library.function("count", "unsigned(unsigned)")
-    found = []
-    with machine.watch("counter", 4, on="access", action=lambda hit: found.append((hit.access, hit.frame.symbol))):
+    found, symbols, accesses = list[Access](), set[tuple[int, str | None]](), list[Access]()
+
+    def note(hit: Hit) -> None:
+        found.append(access_of(hit))
+        symbols.add((found[-1].size, hit.frame.symbol))
+
+    with machine.watch("counter", 4, on="access", action=note):
         assert count(3) == 3
-    writes = [access.value for access, _ in found if access.write]
+    writes = [access.value for access in found if access.write]
     assert writes == [0, 1, 2, 3]
-    assert [a.before for a, _ in found if a.write][1:] == [0, 1, 2]
-    assert [access.value for access, _ in found if not access.write] == [0, 1, 2, 3]
-    assert {(access.size, symbol) for access, symbol in found} == {(4, "count")}
+    assert [access.before for access in found if access.write][1:] == [0, 1, 2]
+    assert [access.value for access in found if not access.write] == [0, 1, 2, 3]
+    assert symbols == {(4, "count")}
     crc = library.function("crc32", "unsigned(unsigned, const void *, unsigned)")
-    right, found = crc(0, guest.data, 10), []
+    right = crc(0, guest.data, 10)
     with machine.counting() as plain:
         crc(0, guest.data, 10)
-    with machine.watch("table", on="write", action=lambda hit: found.append(hit.access)) as point:
+    with machine.watch("table", on="write", action=lambda hit: accesses.append(access_of(hit))) as point:
         with machine.counting() as watched:
             assert crc(0, guest.data, 10) == right
         assert point.hits == 256
-        assert point.last == found[-1]
+        assert point.last == accesses[-1]
         with pytest.raises(BudgetExceeded) as spent:
             library.function("crc32", "unsigned(unsigned, const void *, unsigned)")(
                 0, guest.data, 10, max_instructions=plain.instructions // 3
             )
     assert spent.value.executed == plain.instructions // 3
     assert plain.instructions == watched.instructions
-    first = found[0].address
-    assert [access.address for access in found[:256]] == [first + 4 * n for n in range(256)]
+    first = accesses[0].address
+    assert [access.address for access in accesses[:256]] == [first + 4 * n for n in range(256)]
 
 
 def test_the_stack_is_watched_while_it_is_used(guest: Guest) -> None:
-    machine, writes = guest.machine, {}
+    machine, writes = guest.machine, dict[int, bytes]()
     top = machine.stack.top
 
-    def note(hit: object) -> None:
-        access = hit.access  # type: ignore[attr-defined]
+    def note(hit: Hit) -> None:
+        access = access_of(hit)
         writes[access.address] = access.value.to_bytes(access.size, "little")
 
     with machine.watch(top - 4096, 4096, action=note):
@@ -224,10 +246,10 @@ def test_the_stack_is_watched_while_it_is_used(guest: Guest) -> None:
 
 def test_host_functions_are_watched_too(machine: Machine) -> None:
     """With the guest's permissions, as the hosted C library writes."""
-    block, found = machine.heap.malloc(64), []
+    block, found = machine.heap.malloc(64), list[Access]()
     view = machine.parts.guest_view
     touch = machine.define("touch", (lambda at: view.write(at, b"abcd"), "void(unsigned long)"))
-    with machine.watch(block + 2, 4, action=lambda hit: found.append(hit.access)):
+    with machine.watch(block + 2, 4, action=lambda hit: found.append(access_of(hit))):
         machine.call(touch, "void(unsigned long)", block)
         machine.memory.write(block, b"wxyz")  # by the user, not the guest
         machine.call(touch, "void(unsigned long)", block)
@@ -282,7 +304,7 @@ def test_events_are_refused_in_other_threads_while_the_guest_runs(guest: Guest) 
 
 
 def test_points_go_with_their_image(guest: Guest) -> None:
-    machine, hits = guest.machine, []
+    machine, hits = guest.machine, list[Hit]()
     point = machine.breakpoint("count", action=hits.append)
     machine.watch("counter", 4, action=hits.append)
     guest.library.close()

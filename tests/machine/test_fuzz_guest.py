@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -149,7 +149,8 @@ def test_hypothesis_draws_arguments_from_a_prototype(guest: Guest) -> None:
     check()
     assert len(drawn) >= 5
     # Hypothesis makes the arguments of the fuzzer's bytes.
-    found = Fuzzer(guest.machine, check.hypothesis.fuzz_one_input, [bytes(64)]).run(executions=20)
+    fuzz_one_input = check.hypothesis.fuzz_one_input  # type: ignore[attr-defined]
+    found = Fuzzer(guest.machine, fuzz_one_input, [bytes(64)]).run(executions=20)
     assert found.executions == 20
     assert found.edges
     with pytest.raises(FuzzError, match="variadic"):
@@ -159,12 +160,12 @@ def test_hypothesis_draws_arguments_from_a_prototype(guest: Guest) -> None:
 def test_bad_requests_are_typed_errors(guest: Guest, target: str, path: Path) -> None:
     machine, parse = guest.machine, guest.parse
     two = guest.library.function("two", "int(int, int)")
-    for make in (
+    requests: tuple[Callable[[], object], ...] = (
         lambda: Fuzzer(machine, two, [b""]),
         lambda: Fuzzer(machine, guest.library.function("two", "int(void)"), [b""]),
         lambda: Fuzzer(machine, guest.library.function("two", "int(void (*)(void))"), [b""]),
         lambda: Fuzzer(machine, parse, []),
-        lambda: Fuzzer(machine, parse, b"abc"),
+        lambda: Fuzzer(machine, parse, b"abc"),  # type: ignore[arg-type]
         lambda: Fuzzer(machine, parse, ["abc"]),  # type: ignore[list-item]
         lambda: Fuzzer(machine, parse, [b"abc"], max_size=2),
         lambda: Fuzzer(machine, parse, [b""], max_size=0),
@@ -173,7 +174,8 @@ def test_bad_requests_are_typed_errors(guest: Guest, target: str, path: Path) ->
         lambda: guest.fuzzer().run(),
         lambda: guest.fuzzer().run(executions=0),
         lambda: guest.fuzzer().run(seconds=float("nan")),
-    ):
+    )
+    for make in requests:
         with pytest.raises(FuzzError):
             make()
     with Machine(arch_of(target)) as other, pytest.raises(ForeignObject):

@@ -220,10 +220,10 @@ def test_machines_share_nothing(make_machine: MakeMachine, target: str) -> None:
     one.libc.errno = 5
     assert two.libc.errno == 0
     users = [machine.load(fixture(target, "libcuser")) for machine in (one, two)]
-    for user, machine, expected in zip(users, (one, two), (b"one", b"two"), strict=True):
+    for user, machine, content in zip(users, (one, two), (b"one", b"two"), strict=True):
         who = user.function("environment", "char *(const char *)")("WHO")
         assert isinstance(who, int)
-        assert machine.memory.read_cstring(who) == expected
+        assert machine.memory.read_cstring(who) == content
     users[1].function("register_at_exit", "int()")()
     one.close()
     assert not one.libc.stdout.getvalue()

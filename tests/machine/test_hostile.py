@@ -28,6 +28,7 @@ from relink.errors import (
 )
 from tests.fixtures import arch_of
 from tests.objects.build import TARGETS, compiled, linked
+from tests.owners import machine_of
 
 SOURCE = Path(__file__).parent / "sources" / "hostile.c"
 SECONDS, LATE = 0.15, 0.6  #: the limit of a call, and by how much it may be late on a busy machine
@@ -78,7 +79,7 @@ def resident() -> int:
 def test_guests_that_misbehave_end_within_their_limits(guests: Library, guest_file: tuple[str, Path]) -> None:
     target, path = guest_file
     before = resident()
-    machine = guests._machine
+    machine = machine_of(guests)
     for name, end in ENDS.items():
         # Those that end by themselves are given the time a busy machine may need for it.
         seconds = SECONDS if end is BudgetExceeded or end is None else PATIENT

@@ -18,6 +18,11 @@ from tests.fixtures import fixture
 STEPS = ("publish", "prepare", "ifuncs", "tls", "construct")
 
 
+def stage_of(library: Library) -> Stage:
+    """A function, since type checkers take an attribute for what it was compared with before."""
+    return library.image.stage
+
+
 def started(machine: Machine, log: Library) -> list[int]:
     """The numbers constructors (and, negative, destructors) have noted in startup/liblog, in order."""
     count = log.symbols["startup_count"].read("int")
@@ -43,9 +48,9 @@ def test_a_load_stops_before_each_step_and_goes_on_where_it_stopped(machine: Mac
             assert library.next_step == step
         assert library.symbols["ctor_count"].read("int") == 0
         library.symbols["ctor_count"].write(1, "int")  # intervene: constructors count on from here
-        assert library.image.stage is Stage.RELOCATED
+        assert stage_of(library) is Stage.RELOCATED
     assert library.next_step is None
-    assert library.image.stage is Stage.INITIALISED
+    assert stage_of(library) is Stage.INITIALISED
     assert library.symbols["ctor_count"].read("int") == (5 if machine.arch.runs_init_fini else 4)
 
 
@@ -126,7 +131,7 @@ def test_constructors_left_for_later_run_dependencies_first_and_once(machine: Ma
     noted = len(started(machine, log))
     app = machine.load(fixture(target, "startup/app"), run_initialisers=False)
     assert len(started(machine, log)) == noted
-    assert app.image.stage is Stage.RELOCATED
+    assert stage_of(app) is Stage.RELOCATED
     app.run_initialisers()
     assert started(machine, log)[noted:] == order[1:]
     assert {image.stage for image in app.plan.images} == {Stage.INITIALISED}
@@ -154,13 +159,13 @@ def test_a_load_initialises_what_it_needs_and_an_earlier_one_has_left(machine: M
     usual.close()
     noted = len(started(machine, log))
     base = machine.load(fixture(target, "startup/libbase"), run_initialisers=False)
-    assert base.image.stage is Stage.RELOCATED
+    assert stage_of(base) is Stage.RELOCATED
     app = machine.load(fixture(target, "startup/app"))
     assert base.image in app.image.scope
     new = started(machine, log)[noted:]
     assert sorted(new) == sorted(order[1:])
     assert new.index(order[-1]) == len(new) - 1, "the root comes last"
-    assert base.image.stage is Stage.INITIALISED
+    assert stage_of(base) is Stage.INITIALISED
 
 
 def test_a_constructor_that_fails_later_leaves_the_library_to_be_closed(machine: Machine, target: str) -> None:
@@ -170,7 +175,7 @@ def test_a_constructor_that_fails_later_leaves_the_library_to_be_closed(machine:
     with pytest.raises(ConstructorFault, match="constructor"):
         library.run_initialisers()
     assert not library.image.closed
-    assert library.image.stage is Stage.RELOCATED
+    assert stage_of(library) is Stage.RELOCATED
     after = started(machine, log)
     library.close()
     assert library.image.closed

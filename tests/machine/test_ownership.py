@@ -35,14 +35,14 @@ def test_objects_of_another_machine_are_refused_by_name(other: str) -> None:
             lambda: host.redirect("my_host_function", symbol),
             lambda: ours.redirect(image, "my_host_function", 0),
             lambda: ours.use_thread(theirs.new_thread()).__enter__(),
-            *(lambda value=value: takes(value, 2) for value in (function, variable, symbol, library, image)),  # type: ignore[misc]
+            *(lambda value=value: takes(value, 2) for value in (function, variable, symbol, library, image)),
         ]
         for number, use in enumerate(uses):
             with pytest.raises(ForeignObject, match=rf"belongs to .* and was given to one of {other}$") as refused:
                 use()
             assert refused.value.given_to == other, number
         with pytest.raises(ElfError, match="of type Library is neither a path nor bytes"):
-            ours.load(library)  # type: ignore[arg-type]
+            ours.load(library)
         context = theirs.cpu.save()
         with pytest.raises(MachineError, match="saved on another CPU"):
             ours.cpu.restore(context)

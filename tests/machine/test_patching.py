@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from emu import Library, Machine
+from emu import Library, Machine, Patch
 from emu.errors import AlreadyPatched, AssemblerMissing, AssemblyError, FunctionTooShort, GuestFault, PatchError
 from relink.errors import UnresolvedSymbol, UseAfterUnload
 from relink.memory.address_space import Protection
@@ -17,6 +17,7 @@ from tests.assembler import assembled
 from tests.fixtures import arch_of, fixture, targets_of
 from tests.objects.build import TARGETS as COMPILED
 from tests.objects.build import compiled, linked
+from tests.owners import machine_of
 
 pytestmark = pytest.mark.sample(4)
 
@@ -63,13 +64,13 @@ ORIGINAL = [10, 1010, 2010]
 
 def text(library: Library) -> bytes:
     """All code of the library, as it is now."""
-    machine, image = library._machine, library.image
+    machine, image = machine_of(library), library.image
     segments = [s for s in image.decoded.segments if s.flags & Protection.X]
     return b"".join(machine.memory.read(image.address_of(s.vaddr), s.memsz) for s in segments)
 
 
 def test_a_host_function_takes_the_place_and_gives_it_back(library: Library) -> None:
-    before, traps, regions = text(library), len(library._machine.traps), library._machine.memory.regions
+    before, traps, regions = text(library), len(machine_of(library).traps), machine_of(library).memory.regions
     seen: list[int] = []
 
     def host(n: int) -> int:
@@ -84,7 +85,7 @@ def test_a_host_function_takes_the_place_and_gives_it_back(library: Library) -> 
     assert results(library) == ORIGINAL
     assert seen == [5, 5, 5]
     assert text(library) == before
-    assert (len(library._machine.traps), library._machine.memory.regions) == (traps, regions)
+    assert (len(machine_of(library).traps), machine_of(library).memory.regions) == (traps, regions)
 
 
 def test_a_host_function_with_a_prototype(library: Library) -> None:
@@ -101,7 +102,7 @@ def test_another_guest_function_takes_the_place(library: Library) -> None:
 
 
 def test_a_function_of_another_library_is_kept_alive_by_the_patch(library: Library) -> None:
-    machine = library._machine
+    machine = machine_of(library)
     second = machine.load(library.image.decoded.path.read_bytes(), name="second", local=True)  # type: ignore[union-attr]
     patch = library.replace("victim", second.function("other", VICTIM))
     second.close()
@@ -220,14 +221,14 @@ def test_a_replacement_may_call_what_it_replaces(library: Library) -> None:
 
 
 def test_text_stays_what_it_was_to_the_guest(library: Library) -> None:
-    machine = library._machine
+    machine = machine_of(library)
     victim = library.image.symbol("victim").address & machine.arch.code_address_mask
     with library.replace("victim", lambda n: n):
         assert machine.memory.protection(victim) == Protection.R | Protection.X
 
 
 def test_what_cannot_be_patched_is_refused_and_left_alone(library: Library) -> None:
-    before, machine = text(library), library._machine
+    before, machine = text(library), machine_of(library)
     traps, regions = len(machine.traps), machine.memory.regions
     with pytest.raises(PatchError, match=r"table of .* is not a function"):
         library.replace("table", lambda: 0)
@@ -247,13 +248,13 @@ def test_what_cannot_be_patched_is_refused_and_left_alone(library: Library) -> N
 
 def test_an_address_with_a_size_will_do(library: Library) -> None:
     symbol = library.image.symbol("victim")
-    with library._machine.patch(symbol.address, lambda n: 9, size=symbol.size):
+    with machine_of(library).patch(symbol.address, lambda n: 9, size=symbol.size):
         assert results(library) == [9, 1009, 2009]
     assert results(library) == ORIGINAL
 
 
 def test_overlapping_patches_are_refused(library: Library) -> None:
-    machine = library._machine
+    machine = machine_of(library)
     victim = library.image.symbol("victim")
     step = 2 if machine.arch.name not in ("aarch64", "loongarch64") and victim.address & 1 else 4
     with library.replace("victim", lambda n: 9) as patch:
@@ -268,7 +269,7 @@ def test_overlapping_patches_are_refused(library: Library) -> None:
 
 
 def test_closing_the_library_ends_its_patches(library: Library) -> None:
-    machine = library._machine
+    machine = machine_of(library)
     regions, traps = len(machine.memory.regions), len(machine.traps)
     patch = library.replace("victim", lambda n: n)
     symbol = library.image.symbol("victim")
@@ -371,16 +372,16 @@ def test_arm_and_thumb_replace_each_other() -> None:
 
 
 def test_a_patch_made_by_a_host_function_holds_from_the_next_call_on(machine: Machine, target: str) -> None:
-    patches = []
+    patches = list[Patch]()
 
     def host(value: int) -> int:
-        patches.append(library.replace("add", lambda left, right: 0))
+        patches.append(loaded.replace("add", lambda left, right: 0))
         return value
 
-    library = machine.load(fixture(target, "basic"), symbols={"my_host_function": host})
-    add = library.function("add", "int(int, int)")
+    loaded = machine.load(fixture(target, "basic"), symbols={"my_host_function": host})
+    add = loaded.function("add", "int(int, int)")
     assert add(1, 2) == 3
-    assert library.function("awesome_func", "int(int)")(4) == 4
+    assert loaded.function("awesome_func", "int(int)")(4) == 4
     assert add(1, 2) == 0
     patches[0].undo()
     assert add(1, 2) == 3
@@ -388,7 +389,7 @@ def test_a_patch_made_by_a_host_function_holds_from_the_next_call_on(machine: Ma
 
 def test_a_fault_in_a_replacement_leaves_the_patch_usable(library: Library) -> None:
     def host(n: int) -> int:
-        library._machine.call(0x10, "int(void)")
+        machine_of(library).call(0x10, "int(void)")
         return 0
 
     with library.replace("victim", host), pytest.raises(GuestFault):

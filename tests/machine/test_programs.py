@@ -14,7 +14,8 @@ import pytest
 
 from emu import Machine
 from emu.errors import BudgetExceeded, GuestAbort, GuestFault
-from emu.linux.process import Aux, initial_stack
+from emu.linux.personality import Linux
+from emu.linux.process import Aux, Process, initial_stack
 from relink.errors import AddressSpaceError, LinkError, MachineError, UnsupportedElf
 from tests.fixtures import arch_of, fixture, variant_of
 from tests.grouping import each
@@ -90,6 +91,7 @@ def test_a_program_finds_its_stack_as_the_psabi_says(target: str, kind: str) -> 
         assert told["execfn"] == [str(path)]
         assert told.get("platform", [""]) == [machine.arch.platform]
         aux = vector(told)
+        assert isinstance(process, Process)
         assert aux == dict(process.auxv)
         decoded = process.image.decoded
         assert (
@@ -299,6 +301,7 @@ def test_a_process_runs_once_and_leaves_the_machine_usable() -> None:
     with Machine("aarch64") as machine:
         before = machine.stack.top, machine.stack.constructor_arguments
         process = machine.start(tell("aarch64", "fixed"))
+        assert isinstance(process, Process)
         assert process.arguments == (str(tell("aarch64", "fixed")),)
         assert process.run() == 7
         assert (machine.stack.top, machine.stack.constructor_arguments) == before
@@ -326,6 +329,7 @@ def test_a_start_that_fails_leaves_the_machine_as_it_was() -> None:
         assert machine.memory.regions == regions
         assert machine.cpu.read_register("gp") == gp
         assert (machine.libc.environment, machine.libc.program) == ({"KEPT": "1"}, None)
+        assert isinstance(machine.os, Linux)
         assert machine.os.program is None
 
 

@@ -101,8 +101,8 @@ def test_a_part_with_state_that_is_not_saved_is_found(state: object) -> None:
             [state],
             {"a": (state,)},
             functools.partial(print, state),
-            HostFunction(print, state),
-        ):  # type: ignore[arg-type]
+            HostFunction(print, state),  # type: ignore[arg-type]
+        ):
             machine.libc.state(lambda libc, place=place: place)  # type: ignore[misc]
             assert left_out(machine) == {full_name(type(state))}
             machine.libc._states.clear()

@@ -9,6 +9,7 @@ import pytest
 
 from emu import Machine
 from emu.errors import GuestFault
+from emu.linux.process import Process
 from relink.memory.address_space import Protection
 from tests.fixtures import arch_of, fixture
 from tests.objects.build import TARGETS, compiled, linked
@@ -104,6 +105,7 @@ def test_a_program_is_told_its_absolute_path(target: str, monkeypatch: pytest.Mo
     for name in (path.name, f"./{path.name}", str(path)):
         with Machine(arch_of(target)) as machine:
             process = machine.start(name)
+            assert isinstance(process, Process)
             assert process.stack is not None
             at = process.auxv[31]
             assert machine.memory.read(at, len(str(path)) + 1) == str(Path.cwd() / path.name).encode() + b"\0"

@@ -63,7 +63,7 @@ def test_linked_objects_are_in_it(make_machine: MakeMachine, target: str, tmp_pa
         machine.load(fixture(target, f"objects/{name}"), allow_unresolved=True)
         for name in ("libchain", "debug", "ctors")
     ]
-    sections = [dict(library.image.decoded.debug_sections) for library in libraries]
+    sections = [dict(library.image.decoded.debug_sections or {}) for library in libraries]
     with machine.snapshot() as snapshot:
         snapshot.save(tmp_path / "file")
     with Machine.from_snapshot(tmp_path / "file") as read:
@@ -154,7 +154,14 @@ def test_forged_files_are_refused(saved: bytes, tmp_path: Path) -> None:
     size = json.loads(header)["records"]
     text, content = (zlib.decompress(part) for part in (body[:size], body[size:]))
     numbers = range(len(json.loads(text)["records"]))
-    bad = (["x", "os.system"], ["c", "os", "system"], ["o", "os", "_wrap_close", {}], ["p", [0], [], []], [], 5)
+    bad: tuple[object, ...] = (
+        ["x", "os.system"],
+        ["c", "os", "system"],
+        ["o", "os", "_wrap_close", {}],
+        ["p", [0], [], []],
+        [],
+        5,
+    )
     path, refused = tmp_path / "file", 0
     for _ in range(60):
         forged = json.loads(text)
@@ -189,7 +196,8 @@ def test_parts_of_another_class_are_refused(saved: bytes, tmp_path: Path) -> Non
         (images, 0), (plain, "patcher"), (linker, "images"), (plain, "registers"), (plain, "buffers"),
     ]  # fmt: skip
     for holder, name in places:
-        for other in ("text", plain["machine"]["parts"], []):
+        others: tuple[object, ...] = ("text", plain["machine"]["parts"], [])
+        for other in others:
             right, holder[name] = holder[name], other
             if other != right:
                 _refused(assembled(json.loads(header), json.dumps(plain).encode(), content), tmp_path / "file")

@@ -108,7 +108,11 @@ def test_refused(make_machine: MakeMachine, target: str) -> None:
 
 
 def test_restoring_in_a_host_function_ends_the_calls(make_machine: MakeMachine, target: str) -> None:
-    machine = make_machine(symbols={"my_host_function": (lambda value: machine.restore(snapshot), "int(int)")})
+    def restore(value: int) -> int:
+        machine.restore(snapshot)
+        return value
+
+    machine = make_machine(symbols={"my_host_function": restore})
     library = machine.load(fixture(target, "basic"))
     snapshot, state = machine.snapshot(), state_of(machine)
     with pytest.raises(CallAbandoned):

@@ -90,6 +90,7 @@ def test_bindings_state_and_handles_go_over(target: str, binding: str) -> None:
         label = old.function("label", "const char *(void)")()
         assert machine.memory.read_cstring(label) == b"two"  # the guest had not changed it
         assert old.function("before", "int(int)")(5) == 120
+        assert old.swapped is not None
         assert set(old.swapped.rebound[users.name]) >= {"work", "state", "mine"}
 
 
@@ -199,7 +200,7 @@ def test_a_handle_of_dlopen_is_one_of_the_new_version(target: str, tmp_path: Pat
 def test_running_code_is_not_swapped(target: str) -> None:
     calling = ONE + "int ask(void);\nint outer(int x) { return work(x) + ask(); }\n"
     one, two = library(target, calling, "-g"), library(target, TWO, "-g")
-    seen = []
+    seen = list[int]()
     with Machine(target) as machine:
 
         def ask() -> int:

@@ -110,7 +110,7 @@ def test_nested_calls_from_host_functions_are_inside_them(machine: Machine, path
 
 @_BOTH_ENGINES
 def test_what_is_traced_can_be_chosen(machine: Machine, path: Path) -> None:
-    library, shown = load(machine, path), []
+    library, shown = load(machine, path), list[str]()
     with machine.trace(path.name, functions=["l*t", "tail"], show=shown.append) as trace:
         library.begin(7)
     assert [call.function for call in trace.calls] == ["tail", "last"]

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 
 import pytest
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 
 from relink.arch import Architecture
 from relink.arch.spec import Reloc, Role, Slot, TlsVariant
 from tests.objects.build import zig
 from tests.objects.rows import narrowed, read, value_of, written
+from tests.sections import relocation_section, section, symbol_table
 from tests.toolcache import OUTPUT, made, text_file
 
 
@@ -74,11 +76,11 @@ class _Comparison:
     def __init__(self, target: Target, linker: str, before: ELFFile, after: ELFFile) -> None:
         self.target, self.page, self.after = target, target.page, after
         self.before = before
-        self.text = before.get_section_by_name(".text")
-        placed = after.get_section_by_name(".text")
+        self.text = section(before, ".text")
+        placed = section(after, ".text")
         self.address, self.bytes = placed["sh_addr"], placed.data()
         self.code, self.entries = bytearray(self.text.data()), list[_Entry]()
-        self.symbols = {s.name: s for s in after.get_section_by_name(".symtab").iter_symbols()}
+        self.symbols = {s.name: s for s in symbol_table(after).iter_symbols()}
         got = after.get_section_by_name(target.got[linker != "lld"]) or after.get_section_by_name(".got")
         self.got = got["sh_addr"] if got else 0
         self.tls_offset = self._tls_offset()
@@ -86,11 +88,11 @@ class _Comparison:
 
     def places(self) -> list[Place]:
         """Every entry is applied in turn, as several may share a place; then the places are compared."""
-        section = self.before.get_section_by_name(".rela.text") or self.before.get_section_by_name(".rel.text")
-        symbols = self.before.get_section_by_name(".symtab")
+        name = ".rela.text" if self.before.get_section_by_name(".rela.text") else ".rel.text"
+        symbols = symbol_table(self.before)
         self.entries = [
             _Entry(row, symbols.get_symbol(e["r_info_sym"]).name, e["r_offset"], e.entry.get("r_addend"))
-            for e in section.iter_relocations()
+            for e in relocation_section(self.before, name).iter_relocations()
             if (row := self.page.relocations[e["r_info_type"]]).word is not None and row.role is not Role.ALIGN
         ]
         sizes = [self._apply(entry) for entry in self.entries]
@@ -151,11 +153,12 @@ class _Comparison:
         """(dynamic type, symbol) → address of the slot, from the dynamic relocations where there are any."""
         found = {}
         for name in (".rela.dyn", ".rel.dyn", ".rela.plt", ".rel.plt"):
-            section = self.after.get_section_by_name(name)
-            if section is None:
+            if self.after.get_section_by_name(name) is None:
                 continue
-            symbols = self.after.get_section(section["sh_link"])
-            for entry in section.iter_relocations():
+            table = relocation_section(self.after, name)
+            symbols = self.after.get_section(table["sh_link"])
+            assert isinstance(symbols, SymbolTableSection)
+            for entry in table.iter_relocations():
                 key = self.page.relocation_name(entry["r_info_type"])
                 index = entry["r_info_sym"]
                 found[key, symbols.get_symbol(index).name if index else ""] = entry["r_offset"]
@@ -186,7 +189,8 @@ class _Comparison:
         segment = next((s for s in self.after.iter_segments() if s["p_type"] == "PT_TLS"), None)
         if segment is None:
             return 0
-        align = max(segment["p_align"], 1)
+        align: int = max(segment["p_align"], 1)
+        size: int = segment["p_memsz"]
         if self.page.tls.variant is TlsVariant.II:
-            return -(-(-segment["p_memsz"] // align) * align)
+            return -(-(-size // align) * align)
         return -(-self.page.tls.tcb_size // align) * align

@@ -33,7 +33,7 @@ def signed(value: int) -> int:
     return value - (1 << 64) if value >> 63 else value
 
 
-def value_of(row: Reloc, code: bytes, at: int, *, function: bool = True, **letters: int) -> int:
+def value_of(row: Reloc, code: bytes, at: int, *, function: int = True, **letters: int) -> int:
     """X of the psABI: what is to be stored at index `at` of `code`, as a signed number."""
     assert row.formula is not None
     arrays = {name: one(value) for name, value in letters.items()}

@@ -254,7 +254,7 @@ def link_both(
     assert isinstance(combined, CombinedObjects)
     script = folder / "layout.ld"
     script.write_text(_script(combined, arch))
-    command = [*linker, *files, "-T", script, "-o", OUTPUT, "-e", "0", "--no-relax"]
+    command: list[str | Path] = [*linker, *files, "-T", script, "-o", OUTPUT, "-e", "0", "--no-relax"]
     try:
         linked = made(command, [*files, script], "{}")
     except ToolFailed as failure:

@@ -96,4 +96,5 @@ def test_uleb128_numbers_of_debug_sections_are_relocated() -> None:
     pair = ".reloc ., R_LARCH_ADD_ULEB128, b\n.reloc ., R_LARCH_SUB_ULEB128, a\n"
     text = f'.text\na: nop\nb:\n.section .debug_loc,"",%progbits\n{pair}.byte 0x80, 0\n'
     image = Linker(HostMemory("loongarch64")).load(compiled("loongarch64", text, language="assembler"))
+    assert image.decoded.debug_sections is not None
     assert image.decoded.debug_sections[".debug_loc"] == b"\x84\x00"

@@ -93,18 +93,18 @@ def test_weak_references_stay_0_and_archives_common_and_weak_symbols_provide(
     )
     common = compiled(target, LATE.replace(" = {1, 2, 3, 4}", "", 1), model, "-fcommon")
     weak = compiled(target, LATE.replace("int later", "__attribute__((weak)) int later"), model)
-    for sources, options in (
-        ([archive], {}),
-        ([other, archive], {"undefined": ["later", "shared"]}),
-        ([common], {}),
-        ([weak], {}),
+    for sources, undefined in (
+        ([archive], []),
+        ([other, archive], ["later", "shared"]),
+        ([common], []),
+        ([weak], []),
     ):
         with Machine(arch_of(target)) as machine:
             waiting = machine.load(compiled(target, early, model), allow_deferred=True)
             machine.load([other, archive]).close()
             assert sorted(waiting.image.deferred) == ["later", "shared"], "nothing asked for the member"
-            machine.load(sources, **options)
-            assert waiting.image.deferred == ()
+            machine.load(sources, undefined=undefined)
+            assert not waiting.image.deferred
             assert waiting.function("call", _INT)(1) == (10 if sources == [common] else 50)
             assert waiting.function("has", "int()")() == -1
 
@@ -193,4 +193,4 @@ def test_a_definition_out_of_reach_fails_the_load_that_brings_it() -> None:
     assert caught.value.image == early.name
     assert len(early.deferred) == 2
     linker.load(late)
-    assert early.deferred == ()
+    assert not early.deferred

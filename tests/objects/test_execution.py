@@ -16,6 +16,7 @@ from relink import RelinkError
 from tests.fixtures import TARGETS, arch_of, fixture, targets_of, variant_of
 from tests.grouping import by, each
 from tests.objects.build import compiled, linked
+from tests.owners import machine_of
 from toolchains.recipes import RECIPES
 
 pytestmark = pytest.mark.sample(4)
@@ -74,9 +75,11 @@ def test_data_calls_and_pointers(target: str, name: str) -> None:
         ])  # fmt: skip
         pointer = lib.function("address_of_add_one", "uintptr_t()")()
         assert isinstance(pointer, int)
-        assert lib._machine.call(pointer, "int(int)", 8) == 16
+        assert machine_of(lib).call(pointer, "int(int)", 8) == 16
         operations = lib.symbols["operations"].address
-        held = lib._machine.memory.read_uint(operations + lib._machine.arch.word_size, lib._machine.arch.word_size)
+        held = machine_of(lib).memory.read_uint(
+            operations + machine_of(lib).arch.word_size, machine_of(lib).arch.word_size
+        )
         assert held == pointer, "the pointer in data and the one in code differ"
 
 
@@ -91,7 +94,7 @@ def test_words_in_data(target: str, name: str) -> None:
                 ("missing_is_null", (), 1),
             ],
         )
-        machine, size = lib._machine, lib._machine.arch.word_size
+        machine, size = machine_of(lib), machine_of(lib).arch.word_size
         array = lib.symbols["other_array"].address
 
         def word(symbol: str) -> int:
@@ -103,9 +106,9 @@ def test_words_in_data(target: str, name: str) -> None:
         assert machine.call(word("to_private_function"), "int(int)", 41) == 42
         place = lib.function("distance_place", "uintptr_t(int)")
         distance = lib.function("distance", "int(int)")
-        near = (place(0) + distance(0)) & machine.arch.address_mask  # type: ignore[operator]
+        near = (place(0) + distance(0)) & machine.arch.address_mask
         assert near == lib.symbols["own_data"].address
-        far = (place(1) + distance(1)) & machine.arch.address_mask  # type: ignore[operator]
+        far = (place(1) + distance(1)) & machine.arch.address_mask
         assert machine.call(far, "int(int)", 35) == 42
 
 
@@ -163,7 +166,7 @@ def test_jump_tables_labels_and_constants(target: str, name: str) -> None:
         for value, text in ((0, b"to merge\0"), (1, b"a string to merge\0")):
             address = named(value)
             assert isinstance(address, int)
-            assert lib._machine.memory.read(address, len(text)) == text
+            assert machine_of(lib).memory.read(address, len(text)) == text
 
 
 @pytest.mark.parametrize(("target", "name"), cases("commons"))
@@ -191,7 +194,7 @@ def test_commons_take_the_greatest_size_and_the_strictest_alignment(target: str,
 @pytest.mark.parametrize(("target", "name"), cases("ctors"))
 def test_constructors_run_by_priority_and_destructors_in_reverse(target: str, name: str) -> None:
     with loaded(target, name, other=False) as lib:
-        machine, order = lib._machine, lib.symbols["order"].address
+        machine, order = machine_of(lib), lib.symbols["order"].address
 
         def seen() -> list[int]:
             return [machine.memory.read_uint(order + 4 * i, 4) for i in range(8)]

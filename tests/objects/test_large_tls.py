@@ -8,7 +8,7 @@ import pytest
 
 from emu import Machine
 from relink.errors import LinkErrors, TlsError
-from relink.tls import MAX_DYNAMIC_SIZE
+from relink.tls import DEFAULT_STATIC_SIZE, MAX_DYNAMIC_SIZE
 from tests.fixtures import arch_of
 from tests.objects.build import TARGETS, compiled
 
@@ -35,7 +35,7 @@ def test_any_size_runs_as_a_dynamic_module_or_where_the_static_area_has_room(tar
         dynamic = model.endswith("dynamic")
         for size, init in ((MEBIBYTE, ""), (MEBIBYTE + 1, "= {1}"), (5 * MEBIBYTE, "")):
             path = of_size(target, model, size, init)
-            with Machine(arch_of(target), **({} if dynamic else {"tls_size": size + 0x1000})) as machine:
+            with Machine(arch_of(target), tls_size=DEFAULT_STATIC_SIZE if dynamic else size + 0x1000) as machine:
                 run = machine.load(path).function("sum", "int(void)")
                 first = 372 + (1 if init else 0)
                 assert (run(), run()) == (first, first + 2), (model, size)

@@ -355,7 +355,7 @@ def test_an_ifunc_of_an_object(target: str) -> None:
             lib = load(machine, compiled(target, source, *flags))
             assert lib.function("call", _INT)(1) == 2
             assert lib.function("same", "int()")() == 1
-            assert machine.call(lib.function("address", "uintptr_t()")(), _INT, 4) == 5  # type: ignore[arg-type]
+            assert machine.call(lib.function("address", "uintptr_t()")(), _INT, 4) == 5
             assert lib.function("f", _INT)(9) == 10
             user = "extern int f(int); int g(int v) { return f(v) * 2; }\n"
             assert load(machine, compiled(target, user, *flags)).function("g", _INT)(2) == 6

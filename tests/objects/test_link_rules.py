@@ -267,8 +267,8 @@ def test_lld_takes_and_refuses_the_same(tmp_path: Path) -> None:
         (rule, texts, False) for rule, texts, _ in REFUSED
     ]
     for rule, texts, accepted in rules:
-        command = [zig(), "ld.lld", "-e", "0", "-o", tmp_path / "out", *assembled("x86_64", texts)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        command = ["ld.lld", "-e", "0", "-o", str(tmp_path / "out"), *map(str, assembled("x86_64", texts))]
+        done = subprocess.run([zig(), *command], capture_output=True, text=True, check=False)
         assert "(GNU ld)" in rule or (done.returncode == 0) == accepted, (rule, done.stderr)
 
 

@@ -40,7 +40,7 @@ def both(target: str, objects: list[Path], call: str) -> tuple[int, int]:
     answers = []
     for source in (objects, linked(target, objects)):
         with Machine(arch_of(target)) as machine:
-            answers.append(machine.load(source).function(call, "int()")())  # type: ignore[arg-type]
+            answers.append(machine.load(source).function(call, "int()")())
     return int(answers[0] or 0), int(answers[1] or 0)
 
 

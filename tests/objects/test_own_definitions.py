@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Unpack
 
 import pytest
 
 from emu import Machine
+from emu.load.options import LoadKeywords
 from relink import HostMemory, Linker, LoadOptions, SymbolRequest, UnresolvedSymbol
 from tests.fixtures import arch_of
 from tests.objects.build import TARGETS, archived, compiled
@@ -26,7 +28,7 @@ TOGETHER = (DEFINES % "__attribute__((noinline)) int measured(int);") + REFERS
 INSTEAD = {"measured": (lambda value: value + 50, "int(int)")}
 
 
-def answers(machine: Machine, objects: list[Path], **options: object) -> list[int]:
+def answers(machine: Machine, objects: list[Path], **options: Unpack[LoadKeywords]) -> list[int]:
     """What a direct call and one by a pointer in data come to."""
     library = machine.load(objects, **options)
     assert library.function("measured", "int(int)")(4) == 5, "the definition keeps its name"

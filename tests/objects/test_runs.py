@@ -18,6 +18,7 @@ from tests.grouping import each
 from tests.objects.build import SOURCES as FOLDER
 from tests.objects.build import compiled
 from tests.objects.rows import implemented
+from tests.sections import symbol_table
 from tests.toolcache import text_file
 
 #: ISA → its assembly, of which a function stands for a type, or for a sequence of types that compilers emit.
@@ -121,7 +122,7 @@ def test_the_code_does_what_its_relocations_say(isa: str, name: str, argument: i
 def test_every_function_is_called(isa: str) -> None:
     """No comment is misspelt: what is there and not called are the functions that others call."""
     with assembled(isa).open("rb") as file:
-        symbols = ELFFile(file).get_section_by_name(".symtab").iter_symbols()
+        symbols = symbol_table(ELFFile(file)).iter_symbols()
         there = {symbol.name for symbol in symbols if symbol["st_info"]["type"] == "STT_FUNC"}
     assert there - {name for name, _, _ in functions(isa)} <= {"a_double", "t_double"}
 

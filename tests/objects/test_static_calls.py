@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from emu import Machine
+from emu.host.symbols import SymbolValue
 from emu.library import Library
-from emu.machine import SymbolValue
 from relink.arch import FloatAbi
 from relink.errors import UnsupportedElf
 from tests.real import real_archives

@@ -8,6 +8,7 @@ from unicorn import arm64_const as a64
 from unicorn import x86_const as x86
 
 from emu import Machine
+from emu.cpu.unicorn.library import uc_class
 from relink.arch import ARCHITECTURES
 from relink.arch.arm import ARM
 from relink.arch.spec import Stub
@@ -52,7 +53,7 @@ def test_a_stub_arrives_and_keeps_the_registers(isa: str) -> None:
     code = bytearray(stub.code)
     code[stub.address_at : stub.address_at + page.word_size] = TARGET.to_bytes(page.word_size, "little")
     for place in places:
-        engine = unicorn.Uc(*machine)
+        engine = uc_class()(*machine)
         for address in (place, STACK, TARGET & ~0xFFF):
             engine.mem_map(address, 0x1000)
         engine.mem_write(place + stub.align, bytes(code))

@@ -9,6 +9,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from relink import HostMemory, Linker
+from tests import sections as read
 from tests.fixtures import arch_of
 from tests.objects.build import compiled, zig
 from tests.toolcache import OUTPUT, made
@@ -68,7 +69,7 @@ def _their_code(command: list[str], target: str, objects: list[Path]) -> bytes:
         [*command, "-m", TARGETS[target].emulation, "-static", "--no-relax", *objects, "-o", OUTPUT], objects, "{}"
     )
     with linked.open("rb") as stream:
-        content = ELFFile(stream).get_section_by_name(".text").data()
+        content = read.section(ELFFile(stream), ".text").data()
     assert isinstance(content, bytes)
     return content
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from emu import Machine
-from emu.machine import SymbolValue
+from emu.host.symbols import SymbolValue
 from relink.elf.constants import SymbolType
 from relink.errors import MachineError, RelinkError, UnresolvedSymbol
 from relink.image import BoundSymbol, Image
@@ -39,9 +39,13 @@ def observe(variant: Variant, scenario: Scenario, hosts: tuple[str, ...], *, dyn
     program_itself = scenario.recipe.kind is Kind.EXECUTABLE
     # The last names the fixtures' folder, which `$ORIGIN/..` of some leads to.
     paths = [*(folder / name for name in scenario.path), folder]
-    binding = "faithful" if scenario.lazy else "now"
-    options = {"max_instructions": 10_000_000, "dynamic_tls": dynamic_tls, "binding": binding}
-    with Machine(variant.target.arch, library_path=paths, **options) as machine:
+    with Machine(
+        variant.target.arch,
+        library_path=paths,
+        max_instructions=10_000_000,
+        dynamic_tls=dynamic_tls,
+        binding="faithful" if scenario.lazy else "now",
+    ) as machine:
         preload = [folder / RECIPES[name].file for name in scenario.preload]
         try:
             machine.load(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
+from functools import partial
 
 #: By EI_CLASS: the struct of a program header with its fields, and (offset, format) of the ELF header's fields.
 _HEADERS = {
@@ -104,10 +105,16 @@ def _last(shape: Shape) -> dict[str, int]:
 
 
 Edit = Callable[[Shape], Shape]
+
+
 #: name -> edit. What each target's ld.so makes of them is in arch_fixtures/golden/shapes.json.
+def _aligned(shape: Shape, align: int) -> Shape:
+    return shape.all_loads(align=align)
+
+
 TAKEN: dict[str, Edit] = {
     "plain": lambda s: s,
-    **{f"p_align {a:#x}": (lambda s, a=a: s.all_loads(align=a)) for a in (0, 1, 3, 8, 1 << 16, 1 << 21, 1 << 30)},
+    **{f"p_align {a:#x}": partial(_aligned, align=a) for a in (0, 1, 3, 8, 1 << 16, 1 << 21, 1 << 30)},
     "two relros": lambda s: s.change(
         s.of(STACK)[0], type=RELRO, vaddr=_last(s)["vaddr"] & -4096, memsz=4096, filesz=0, flags=4
     ),

@@ -194,7 +194,7 @@ class _Player:
         if step.do == "call":
             return self._call(step)
         library = self.handles["trace"]
-        traced, events = library.function("traced", "int(int)"), []
+        traced, events = library.function("traced", "int(int)"), list[int]()
         while event := traced(len(events)):
             events.append(int(event))
         library.function("forget", "void(void)")()

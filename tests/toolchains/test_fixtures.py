@@ -12,7 +12,7 @@ from tests.fixtures import ARCHES, TARGETS, FixtureMissing, all_fixtures, arch_o
 from tests.grouping import each
 from toolchains import build as building
 from toolchains import manifest
-from toolchains.engine import Gnu, Places, Zig, fill
+from toolchains.engine import Engine, Gnu, Places, Zig, fill
 from toolchains.errors import BuildFailed, CompilerMissing, WrongRelocations
 from toolchains.manifest import read_manifest, sha256_of
 from toolchains.recipe import Kind, Recipe
@@ -22,7 +22,7 @@ from toolchains.targets import TARGETS as ROWS
 from toolchains.targets import VARIANTS, Role, Target
 
 MANIFEST = read_manifest()
-ENGINES = {"clang": Zig(), "gcc": Gnu()}
+ENGINES: dict[str, Engine] = {"clang": Zig(), "gcc": Gnu()}
 _MACHINES = {
     "x86_64": "EM_X86_64",
     "i386": "EM_386",
