@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from typing import Literal
 
 import pytest
 from hypothesis import assume, given
@@ -54,10 +55,12 @@ def ours(to: str, source: str, data: bytes, room: int) -> tuple[bool, int, int, 
     st.one_of(st.binary(max_size=12), st.text(max_size=6).map(lambda text: text.encode("utf-8", "ignore"))),
     st.one_of(st.just(64), st.integers(0, 9)),
 )
-def test_any_bytes_between_any_two_encodings(glibc, to, source, data, room):
+def test_any_bytes_between_any_two_encodings(
+    glibc: ctypes.CDLL, to: str, source: str, data: bytes, room: int
+) -> None:
     assume((to, source) != ("WCHAR_T", "WCHAR_T"))  # which glibc refuses
     if source in _WIDER:
-        order = "big" if source == "UCS-4" else "little"
+        order: Literal["big", "little"] = "big" if source == "UCS-4" else "little"
         units = (int.from_bytes(data[at : at + 4], order) for at in range(0, len(data), 4))
         assume(all(unit <= 0x10FFFF for unit in units))
     found, expected = ours(to, source, data, room), theirs(glibc, to, source, data, room)
@@ -69,19 +72,19 @@ def test_any_bytes_between_any_two_encodings(glibc, to, source, data, room):
 @given(
     st.sampled_from(_UNICODE + _BYTES + _MARKED), st.sampled_from(_UNICODE + _BYTES + _MARKED), st.text(max_size=5)
 )
-def test_text_with_byte_order_marks(glibc, to, source, text):
+def test_text_with_byte_order_marks(glibc: ctypes.CDLL, to: str, source: str, text: str) -> None:
     assume(source != "WCHAR_T" or to not in ("WCHAR_T", *_MARKED))  # glibc marks an empty text then
     codec = {"UCS-4": "utf-32-be", "WCHAR_T": "utf-32-le", "UCS-4LE": "utf-32-le"}.get(source, source)
     data = text.encode(codec.replace("UCS-2", "UTF-16-"), "ignore")
     assert ours(to, source, data, 99) == theirs(glibc, to, source, data, 99)
 
 
-def test_what_is_left_out_is_an_error_at_the_end(glibc):
+def test_what_is_left_out_is_an_error_at_the_end(glibc: ctypes.CDLL) -> None:
     for to, data in (("ASCII//IGNORE", "aéb".encode()), ("UTF-8//IGNORE", b"a\xffb")):
         assert ours(to, "UTF-8", data, 9) == theirs(glibc, to, "UTF-8", data, 9)
 
 
-def test_conversions_go_on_where_they_stopped():
+def test_conversions_go_on_where_they_stopped() -> None:
     host = Harness()
     handle = host.call("iconv_open", b"UTF-16", b"UTF-8")
     places = [host.buffer(8) for _ in range(4)]
@@ -96,7 +99,7 @@ def test_conversions_go_on_where_they_stopped():
 
 
 @pytest.mark.parametrize("names", [(b"no such", b"UTF-8"), (b"UTF-8", b"rot13"), (b"ASCII//TRANSLIT", b"UTF-8")])
-def test_what_is_not_supported_is_refused(names):
+def test_what_is_not_supported_is_refused(names: tuple[bytes, bytes]) -> None:
     host = Harness()
     assert host.call("iconv_open", *names) == FAILED
     assert host.libc.errno == Errno.EINVAL
