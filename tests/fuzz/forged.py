@@ -11,7 +11,7 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,15 +19,18 @@ from emu import Machine
 from emu.errors import SnapshotFileError
 from emu.libc import table
 from emu.saved.file import assembled
+from relink import Image
 from relink.errors import RelinkError
 from tests.fixtures import arch_of, fixture
 from tests.fuzz.state import SECONDS
 
 #: What an integer or a text may be changed to.
-_VALUES = (-1, 0, 1, 2, 7, 8, 4095, 4096, 1 << 31, (1 << 32) - 1, 1 << 40, 1 << 63, (1 << 64) - 1, 1 << 90,
+_VALUES: tuple[Any, ...] = (
+           -1, 0, 1, 2, 7, 8, 4095, 4096, 1 << 31, (1 << 32) - 1, 1 << 40, 1 << 63, (1 << 64) - 1, 1 << 90,
            -(1 << 63), 1.5, float("inf"), True, False, None, "", "x", "basic", "/etc/motd", "\ud800", [], [[]], {},
            [0, 1], [1 << 70], ["x"])  # fmt: skip
-_BAD = (["x", "os.system"], ["x", "cpu"], ["x", "own"], ["c", "os", "system"], ["c", "builtins", "int"],
+_BAD: tuple[Any, ...] = (
+        ["x", "os.system"], ["x", "cpu"], ["x", "own"], ["c", "os", "system"], ["c", "builtins", "int"],
         ["o", "os", "_wrap_close", {}], ["l", []], ["t", []], ["d", "dict", [], None], ["s", []], [], 5,
         ["R"])  # fmt: skip
 _FUNCTIONS = {"hosted": abs, "my_host_function": lambda value: value * 2}
@@ -149,32 +152,36 @@ def forged(one: Original, seed: int) -> bytes:
 # ---------------------------------------------------------------- use
 
 
+def _uses_of_image(machine: Machine, image: Image) -> Iterator[Callable[[], object]]:
+    yield image.link_map
+    yield lambda: [image.symbol(name).address for name in image.exports][:20]
+    yield lambda: machine.symbolize(image.base + 0x100)
+    for name in image.exports:
+        if name.startswith(("awesome", "use_", "dynamic", "call_", "set_", "archive_top")):
+            yield partial(_call, machine, image, name)
+
+
+def _call(machine: Machine, image: Image, name: str) -> object:
+    return machine.call(image.symbol(name).address, "int(int)", 20)
+
+
 def _uses(machine: Machine, kind: str) -> Iterator[Callable[[], object]]:
     """What a user may do with a machine."""
     text = machine.stack.top - 64
     for image in list(machine.linker.images):
-        yield image.link_map
-        yield lambda image=image: [image.symbol(name).address for name in image.exports][:20]
-        yield lambda image=image: machine.symbolize(image.base + 0x100)
-        for name in image.exports:
-            if name.startswith(("awesome", "use_", "dynamic", "call_", "set_", "archive_top")):
-                yield lambda image=image, name=name: machine.call(image.symbol(name).address, "int(int)", 20)
+        yield from _uses_of_image(machine, image)
     yield lambda: machine.heap.free(machine.heap.malloc(100))
     yield lambda: machine.memory.map_anonymous(8192)
     yield lambda: machine.restore(machine.snapshot())
     yield lambda: machine.exit_thread(machine.new_thread())
-    for name, *values in (
-        ("getenv", text),
-        ("malloc", 60),
-        ("tmpfile",),
-        ("fflush", 0),
-        ("rand",),
-        ("open", text, 0),
-    ):
-        yield lambda name=name, values=values: _hosted(machine, name, *values)
+    calls: dict[str, tuple[int, ...]] = {
+        "getenv": (text,), "malloc": (60,), "tmpfile": (), "fflush": (0,), "rand": (), "open": (text, 0),
+    }  # fmt: skip
+    for name, values in calls.items():
+        yield partial(_hosted, machine, name, *values)
     yield lambda: machine.load(fixture(kind, "bss")).close()
     for image in list(machine.linker.images):
-        yield lambda image=image: machine.unload(image)
+        yield partial(machine.unload, image)
     with tempfile.NamedTemporaryFile() as file:
         yield lambda: machine.snapshot().save(file.name)
 
