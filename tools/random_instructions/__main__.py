@@ -10,26 +10,42 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
 from tools.random_instructions import isas
 from tools.random_instructions.compare import VERDICTS, Bench, Tally, Test, judge
+from tools.random_instructions.layout import SLOT
 
 _BATCH = 500
 
 
-def run(name: str, count: int, seed: int, only: str = "") -> Tally:
+#: By ISA, a jump to the next instruction.
+_JUMPS = {"aarch64": "01000014", "arm": "ffffffea", "thumb": "ffe7", "riscv64": "6f004000", "riscv32": "6f004000"}
+
+
+def _pairs(tests: list[tuple[str, bytes]], jump: bytes) -> Iterator[tuple[str, bytes, bytes]]:
+    """Each instruction with the next one, in a block of its own; and the latter."""
+    for (group, first), (_, second) in pairwise(tests):
+        if len(code := first + jump + second) <= SLOT:
+            yield group, code, second
+
+
+def run(name: str, count: int, seed: int, only: str = "", pairs: bool = False) -> Tally:
     """`count` tests of one ISA."""
     isa, rng, tally = isas.BY_NAME[name], Random(seed), Tally()
+    jump = bytes.fromhex(_JUMPS.get(name, "eb00"))
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(isa.layout, Path(folder))
         for done in range(0, count, _BATCH):
-            tests = []
-            for group, code in isa.codes(rng, bench, min(_BATCH, count - done), only):
+            tests, single = [], list(isa.codes(rng, bench, min(_BATCH, count - done), only))
+            codes = _pairs(single, jump) if pairs else ((*each, b"") for each in single)
+            for group, code, second in codes:
                 data = bytearray(0x2000)
                 isa.layout.fill(rng, data, code)
-                tests.append(Test(group, code, bytes(data)))
+                tests.append(Test(group, code, bytes(data), second))
             judge(bench, tests, tally, isa.ignored)
     return tally
 
@@ -40,9 +56,10 @@ def main() -> None:
     parser.add_argument("--tests", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="groups whose name contains this")
+    parser.add_argument("--pairs", action="store_true", help="two instructions, in a block each")
     options = parser.parse_args()
     for name in options.isa or isas.BY_NAME:
-        tally = run(name, options.tests, options.seed, options.only)
+        tally = run(name, options.tests, options.seed, options.only, options.pairs)
         groups = sorted({group for group, _, _ in tally.counts})
         print(f"{name:28} " + " ".join(f"{verdict:>13}" for verdict in VERDICTS))
         for group in groups:

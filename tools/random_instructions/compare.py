@@ -40,6 +40,7 @@ class Test:
     group: str
     code: bytes
     data: bytes
+    second: bytes = b""  #: the last instruction of two
 
 
 @dataclass
@@ -165,7 +166,7 @@ def judge(
     pairs = zip(bench.reference(tests), bench.all_here(tests), strict=True)
     for test, ((signal, right), (mine, data)) in zip(tests, pairs, strict=True):
         size, mnemonic, text = bench.decoded(test.code)
-        details = ""
+        details, also = "", f" and then {test.second.hex()}" if test.second else ""
         if signal or mine:
             verdict = (
                 "kills"
@@ -186,7 +187,7 @@ def judge(
         key = test.group, mnemonic, verdict
         tally.counts[key] += 1
         if verdict not in ("right", "both fault") and len(tally.examples.setdefault(key, [])) < 3:
-            tally.examples[key].append(f"{test.code[: size or 8].hex()} {text}: {details}")
+            tally.examples[key].append(f"{(test.code[:size] or test.code).hex()} {text}{also}: {details}")
 
 
 def _differences(layout: Layout, before: bytes, right: bytes, mine: bytes, mask: dict[str, int]) -> list[str]:
