@@ -4,8 +4,8 @@
 
 Each program is compiled by the clang of the ziglang wheel for each target and level, and runs here as a
 relocatable object and as a shared object, with the hosted C library, and as a static program with musl; the host's
-gcc says what is right, since csmith's programs print the same on every machine of two's complement. Needs csmith
-with its headers (Debian: csmith, libcsmith-dev).
+gcc says what is right, since csmith's programs print the same on every machine of two's complement whose `long` is
+as wide. Needs csmith with its headers, and GCC for i386 (Debian: csmith, libcsmith-dev, gcc-i686-linux-gnu).
 
 Prints a table of targets and kinds: how many agree, were refused with a typed error, differ, were left out; and
 the seed of each that does not agree.
@@ -38,6 +38,9 @@ KINDS = ("object", "shared", "program")
 VERDICTS = ("agree", "refused", "differ", "left out")
 _SECONDS = 60  #: for each command; what takes longer is left out
 _CPUS = {"loongarch64": ("-mcpu=generic_la64-lsx",)}
+#: Targets whose `long` has 32 bits, on which some programs depend, and the host's compilers for both.
+_NARROW = frozenset({"i386", "arm", "thumb", "riscv32"})
+_GCC, _GCC_32 = "gcc", "i686-linux-gnu-gcc"
 _FLAGS = ("-w", "-fPIC", "-fno-sanitize=all", "-fno-stack-protector")
 
 
@@ -80,19 +83,20 @@ def checksum(text: str) -> str:
     return next((line for line in text.splitlines() if line.startswith("checksum")), "")
 
 
-def expected(source: Path, include: str) -> str:
+def expected(source: Path, include: str, compiler: str) -> str:
     """What the host's program prints; empty where it takes too long."""
-    program = source.with_suffix(".host")
-    run(["gcc", "-w", "-O1", f"-I{include}", str(source), "-o", str(program)])
+    program = source.with_suffix(f".{compiler}")
+    run([compiler, "-w", "-O1", "-static", f"-I{include}", str(source), "-o", str(program)])
     return checksum(run([str(program)])[1]) if program.exists() else ""
 
 
 def compare(source: Path, seed: int, include: str, counts: Counter[tuple[str, str, str]], until: float) -> None:
     """One program on every target, at every level, of every kind."""
-    right = expected(source, include)
-    if not right:
-        return
+    sums = {compiler: expected(source, include, compiler) for compiler in (_GCC, _GCC_32)}
     for target in TARGETS:
+        right = sums[_GCC_32 if target in _NARROW else _GCC]
+        if not right:
+            continue
         for level in LEVELS:
             if time.monotonic() > until:
                 return
