@@ -76,7 +76,7 @@ class Execution:
                     self._wait(stop)
                     done += 1
                 else:
-                    after = None if reason in _ENDS else profile.stopped(stop)
+                    after = None if id(reason) in _ENDS else profile.stopped(stop)
                     if after is None:
                         self.pc = stop.pc | cpu.code_state
                         return stop
@@ -195,5 +195,5 @@ class Execution:
 
 #: Exceptions without an instruction between them: a CPU whose handlers cannot be fetched takes them for ever.
 _MOST_IDLE = 8
-#: These are for the caller.
-_ENDS = (StopReason.TRAP, *EVENTS, StopReason.TIMEOUT)
+#: These are for the caller; by identity, since comparing or hashing members of an enumeration is slow.
+_ENDS = frozenset(map(id, (StopReason.TRAP, *EVENTS, StopReason.TIMEOUT)))
