@@ -46,6 +46,12 @@ UNBOUNDED = {
     "_places": "modules of Python",
     "_pagemap_file": "one in each process: the number of its forks",
     "_headers": "compilers, targets and languages",
+    "box_singles": "architectures",
+    "declared": "classes of this project",
+    "_own_types": "classes of this project",
+    "_source": "modules of this project",
+    "_text_of": "modules of this project",
+    "tree_of": "modules of this project",
 }
 
 

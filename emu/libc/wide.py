@@ -261,7 +261,10 @@ def _one_character(libc: Libc, src: int, n: int, before: bytes) -> tuple[int | N
     while len(data) - len(before) < n and len(data) < 4:
         data += libc.memory.read(src + len(data) - len(before), 1)
         try:
-            return ord(data.decode()), data
+            text = data.decode()
+            if len(text) > 1:  # the guest's state is no character's beginning
+                raise UnicodeDecodeError("utf-8", data, 0, len(data), "invalid state")
+            return ord(text), data
         except UnicodeDecodeError as error:
             if "unexpected end" not in error.reason:
                 raise

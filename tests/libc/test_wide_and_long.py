@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from emu.calls.values import WideFloat
 from emu.isa.convention import BINARY128, X87, FloatFormat
 from emu.isa.registry import ISAS
+from emu.libc.errno import Errno
 from emu.libc.ieee import QUAD, Rounding, as_long_double, exact
 from emu.libc.ieee import X87 as EXTENDED
 from tests.libc.fake import Harness, Values
@@ -111,3 +112,10 @@ def test_scanf_stores_wide_characters_for_l() -> None:
     assert host.call("sscanf", "häuser €".encode(), b"%ls %lc", Values(wide, one)) == 2
     assert host.memory.read(wide, 28).decode("utf-32-le") == "häuser\0"
     assert host.memory.read(one, 4).decode("utf-32-le") == "€"
+
+
+def test_a_state_that_no_character_begins_with_is_refused() -> None:
+    host = Harness()
+    state = host.place(b"\3\0\0\0abc\0")
+    assert host.call("mbrtowc", 0, b"d", 1, state) == (1 << 64) - 1
+    assert host.libc.errno == Errno.EILSEQ
