@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections import Counter
 from pathlib import Path
 
@@ -11,10 +12,13 @@ from emu import Machine
 from emu.cpu.create import create_cpu
 from emu.cpu.protocol import Cpu
 from emu.cpu.unicorn import api as unicorn_api
+from emu.cpu.unicorn import cpu as unicorn_cpu
+from emu.cpu.unicorn import stops as unicorn_stops
 from emu.cpu.unicorn.cpu import UnicornCpu
 from relink.arch import ARCHITECTURES
 from relink.search.decoded_cache import CACHE
 from tests.counting import engine_calls, file_calls, most_bytes, objects_left, python_calls
+from tests.fixtures import arch_of
 from tests.linker.craft import DATA, FUNC, Library, Rel, Sym
 from tests.linker.numbers import SYMBOLIC
 from tests.objects.build import compiled, linked
@@ -200,6 +204,45 @@ def test_a_call_makes_the_same_calls_of_the_engine_however_long_it_runs(
             costs.append((python_calls(lambda count=count: touch(count)), calls))  # type: ignore[misc]
     assert costs[0][1]["run"] == 1
     assert costs[0] == costs[1]
+
+
+def calling(target: str, count: int) -> tuple[Path, Path]:
+    """A library of so many functions, each of which calls another of a second library; and that one."""
+    callees = "".join(f"int callee_{n}(int v) {{ return v + {n}; }}\n" for n in range(count))
+    callers = "".join(
+        f"int callee_{n}(int);\nint caller_{n}(int v) {{ return callee_{n}(v) + 1; }}\n" for n in range(count)
+    )
+    flags = ("-fPIC", "-Wno-missing-prototypes")
+    callee = linked(target, [compiled(target, callees, *flags)], "-soname", "libcallee.so")
+    return linked(target, [compiled(target, callers, *flags), callee], "-z", "lazy"), callee
+
+
+@pytest.mark.parametrize("target", ["x86_64", "aarch64", "thumb", "riscv32"])
+def test_a_first_call_starts_the_engine_twice_however_many_there_are(
+    target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once for the call, up to the trap, and once after binding: new blocks do not stop the engine."""
+    starts: list[int] = []
+
+    def counted(handle: object, begin: ctypes.c_uint64, *arguments: object) -> int:
+        starts.append(begin.value)
+        return unicorn_api.emu_start(handle, begin, *arguments)
+
+    monkeypatch.setattr(unicorn_cpu, "emu_start", counted)
+    monkeypatch.setattr(unicorn_stops, "emu_start", counted)
+    costs = []
+    for count in (8, 200):
+        caller, callee = calling(target, count)
+        with Machine(arch_of(target), library_path=[callee.parent], libraries={"libcallee.so": callee}) as machine:
+            lib = machine.load(caller, binding="lazy")
+            first, *others = (lib.function(f"caller_{n}", "int(int)") for n in range(count))
+            assert [first(1), others[0](1)] == [2, 3]
+            starts.clear()
+            calls = [python_calls(lambda other=other: other(1)) for other in others[1:6]]  # type: ignore[misc]
+            assert len(starts) == 2 * 5
+            costs.append(min(calls))
+    assert costs[0] > 10, "the counter counts"
+    assert costs[1] <= costs[0] + 3
 
 
 class TestEvents:

@@ -22,6 +22,7 @@ from relink.errors import AddressSpaceError, GuestAccessError
 
 _PAGE = 4096
 _LONGEST = 16  #: bytes that hold any instruction whole
+_MOST_PLAIN = 32  #: pages of which the content is kept
 
 
 class Engine(Protocol):
@@ -66,7 +67,8 @@ class _Hooked(NamedTuple):
 
 class Inspector:
     """Inspects the code of one engine with `find`. `read(address, size)` returns guest bytes or raises
-    AddressSpaceError. Bits of an address below `align` are not part of it.
+    AddressSpaceError. Bits of an address below `align` are not part of it. `anywhere`: the finder looks at each
+    place where an instruction may begin, so that whole pages can be searched.
     """
 
     def __init__(
@@ -76,10 +78,12 @@ class Inspector:
         read: Callable[[int, int], bytes],
         *,
         align: int = 1,
+        anywhere: bool = False,
         stack: StackWatch | None = None,
     ) -> None:
-        self._find, self.align, self._stack = find, align, stack
+        self._find, self.align, self._stack, self._anywhere = find, align, stack, anywhere
         self._engine, self._read = engine, read
+        self._plain: dict[tuple[bytes, int], bool] = {}  #: by content and state: see `_is_plain`
         self.known: set[int] = set()  #: start addresses of runs that were inspected
         self._hooked: dict[int, _Hooked] = {}
         self._inexact: set[int] = set()  #: addresses hooked for `inexact`
@@ -95,8 +99,20 @@ class Inspector:
         pc -= state
         if self.may_begin(pc):
             return
+        if self._anywhere and self._is_plain(pc - pc % _PAGE, state):
+            self.known.add(pc)
+            return
         code = self._fetch(pc, _PAGE - pc % _PAGE + _LONGEST)  # an instruction may go on in the next page
         self._inspect_first(code, pc, list(self._find(code, pc | state, to_branch=True)))
+
+    def _is_plain(self, page: int, state: int) -> bool:
+        """Whether nothing is found in a whole page, which many runs may begin in."""
+        key = self._fetch(page, _PAGE + _LONGEST), state
+        if key not in self._plain:
+            if len(self._plain) >= _MOST_PLAIN:
+                self._plain.clear()
+            self._plain[key] = not any(True for _ in self._find(key[0], page | state))
+        return self._plain[key]
 
     def may_begin(self, pc: int) -> bool:
         """Whether a run may begin at `pc` without an inspection. Called outside of runs."""

@@ -266,6 +266,7 @@ class StopRequest(ctypes.Structure):
     _fields_ = (
         ("left", ctypes.c_int64),  #: 1: stop now; n: let n - 1 pass, then stop; 0: do not stop
         ("stopped", ctypes.c_int32),  #: set by the hook when it stops the engine: ASKED, UNKNOWN_BLOCK or LIMIT
+        ("again", ctypes.c_int32),  #: not 0: there was a request while `left` was 1
         ("stop", ctypes.c_void_p),  #: the address of uc_emu_stop
         ("budget", ctypes.c_uint64),  #: 0: do not count; n: stop before a block of more than n - 1 instructions
         ("table", ctypes.c_void_p),  #: of (address, size | instructions << 32), unused ones 0; None: 4 bytes each
@@ -284,6 +285,7 @@ class StopRequest(ctypes.Structure):
 
     left: int
     stopped: int
+    again: int
     budget: int
     table: int | None
     mask: int
@@ -302,6 +304,7 @@ class StopRequest(ctypes.Structure):
         progress however often it is stopped. A request for a stop before the first one remains (between these two
         steps the interpreter does not change threads).
         """
+        self.again = 1
         if self.left != 1:
             self.left = 2
 

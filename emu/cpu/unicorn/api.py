@@ -27,6 +27,7 @@ from relink.errors import AddressSpaceError
 __all__ = [
     "EMU_STOP",
     "FAULTS",
+    "MEM_READ",
     "NO_COUNT",
     "NO_TIMEOUT",
     "PROTECTION",
@@ -70,6 +71,7 @@ _short = ctypes.PyDLL(uclib._name, handle=uclib._handle)
 reg_read, reg_write = _short["uc_reg_read"], _short["uc_reg_write"]
 reg_read_batch, reg_write_batch = _short["uc_reg_read_batch"], _short["uc_reg_write_batch"]
 EMU_STOP: Final = ctypes.cast(uclib["uc_emu_stop"], ctypes.c_void_p)
+MEM_READ: Final = ctypes.cast(uclib["uc_mem_read"], ctypes.c_void_p)
 REG_READ: Final = ctypes.cast(uclib["uc_reg_read"], ctypes.c_void_p)
 REG_WRITE: Final = ctypes.cast(uclib["uc_reg_write"], ctypes.c_void_p)
 

@@ -200,6 +200,8 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
         from emu.cpu.unicorn.events import UnicornEvents
 
         self._late.end()
+        if self._watched is not None:
+            self._watched.stop_at_all()
         return UnicornEvents(weakref.proxy(self), (1 << 64) - 2 if self._interworking else (1 << 64) - 1)
 
     @property

@@ -243,7 +243,8 @@ class UnicornDevices(UnicornLimits):
         """See `DeviceCpu.inspect`."""
         hook = self._need_hook("an inspection of code")
         if self._watched is None:
-            self._watched = Watched(self._handle, hook, self._slots)
+            self._watched = Watched(self._handle, hook, self._slots, self._look)
+        self._watched.stop_at_all()
         self._inspector = Inspector(find, self._watched, self.read, align=2 if self._interworking else 1)
 
     def inspect_again(self) -> None:

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Final
 
 from emu.cpu import watchdog
 from emu.cpu.corrections.finders import DENORMAL_FINDERS, FINDERS
+from emu.cpu.corrections.screens import tables_of
 from emu.cpu.hooks.inspector import Inspector, Verdict
 from emu.cpu.hooks.limit_hooks import LimitHooks
 from emu.cpu.hooks.meter import Meter
 from emu.cpu.hooks.stack_watch import StackWatch, stack_hook
-from emu.cpu.hooks.stop_hook import ASKED, LIMIT, STACK, UNKNOWN_BLOCK, StopRequest, stop_hook
+from emu.cpu.hooks.stop_hook import ASKED, LIMIT, STACK, UNKNOWN_BLOCK, stop_hook
 from emu.cpu.misrun import DENORMALS_ARE_ZERO, INEXACT
 from emu.cpu.protocol import CpuContext
 from emu.cpu.unicorn import api
 from emu.cpu.unicorn.api import emu_start, reg_read, reg_read_batch, uc
 from emu.cpu.unicorn.code_pages import CodePages, Store
-from emu.cpu.unicorn.hints import UnicornHints
+from emu.cpu.unicorn.first_blocks import UnicornFirstBlocks
 from emu.cpu.unicorn.isas import UnicornIsa
 from emu.cpu.unicorn.late_maps import LateMaps
 from emu.cpu.unicorn.quick_stores import QuickStores
@@ -38,7 +39,7 @@ BLOCK_ENDED: Final = -2  #: the status at the end of a block, with `stops_at_blo
 LIMIT_REACHED: Final = -3  #: the status when as many instructions have run as were allowed
 
 
-class UnicornStops(UnicornHints):
+class UnicornStops(UnicornFirstBlocks):
     """The part of a `Cpu` for stopping and continuing."""
 
     arch: str
@@ -90,6 +91,8 @@ class UnicornStops(UnicornHints):
             if not mxcsr & INEXACT:
                 self._inspector.rounding_matters()
             if mxcsr & DENORMALS_ARE_ZERO and self._inspector.find_by(DENORMAL_FINDERS[self.arch]):
+                assert self._watched is not None
+                self._watched.stop_at_all()
                 self.drop_all_translations()
 
     def restore(self, context: CpuContext) -> None:
@@ -109,9 +112,11 @@ class UnicornStops(UnicornHints):
         api.add_hook(self._handle, uc.UC_HOOK_BLOCK, ctypes.c_void_p(before or address), look)
         WATCHDOG.add(self._watch)
         if self.arch in FINDERS:
-            self._watched = Watched(self._handle, address, self._slots)
+            self._watched = Watched(self._handle, address, self._slots, self._look, tables_of(self.arch))
             align = 2 if self._interworking else 1
-            self._inspector = Inspector(FINDERS[self.arch], self._watched, self.read, align=align, stack=stack)
+            self._inspector = Inspector(
+                FINDERS[self.arch], self._watched, self.read, align=align, stack=stack, anywhere=align > 1
+            )
 
     def _enter(self, pc: int, started: tuple[int, int] | None = None) -> tuple[int, int]:
         """Run across stops that do not affect the guest; return Unicorn's status and the pc.
@@ -129,6 +134,8 @@ class UnicornStops(UnicornHints):
             looked = False
             status, stopped_at = self._start(pc, started)
             started = None
+            if self._first is not None:
+                self._settle_first()
             if watched is not None and watched.stopped():
                 if stopped_at == self._until.value:  # there is nothing to inspect
                     watched.forget()
@@ -204,18 +211,6 @@ class UnicornStops(UnicornHints):
             pc = self._read_place() | self.code_state
             if self._inspector is not None:
                 self._begin_inspection(self._inspector, pc)
-
-    def _begin_inspection(self, inspector: Inspector, pc: int) -> None:
-        """Inspect the first block of a run, or stop before it for that; Arm's IT blocks may take a stop back."""
-        if self._interworking or self._every or self.stops_at_blocks or self._look.budget:
-            inspector.begin(pc)
-        elif not inspector.may_begin(pc):
-            self._look.left = 1
-
-    def _stops_first(self, look: StopRequest) -> bool:
-        """Whether the engine is to stop before the first block, for its inspection alone."""
-        others = self._interworking or self._every or self.stops_at_blocks or look.budget
-        return look.left == 1 and not others
 
     def _read_place(self) -> int:
         """The pc after a stop; Arm: and the state."""
@@ -330,8 +325,9 @@ class UnicornStops(UnicornHints):
         if self._meter is None:
             hook = self._need_hook("an instruction limit")
             if self._watched is None:
-                self._watched = Watched(self._handle, hook, self._slots)
+                self._watched = Watched(self._handle, hook, self._slots, self._look)
                 self._watched.edges.left = 1
+            self._watched.stop_at_all()
             self._meter = Meter(self.arch, self._look, self._watched, self.read)
         self._meter.start(limit)
         return self._meter

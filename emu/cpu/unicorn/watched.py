@@ -7,9 +7,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from emu.cpu.hooks.guard_hook import GuardData, exponent_hook, formatted, guard_hook
+from emu.cpu.hooks.screen import NOWHERE, Screen, Tables, screen_hook
 from emu.cpu.hooks.stop_hook import StopRequest
 from emu.cpu.misrun import Guard, MmxExponent
-from emu.cpu.unicorn.api import REG_READ, add_hook, check, control, register_number, stop_request, uc, uclib
+from emu.cpu.unicorn.api import (
+    MEM_READ,
+    REG_READ,
+    add_hook,
+    check,
+    control,
+    register_number,
+    stop_request,
+    uc,
+    uclib,
+)
 
 
 class _Block(ctypes.Structure):
@@ -19,16 +30,36 @@ class _Block(ctypes.Structure):
 
 
 class Watched:
-    """What one engine does for these; `hook` is that of `emu.cpu.hooks.stop_hook`."""
+    """What one engine does for these; `hook` is that of `emu.cpu.hooks.stop_hook`, `look` its request. New blocks
+    that pass by `tables` do not stop the engine (`emu.cpu.hooks.screen`).
+    """
 
     _request = ctypes.c_int(uc.UC_CTL_TB_REQUEST_CACHE | 2 << 26 | uc.UC_CTL_IO_READ_WRITE << 30)
 
-    def __init__(self, handle: ctypes.c_void_p, hook: int, slots: Mapping[str, tuple[int, Any, Any]]) -> None:
+    def __init__(
+        self,
+        handle: ctypes.c_void_p,
+        hook: int,
+        slots: Mapping[str, tuple[int, Any, Any]],
+        look: StopRequest,
+        tables: Tables | None = None,
+    ) -> None:
         self._handle, self._hook, self._slots = handle, ctypes.c_void_p(hook), slots
         self._guards: dict[int, GuardData] = {}
         self._never, self._block = StopRequest(), _Block()
         self.edges, self.instructions, self.inexact = stop_request(), stop_request(), stop_request()
-        add_hook(handle, uc.UC_HOOK_EDGE_GENERATED, self._hook, ctypes.byref(self.edges))
+        self.screen: Screen | None = None
+        screening = None if tables is None else screen_hook()
+        if tables is None or screening is None:
+            add_hook(handle, uc.UC_HOOK_EDGE_GENERATED, self._hook, ctypes.byref(self.edges))
+        else:
+            self.screen = Screen.of(tables, self.edges, look, MEM_READ.value)
+            add_hook(handle, uc.UC_HOOK_EDGE_GENERATED, ctypes.c_void_p(screening), ctypes.byref(self.screen))
+
+    def stop_at_all(self) -> None:
+        """From now on, have no new block pass without stopping the engine."""
+        if self.screen is not None:
+            self.screen.most = 0
 
     def stopped(self) -> bool:
         """Whether any of the requests has stopped the engine."""
@@ -36,6 +67,8 @@ class Watched:
 
     def forget(self) -> None:
         """Clear the requests' results."""
+        if self.screen is not None:
+            self.screen.begin = NOWHERE
         self.edges.stopped = self.instructions.stopped = self.inexact.stopped = 0
 
     def hook_instruction(self, address: int, request: StopRequest, guard: Guard | None = None) -> None:
