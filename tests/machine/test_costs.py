@@ -226,7 +226,7 @@ def test_a_first_call_starts_the_engine_twice_however_many_there_are(
 
     def counted(handle: object, begin: ctypes.c_uint64, *arguments: object) -> int:
         starts.append(begin.value)
-        return unicorn_api.emu_start(handle, begin, *arguments)
+        return int(unicorn_api.emu_start(handle, begin, *arguments))
 
     monkeypatch.setattr(unicorn_cpu, "emu_start", counted)
     monkeypatch.setattr(unicorn_stops, "emu_start", counted)
