@@ -143,6 +143,7 @@ class SnapshotGuest:
         except Exception as error:  # a forged file, in which something is of another kind
             machine.parts.cpu.close()
             raise SnapshotFileError(f"{fspath(path)}: does not describe a machine: {error}") from error
+        machine.runner.file = fspath(path)
         return machine
 
     @exclusive

@@ -43,6 +43,11 @@ def examples(count: int) -> int:
     return count if _all_examples else count // 4
 
 
+def each_or(some: Sequence[_T], every: Sequence[_T]) -> Sequence[_T]:
+    """`every` one where nothing is left out of a run, else some."""
+    return every if _all_examples else some
+
+
 def configure(config: pytest.Config) -> None:
     """Note what the run asks for, before test modules say how many examples they want."""
     global _all_examples

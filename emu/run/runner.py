@@ -25,6 +25,7 @@ from emu.memory.heap import Heap
 from emu.run.budget import BudgetedCalls
 from emu.run.stack import Stack
 from emu.run.traps import TrapTable
+from emu.run.unfit import PLAIN, refuse
 from relink.errors import MachineError, MachineInUse, RelinkError
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class Runner(BudgetedCalls):
         self.callbacks: Callbacks  #: set by who makes host functions, which are made with this
         super().__init__(max_instructions, timeout)
         self.in_host = False  #: during a call: whether a host function is running, which may call the guest
+        self.file: str | None = None  #: the snapshot file that the machine was read from
         self._user = RLock()  # held by the thread that uses the machine
         self.execution, self._traps, self._stack = execution, traps, stack
         self._arch = self.convention_name = convention.arch
@@ -170,6 +172,10 @@ class Runner(BudgetedCalls):
                     finish()
                 if self.at_end is not None:
                     self.at_end()
+        except PLAIN as error:
+            if self.file is not None:
+                refuse(error, self.file)
+            raise
         finally:
             self._user.release()
 
@@ -185,6 +191,10 @@ class Runner(BudgetedCalls):
             if self.depth and not self.in_host:
                 raise self._used_out_of_turn()
             yield
+        except PLAIN as error:
+            if self.file is not None:
+                refuse(error, self.file)
+            raise
         finally:
             self._user.release()
 

@@ -40,6 +40,7 @@ UNSAVED: Mapping[str, frozenset[str]] = {
             "_user",
             "on_event",
             "at_end",
+            "file",
             "_budget",
             "_unlimited",
             "_reached",

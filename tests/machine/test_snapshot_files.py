@@ -10,6 +10,7 @@ import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -213,3 +214,23 @@ def test_what_no_file_can_hold_is_named(tmp_path: Path) -> None:
         with machine.snapshot() as snapshot, pytest.raises(SnapshotFileError, match="Strange"):
             snapshot.save(tmp_path / "file")
         machine.libc.files.clear()
+
+
+@pytest.mark.parametrize("target", ["riscv64"])
+def test_parts_that_do_not_fit_together_later_are_a_typed_error(
+    make_machine: MakeMachine, target: str, tmp_path: Path
+) -> None:
+    machine = _prepared(make_machine, target)
+    address = machine.linker.images[0].symbol("awesome_func").address
+    with machine.snapshot() as snapshot:
+        snapshot.save(tmp_path / "file")
+
+    def failing(value: int) -> int:
+        raise KeyError(value)
+
+    with Machine.from_snapshot(tmp_path / "file", symbols={"my_host_function": failing}) as read:
+        with pytest.raises(KeyError):  # a user's own
+            read.call(address, "int(int)", 20)
+        for broken, expected in ((machine, AttributeError), (read, SnapshotFileError)):
+            with patch.dict(vars(broken), loader=None), pytest.raises(expected):
+                broken.load(fixture(target, "bss"))
