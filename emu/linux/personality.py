@@ -258,5 +258,5 @@ class Linux(Personality):
 def linux(*, hosted_libc: bool = True, **keywords: Unpack[LinuxKeywords]) -> Linux:
     """The personality for `LinuxShortcuts`. Raises TypeError for others, which a user has given to `Machine`."""
     if unknown := keywords.keys() - LinuxKeywords.__optional_keys__:
-        raise TypeError(f"Machine has no argument {', '.join(sorted(unknown))}")
+        raise TypeError(f"Machine() got an unexpected keyword argument {min(unknown)!r}")
     return Linux(libc="hosted" if hosted_libc else "target", **keywords)
