@@ -47,6 +47,7 @@ UNBOUNDED = {
     "_pagemap_file": "one in each process: the number of its forks",
     "_headers": "compilers, targets and languages",
     "box_singles": "architectures",
+    "tables_of": "architectures",
     "declared": "classes of this project",
     "_own_types": "classes of this project",
     "_source": "modules of this project",
