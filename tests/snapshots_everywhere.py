@@ -12,7 +12,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import pytest
 
@@ -24,7 +24,7 @@ from relink.errors import MachineInUse
 from tests.state import differences, state_of
 
 _OPERATIONS = ("load", "adopt", "unload", "start", "patch", "redirect", "new_thread", "exit_thread", "swap")
-_machines: WeakKeyDictionary[object, Machine] = WeakKeyDictionary()
+_machines: WeakKeyDictionary[object, ref[Machine]] = WeakKeyDictionary()  # by parts, which they refer to
 _done: Counter[int] = Counter()
 _busy: set[int] = set()
 _PROPERTY = "relink-snapshots"
@@ -45,14 +45,19 @@ def install(limit: int) -> None:
     @functools.wraps(made)
     def __init__(machine: Machine, *args: Any, **kwargs: Any) -> None:  # noqa: N807
         made(machine, *args, **kwargs)
-        _machines[machine.runner] = _machines[machine.os] = machine
+        _machines[machine.runner] = _machines[machine.os] = ref(machine)
         _done[id(machine)] = 0
 
     Machine.__init__ = __init__  # type: ignore[method-assign, assignment]
     for name in _OPERATIONS:
         setattr(Machine, name, _wrapped(getattr(Machine, name), lambda machine: machine, limit))
     for owner, name in ((Runner, "call"), (Runner, "run_program"), (Board, "run"), (Board, "load")):
-        setattr(owner, name, _wrapped(getattr(owner, name), _machines.get, limit))
+        setattr(owner, name, _wrapped(getattr(owner, name), _machine_of, limit))
+
+
+def _machine_of(part: object) -> Machine | None:
+    found = _machines.get(part)
+    return None if found is None else found()
 
 
 def _wrapped(method: Callable[..., Any], machine_of: Callable[[Any], Machine | None], limit: int) -> Any:
