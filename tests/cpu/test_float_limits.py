@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from pathlib import Path
 
@@ -62,6 +63,11 @@ reciprocal: ldmxcsr 32(%rdi)
  rcpps (%rdi), %xmm0
  movups %xmm0, (%rdi)
  stmxcsr 32(%rdi)
+ ret
+.globl integral
+integral: fldt (%rdi)
+ frndint
+ fstpt (%rdi)
  ret
 truncated: fninit
  fldl (%rdi)
@@ -210,6 +216,24 @@ def test_a_signalling_nan_of_80_bits_is_stored_as_a_quiet_one(x86: Path) -> None
             machine.memory.write(place, struct.pack("<QH6x", 1 << 63 | fraction, 0xFFFF))
             assert stored(place) == 1
             assert struct.unpack("<QI", machine.memory.read(place, 12)) == (double, single)
+
+
+def test_integral_values_of_80_bits_at_every_exponent(x86: Path) -> None:
+    """frndint of 1.5 * 2**n and of the smallest numbers, of which one is a pseudo-denormal."""
+    with Machine("x86_64") as machine:
+        library, place = machine.load(x86), machine.heap.malloc(16)
+        integral = library.function("integral", "void f(void *)")
+
+        def rounded(significand: int, top: int) -> float:
+            machine.memory.write(place, struct.pack("<QH", significand, top))
+            integral(place)
+            significand, top = struct.unpack("<QH", machine.memory.read(place, 10))
+            return math.ldexp(significand, (top & 0x7FFF) - 16446) * (-1 if top >> 15 else 1)
+
+        for power in range(-20, 60):
+            assert rounded(3 << 62, 16383 + power) == round(1.5 * 2**power), power
+            assert rounded(3 << 62, 0x8000 | 16383 + power) == -round(1.5 * 2**power), power
+        assert rounded(1 << 63, 0) == rounded(1, 0) == rounded(3 << 62, 1) == 0
 
 
 RISCV = """

@@ -152,16 +152,18 @@ class _Comparison:
     def _slots(self) -> dict[tuple[str, str], int]:
         """(dynamic type, symbol) → address of the slot, from the dynamic relocations where there are any."""
         found = {}
-        for name in (".rela.dyn", ".rel.dyn", ".rela.plt", ".rel.plt"):
-            if self.after.get_section_by_name(name) is None:
+        for table_name in (".rela.dyn", ".rel.dyn", ".rela.plt", ".rel.plt"):
+            if self.after.get_section_by_name(table_name) is None:
                 continue
-            table = relocation_section(self.after, name)
-            symbols = self.after.get_section(table["sh_link"])
-            assert isinstance(symbols, SymbolTableSection)
+            table = relocation_section(self.after, table_name)
+            symbols = self.after.get_section(table["sh_link"])  # none for a static program's
             for entry in table.iter_relocations():
                 key = self.page.relocation_name(entry["r_info_type"])
-                index = entry["r_info_sym"]
-                found[key, symbols.get_symbol(index).name if index else ""] = entry["r_offset"]
+                name = ""
+                if index := entry["r_info_sym"]:
+                    assert isinstance(symbols, SymbolTableSection)
+                    name = symbols.get_symbol(index).name
+                found[key, name] = entry["r_offset"]
         return self._static_slots() | found
 
     def _static_slots(self) -> dict[tuple[str, str], int]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.cpu.hooks.screen import X86, X86_64, Tables
+from emu.cpu.unicorn.isas import ISAS
 
 _Halves: TypeAlias = NDArray[np.uint32]
 #: Of an opcode of x86: it passes; has ModRM, an immediate of 8 bits, of 32 bits (with 66: 16); not with 66.
@@ -99,17 +100,19 @@ def _riscv(bits: int, halves: _Halves) -> Tables:
     return Tables(0, _bits(np.where(quadrant == 3, words, short)), np.full(8192, 0xFF, np.uint8))
 
 
-_MADE: Final[Mapping[str, Callable[[_Halves], Tables]]] = {
-    "x86_64": lambda halves: _x86(64),
-    "i386": lambda halves: _x86(32),
-    "aarch64": _aarch64,
-    "arm": _arm,
-    "riscv64": functools.partial(_riscv, 64),
-    "riscv32": functools.partial(_riscv, 32),
+#: By engine and mode of `UnicornIsa`, as finders are.
+_MADE: Final[Mapping[tuple[str, str], Callable[[_Halves], Tables]]] = {
+    ("X86", "64"): lambda halves: _x86(64),
+    ("X86", "32"): lambda halves: _x86(32),
+    ("ARM64", "ARM"): _aarch64,
+    ("ARM", "ARM"): _arm,
+    ("RISCV", "RISCV64"): functools.partial(_riscv, 64),
+    ("RISCV", "RISCV32"): functools.partial(_riscv, 32),
 }
 
 
 @functools.cache
 def tables_of(arch: str) -> Tables:
     """The tables of an ISA that has a finder."""
-    return _MADE[arch](np.arange(1 << 16, dtype=np.uint32))
+    row = ISAS[arch]
+    return _MADE[row.engine, row.mode](np.arange(1 << 16, dtype=np.uint32))
