@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from emu.cpu.unicorn.events import UnicornEvents
 
 _NOWHERE: Final = -1
+_FETCH_UNMAPPED: Final = uc.UC_ERR_FETCH_UNMAPPED
 _stop = tuple.__new__  # without the class's own function, which is in Python
 _ONE_BLOCK: Final = 2  #: of `StopRequest.left`
 _WORDS: Final = tuple(struct.Struct(f"<{count}I") for count in range(64))
@@ -111,6 +112,9 @@ class UnicornPieces(UnicornDevices, ObservedEngine):
         """Why a run of the engine from `pc` has ended at `at`; it goes on where the guest is not affected."""
         look, windows, limit = self._look, self._windows, False
         stopped, called = look.stopped, windows is not None and windows.ended_by is not None
+        if status == _FETCH_UNMAPPED and not (stopped or look.armed or called) and at >= self._stores.never_from:
+            self._suspended = at  # the end of a handler, most often
+            return _stop(Stop, (StopReason.FETCH_PROTECTED, at, None))
         if look.armed:
             status, at = self._disarm(pc, (status, at), meter)
             limit = status == LIMIT_REACHED
@@ -124,9 +128,6 @@ class UnicornPieces(UnicornDevices, ObservedEngine):
             return _stop(Stop, (StopReason.BLOCK, at, None))
         elif stopped or self._interrupted() or status == uc.UC_ERR_INSN_INVALID:
             status, at = self._enter(pc, (status, at))
-        elif status == uc.UC_ERR_FETCH_UNMAPPED and at >= self._stores.never_from and not called:
-            self._suspended = at  # the end of a handler, most often
-            return _stop(Stop, (StopReason.FETCH_PROTECTED, at, None))
         exact = windows is None or windows.ended_by is None
         if limit and exact:
             self._suspended = at if self._interworking else None
