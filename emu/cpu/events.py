@@ -92,7 +92,7 @@ class Events(Protocol):
     #: Whether the next runs stop after one instruction (STEP), which may come after a trap: the instruction that
     #: reaches a trap is reported as TRAP, and the next run as STEP before its first instruction.
     stepping: bool
-    active: bool  #: whether anything is asked for
+    active: bool  #: whether any breakpoint, watchpoint or other event is enabled
     #: Whether `retired` counts, and `Cpu.executed` in runs without a limit too.
     counting: bool
     retired: int  #: the exact number of instructions run since `counting` was last switched on

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from emu.libc import filesystem as fs
-from emu.libc.at_calls import AT_FDCWD, path_from
+from emu.libc.at_calls import AT_FDCWD
 from emu.libc.errno import Errno
 from emu.libc.file_node import Node
 from emu.libc.files import attempt
-from emu.libc.permissions import open_node
+from emu.libc.permissions import node_from, open_node
 from emu.libc.table import register
 
 if TYPE_CHECKING:
@@ -77,13 +77,8 @@ def _set(libc: Libc, find: Callable[[], Node], read: _Reader, size: int, times: 
     return attempt(libc, operation)
 
 
-def _path_node(libc: Libc, directory: int, path: int) -> Node:
-    files = fs.file_system(libc)
-    return files.find_node(files.resolve(path_from(libc, directory, path)), keep=True)
-
-
 def _by_path(libc: Libc, path: int, times: int, *, read: _Reader, size: int | None) -> int:
-    return _set(libc, lambda: _path_node(libc, AT_FDCWD, path), read, size or libc.isa.data.time_size, times)
+    return _set(libc, lambda: node_from(libc, AT_FDCWD, path), read, size or libc.isa.data.time_size, times)
 
 
 def _by_number(libc: Libc, number: int, times: int, *, read: _Reader, size: int | None) -> int:
@@ -95,7 +90,7 @@ def _at(libc: Libc, directory: int, path: int, times: int, *, size: int | None) 
     if not path:  # glibc's futimens
         return _by_number(libc, directory, times, read=read_timespecs, size=size)
     size = size or libc.isa.data.time_size
-    return _set(libc, lambda: _path_node(libc, directory, path), read_timespecs, size, times)
+    return _set(libc, lambda: node_from(libc, directory, path), read_timespecs, size, times)
 
 
 def _register() -> None:

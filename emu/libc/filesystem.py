@@ -139,6 +139,10 @@ class FileSystem:
         default = FILE_MODE if key in self.files else FOLDER_MODE
         return self.nodes.keep(key, default) if keep else self.nodes.find(key, default)
 
+    def node_at(self, path: bytes) -> Node:
+        """The node of the file or folder at a path, to be changed. Raises FileError."""
+        return self.find_node(self.resolve(path), keep=True)
+
     def check_access(self, path: bytes, access: int) -> None:
         """Raises FileError if there is no such file, or EACCES if the guest's user lacks `access` (access(2))."""
         Node(self.status(path).mode).require(access)

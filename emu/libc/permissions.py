@@ -18,9 +18,9 @@ _AT_EACCESS = 0x200
 _UNCHANGED = 0xFFFF_FFFF  #: chown's -1
 
 
-def _node(libc: Libc, directory: int, path: int) -> Node:
-    files = fs.file_system(libc)
-    return files.find_node(files.resolve(path_from(libc, directory, path)), keep=True)
+def node_from(libc: Libc, directory: int, path: int) -> Node:
+    """The node at a guest's path, relative to an open directory, to be changed. Raises FileError."""
+    return fs.file_system(libc).node_at(path_from(libc, directory, path))
 
 
 def open_node(files: fs.FileSystem, number: int) -> Node:
@@ -40,7 +40,7 @@ def open_node(files: fs.FileSystem, number: int) -> Node:
 def fchmodat(libc: Libc, directory: int, path: int, mode: int, flags: int) -> int:
     if flags & ~AT_SYMLINK_NOFOLLOW:
         return libc.fail(Errno.EINVAL)
-    return attempt(libc, lambda: fs.file_system(libc).change_mode(_node(libc, directory, path), mode))
+    return attempt(libc, lambda: fs.file_system(libc).change_mode(node_from(libc, directory, path), mode))
 
 
 @export("int chmod(const char *path, unsigned mode)", alias=("lchmod",))
@@ -73,7 +73,7 @@ def check_owner(owner: int, group: int) -> None:
 @export("int fchownat(int directory, const char *path, unsigned owner, unsigned group, int flags)")
 def fchownat(libc: Libc, directory: int, path: int, owner: int, group: int, flags: int) -> int:
     def operation() -> None:
-        _node(libc, directory, path)
+        node_from(libc, directory, path)
         check_owner(owner, group)
 
     return attempt(libc, operation)

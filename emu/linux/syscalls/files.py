@@ -265,7 +265,7 @@ def access(kernel: SystemCalls, path: int, mode: int) -> int:
 @call("fchmodat")
 def fchmodat(kernel: SystemCalls, folder: int, path: int, mode: int) -> int:
     files = file_system(kernel.libc)
-    files.change_mode(files.find_node(files.resolve(_path_at(kernel, folder, path)), keep=True), mode)
+    files.change_mode(files.node_at(_path_at(kernel, folder, path)), mode)
     return 0
 
 
@@ -291,7 +291,7 @@ def umask(kernel: SystemCalls, mask: int) -> int:
 def _utimensat(kernel: SystemCalls, folder: int, path: int, times: int, size: int) -> int:
     files = file_system(kernel.libc)
     if path:
-        node = files.find_node(files.resolve(_path_at(kernel, folder, path)), keep=True)
+        node = files.node_at(_path_at(kernel, folder, path))
     else:
         node = open_node(files, kernel.signed(folder, 4))
     pairs = read_timespecs(kernel.memory, size, kernel.word, times) if times else None
