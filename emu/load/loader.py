@@ -151,7 +151,10 @@ class Loader:
             passed_on.setdefault("unresolved", partial(host_symbols.unresolved, traps))
         if (mode := passed_on.get("mapping")) is not None:
             passed_on["mapping"] = FileMode(mode)
-        return LoadOptions(**{"dynamic_tls": self.dynamic_tls, "program": program, **passed_on})
+        try:
+            return LoadOptions(**{"dynamic_tls": self.dynamic_tls, "program": program, **passed_on})
+        except TypeError as error:  # says which keyword, of a function that the user has not called
+            raise TypeError(str(error).replace("LoadOptions.__init__()", "load()")) from None
 
     def adopt(self, address: int, *, symbols: Symbols | None = None, **keywords: Unpack[AdoptingKeywords]) -> Plan:
         """Adopt the image at `address`: see `Machine.adopt`."""
