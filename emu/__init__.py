@@ -54,9 +54,10 @@ if TYPE_CHECKING:
         SwapRefused,
         UnresolvedCall,
     )
+    from emu.handles import Function, Variable
     from emu.host.functions import HostFunction
     from emu.libc import CaptureStream
-    from emu.library import Function, Library, PendingLibrary, Variable
+    from emu.library import Library, PendingLibrary
     from emu.linux.personality import Linux
     from emu.linux.process import Process
     from emu.load.lazy_binding import FirstCall
@@ -149,7 +150,8 @@ _HOMES = {
     "cpu.protocol": ("StopReason",),
     "host.functions": ("HostFunction",),
     "libc": ("CaptureStream",),
-    "library": ("Function", "Library", "PendingLibrary", "Variable"),
+    "library": ("Library", "PendingLibrary"),
+    "handles": ("Function", "Variable"),
     "linux.personality": ("Linux",),
     "linux.process": ("Process",),
     "load.lazy_binding": ("FirstCall",),

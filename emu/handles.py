@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from os import PathLike
-from typing import TYPE_CHECKING, Any, Protocol, Unpack
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from emu.calls.codec import packer
 from emu.calls.declared import declared_type
-from emu.calls.namespace import Types, view_at
 from emu.calls.prototypes import parse_type
 from emu.calls.records import Record, unpacker
 from emu.calls.store import GuestStore, View
@@ -21,7 +19,6 @@ from relink.image import Image, Symbol
 from relink.module import Stage
 
 if TYPE_CHECKING:
-    from emu.calls.headers import HeaderKeywords
     from emu.calls.plan import CallPlan
     from emu.errors import Frame
     from emu.isa.convention import CallingConvention
@@ -46,35 +43,6 @@ class Guest(Protocol):
     def runner(self) -> Runner: ...
     def tls_block(self, image: Image) -> int: ...
     def symbolize(self, address: int, *, source: bool = True) -> Frame: ...
-
-
-class TypedGuest:
-    """The part of a machine for C types."""
-
-    convention: CallingConvention
-    memory: Memory
-    runner: Runner
-
-    def types(self, header: str | PathLike[str], **options: Unpack[HeaderKeywords]) -> Types:
-        """The types, prototypes and constants of a C header: its path, or C text.
-
-        See `emu.calls.headers` for `options` (include=, defines=, compiler=) and the exceptions.
-        """
-        from emu.calls.headers import header_types
-
-        return header_types(header, self.convention, **options)
-
-    def view(self, address: int, ctype: str | CType | type[View]) -> Any:
-        """The value at a guest address as a C type: a number, bytes, or a view of a structure or array. Raises
-        CallError for a type without a size.
-        """
-        return view_at(self.memory, self.convention, address, ctype)
-
-    def callback(self, function: Callable[..., object], prototype: str | Prototype) -> int:
-        """The guest address of a function that runs a Python function, valid as long as the machine. (A callable
-        passed as an argument is valid until that call returns.)
-        """
-        return self.runner.callbacks.callback(function, prototype)
 
 
 class _Documentation:

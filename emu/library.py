@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, NoReturn, Protocol, Self
 
-from emu.calls.annotations import annotated_prototype
-from emu.calls.declarations import Scope
-from emu.calls.declared import check_convention, declared_prototype, dwarf_types
-from emu.calls.namespace import Types
-from emu.calls.prototypes import parse_prototype
-from emu.calls.types import Prototype, Struct
 from emu.errors import CallError
-from emu.handles import Function, Guest, Variable, Variables
 from relink.elf.constants import SymbolType
 from relink.errors import DebugInfoError, UnresolvedSymbol
 from relink.image import Image, Symbol
 
 if TYPE_CHECKING:
+    from emu.calls.declarations import Scope
+    from emu.calls.namespace import Types
+    from emu.calls.types import Prototype
+    from emu.handles import Function, Guest, Variable
     from emu.host.symbols import SymbolValue
     from emu.load.pending import PendingLoad
     from emu.parts import Parts
@@ -28,22 +25,19 @@ if TYPE_CHECKING:
     from relink.link_map import LinkMap
     from relink.load.plan import Plan
 
-__all__ = ["Function", "Library", "PendingLibrary", "Variable"]
+    class Owner(Guest, Protocol):
+        """The machine as its libraries use it (see `emu.machine.Machine`)."""
 
-
-class Owner(Guest, Protocol):
-    """The machine as its libraries use it (see `emu.machine.Machine`)."""
-
-    @property
-    def parts(self) -> Parts: ...
-    @property
-    def patcher(self) -> Patcher: ...
-    def image_at(self, address: int) -> Image | None: ...
-    def unload(self, image: Image) -> None: ...
-    def patch(
-        self, target: Handle | Symbol | int, replacement: Replacement, *, size: int | None = None
-    ) -> Patch: ...
-    def redirect(self, image: Image, name: str, replacement: Handle | Symbol | SymbolValue) -> Redirection: ...
+        @property
+        def parts(self) -> Parts: ...
+        @property
+        def patcher(self) -> Patcher: ...
+        def image_at(self, address: int) -> Image | None: ...
+        def unload(self, image: Image) -> None: ...
+        def patch(
+            self, target: Handle | Symbol | int, replacement: Replacement, *, size: int | None = None
+        ) -> Patch: ...
+        def redirect(self, image: Image, name: str, replacement: Handle | Symbol | SymbolValue) -> Redirection: ...
 
 
 class Library:
@@ -89,6 +83,12 @@ class Library:
         calling convention the compiler changed), UseAfterUnload, and DebugInfoError where DWARF is there and does
         not tell. Warns (StaticFunctionWarning) of static functions without DWARF.
         """
+        # Modules for C types are imported by those who call: a load needs none of them.
+        from emu.calls.annotations import annotated_prototype
+        from emu.calls.declared import check_convention
+        from emu.calls.types import Prototype
+        from emu.handles import Function
+
         symbol = self.function_symbol(name, version)
         if prototype is None:
             found = self.declared_prototype(name, version=version)
@@ -106,6 +106,9 @@ class Library:
 
     def _parsed(self, text: str) -> Prototype:
         """The prototype of a text, which may name the types of the image and of what was declared."""
+        from emu.calls.prototypes import parse_prototype
+        from emu.calls.types import Struct
+
         arch = self._machine.convention.arch
         try:
             found = parse_prototype(text, arch, self._declared)
@@ -187,6 +190,8 @@ class Library:
         Raises UnresolvedSymbol, and DebugInfoError where DWARF is there and does not tell: damaged, in a file that
         is not there, a type no call can pass.
         """
+        from emu.calls.declared import declared_prototype
+
         if self._declared is not None and name in self._declared.functions:
             return self._declared.functions[name]
         symbol = self.function_symbol(name, version)
@@ -203,6 +208,10 @@ class Library:
         Raises DebugInfoError for DWARF in a file that cannot be read.
         """
         if self._types is None:
+            from emu.calls.declarations import Scope
+            from emu.calls.declared import dwarf_types
+            from emu.calls.namespace import Types
+
             known = dwarf_types(self.image)
             scope = Scope()
             for name, ctype in ({} if known is None else known.named()).items():
@@ -225,6 +234,8 @@ class Library:
     @property
     def symbols(self) -> Mapping[str, Variable]:
         """Exported symbols (of the library or what it depends on) as places in memory, by name."""
+        from emu.handles import Variables
+
         return Variables(self._machine, self.image)
 
     def link_map(self) -> LinkMap:

@@ -8,7 +8,7 @@ A `Machine` delegates to its parts, which `emu.parts` connects:
     patch, redirect, swap  change running code                               emu.patched, emu.patch
     new_thread, use_thread thread-local storage of several threads        emu.run.threads
     symbolize, caller      describe addresses                   emu.debug
-    types, view, callback  C types of headers and of memory        emu.handles, emu.calls
+    types, view, callback  C types of headers and of memory        emu.calls.typed_guest
 
 `os` is the operating system of the guest (see `emu.personality`). The default is Linux with a C library hosted in
 Python; `machine.libc` has the guest's output and files.
@@ -22,10 +22,9 @@ from os import PathLike, fspath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from emu.calls.prototypes import Prototype
+from emu.calls.typed_guest import TypedGuest
 from emu.debugged import DebuggedGuest
 from emu.errors import CallError, Frame
-from emu.handles import TypedGuest
 from emu.host.symbols import Symbols, SymbolValue
 from emu.library import Library, PendingLibrary
 from emu.load.lazy_binding import FirstCall
@@ -47,6 +46,7 @@ from relink.search.search_path import Finder, SearchPath, Source
 from relink.tls import DEFAULT_STATIC_SIZE
 
 if TYPE_CHECKING:
+    from emu.calls.types import Prototype
     from emu.libc import Libc
     from emu.linux.personality import Linux, LinuxShortcuts
     from emu.linux.syscalls.kernel import SystemCalls

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Unpack, cast
 
-from emu.handles import Variable
 from emu.library import Library
 from emu.run.exclusive import exclusive
 from relink.image import Image
@@ -98,6 +97,7 @@ class PatchedGuest:
         Raises SwapRefused, and what `load` raises. The machine is then as before; but in a host function, what
         destructors of the old and constructors of the new version have done is not undone.
         """
+        from emu.handles import Variable
         from emu.patch.swap import Swap
 
         self.parts.owner.check(old)

@@ -196,7 +196,7 @@ class System(LoadHooks, Protocol):
 
 
 class Handle(Protocol):
-    """A user's handle on a symbol: `emu.library.Function` or `emu.library.Variable`."""
+    """A user's handle on a symbol: `emu.handles.Function` or `emu.handles.Variable`."""
 
     @property
     def symbol(self) -> Symbol: ...

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias, cast
 
-from emu.calls.plan import plan_call
 from emu.errors import BadGuestPointer, CallError, UnresolvedCall
 from emu.host.functions import HostCallable, HostFunction, host_function
 from relink.errors import GuestAccessError
@@ -91,6 +90,8 @@ class HostSymbols:
 
     def handler(self, name: str, function: HostFunction) -> Callable[[], int]:
         """The trap handler that runs `function`; `name` is its name in errors."""
+        from emu.calls.plan import plan_call  # with all modules for C types: few loads call anything
+
         guest = self._guest
         plan = plan_call(self._arch, function.prototype)
         in_memory = plan.result_in_memory

@@ -15,20 +15,34 @@ from emu.errors import GuestAbort
 from emu.host.functions import HostFunction
 from emu.isa.registry import ISAS
 from emu.libc import table
-from emu.libc.errno import Errno
 from emu.libc.streams import CaptureStream
 from emu.memory.limit import MemoryLimit
+from relink.records import dataclass
 
 if TYPE_CHECKING:
+    from emu.cpu.protocol import Cpu
+    from emu.libc.errno import Errno
     from emu.libc.guest import Program
     from emu.load.ldso import DynamicLoader
     from emu.memory.guest_view import GuestView
     from emu.memory.heap import Heap
     from emu.ports import Caller, PageMemory, Registers, Threads
+    from emu.run.runner import Runner
+    from emu.run.traps import TrapTable
     from relink.arch import Architecture
 
 _S = TypeVar("_S")
 _PAGE = 4096
+
+
+@dataclass
+class Engine:
+    """The parts of a machine that the delivery of signals needs."""
+
+    runner: Runner
+    cpu: Cpu
+    traps: TrapTable
+    red_zone: int
 
 
 class Libc:
@@ -58,6 +72,7 @@ class Libc:
         files: dict[str, bytes | bytearray] | None = None,
         stdin: bytes | Callable[[int], bytes] = b"",
         limit: MemoryLimit | None = None,
+        engine: Engine | None = None,
     ) -> None:
         self.arch, self.registers, self.heap = arch, registers, heap
         self.isa = ISAS[arch.name]
@@ -65,6 +80,7 @@ class Libc:
         self.mappings = mappings  #: allocates guest memory
         self.check_budget = caller.check_budget  #: called regularly by long operations
         self._caller, self._threads, self._dynamic = caller, threads, dynamic
+        self.engine = engine  #: where there is a machine
         self.word = arch.word_size  #: size of a pointer, a long and a size_t in bytes
         self.clock = clock
         self.environment = dict(environment or {})  #: the initial contents of `environ`
@@ -210,6 +226,8 @@ class Libc:
         """A heap copy of `text` with its NUL, or 0 with ENOMEM."""
         address = self.heap.malloc(len(text) + 1)
         if not address:
+            from emu.libc.errno import Errno
+
             return self.fail(Errno.ENOMEM, 0)
         self.put_string(address, text)
         return address

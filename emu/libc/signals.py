@@ -11,10 +11,8 @@ Sources: signal(7), sigaction(2); glibc, bits/types/siginfo_t.h, bits/sigaction.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from emu.calls.plan import plan_call
 from emu.cpu.protocol import Stop, StopReason
 from emu.errors import GuestAbort
 from emu.libc.errno import Errno
@@ -26,10 +24,8 @@ from relink.errors import RelinkError
 from relink.records import dataclass
 
 if TYPE_CHECKING:
-    from emu.cpu.protocol import Cpu, CpuContext
+    from emu.cpu.protocol import CpuContext
     from emu.libc.library import Libc
-    from emu.run.runner import Runner
-    from emu.run.traps import TrapTable
 
 SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGKILL, SIGSEGV, SIGPIPE, SIGSTOP = 4, 5, 6, 7, 8, 9, 11, 13, 19
 #: By default these are ignored: SIGCHLD, SIGCONT, SIGURG, SIGWINCH.
@@ -79,16 +75,6 @@ class Interrupted:
     aborts: bool = False  #: the program ends when the handler returns
 
 
-@dataclass
-class Engine:
-    """The parts of a machine that delivery needs; set only where there is a machine."""
-
-    runner: Runner
-    cpu: Cpu
-    traps: TrapTable
-    red_zone: int
-
-
 class Signals:
     """The actions, the signal mask and the pending signals of one machine."""
 
@@ -99,7 +85,7 @@ class Signals:
         self.pending: list[int] = []
         self.alternate = range(0)  #: the stack that sigaltstack gave
         self._codes: dict[int, int] = {}  #: si_code of pending signals
-        self.engine: Engine | None = None
+        self.engine = libc.engine
         #: By whether the handler is on the alternate stack; keyed by the stack pointer that it returns with.
         self._frames: dict[bool, dict[int, Interrupted]] = {False: {}, True: {}}
         self._return: int | None = None
@@ -187,7 +173,7 @@ class Signals:
         aborts = self._aborting and number == SIGABRT
         self._aborting = self._aborting and not aborts
         saved = Interrupted(cpu.save(), pc, self.mask, aborts)
-        plan = plan_call(engine.runner.convention_name, _PROTOTYPE)
+        plan = engine.runner.plan(_PROTOTYPE)
         entry = plan.enter(engine.runner, (number, top, top + _INFO), top, self._returning())
         if entry.stack:
             cpu.store(entry.sp, bytes(entry.stack))
@@ -219,13 +205,6 @@ class Signals:
         cpu.restore(interrupted.context)
         self.mask = interrupted.mask
         return self.deliver(interrupted.pc) if self.pending else interrupted.pc
-
-
-def connect(libc: Libc, engine: Engine) -> Callable[[Stop], int | None]:
-    """Connect delivery to a machine; return the function that the runner calls for faults."""
-    signals = libc.state(Signals)
-    signals.engine = engine
-    return signals.fault
 
 
 def _state(libc: Libc) -> Signals:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from emu.libc.errno import of_host
 from emu.memory.limit import MemoryLimit
 
 
@@ -28,6 +27,8 @@ class CaptureStream:
             self._limit.take(len(data))
             self._data += data
         if self.tee is not None and data:
+            from emu.libc.errno import of_host
+
             of_host(self.tee, data)
         return len(data)
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from emu.host.guard import guarded
 from emu.libc.compiled import CompiledLibrary, variant
-from emu.libc.signals import Signals
 from emu.memory.reach import reach_of
 from relink.elf import Names
 from relink.resolve.sources import DataAddress, SymbolRequest, ThreadLocal
@@ -116,6 +115,11 @@ class LibcSymbols:
             if handler is None:
                 handler = self._host_symbols.handler(name, function)
             pc = handler()
-            return self._libc.state(Signals).deliver(pc) if self._libc.signals_pending else pc
+            return self._deliver(pc) if self._libc.signals_pending else pc
 
         return self._traps.add(name, guarded(f"{name}()", reached, self._runner), function.prototype)
+
+    def _deliver(self, pc: int) -> int:
+        from emu.libc.signals import Signals
+
+        return self._libc.state(Signals).deliver(pc)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 from emu.host.functions import HostFunction
 from emu.isa.registry import ISAS
 from emu.libc import Libc
-from emu.libc.signals import Engine, connect
+from emu.libc.library import Engine
 from emu.libc.symbol_source import ERRNO_OFFSET, TLS_SIZE, LibcSymbols
 from emu.personality import Personality
 from relink.errors import MachineError
@@ -21,6 +21,7 @@ from relink.memory.address_space import Protection
 from relink.records import cached_property
 
 if TYPE_CHECKING:
+    from emu.cpu.protocol import Stop
     from emu.libc.filesystem import FileSystem
     from emu.linux.process import Process
     from emu.linux.syscalls.kernel import Handler, SystemCalls
@@ -94,6 +95,7 @@ class Linux(Personality):
         if hasattr(self, "libc"):
             raise MachineError("a Linux personality can be used for one machine only")
         self._parts = parts
+        engine = Engine(parts.runner, parts.cpu, parts.traps, parts.convention.red_zone)
         self.libc = Libc(
             parts.memory.architecture,
             parts.guest_view,
@@ -107,6 +109,7 @@ class Linux(Personality):
             files=self._files,
             stdin=self._stdin,
             limit=parts.memory_limit,
+            engine=engine if self.hosted else None,
         )
         resolver = parts.linker.resolver
         resolver.host_tls = parts.linker.tls.allocate_far(TLS_SIZE, TLS_SIZE)
@@ -119,8 +122,7 @@ class Linux(Personality):
                 self.libc, parts.memory, parts.traps, parts.runner, parts.host_symbols, parts.convention
             )
             resolver.after.append(symbols)
-            zone = parts.convention.red_zone
-            parts.runner.on_fault = connect(self.libc, Engine(parts.runner, parts.cpu, parts.traps, zone))
+            parts.runner.on_fault = self._fault
             resolver.is_host_function = symbols.is_function
             parts.symbolizer.host_images = lambda: symbols.compiled.images
 
@@ -141,6 +143,12 @@ class Linux(Personality):
 
         function = HostFunction(call, "long(unsigned long, unsigned long, unsigned long)")
         return self._parts.host_symbols.handler(f"vsyscall {name}", function)()
+
+    def _fault(self, stop: Stop) -> int | None:
+        """The handler of a signal at which the guest continues, or None for an unhandled fault."""
+        from emu.libc.signals import Signals
+
+        return self.libc.state(Signals).fault(stop)
 
     def _place_errno(self) -> None:
         self.libc.errno_address = self._parts.threads.thread_pointer + self._errno

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emu.calls.prototypes import Integer, Parameter, Prototype, Void
 from emu.errors import ConstructorFault
 from emu.isa.registry import ISAS
 from relink.elf.constants import DynamicFlag1
@@ -24,6 +24,7 @@ from relink.resolve.bindings import UNRESOLVED
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from emu.calls.types import Prototype
     from emu.debug.symbolizer import Symbolizer
     from emu.isa.convention import CallingConvention
     from emu.memory.guest_memory import GuestMemory
@@ -35,18 +36,16 @@ if TYPE_CHECKING:
 
 _INIT_FIRST = int(DynamicFlag1.INITFIRST)  # operators of enums are slow
 
+
 # Built directly: parsing a prototype imports a C parser, and nearly every library has a constructor.
-_DESTRUCTOR = Prototype("", Void(), ())
+@cache
+def _prototype(word_size: int, *, destructor: bool) -> Prototype:
+    """void(int argc, char **argv, char **envp), as ld.so calls constructors; of a destructor, void(void)."""
+    from emu.calls.types import Integer, Parameter, Prototype, Void
 
-
-def _constructor_prototype(word_size: int) -> Prototype:
-    """void(int argc, char **argv, char **envp), as ld.so calls constructors."""
     pointer = Parameter("", Integer(word_size, False, "unsigned long"))
-    return Prototype("", Void(), (Parameter("", Integer(4, True, "int")), pointer, pointer))
-
-
-#: By the size of a word.
-_CONSTRUCTORS = {word_size: _constructor_prototype(word_size) for word_size in (4, 8)}
+    arguments = (Parameter("", Integer(4, True, "int")), pointer, pointer)
+    return Prototype("", Void(), () if destructor else arguments)
 
 
 def _turn(image: Image) -> tuple[bool, int]:
@@ -72,7 +71,6 @@ class Initialisers:
         self._convention = convention
         self._stack = stack
         self._symbolizer = symbolizer
-        self._constructor = _CONSTRUCTORS[convention.word_size]
         self._ifunc_block = 0
         self._finalised: set[Image] = set()  # images whose destructors have run
         self._deferred: set[Image] = set()  # images whose constructors were deferred
@@ -181,7 +179,8 @@ class Initialisers:
     def _run(self, image: Image, which: str, address: int, *args: int) -> None:
         with emit.running(self._linker.observers, image, which, address, destructor=not args):
             try:
-                self._runner.call(address, self._constructor if args else _DESTRUCTOR, *args)
+                prototype = _prototype(self._convention.word_size, destructor=not args)
+                self._runner.call(address, prototype, *args)
             except MachineError as error:
                 where = f"{which} {self._symbolizer.symbolize(address)}"
                 raise ConstructorFault(image.name, where, error) from error

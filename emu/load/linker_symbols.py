@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emu.calls.plan import CallPlan, plan_call
 from emu.host.guard import guarded
 from emu.isa.registry import ISAS
 from relink.elf import Names
@@ -23,6 +22,7 @@ from relink.resolve.sources import DataAddress, SymbolRequest
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from emu.calls.plan import CallPlan
     from emu.debug.link_maps import LinkMaps
     from emu.memory.guest_memory import GuestMemory
     from emu.run.runner import Runner
@@ -57,8 +57,7 @@ class LinkerSymbols:
 
     @cached_property
     def _tls_plan(self) -> CallPlan:
-        # Parsing the first prototype imports a C parser, so it is done on demand.
-        return plan_call(self._memory.architecture.name, "void *__tls_get_addr(void *index)")
+        return self._runner.plan("void *__tls_get_addr(void *index)")
 
     @cached_property
     def _hashes(self) -> NDArray[np.uint32]:
@@ -105,7 +104,7 @@ class LinkerSymbols:
 
     def _pthread_create(self) -> int:
         prototype = "int pthread_create(void *thread, const void *attributes, void *start, void *argument)"
-        return plan_call(self._memory.architecture.name, prototype).leave(self._runner, _EAGAIN)
+        return self._runner.plan(prototype).leave(self._runner, _EAGAIN)
 
 
 class InsteadOfLdso:

@@ -15,8 +15,6 @@ from contextlib import contextmanager
 from threading import RLock, current_thread
 from typing import TYPE_CHECKING, Any
 
-from emu.calls.plan import CallPlan, plan_call
-from emu.calls.prototypes import Prototype
 from emu.cpu.protocol import EVENTS, Cpu, Stop, StopReason
 from emu.errors import BadGuestPointer, BudgetExceeded, CallError, Frame, GuestUnwinding, StackExhausted
 from emu.isa.convention import CallingConvention
@@ -29,6 +27,8 @@ from emu.run.unfit import PLAIN, refuse
 from relink.errors import MachineError, MachineInUse, RelinkError
 
 if TYPE_CHECKING:
+    from emu.calls.plan import CallPlan
+    from emu.calls.types import Prototype
     from emu.ports import Callbacks, Execution
 
 _TRAP = StopReason.TRAP  # attributes of an enumeration are slow
@@ -132,10 +132,12 @@ class Runner(BudgetedCalls):
             self.check_objects(address)
             if not hasattr(address, "__index__"):
                 raise CallError(f"{address!r} is no address; use library.function() for a name")
-        return self.call_planned(plan_call(self._arch, prototype), address, args, max_instructions, timeout)
+        return self.call_planned(self.plan(prototype), address, args, max_instructions, timeout)
 
     def plan(self, prototype: Prototype | str) -> CallPlan:
         """The plan of a prototype, for `call_planned`."""
+        from emu.calls.plan import plan_call  # with all modules for C types: few loads call anything
+
         return plan_call(self._arch, prototype)
 
     def call_planned(
