@@ -25,7 +25,7 @@ from emu.run.stack import Stack
 from emu.run.threads import Threads
 from emu.run.traps import TrapTable
 from relink.linker import Linker
-from relink.records import cached_property
+from relink.records import Assigned, cached_property
 
 if TYPE_CHECKING:
     from emu.cpu.protocol import Stop
@@ -47,7 +47,7 @@ CLASSES: Mapping[str, type] = {
 }  # fmt: skip
 
 
-class Parts:
+class Parts(Assigned):
     """The parts of one machine. The arguments are those of `emu.machine.Machine`; `system` is its personality."""
 
     def __init__(

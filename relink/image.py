@@ -15,7 +15,7 @@ from relink.elf import Decoded
 from relink.elf.constants import VERSYM_HIDDEN, DynamicFlag1, SymbolBind, SymbolType, Visibility
 from relink.errors import UnresolvedSymbol
 from relink.module import Module
-from relink.records import dataclass, field
+from relink.records import Assigned, dataclass, field
 from relink.relocate.result import Relocated
 from relink.resolve.bindings import HOST, UNRESOLVED, Bindings
 from relink.resolve.local_symbols import clones_of, local_symbols
@@ -74,7 +74,7 @@ class Symbol(SymbolDefinition):
 
 
 @dataclass
-class Lifetime:
+class Lifetime(Assigned):
     """The reference counts of an image, and its place in the initialisation order. See `relink.load.lifetime`."""
 
     no_delete: bool  #: never unloaded before the end

@@ -16,7 +16,7 @@ from relink.elf import Decoded
 from relink.errors import UseAfterUnload
 from relink.memory import placement as place
 from relink.memory.address_space import Region
-from relink.records import dataclass
+from relink.records import Assigned, dataclass
 
 
 class Stage(enum.IntEnum):
@@ -49,7 +49,7 @@ class Adopted:
     before: U8 | None = None  #: the original buffer
 
 
-class Module:
+class Module(Assigned):
     """A decoded file and its memory in the guest. `bias` (the load bias, B) is added to link-time addresses,
     modulo the word size.
     """

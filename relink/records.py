@@ -1,4 +1,4 @@
-"""`dataclass` with methods that are generated on first use instead of at import.
+"""`dataclass` with methods that are generated on first use instead of at import; objects that tell of assignments.
 
 The standard `dataclass` generates and compiles up to six methods when a class is defined, about half a millisecond
 per class: for two hundred classes a third of a command's start-up time. Here each method is compiled on its first
@@ -21,6 +21,49 @@ if TYPE_CHECKING:
     from dataclasses import replace as replace
     from functools import cached_property as cached_property
     from typing import Any
+
+
+class Assignments:
+    """Tells whether an attribute of any `Assigned` object has been assigned since an earlier time."""
+
+    __slots__ = ("last",)
+
+    def __init__(self) -> None:
+        #: Another object after each assignment: no number, which two threads could increase to the same one.
+        self.last: object = object()
+
+    def note(self) -> None:
+        """An attribute is assigned or deleted."""
+        self.last = object()
+
+    def begin(self) -> None:
+        """Note assignments from now on. Until then they cost nothing."""
+        Assigned.__setattr__ = _assign  # type: ignore[method-assign]
+        Assigned.__delattr__ = _delete  # type: ignore[method-assign]
+
+
+class Assigned:
+    """Base of classes whose attributes are assigned in loads and seldom else, such as images and parts: a snapshot
+    does not compare their objects as long as `ASSIGNMENTS` says that no attribute was assigned.
+    """
+
+    __slots__ = ()
+
+
+ASSIGNMENTS = Assignments()
+
+
+def _assign(self: object, name: str, value: object) -> None:
+    object.__setattr__(self, name, value)
+    ASSIGNMENTS.last = object()
+
+
+def _delete(self: object, name: str) -> None:
+    object.__delattr__(self, name)
+    ASSIGNMENTS.last = object()
+
+
+# ---------------------------------------------------------------- dataclasses
 
 _MISSING: Any = type("_Missing", (), {"__repr__": lambda self: "<no default>"})()
 _OWN = "__record_fields__"
@@ -115,6 +158,8 @@ if not TYPE_CHECKING:
             if instance is None:
                 return self
             value = instance.__dict__[self.name] = self.function(instance)
+            if isinstance(instance, Assigned):
+                ASSIGNMENTS.note()
             return value
 
     def field(*, default=_MISSING, default_factory=_MISSING, init=True, repr=True, compare=True, kw_only=None):

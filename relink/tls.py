@@ -19,7 +19,7 @@ from relink.arch import Architecture, TlsVariant
 from relink.elf.constants import DynamicFlag
 from relink.errors import TlsError
 from relink.module import Module, TlsModule
-from relink.records import dataclass, field
+from relink.records import Assigned, dataclass, field
 
 if TYPE_CHECKING:
     from relink.elf import Decoded, ProgramHeader
@@ -60,7 +60,7 @@ class Blocks(Protocol):
         """Free the blocks of a module that is being unloaded; its id may be used again."""
 
 
-class TlsLayout:
+class TlsLayout(Assigned):
     """Allocates module ids and offsets in the static area. `static_size` is in bytes."""
 
     def __init__(self, arch: Architecture, static_size: int = DEFAULT_STATIC_SIZE) -> None:

@@ -44,13 +44,13 @@ def _objects(machine: Machine) -> Iterator[tuple[str, object]]:
     walk = Walk()
     own = {name: value for name, value in vars(machine).items() if name != "_saved"}
     walk.extend((*vars(machine.parts).values(), machine.parts, machine.os, own))
-    nodes = [(n, k) for some in (walk.watched, walk.guarded) for n, k in zip(some.nodes, some.kinds, strict=True)]
+    nodes = [(n, k) for some in walk.found for n, k in zip(some.nodes, some.kinds, strict=True)]
     names = {id(node): f"{full_name(type(node))} {number}" for number, (node, _) in enumerate(nodes)}
     for node, kind in nodes:
         cls = full_name(type(node))
         if cls in CACHES:
             continue
-        content = kind.content(node)
+        content = kind.plain(kind.content(node))
         yield (
             names[id(node)],
             {name: _plain(value, names) for name, value in content.items() if name != "buffer"}

@@ -19,7 +19,7 @@ from emu.isa.registry import ISAS
 from relink.elf.constants import DynamicTag
 from relink.image import Image
 from relink.memory.address_space import PAGE, Protection, page_ceil
-from relink.records import cached_property, dataclass, field
+from relink.records import Assigned, cached_property, dataclass, field
 
 if TYPE_CHECKING:
     from emu.debug.synthetic_headers import HeaderTable, UnwindTable
@@ -84,7 +84,7 @@ class _Entry:
     texts: dict[str, int] = field(default_factory=dict)
 
 
-class LinkMaps:
+class LinkMaps(Assigned):
     """The structures of one machine. `added` counts the images ever loaded (dlpi_adds)."""
 
     def __init__(self, linker: Linker, memory: GuestMemory, caller: Caller) -> None:

@@ -11,14 +11,14 @@ from emu.run.traps import TrapTable
 from relink.image import Image
 from relink.linker import Linker
 from relink.memory.address_space import PAGE
-from relink.records import replace
+from relink.records import Assigned, replace
 from relink.resolve.local_symbols import function_at
 
 if TYPE_CHECKING:
     from relink.objects.input_sections import InputSection
 
 
-class Symbolizer:
+class Symbolizer(Assigned):
     """Looks up addresses among a machine's images, traps and mappings."""
 
     def __init__(self, linker: Linker, memory: GuestMemory, traps: TrapTable) -> None:

@@ -7,9 +7,10 @@ from emu.errors import ForeignObject
 from emu.memory.guest_memory import GuestMemory
 from relink.image import Image
 from relink.linker import Linker
+from relink.records import Assigned
 
 
-class Owner:
+class Owner(Assigned):
     """What belongs to one machine: images of its linker and all that comes from them, views of its memory."""
 
     def __init__(self, linker: Linker, memory: GuestMemory) -> None:

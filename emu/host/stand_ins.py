@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from emu.memory.reach import reach_of
 from relink.memory.address_space import PAGE
+from relink.records import Assigned
 
 if TYPE_CHECKING:
     from emu.memory.guest_memory import GuestMemory
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _PAGES = 256  #: pages reserved at a time
 
 
-class StandIns:
+class StandIns(Assigned):
     """The placeholder addresses of one machine. `TrapTable.remove` frees one."""
 
     def __init__(self, memory: GuestMemory, traps: TrapTable) -> None:

@@ -19,6 +19,7 @@ from emu.errors import BadGuestPointer, CallError, UnresolvedCall
 from emu.host.functions import HostCallable, HostFunction, host_function
 from relink.errors import GuestAccessError
 from relink.image import Image, Symbol, image_of
+from relink.records import Assigned
 from relink.resolve.sources import DefinedSymbols, Lookup, SymbolRequest, SymbolSource
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def symbol_of(value: object) -> Symbol | None:
     return symbol if isinstance(symbol, Symbol) else None
 
 
-class HostSymbols:
+class HostSymbols(Assigned):
     """Makes definitions for a user's symbols. A trap belongs to the load it was made for.
 
     Host functions read arguments from and return results to `guest`; `caller` returns the frame that called a

@@ -12,6 +12,7 @@ from emu.host.guard import guarded
 from emu.libc.compiled import CompiledLibrary, variant
 from emu.memory.reach import reach_of
 from relink.elf import Names
+from relink.records import Assigned
 from relink.resolve.sources import DataAddress, SymbolRequest, ThreadLocal
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ _THREAD_LOCAL = {"errno": ERRNO_OFFSET, "h_errno": 4}
 TLS_SIZE = 16
 
 
-class LibcSymbols:
+class LibcSymbols(Assigned):
     """The exports of `Libc` as a `SymbolSource`."""
 
     def __init__(

@@ -18,7 +18,7 @@ from emu.personality import Personality
 from relink.errors import MachineError
 from relink.linker import Policy
 from relink.memory.address_space import Protection
-from relink.records import cached_property
+from relink.records import Assigned, cached_property
 
 if TYPE_CHECKING:
     from emu.cpu.protocol import Stop
@@ -53,7 +53,7 @@ class LinuxShortcuts(LinuxKeywords, total=False):
     hosted_libc: bool  #: False is `libc="target"`
 
 
-class Linux(Personality):
+class Linux(Assigned, Personality):
     """Linux for one machine.
 
     - `libc`: "hosted" for the C library in Python (see docs/libc.md), or "target" for one loaded from a file like

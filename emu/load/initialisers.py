@@ -18,6 +18,7 @@ from relink.image import Image, image_of
 from relink.load import emit
 from relink.load.plan import Plan, destructors, initialisers
 from relink.module import Module, Stage
+from relink.records import Assigned
 from relink.relocate.result import finish_ifuncs
 from relink.resolve.bindings import UNRESOLVED
 
@@ -53,7 +54,7 @@ def _turn(image: Image) -> tuple[bool, int]:
     return not image.decoded.flags_1 & _INIT_FIRST, image.lifetime.init_index
 
 
-class Initialisers:
+class Initialisers(Assigned):
     """Runs the initialisers and destructors of one machine's images."""
 
     def __init__(

@@ -16,7 +16,7 @@ import numpy as np
 from emu.host.guard import guarded
 from emu.isa.registry import ISAS
 from relink.elf import Names
-from relink.records import cached_property
+from relink.records import Assigned, cached_property
 from relink.resolve.sources import DataAddress, SymbolRequest
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _EAGAIN = 11
 
 
-class LinkerSymbols:
+class LinkerSymbols(Assigned):
     """The dynamic linker's symbols as a `SymbolSource` of one machine."""
 
     def __init__(
@@ -107,7 +107,7 @@ class LinkerSymbols:
         return self._runner.plan(prototype).leave(self._runner, _EAGAIN)
 
 
-class InsteadOfLdso:
+class InsteadOfLdso(Assigned):
     """The `SymbolSource` of what an image of ld.so, or of its C library, cannot do."""
 
     def __init__(self, own: LinkerSymbols, linker: Linker) -> None:

@@ -28,6 +28,7 @@ from relink.linker import Load, LoadOptions, Phase
 from relink.memory import placement as place
 from relink.memory import sparse
 from relink.memory.address_space import Pages, Region
+from relink.records import Assigned
 from relink.relocate.lazy import BindMode
 from relink.resolve.sources import DefinedSymbols
 from relink.search.graph import Node
@@ -58,7 +59,7 @@ Prepare: TypeAlias = "Callable[[Plan, ExitStack], None]"
 _Pages: TypeAlias = "tuple[Region, tuple[Pages, ...]]"
 
 
-class Loader:
+class Loader(Assigned):
     """Loads and unloads for one machine."""
 
     def __init__(

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from emu.cpu.protocol import Protection
 from relink.errors import GuestAccessError
+from relink.records import Assigned
 
 PIECE = 1 << 20  #: bytes processed between two checks of the budget
 _FIRST = 256  # bytes read first when searching for an end: most strings are short
@@ -29,7 +30,7 @@ class Accessible(Protocol):
     def extent(self, address: int, needed: Protection) -> int: ...
 
 
-class GuestView:
+class GuestView(Assigned):
     """Reads and writes with the guest's permissions; a violation raises GuestAccessError.
 
     `check_budget` raises when the current call has exceeded its time. Sizes are in bytes.

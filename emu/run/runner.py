@@ -10,9 +10,8 @@ Python signal handlers and finalisers may run at any time. They may call the gue
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from threading import RLock, current_thread
+from collections.abc import Callable, Mapping, Sequence
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from emu.cpu.protocol import EVENTS, Cpu, Stop, StopReason
@@ -21,10 +20,11 @@ from emu.isa.convention import CallingConvention
 from emu.memory.guest_memory import GuestMemory
 from emu.memory.heap import Heap
 from emu.run.budget import BudgetedCalls
+from emu.run.reserved import Reserved, used_elsewhere, used_out_of_turn
 from emu.run.stack import Stack
 from emu.run.traps import TrapTable
 from emu.run.unfit import PLAIN, refuse
-from relink.errors import MachineError, MachineInUse, RelinkError
+from relink.errors import MachineError, RelinkError
 
 if TYPE_CHECKING:
     from emu.calls.plan import CallPlan
@@ -96,7 +96,7 @@ class Runner(BudgetedCalls):
         super().__init__(max_instructions, timeout)
         self.in_host = False  #: during a call: whether a host function is running, which may call the guest
         self.file: str | None = None  #: the snapshot file that the machine was read from
-        self._user = RLock()  # held by the thread that uses the machine
+        self.user = RLock()  # held by the thread that uses the machine
         self.execution, self._traps, self._stack = execution, traps, stack
         self._arch = self.convention_name = convention.arch
         self._frame = frame
@@ -153,8 +153,8 @@ class Runner(BudgetedCalls):
             if value.__class__ not in _PLAIN:
                 self.check_objects(*args)
                 break
-        if not self._user.acquire(False):
-            raise self._used_elsewhere()
+        if not self.user.acquire(False):
+            raise used_elsewhere()
         try:
             if self.depth:
                 return self._call_nested(plan, address, args)
@@ -179,38 +179,19 @@ class Runner(BudgetedCalls):
                 refuse(error, self.file)
             raise
         finally:
-            self._user.release()
+            self.user.release()
 
-    @contextmanager
-    def used(self) -> Iterator[None]:
-        """Reserve the machine for this thread during the block.
+    def used(self) -> Reserved:
+        """Reserve the machine for this thread during the block of a `with` statement.
 
         Raises MachineInUse when another thread uses it, or during a call outside of host functions.
         """
-        if not self._user.acquire(blocking=False):
-            raise self._used_elsewhere()
-        try:
-            if self.depth and not self.in_host:
-                raise self._used_out_of_turn()
-            yield
-        except PLAIN as error:
-            if self.file is not None:
-                refuse(error, self.file)
-            raise
-        finally:
-            self._user.release()
-
-    def _used_elsewhere(self) -> MachineInUse:
-        return MachineInUse(f"another thread is using the machine, so {current_thread().name} cannot")
-
-    @staticmethod
-    def _used_out_of_turn() -> MachineInUse:
-        return MachineInUse("a call of the guest is in progress: only host functions can use the machine now")
+        return Reserved(self)
 
     def _call_nested(self, plan: CallPlan, address: int, args: Sequence[object]) -> Any:
         """A call from a host function; restores the registers of the interrupted guest function."""
         if not self.in_host:
-            raise self._used_out_of_turn()
+            raise used_out_of_turn()
         if self.depth >= _DEEPEST or (self.depth > _SHALLOW and _is_deep()):
             raise StackExhausted
         cpu = self.cpu

@@ -7,9 +7,10 @@ from contextlib import ExitStack
 
 from emu.memory.guest_memory import GuestMemory
 from relink.memory.address_space import Protection
+from relink.records import Assigned
 
 
-class Stack:
+class Stack(Assigned):
     """`size` bytes of stack. Calls begin below `top`; argv, envp and their strings are above it. Constructors are
     called with (argc, argv, envp), as by glibc. An unmapped page below the stack turns an overflow into a fault.
 

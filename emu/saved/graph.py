@@ -23,6 +23,7 @@ import numpy as np
 
 from emu.saved.kinds import Array, Attributes, Bytes, Deque, Dict, Itself, Kind, List, Set, SomeAttributes
 from emu.saved.rules import CONSTANT, GUARDED, UNSAVED
+from relink.records import Assigned
 
 _PROJECT = ("emu", "relink")
 _IMMUTABLE = (int, float, complex, str, bytes, tuple, frozenset)
@@ -65,7 +66,10 @@ def _kind_of(cls: type) -> Kind | None:
     guarded = not GUARDED.isdisjoint(names)
     unsaved = frozenset[str]().union(*(UNSAVED.get(name, frozenset()) for name in names))
     slots = slots_of(cls)
-    return SomeAttributes(guarded, slots, unsaved) if slots or unsaved else Attributes(guarded)
+    assigned = issubclass(cls, Assigned) and not slots
+    if slots or unsaved:
+        return SomeAttributes(guarded, slots, unsaved, assigned=assigned)
+    return Attributes(guarded, assigned=assigned)
 
 
 def slots_of(cls: type) -> tuple[str, ...]:
@@ -76,7 +80,7 @@ def slots_of(cls: type) -> tuple[str, ...]:
 
 
 def _is_frozen(cls: type) -> bool:
-    return any("__setattr__" in vars(base) for base in cls.__mro__[:-1])
+    return any("__setattr__" in vars(base) for base in cls.__mro__[:-1] if base is not Assigned)
 
 
 def _is_ours(cls: type) -> bool:
@@ -95,7 +99,7 @@ def passed_through(value: Any) -> Iterable[object]:
     if isinstance(value, tuple | frozenset):
         return value
     if isinstance(value, partial):
-        return (value.func, value.args, value.keywords)
+        return (value.func, *value.args, *value.keywords.values())
     if isinstance(value, types.MethodType):
         return (value.__self__,)
     if isinstance(value, types.FunctionType):
@@ -137,21 +141,28 @@ class Nodes:
 
 
 class Walk:
-    """A walk from some roots, which sorts what it finds into nodes to compare always, and guarded ones."""
+    """A walk from some roots, which sorts the nodes it finds: those to compare always, those that tell when they
+    change, and guarded ones.
+    """
 
     def __init__(self) -> None:
-        self.watched, self.guarded = Nodes(), Nodes()
+        self.watched, self.assigned, self.guarded = Nodes(), Nodes(), Nodes()
         self.seen: dict[int, object] = {}  # also keeps the objects, so that no other gets the same id
+
+    @property
+    def found(self) -> tuple[Nodes, Nodes, Nodes]:
+        """All nodes: the watched, the assigned, the guarded ones."""
+        return self.watched, self.assigned, self.guarded
 
     def extend(self, roots: Iterable[object], *, guarded: bool = False) -> None:
         """Find all nodes that can be reached from these objects. What is reached without passing a guarded node is
         not guarded.
         """
         behind: list[object] = []
-        self._follow(deque(roots), self.guarded if guarded else self.watched, behind)
-        self._follow(deque(behind), self.guarded, behind)
+        self._follow(deque(roots), behind, guarded=guarded)
+        self._follow(deque(behind), behind, guarded=True)
 
-    def _follow(self, waiting: deque[object], nodes: Nodes, behind: list[object]) -> None:
+    def _follow(self, waiting: deque[object], behind: list[object], *, guarded: bool) -> None:
         seen = self.seen
         while waiting:
             value = waiting.popleft()
@@ -159,15 +170,16 @@ class Walk:
             if cls in _PLAIN or id(value) in seen:
                 continue
             kind = kind_of(cls)
-            if kind is not None and kind.guarded and nodes is self.watched:
+            if kind is not None and kind.guarded and not guarded:
                 behind.append(value)
                 continue
             seen[id(value)] = value
             if kind is not None:
+                nodes = self.guarded if guarded else self.assigned if kind.assigned else self.watched
                 nodes.add(value, kind)
                 waiting.extend(kind.referred(kind.content(value)))
             elif isinstance(value, np.ndarray):
                 if value.flags.writeable and value.base is None:
-                    nodes.add(value, _ARRAY)
+                    (self.guarded if guarded else self.watched).add(value, _ARRAY)
             else:
                 waiting.extend(passed_through(value))

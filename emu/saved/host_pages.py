@@ -226,8 +226,16 @@ class Ranges:
             else:
                 merged.append([start, start + size])
         self.ranges: Sequence[tuple[int, int]] = [(start, end - start) for start, end in merged]
-        self._vectors = [
-            (ctypes.c_long(len(part)), (_Vector * len(part))(*(_Vector(*each) for each in part)))
+        self._size = sum(size for _, size in self.ranges)
+        self._calls = [
+            (
+                ctypes.c_long(_PROCESS_MADVISE),
+                ctypes.c_long(_PIDFD_SELF),
+                (_Vector * len(part))(*(_Vector(*each) for each in part)),
+                ctypes.c_long(len(part)),
+                ctypes.c_long(_DONTNEED),
+                ctypes.c_long(0),
+            )
             for part in (self.ranges[at : at + 1024] for at in range(0, len(self.ranges), 1024))
         ]
 
@@ -235,11 +243,11 @@ class Ranges:
         """Drop the changed pages of all ranges, each a private mapping of a file."""
         global _together
         if _together and len(self.ranges) > 1:
-            call = _libc().syscall
+            call = _syscall()
             size = 0
-            for count, vector in self._vectors:
-                size += call(_PROCESS_MADVISE, _PIDFD_SELF, vector, count, _DONTNEED, 0)
-            if size == sum(size for _, size in self.ranges):
+            for arguments in self._calls:
+                size += call(*arguments)
+            if size == self._size:
                 return
             _together = False  # before Linux 6.15
         madvise = _libc().madvise
@@ -256,11 +264,15 @@ def _libc() -> Any:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
-    libc.syscall.restype = ctypes.c_long
-    libc.syscall.argtypes = (
-        ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_long, ctypes.c_long, ctypes.c_long,
-    )  # fmt: skip
     return libc
+
+
+@cache
+def _syscall() -> Any:
+    """The function `syscall`, for arguments that are objects of ctypes; without errno, which takes time."""
+    syscall = ctypes.CDLL(None).syscall
+    syscall.restype = ctypes.c_long
+    return syscall
 
 
 # ---------------------------------------------------------------- which pages

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from operator import is_, itemgetter
+from functools import partial
+from operator import is_, is_not
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ class Kind:
     """How nodes of one kind are read, compared and restored. `live` is the object to compare with a content."""
 
     guarded = False  #: whether nodes of the kind change only with a mark
+    assigned = False  #: whether nodes of the kind tell when they change (`relink.records`)
 
     def live(self, node: Any) -> Any:
         return node
@@ -27,9 +29,9 @@ class Kind:
         """Whether nothing has changed, by the identity of what is referred to."""
         raise NotImplementedError
 
-    def alike(self, node: Any, content: Any) -> bool:
-        """The same by value, which may be quicker."""
-        return self.same(node, content)
+    def plain(self, content: Any) -> Any:
+        """A content without what only makes comparisons quick."""
+        return content
 
     def restore(self, node: Any, content: Any) -> None:
         raise NotImplementedError
@@ -111,7 +113,7 @@ class Compared:
         self._kind, self._node = kind, node
 
     def __eq__(self, content: object) -> bool:
-        return self._kind.alike(self._node, content)
+        return self._kind.same(self._node, content)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -138,8 +140,8 @@ class Array(Kind):
 class Attributes(Kind):
     """An instance with a `__dict__`, all of which is state."""
 
-    def __init__(self, guarded: bool) -> None:
-        self.guarded = guarded
+    def __init__(self, guarded: bool, *, assigned: bool = False) -> None:
+        self.guarded, self.assigned = guarded, assigned
 
     def live(self, node: Any) -> Any:
         return node.__dict__
@@ -164,67 +166,70 @@ class Attributes(Kind):
         return content.values()  # type: ignore[no-any-return]
 
 
+class _Whatever:
+    """Compares equal to anything, without running any code in Python."""
+
+    __eq__ = partial(is_not, _MISSING)
+    __hash__ = None  # type: ignore[assignment]
+
+
+_WHATEVER = _Whatever()
+
+
 class _Some(dict[str, Any]):
-    """The content of a node of `SomeAttributes`, with what makes a comparison quick."""
+    """The content of a node of `SomeAttributes`. It compares equal to the node's `__dict__` while the
+    state in that has not changed: what is no state is `_WHATEVER` here.
+    """
 
-    __slots__ = ("get_all", "length", "then")
+    __slots__ = ("saved",)
 
-    def __init__(self, values: dict[str, Any], others: Iterable[str], length: int, *, whole: bool) -> None:
-        """`others`: attributes besides these; `length`: how many are in `__dict__`; `whole`: all of them are."""
-        super().__init__(values)
-        self.then = tuple(values.values())
-        self.beside(others, length, whole=whole)
-
-    def beside(self, others: Iterable[str], length: int, *, whole: bool = True) -> None:
-        """Compare with an object that has these other attributes."""
-        names = (*self, *others)
-        self.get_all = itemgetter(*names) if len(names) > 1 and whole else None
-        self.length = length
+    def __init__(self, saved: dict[str, Any], others: Iterable[str]) -> None:
+        """`saved`: the attributes that are state; `others`: the names of those that are not."""
+        super().__init__(saved)
+        self.saved = saved
+        self.update(dict.fromkeys(others, _WHATEVER))
 
 
 class SomeAttributes(Attributes):
     """An instance with slots, or with attributes that are not state."""
 
-    def __init__(self, guarded: bool, slots: Sequence[str], unsaved: frozenset[str]) -> None:
-        super().__init__(guarded)
+    def __init__(
+        self, guarded: bool, slots: Sequence[str], unsaved: frozenset[str], *, assigned: bool = False
+    ) -> None:
+        super().__init__(guarded, assigned=assigned)
         self._slots, self._unsaved = tuple(name for name in slots if name not in unsaved), unsaved
 
     def live(self, node: Any) -> Any:
-        return Compared(self, node)
+        return Compared(self, node) if self._slots else node.__dict__
 
     def content(self, node: Any) -> Any:
         attributes = getattr(node, "__dict__", {})
         found = {name: getattr(node, name) for name in self._slots if hasattr(node, name)}
         found.update((name, value) for name, value in attributes.items() if name not in self._unsaved)
-        others = [name for name in attributes if name in self._unsaved]
-        return _Some(found, others, len(attributes), whole=not self._slots)
+        return _Some(found, [name for name in attributes if name in self._unsaved])
 
     def same(self, node: Any, content: Any) -> bool:
-        now = self.content(node)
-        return now.keys() == content.keys() and all(map(is_, map(now.__getitem__, content), content.values()))
-
-    def alike(self, node: Any, content: Any) -> bool:
-        if content.get_all is None:
-            return self.same(node, content)
-        attributes = node.__dict__
-        if len(attributes) != content.length:  # attributes that are not state have come or gone
-            others = [name for name in attributes if name in self._unsaved]
-            if len(content) + len(others) != len(attributes):
-                return self.same(node, content)
-            content.beside(others, len(attributes))
-        try:
-            now = content.get_all(attributes)
-        except KeyError:
-            return self.same(node, content)
-        return bool(now[: len(content)] == content.then)  # the others are not state
+        now, saved = self.content(node), content.saved
+        if now.saved.keys() != saved.keys() or not all(map(is_, map(now.__getitem__, saved), saved.values())):
+            return False
+        if now.keys() != content.keys():  # attributes that are no state have come or gone: for the next comparison
+            content.clear()
+            content.update(now)
+        return True
 
     def restore(self, node: Any, content: Any) -> None:
-        for name in self.content(node):
-            if name not in content:
+        for name in self.content(node).saved:
+            if name not in content.saved:
                 delattr(node, name)
-        for name, value in content.items():
+        for name, value in content.saved.items():
             if getattr(node, name, _MISSING) is not value:
                 setattr(node, name, value)
+
+    def plain(self, content: Any) -> Any:
+        return content.saved
+
+    def referred(self, content: Any) -> Iterable[object]:
+        return content.saved.values()  # type: ignore[no-any-return]
 
 
 class Itself(Kind):

@@ -37,7 +37,7 @@ UNSAVED: Mapping[str, frozenset[str]] = {
     "emu.run.runner.Runner": frozenset(
         # the last is about the last call
         {
-            "_user",
+            "user",
             "on_event",
             "at_end",
             "file",

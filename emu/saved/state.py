@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from emu.saved.graph import Nodes, Walk
 from emu.saved.memory import CopiedMemory, SharedMemory
 from emu.saved.state_hash import UnknownState, described, hash_of
+from relink.records import ASSIGNMENTS
 
 if TYPE_CHECKING:
     from emu.parts import Parts
@@ -47,6 +48,7 @@ class State(NamedTuple):
     """One saved state."""
 
     watched: Objects
+    assigned: Objects
     guarded: Objects
     memory: Contents
     registers: object
@@ -60,6 +62,7 @@ class SavedState:
     """
 
     def __init__(self, parts: Parts, roots: Iterable[object], handles: Callable[[], Sequence[Handle]]) -> None:
+        ASSIGNMENTS.begin()
         self._parts = parts
         self._handles = handles
         self._roots = tuple(roots)
@@ -67,9 +70,12 @@ class SavedState:
         self._memory: SharedMemory | CopiedMemory = memory(parts.memory, parts.cpu)
         self._walk = Walk()
         self._walked = 0  # number of nodes after the last complete walk
-        self._watched: Objects | None = None  # what the objects were at the last `save` or `restore`
+        #: what the objects were at the last `save` or `restore`
+        self._watched: Objects | None = None
+        self._assigned: Objects | None = None
         self._guarded: Objects | None = None
         self._marks: tuple[int, ...] = ()
+        self._assignment: object = None  # the last one when the attributes of `_assigned` were as in it
         self._users = 0  # number of snapshots that have not been freed
         self._busy = False
 
@@ -81,7 +87,7 @@ class SavedState:
         """A snapshot has been freed. After the last, nothing of them is kept."""
         self._users -= 1
         if not self._users and not self._busy:
-            self._watched = self._guarded = None
+            self._watched = self._assigned = self._guarded = None
             self._walk = Walk()
             self._memory.forget()
 
@@ -101,18 +107,23 @@ class SavedState:
             self._busy = False
 
     def _save(self) -> State:
-        marks = self.marks()
-        if self._watched is None or self._guarded is None or self._has_grown():
-            watched, guarded = self._walk_all()
+        marks, assignment = self.marks(), ASSIGNMENTS.last
+        watched, assigned, guarded = self._watched, self._assigned, self._guarded
+        if watched is None or assigned is None or guarded is None or self._has_grown():
+            watched, assigned, guarded = self._walk_all()
         else:
             found: list[object] = []
-            watched = _saved(self._watched, found)
-            guarded = self._guarded if marks == self._marks else _saved(self._guarded, found)
+            watched = _saved(watched, found)
+            if assignment is not self._assignment:
+                assigned = _saved(assigned, found)
+            if marks != self._marks:
+                guarded = _saved(guarded, found)
             if found:
                 self._walk.extend(found)
-                watched, guarded = _extended(watched), _extended(guarded)
-        self._watched, self._guarded, self._marks = watched, guarded, marks
-        return State(watched, guarded, self._memory.save(), self._parts.cpu.save_state())
+                watched, assigned, guarded = _extended(watched), _extended(assigned), _extended(guarded)
+        self._watched, self._assigned, self._guarded = watched, assigned, guarded
+        self._marks, self._assignment = marks, assignment
+        return State(watched, assigned, guarded, self._memory.save(), self._parts.cpu.save_state())
 
     def check(self) -> None:
         """Find all objects once; raises whatever that raises for a machine that is none."""
@@ -121,39 +132,61 @@ class SavedState:
         self._walk = Walk()
 
     def _has_grown(self) -> bool:
-        return len(self._walk.watched.nodes) + len(self._walk.guarded.nodes) > self._walked * _GROWTH + 64
+        return sum(len(some.nodes) for some in self._walk.found) > self._walked * _GROWTH + 64
 
-    def _walk_all(self) -> tuple[Objects, Objects]:
+    def _walk_all(self) -> tuple[Objects, Objects, Objects]:
         self._walk = Walk()
         self._walk.extend(self._roots)
-        watched, guarded = (_extended(Objects(n, [])) for n in (self._walk.watched, self._walk.guarded))
-        self._walked = len(watched.contents) + len(guarded.contents)
-        return watched, guarded
+        watched, assigned, guarded = (_extended(Objects(nodes, [])) for nodes in self._walk.found)
+        self._walked = len(watched.contents) + len(assigned.contents) + len(guarded.contents)
+        return watched, assigned, guarded
 
     # ------------------------------------------------------------ restoring
 
     def restore(self, state: State) -> None:
         """Make this the state."""
-        marks = self.marks()
-        quick = marks == self._marks and state.guarded is self._guarded
-        before: list[Region] = [] if quick else list(self._parts.memory.regions)
-        mapped, handles = _mapped(before), self._handles()
-        _restore(state.watched, known=state.watched is self._watched)
-        if not quick:
-            self._guarded, self._marks = None, ()  # unknown, if this is interrupted
-            _restore(state.guarded, known=False)
-            self._map(mapped, _mapped(self._parts.memory.regions))
+        quick = state.guarded is self._guarded and self.marks() == self._marks
+        changed = _changed(state.watched) if state.watched is self._watched else None
+        assigned = state.assigned is not self._assigned or ASSIGNMENTS.last is not self._assignment
+        same = quick and not assigned and changed == []
+        handles = () if same else self._restore_objects(state, changed, quick=quick)
         self._memory.restore(state.memory, quick=quick)
         self._parts.cpu.restore_state(state.registers)
-        self._watched, self._guarded, self._marks = state.watched, state.guarded, self.marks()
+        if not same:
+            self._restored(state, handles)
+        observation = vars(self._parts).get("observation")
+        if observation is not None:
+            observation.restored()
+
+    def _restore_objects(self, state: State, changed: list[int] | None, *, quick: bool) -> Sequence[Handle]:
+        """Restore all objects, and the map of memory unless that is `quick`; return the handles before. `changed`
+        are the watched nodes that perhaps changed, if only those that compare different did.
+        """
+        before: list[Region] = [] if quick else list(self._parts.memory.regions)
+        mapped, handles = _mapped(before), self._handles()
+        known = state.assigned is self._assigned
+        unchanged = known and ASSIGNMENTS.last is self._assignment
+        self._watched = self._assigned = None  # unknown, if this is interrupted
+        if changed is None or not known:
+            _restore_some(state.watched, range(len(state.watched.contents)))
+            _restore_some(state.assigned, range(len(state.assigned.contents)))
+        else:
+            _restore(changed, (state.watched,) if unchanged else (state.watched, state.assigned))
+        if not quick:
+            self._guarded, self._marks = None, ()
+            _restore_some(state.guarded, range(len(state.guarded.contents)))
+            self._map(mapped, _mapped(self._parts.memory.regions))
+        return handles
+
+    def _restored(self, state: State, handles: Sequence[Handle]) -> None:
+        """All is as in a state. `handles` are those before."""
         left = self._handles()
         if left != handles:
             for handle in handles:
                 if handle not in left:
                     handle.outlive()
-        observation = vars(self._parts).get("observation")
-        if observation is not None:
-            observation.restored()
+        self._watched, self._assigned, self._guarded = state.watched, state.assigned, state.guarded
+        self._marks, self._assignment = self.marks(), ASSIGNMENTS.last
 
     # ------------------------------------------------------------ comparing
 
@@ -161,21 +194,23 @@ class SavedState:
         """A hash of what has changed since the last `save` or `restore` (`emu.saved.state_hash`). Raises
         UnknownState.
         """
-        if self._watched is None or self.marks() != self._marks:
+        if self._watched is None or self._assigned is None or self.marks() != self._marks:
             raise UnknownState("nothing to compare with")
-        objects = list(self._changed_objects(self._watched))
+        some = [self._watched, *([] if ASSIGNMENTS.last is self._assignment else [self._assigned])]
+        objects = [each for number, one in enumerate(some) for each in self._changed_objects(number, one)]
         return hash_of(self._memory.changed_pages(self._dead_stack()), self._parts.cpu.register_values(), objects)
 
-    def _changed_objects(self, objects: Objects) -> Iterator[object]:
+    def _changed_objects(self, which: int, objects: Objects) -> Iterator[object]:
         nodes, contents = objects
         for number in _changed(objects):
             kind, node = nodes.kinds[number], nodes.nodes[number]
             if kind.same(node, contents[number]):
                 continue
             if (digest := getattr(node, "digest", None)) is not None:
-                yield number, digest()
+                yield which, number, digest()
             else:
-                yield described(number, contents[number], kind.content(node), self._walk.seen)
+                before, now = (kind.plain(content) for content in (contents[number], kind.content(node)))
+                yield which, *described(number, before, now, self._walk.seen)
 
     def _dead_stack(self) -> range:
         """The addresses below the stack pointer that no code may rely on: a signal handler could run there."""
@@ -224,6 +259,11 @@ def _extended(objects: Objects) -> Objects:
 def _changed(objects: Objects) -> list[int]:
     """The numbers of the nodes that are perhaps not as in `objects`: those that compare different, in C."""
     nodes, contents = objects
+    try:
+        if nodes.live == contents:
+            return []
+    except ValueError:  # an array took the place of another, and cannot be compared as a whole
+        pass
     found: list[int] = []
     for low in range(0, len(contents), _TOGETHER):
         then = contents[low : low + _TOGETHER]
@@ -231,7 +271,7 @@ def _changed(objects: Objects) -> list[int]:
         try:
             if now != then:
                 found.extend(compress(range(low, low + len(then)), map(ne, now, then)))
-        except ValueError:  # an array took the place of another, and cannot be compared as a whole
+        except ValueError:
             found.extend(range(low, low + len(then)))
     return found
 
@@ -251,18 +291,21 @@ def _saved(objects: Objects, found: list[object]) -> Objects:
     return objects if new is None else Objects(nodes, new)
 
 
-def _restore(objects: Objects, *, known: bool) -> None:
-    """Restore contents. `known`: they are those of the last `save` or `restore`, so that comparing is quick."""
-    if not known:
-        _restore_some(objects, range(len(objects.contents)))
-        return
+def _restore(changed: list[int], some: Sequence[Objects]) -> None:
+    """Restore contents, where they are those of the last `save` or `restore`. `changed` are the nodes of the first
+    objects that compare different.
+    """
+    _restore_some(some[0], changed)
     # An attribute with an equal copy of what it referred to shows when that has its earlier content again.
-    done: set[int] = set()
-    while changed := _changed(objects):
-        if done and not (changed := [number for number in changed if number not in done]):
-            return
-        done.update(changed)
-        _restore_some(objects, changed)
+    done = [set(changed), *(set[int]() for _ in some[1:])]
+    left = True
+    while left:
+        left = False
+        for objects, already in zip(some, done, strict=True):
+            if new := [number for number in _changed(objects) if number not in already]:
+                left = True
+                already.update(new)
+                _restore_some(objects, new)
 
 
 def _restore_some(objects: Objects, numbers: Iterable[int]) -> None:

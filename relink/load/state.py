@@ -12,6 +12,7 @@ from relink.image import Image
 from relink.load.loaded import LoadedImages
 from relink.load.options import Policy
 from relink.memory.address_space import AddressSpace, Protection
+from relink.records import Assigned
 from relink.relocate.lazy import LazyHost
 from relink.relocate.tls import DescriptorStubs
 from relink.resolve import scopes
@@ -34,7 +35,7 @@ class UnderWay(Protocol):
         """Undo everything."""
 
 
-class LinkerState:
+class LinkerState(Assigned):
     """The state a linker keeps between loads."""
 
     def __init__(

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from relink.arrays import I64, U64
-from relink.records import cached_property
+from relink.records import Assigned, cached_property
 
 #: Beyond every buffer: the index of an address between clusters is at least this.
 _NOWHERE = 1 << 62
@@ -25,7 +25,7 @@ class Run(NamedTuple):
     size: int
 
 
-class Runs:
+class Runs(Assigned):
     """The clusters of an image in ascending order, one after another in its buffer."""
 
     def __init__(self, runs: tuple[Run, ...]) -> None:

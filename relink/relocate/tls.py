@@ -13,6 +13,7 @@ from relink.elf.constants import SymbolType
 from relink.memory.address_space import PAGE, AddressSpace, Pages, Protection, Region
 from relink.memory.buffers import write_words
 from relink.module import TlsModule
+from relink.records import Assigned
 from relink.resolve.bindings import UNRESOLVED, Bindings
 from relink.tls import LoadTls
 
@@ -92,7 +93,7 @@ def _with_module(bound: Bindings, provider: I64) -> list[int]:
     return [n for n in np.unique(provider).tolist() if n >= 0 and bound.images[n].tls is not None]
 
 
-class DescriptorStubs:
+class DescriptorStubs(Assigned):
     """The guest functions for TLS descriptors of static modules and undefined weak symbols: one page.
 
     A rollback of the load that created the page releases it, unless another load uses it.

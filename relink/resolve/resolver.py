@@ -23,7 +23,7 @@ from relink.elf import Names
 from relink.elf.constants import SymbolBind, Visibility
 from relink.errors import LinkError
 from relink.module import Module, TlsModule
-from relink.records import dataclass
+from relink.records import Assigned, dataclass
 from relink.resolve.bindings import HOST, UNRESOLVED, Bindings
 from relink.resolve.definitions import NO_VERSION, NOT_DEFINED, VersionIds, definition_of, definitions
 from relink.resolve.few_references import Few, bind_few
@@ -77,7 +77,7 @@ class _Search:
     own_only: Bools | None = None
 
 
-class Resolver:
+class Resolver(Assigned):
     """Binds references. `before` sources are searched before all images, `after` sources after them. A source is a
     `SymbolSource` or a function of a `SymbolRequest`.
     """

@@ -19,7 +19,7 @@ from typing import Generic, Protocol, Self, TypeVar
 from relink.elf import Decoded
 from relink.elf.constants import DynamicFlag1
 from relink.module import Module, Stage
-from relink.records import dataclass, field
+from relink.records import Assigned, dataclass, field
 from relink.resolve.sources import Lookup, SymbolSource
 
 _CLOSED = Stage.CLOSED
@@ -27,7 +27,7 @@ Member = TypeVar("Member", bound="Scoped")
 
 
 @dataclass(eq=False)
-class Group(Generic[Member]):
+class Group(Assigned, Generic[Member]):
     """The search list of one load."""
 
     root: Member
@@ -35,7 +35,7 @@ class Group(Generic[Member]):
 
 
 @dataclass(eq=False)
-class ScopeRecord(Generic[Member]):
+class ScopeRecord(Assigned, Generic[Member]):
     """The part of an image that determines where its references are looked up."""
 
     #: the image and its dependencies, breadth-first; None until `Image.scope` is used

@@ -209,6 +209,7 @@ class Context:
     def __init__(self, handle: ctypes.c_void_p) -> None:
         self.pointer = ctypes.c_void_p()
         self.owner = handle
+        self.zero_division = False  #: the flag of x87 (`emu.cpu.unicorn.float_state`)
         check(uclib.uc_context_alloc(handle, ctypes.byref(self.pointer)), "allocate a context")
         self._size = int(uclib.uc_context_size(handle))
         weakref.finalize(self, uclib.uc_context_free, self.pointer)

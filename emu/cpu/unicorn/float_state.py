@@ -109,14 +109,13 @@ class FloatState:
             buffer.value &= ~_ZERO_DIVISION
             api.reg_write(self._handle, self._slots["fpsw"][0], reference)
 
-    def settle_zero_division(self) -> None:
-        """Before the registers are saved."""
-        if not self.zero_division and self._status() & _ZERO_DIVISION:
+    def saved_zero_division(self) -> bool:
+        """Before the registers are saved: whether x87's status word has the flag, which is a true one then."""
+        if not self._status() & _ZERO_DIVISION:
+            return False
+        if not self.zero_division:
             self.settle()
-
-    def restored(self) -> None:
-        """After they were restored."""
-        self.zero_division = bool(self._status() & _ZERO_DIVISION)
+        return self.zero_division
 
     def _status(self) -> int:
         """x87's status word, as it is."""

@@ -297,9 +297,9 @@ class UnicornRegisters:
         """A copy of all registers."""
         if self._running:
             self._refuse_other_threads()
-        if "fpsw" in self._isa.names:
-            self._float_state.settle_zero_division()
         context = api.Context(self._handle)
+        if "fpsw" in self._isa.names:
+            context.zero_division = self._float_state.saved_zero_division()
         api.uclib.uc_context_save(self._handle, context.pointer)
         return context
 
@@ -313,8 +313,7 @@ class UnicornRegisters:
         self._at_stop = None
         api.uclib.uc_context_restore(self._handle, context.pointer)
         self._suspended = None
-        if "fpsw" in self._isa.names:
-            self._float_state.restored()
+        self._float_state.zero_division = context.zero_division
 
     def register_values(self) -> list[int]:
         """See `Cpu.register_values`."""

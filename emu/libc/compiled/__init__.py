@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relink.linker import Linker
+from relink.records import Assigned
 from relink.resolve.sources import DataAddress, SymbolRequest
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def variant(isa: Isa, convention: CallingConvention) -> str:
     return f"{isa.libc.compiled}.{float_abi}" if colon else isa.libc.compiled
 
 
-class CompiledLibrary:
+class CompiledLibrary(Assigned):
     """The compiled functions of one machine. `hosted` returns the address of a Python function; `run` calls a
     guest function without arguments.
     """
