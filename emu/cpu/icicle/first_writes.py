@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from emu.cpu.icicle.events import IcicleEvents
 
 _WRITE = int(Protection.W)  # operators of enumerations take a microsecond
+_READ_ONLY = {protection: protection & ~Protection.W for protection in map(Protection, range(8))}
 _BATCH = 1 << 16  #: bytes written at a time: more would be memory that the host has to provide first
 #: An access of an instruction is at most this many bytes.
 _WIDEST = 64
@@ -72,8 +73,8 @@ class FirstWrites:
     def _close(self, start: int, end: int) -> None:
         """Withdraw the engine's permission to write."""
         for span in self._mapped.overlapping(start, end):
-            if span.protection & _WRITE:
-                self._protect(span.start, span.end, span.protection & ~Protection.W)
+            if int.__and__(span.protection, _WRITE):
+                self._protect(span.start, span.end, _READ_ONLY[span.protection])
 
     def protect_all(self) -> None:
         """Set the engine's permissions of all pages."""
@@ -108,7 +109,7 @@ class FirstWrites:
             if span.protection & Protection.W:
                 for page in range(span.start, span.end, PAGE_SIZE):
                     if self._is_clean(page):
-                        self._protect(page, page + PAGE_SIZE, span.protection & ~Protection.W)
+                        self._protect(page, page + PAGE_SIZE, _READ_ONLY[span.protection])
 
     def admit(self, address: int) -> bool:
         """Permit a write that the engine has refused at `address`; False when the guest may not write there."""

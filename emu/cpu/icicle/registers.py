@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
@@ -82,14 +83,13 @@ class IcicleRegisters:
         self._engine.reg_write("tp", address)
 
     def save(self) -> Context:
-        read = self._engine.reg_read
-        return Context(tuple(read(name) for name in ENGINE_REGISTERS))
+        return Context(tuple(map(self._engine.reg_read, ENGINE_REGISTERS)))
 
     def restore(self, context: CpuContext) -> None:
         assert isinstance(context, Context)
-        write = self._engine.reg_write
-        for name, value in zip(ENGINE_REGISTERS, context.values, strict=True):
-            write(name, value)
+        if len(context.values) != len(ENGINE_REGISTERS):
+            raise ValueError(f"{len(context.values)} registers, not {len(ENGINE_REGISTERS)}")
+        deque(map(self._engine.reg_write, ENGINE_REGISTERS, context.values), 0)  # without a loop in Python
 
     def register_values(self) -> list[int]:
         return list(self.save().values)
