@@ -10,6 +10,7 @@ dataclasses can derive from them.
 from __future__ import annotations
 
 from functools import partial
+from threading import RLock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,22 +25,33 @@ if TYPE_CHECKING:
 
 
 class Assignments:
-    """Tells whether an attribute of any `Assigned` object has been assigned since an earlier time."""
-
-    __slots__ = ("last",)
+    """Tells whether an attribute of any `Assigned` object has been assigned since an earlier time, while somebody
+    wants to know: otherwise assignments cost nothing.
+    """
 
     def __init__(self) -> None:
         #: Another object after each assignment: no number, which two threads could increase to the same one.
         self.last: object = object()
+        self._wanted: set[int] = set()
+        self._lock = RLock()  # finalisers may call `end` at any time
 
     def note(self) -> None:
         """An attribute is assigned or deleted."""
         self.last = object()
 
-    def begin(self) -> None:
-        """Note assignments from now on. Until then they cost nothing."""
-        Assigned.__setattr__ = _assign  # type: ignore[method-assign]
-        Assigned.__delattr__ = _delete  # type: ignore[method-assign]
+    def begin(self, who: object) -> None:
+        """Note assignments from now on, for this object."""
+        with self._lock:
+            self._wanted.add(id(who))
+            Assigned.__setattr__ = _assign  # type: ignore[method-assign]
+            Assigned.__delattr__ = _delete  # type: ignore[method-assign]
+
+    def end(self, who: object) -> None:
+        """This object no longer wants to know."""
+        with self._lock:
+            self._wanted.discard(id(who))
+            if not self._wanted and "__setattr__" in vars(Assigned):
+                del Assigned.__setattr__, Assigned.__delattr__
 
 
 class Assigned:

@@ -62,7 +62,6 @@ class SavedState:
     """
 
     def __init__(self, parts: Parts, roots: Iterable[object], handles: Callable[[], Sequence[Handle]]) -> None:
-        ASSIGNMENTS.begin()
         self._parts = parts
         self._handles = handles
         self._roots = tuple(roots)
@@ -87,6 +86,7 @@ class SavedState:
         """A snapshot has been freed. After the last, nothing of them is kept."""
         self._users -= 1
         if not self._users and not self._busy:
+            ASSIGNMENTS.end(self)
             self._watched = self._assigned = self._guarded = None
             self._walk = Walk()
             self._memory.forget()
@@ -102,7 +102,14 @@ class SavedState:
         """The present state."""
         self._busy = True
         try:
+            if not self._users:
+                ASSIGNMENTS.begin(self)
             return self._save()
+        except BaseException:
+            if not self._users:
+                ASSIGNMENTS.end(self)
+                self._assignment = None
+            raise
         finally:
             self._busy = False
 

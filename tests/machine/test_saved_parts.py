@@ -23,6 +23,7 @@ from emu.linux.personality import Linux
 from emu.saved.graph import Walk, full_name, kind_of, passed_through
 from emu.saved.kinds import SomeAttributes
 from emu.saved.rules import CONSTANT, GUARDED, UNSAVED
+from relink.records import ASSIGNMENTS, Assigned
 from tests.fixtures import fixture
 
 #: Classes of objects that have no state of a machine, and are not looked into.
@@ -144,7 +145,7 @@ def test_attributes_that_are_seldom_assigned_are_restored_each_time() -> None:
         assert {Part, type(image), type(machine.parts)} <= {*map(type, _assigned(machine))}
         first, name, host_value = machine.snapshot(), image.name, machine.linker.resolver.host_value
         machine.restore(first)
-        image.name, machine.linker.resolver.host_value = "other", None
+        image.name, machine.linker.resolver.host_value = "other", None  # type: ignore[assignment]
         second = machine.snapshot()
         for snapshot, wanted in (
             (first, (name, host_value)),
@@ -158,6 +159,21 @@ def test_attributes_that_are_seldom_assigned_are_restored_each_time() -> None:
         machine.restore(first)
         assert hasattr(image, "lifetime")
         assert machine.parts.host_frames is not frames
+
+
+def test_assignments_are_noted_only_while_there_is_a_snapshot() -> None:
+    with Machine("riscv64") as machine, Machine("riscv64") as other:
+        snapshots = [machine.snapshot(), other.snapshot(), machine.snapshot()]
+        for snapshot in snapshots:
+            assert "__setattr__" in vars(Assigned)
+            snapshot.close()
+        assert ASSIGNMENTS._wanted.isdisjoint([id(machine._saved), id(other._saved)])
+        assert ("__setattr__" in vars(Assigned)) == bool(ASSIGNMENTS._wanted)
+        top = machine.parts.stack.top = machine.parts.stack.top - 16
+        snapshot = machine.snapshot()
+        machine.parts.stack.top += 16
+        machine.restore(snapshot)
+        assert machine.parts.stack.top == top
 
 
 def _assigned(machine: Machine) -> list[object]:
