@@ -9,7 +9,6 @@ See docs/snapshots.md.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Mapping, Sequence
 from functools import partial
 from os import PathLike, fspath
@@ -35,9 +34,7 @@ class Snapshot:
         self._machine = machine
         self._inside = inside  # the threads that `use_thread` blocks will return to
         self._state: State | None = state
-        machine._saved.used()
-        self._free = weakref.finalize(self, machine._saved.unused)
-        self._free.atexit = False
+        self._free = machine._saved.used(self)
 
     @property
     def closed(self) -> bool:

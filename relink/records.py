@@ -35,21 +35,17 @@ class Assignments:
         self._wanted: set[int] = set()
         self._lock = RLock()  # finalisers may call `end` at any time
 
-    def note(self) -> None:
-        """An attribute is assigned or deleted."""
-        self.last = object()
-
-    def begin(self, who: object) -> None:
-        """Note assignments from now on, for this object."""
+    def begin(self, who: int) -> None:
+        """Note assignments from now on, for the object of this id."""
         with self._lock:
-            self._wanted.add(id(who))
+            self._wanted.add(who)
             Assigned.__setattr__ = _assign  # type: ignore[method-assign]
             Assigned.__delattr__ = _delete  # type: ignore[method-assign]
 
-    def end(self, who: object) -> None:
-        """This object no longer wants to know."""
+    def end(self, who: int) -> None:
+        """That object no longer wants to know."""
         with self._lock:
-            self._wanted.discard(id(who))
+            self._wanted.discard(who)
             if not self._wanted and "__setattr__" in vars(Assigned):
                 del Assigned.__setattr__, Assigned.__delattr__
 
@@ -171,7 +167,7 @@ if not TYPE_CHECKING:
                 return self
             value = instance.__dict__[self.name] = self.function(instance)
             if isinstance(instance, Assigned):
-                ASSIGNMENTS.note()
+                ASSIGNMENTS.last = object()
             return value
 
     def field(*, default=_MISSING, default_factory=_MISSING, init=True, repr=True, compare=True, kw_only=None):

@@ -6,6 +6,7 @@ what has changed since, so that saving and restoring look only at that.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import compress
 from operator import ne
@@ -77,16 +78,21 @@ class SavedState:
         self._assignment: object = None  # the last one when the attributes of `_assigned` were as in it
         self._users = 0  # number of snapshots that have not been freed
         self._busy = False
+        weakref.finalize(self, ASSIGNMENTS.end, id(self)).atexit = False
 
-    def used(self) -> None:
-        """A snapshot has been made."""
+    def used(self, snapshot: object) -> Callable[[], object]:
+        """A snapshot has been made. Returns what is to be called when it is closed; it is when it is freed."""
         self._users += 1
+        # What the host keeps for this must not keep the machine, whose host functions may refer to the snapshot.
+        freed = weakref.finalize(snapshot, _unused, weakref.ref(self))
+        freed.atexit = False
+        return freed
 
     def unused(self) -> None:
         """A snapshot has been freed. After the last, nothing of them is kept."""
         self._users -= 1
         if not self._users and not self._busy:
-            ASSIGNMENTS.end(self)
+            ASSIGNMENTS.end(id(self))
             self._watched = self._assigned = self._guarded = None
             self._walk = Walk()
             self._memory.forget()
@@ -103,11 +109,11 @@ class SavedState:
         self._busy = True
         try:
             if not self._users:
-                ASSIGNMENTS.begin(self)
+                ASSIGNMENTS.begin(id(self))
             return self._save()
         except BaseException:
             if not self._users:
-                ASSIGNMENTS.end(self)
+                ASSIGNMENTS.end(id(self))
                 self._assignment = None
             raise
         finally:
@@ -238,6 +244,11 @@ class SavedState:
                 cpu.map(address, size, protection, region.buffer[offset : offset + size])
             elif known[1] != protection:
                 cpu.protect(address, size, protection)
+
+
+def _unused(saved: weakref.ref[SavedState]) -> None:
+    if (found := saved()) is not None:
+        found.unused()
 
 
 _Mapped = dict[tuple[int, int], tuple[Any, Any]]

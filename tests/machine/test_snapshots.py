@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+import weakref
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -172,3 +174,16 @@ def test_a_closed_machine_has_no_snapshots(make_machine: MakeMachine, target: st
     for refused in (machine.snapshot, lambda: machine.restore(snapshot)):
         with pytest.raises(SnapshotError, match="closed"):
             refused()
+
+
+def test_a_snapshot_that_a_host_function_refers_to_is_freed_with_its_machine() -> None:
+    def used() -> weakref.ref[Machine]:
+        machine = Machine("riscv64", symbols={"my_host_function": lambda value: snapshot})
+        machine.load(fixture("riscv64", "basic"))
+        snapshot = machine.snapshot()
+        machine.close()
+        return weakref.ref(machine)
+
+    gone = used()
+    gc.collect()
+    assert gone() is None
