@@ -11,7 +11,8 @@ import numpy as np
 from emu.boards.flash_state import FlashState, SectorState, digest_of, sector_state
 from emu.boards.flash_types import FlashError, FlashGeometryError, FlashStatus, SectorMap
 from relink.arrays import U8, U64
-from relink.memory.address_space import host_pages, page_ceil
+from relink.memory.address_space import page_ceil
+from relink.memory.host_pages import host_pages
 
 
 class FlashCells:

@@ -25,7 +25,8 @@ from emu.errors import SnapshotFileError
 from emu.saved.checks import check_arguments, check_attributes, check_closure, check_object
 from emu.saved.encode import BUILTIN_CLASSES, BUILTIN_FUNCTIONS, is_set
 from emu.saved.functions import code_at, existing, project_class, project_module
-from relink.memory.address_space import PAGE, host_pages
+from relink.memory.address_space import PAGE
+from relink.memory.host_pages import host_pages
 
 _DICTS: Mapping[object, type] = {"dict": dict, "Counter": Counter, "OrderedDict": OrderedDict}
 _LARGEST = 1 << 36  #: bytes of address space that one buffer may take

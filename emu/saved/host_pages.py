@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 
 from emu.errors import SnapshotError
 from relink.arrays import I64, U8
-from relink.memory.address_space import PAGE, mapped_at
+from relink.memory.address_space import PAGE
+from relink.memory.host_pages import mapped_at
 
 try:
     import fcntl

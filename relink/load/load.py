@@ -38,15 +38,13 @@ from relink.load import map as mapping
 from relink.load.options import LoadOptions
 from relink.load.phases import NEXT, ORDER, TIMED, Phase
 from relink.load.plan import Plan
+from relink.load.relocating import relocate_images
 from relink.load.state import LinkerState
 from relink.load.timings import Timings
 from relink.memory.garbage import WithoutCollections
 from relink.module import Module, Stage
-from relink.relocate.dynamic_section import rebase_dynamic_section
-from relink.relocate.relocate import relocate
 from relink.relocate.state import Environment
 from relink.resolve import scopes
-from relink.resolve.scopes import LookupScope
 from relink.search import graph, version_check
 from relink.search.graph import Node
 from relink.search.search_path import Source
@@ -193,9 +191,7 @@ class Load:
         assert root is not None
         plan = mapping.plan_of(root, self.nodes, self.options, state.architecture, state.resolver)
         plan.timings, self._plan = self.timings, plan
-        for image in plan.images:
-            mapping.give_place(image, state, plan, self.options, self._rollback)
-            emit.mapped(state.observers, image)
+        mapping.give_places(state, plan, self.options, self._rollback)
         plan.initialise = lifetime.initialisation_order(plan.images, plan.root)
         for image in plan.initialise:
             state.init_index += 1
@@ -271,29 +267,10 @@ class Load:
             read=state.memory.read,
             is_running=lambda image: image not in new,
         )
-        errors, scope_of = list[LinkError](), state.lookup_scopes()
-        for image in plan.initialise:
-            if not plan.relocates_itself(image):
-                errors += self._relocate_image(image, scope_of(image), environment)
-            image.stage = Stage.RELOCATED
+        errors = relocate_images(state, plan, options, environment)
         errors += self._rebind(environment)
         raise_all(plan.root.name, errors)
         plan.static_tls = [*plan.images, *tls.late]
-
-    def _relocate_image(self, image: Image, scope: LookupScope, environment: Environment) -> list[LinkError]:
-        state, plan = self.state, self.plan
-        handlers = (*self.options.relocation_handlers, *state.relocation_handlers)
-        about = [handler for handler in handlers if handler.wants(image)]
-        image.relocated = result = relocate(image, scope, environment, about)
-        plan.ifuncs += result.ifuncs
-        if result.copies:
-            from relink.relocate.copy import copied_ifuncs
-
-            plan.ifuncs += copied_ifuncs(result.copies, plan.ifuncs)
-        rebase_dynamic_section(image)
-        emit.relocations_applied(state.observers, image)
-        emit.relocated(state.observers, image)
-        return result.errors
 
     @_phase
     def publish(self) -> None:

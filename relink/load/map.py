@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING
 
 from relink.errors import AddressSpaceError, MalformedElf
 from relink.image import Image
+from relink.load import emit
 from relink.load.neighbours import limit_for, low_if_possible
 from relink.load.plan import Plan
 from relink.memory import placement as place
 from relink.memory import sparse
+from relink.memory.address_space import HostMemory
+from relink.memory.host_pages import HostBlock
 
 if TYPE_CHECKING:
     from relink.arch import Architecture
     from relink.load.options import LoadOptions
     from relink.load.state import LinkerState
-    from relink.memory.address_space import Region
+    from relink.memory.address_space import AddressSpace, Region
     from relink.resolve.resolver import Resolver
     from relink.search.graph import Node
 
@@ -83,8 +86,40 @@ def _reserve(image: Image, base: int | None, state: LinkerState) -> Region:
     return place.reserve(state.memory, image.decoded, base, limit)
 
 
-def give_place(image: Image, state: LinkerState, plan: Plan, options: LoadOptions, undo: ExitStack) -> None:
-    """Reserve a region for an image and fill it from the file; an adopted image already has its region.
+def give_places(state: LinkerState, plan: Plan, options: LoadOptions, undo: ExitStack) -> None:
+    """Give each image of a plan its place (see `give_place`), in the order of the plan.
+
+    The small ones get the host's memory together, and are filled at once: `Plan.block`.
+    """
+    memory, block = state.memory, None
+    small = [] if state.observers else [image for image in plan.images if _is_small(image)]
+    if len(small) > 1 and isinstance(memory, HostMemory):
+        block = plan.block = HostBlock(sum(place.region_size(image.decoded) for image in small))
+        block.images = dict.fromkeys(small, 0)
+    for image in plan.images:
+        if block is None or image not in block.images:
+            give_place(image, state, plan, options, undo)
+            emit.mapped(state.observers, image)
+            continue
+        assert isinstance(memory, HostMemory)
+        block.images[image], memory.block = block.used, block
+        try:
+            give_place(image, state, plan, options, undo, fill=False)
+        finally:
+            memory.block = None
+    if block is not None:
+        block.fill([place.content(image.decoded) for image in small])
+
+
+def _is_small(image: Image) -> bool:
+    return image.adopted is None and bool(image.decoded.segments) and place.is_small(image.decoded)
+
+
+def give_place(
+    image: Image, state: LinkerState, plan: Plan, options: LoadOptions, undo: ExitStack, *, fill: bool = True
+) -> None:
+    """Reserve a region for an image and, unless it is to be done later, `fill` it from the file; an adopted image
+    already has its region.
 
     Raises MalformedElf for a file without segments, AddressSpaceError.
     """
@@ -98,8 +133,15 @@ def give_place(image: Image, state: LinkerState, plan: Plan, options: LoadOption
     base = options.base if image is plan.root else None
     base = place.chosen(options.place, decoded, base)
     region = _reserve(image, base, state)
-    undo.callback(sparse.release, memory, region)
+    undo.callback(_withdraw, memory, image, region)
     image.place(region)
-    undo.callback(image.close)
-    place.fill(region, decoded)
+    if fill:
+        place.fill(region, decoded)
     plan.regions += sparse.published(region, place.pages(decoded, region, relro=not plan.relocates_itself(image)))
+
+
+def _withdraw(memory: AddressSpace, image: Image, region: Region) -> None:
+    try:
+        image.close()
+    finally:
+        sparse.release(memory, region)

@@ -21,6 +21,7 @@ from relink.image import Image
 from relink.load.timings import Timings
 from relink.memory.address_space import Pages, Region
 from relink.memory.buffers import read_words
+from relink.memory.host_pages import HostBlock
 from relink.module import Module
 from relink.records import dataclass, field
 from relink.relocate.result import IfuncCalls
@@ -42,6 +43,7 @@ class Plan:
     #: the whole closure, including host-provided libraries and images of earlier loads
     nodes: list[Node] = field(default_factory=list)
     regions: list[tuple[Region, tuple[Pages, ...]]] = field(default_factory=list)
+    block: HostBlock | None = None  #: the host's memory of the small images
     rebound: list[Rebound] = field(default_factory=list)  #: of earlier images, what this load has brought
     ifuncs: list[IfuncCalls] = field(default_factory=list)
     static_tls: list[Module] = field(default_factory=list)  #: images whose static TLS blocks must be initialised

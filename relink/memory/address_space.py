@@ -15,21 +15,18 @@ that the linker writes are copied.
 
 from __future__ import annotations
 
-import ctypes
 import enum
-import mmap
-import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from relink.arch import Architecture, architecture
 from relink.arrays import U8
-from relink.elf.source import FileMapping, identity_of
+from relink.elf.source import FileMapping
 from relink.errors import AddressSpaceError
+from relink.memory.host_pages import HostBlock, host_pages, map_private, map_zeros
 from relink.records import dataclass
 
 __all__ = ["AddressSpace", "HostMemory", "Pages", "Protection", "Region"]
@@ -121,13 +118,13 @@ class Region:
         """
         for region in (self, *self.parts):
             region.has_file = True
-        return self.mappable and _map_private(self.buffer, offset, file, file_offset, size)
+        return self.mappable and map_private(self.buffer, offset, file, file_offset, size)
 
     def discard(self, offset: int, size: int) -> None:
         """Zero whole pages, and return their memory to the host where possible."""
         if self.discarded is not None:
             self.discarded(offset, size)
-        if not (self.mappable and _map_zeros(self.buffer, offset, size)):
+        if not (self.mappable and map_zeros(self.buffer, offset, size)):
             self.buffer[offset : offset + size] = 0
 
 
@@ -176,6 +173,7 @@ class HostMemory:
         self._window = _window(self._architecture)
         self._cursor = self._window[0]
         self.changes = 0  #: number of times that regions or permissions may have changed
+        self.block: HostBlock | None = None  #: where `reserve` takes the memory of the host from, if set
 
     @property
     def architecture(self) -> Architecture:
@@ -202,7 +200,8 @@ class HostMemory:
             address = self._find_low_room(size, max(align, PAGE), below)
         else:
             address = self._find_room(size, max(align, PAGE))
-        region = Region(address, size, host_pages(size), name, mappable=True)
+        taken = None if self.block is None else self.block.take(size)
+        region = Region(address, size, host_pages(size) if taken is None else taken, name, mappable=True)
         index = bisect_right(self._starts, address)
         try:
             self._starts.insert(index, address)
@@ -300,75 +299,3 @@ def _covered(pages: Iterable[Pages], begin: int, size: int) -> bool:
 def _window(arch: Architecture) -> tuple[int, int]:
     """The address range in which `HostMemory` allocates regions."""
     return arch.image_base, 0xF000_0000 if arch.bits == 32 else 0x7000_0000_0000
-
-
-# ---------------------------------------------------------------- host pages
-
-
-def host_pages(size: int) -> U8:
-    """uint8[size] of zeroed, page-aligned memory; the host allocates a page on first access."""
-    try:
-        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _no_reserve()
-        pages = mmap.mmap(-1, size, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
-    except (OSError, OverflowError, ValueError) as error:
-        raise AddressSpaceError(f"the host cannot allocate the memory: {error}", size=size) from None
-    return np.frombuffer(pages, np.uint8)
-
-
-@cache
-def _libc_mmap() -> ctypes._NamedFuncPointer:
-    function = ctypes.CDLL(None, use_errno=True).mmap
-    function.restype = ctypes.c_void_p
-    function.argtypes = (
-        ctypes.c_void_p,
-        ctypes.c_size_t,
-        ctypes.c_int,
-        ctypes.c_int,
-        ctypes.c_int,
-        ctypes.c_long,
-    )
-    return function
-
-
-_MAP_FIXED = 0x10  # the same on Linux and macOS
-
-
-@cache
-def _no_reserve() -> int:
-    return int(getattr(mmap, "MAP_NORESERVE", 0x4000 if os.uname().sysname == "Linux" else 0))
-
-
-def _map_zeros(buffer: U8, offset: int, size: int) -> bool:
-    """Replace pages of `buffer` by zeroed ones; False when the host cannot."""
-    if not size or offset % mmap.PAGESIZE or size % mmap.PAGESIZE:
-        return False
-    wanted = buffer.ctypes.data + offset
-    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_FIXED | _no_reserve()
-    return bool(_libc_mmap()(wanted, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, 0) == wanted)
-
-
-def mapped_at(address: int, size: int, descriptor: int, offset: int) -> bool:
-    """Map a file privately at a host address, in place of what is there; False when the host cannot."""
-    flags = mmap.MAP_PRIVATE | _MAP_FIXED | _no_reserve()
-    return bool(
-        _libc_mmap()(address, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, descriptor, offset) == address
-    )
-
-
-def _map_private(buffer: U8, offset: int, file: FileMapping, file_offset: int, size: int) -> bool:
-    """Replace pages of `buffer` by a private mapping of a file. Python's mmap cannot place a mapping."""
-    granularity = mmap.PAGESIZE
-    if offset % granularity or file_offset % granularity:
-        return False
-    try:
-        descriptor = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        if identity_of(os.fstat(descriptor)) != file.identity or len(file) < file_offset + size:
-            return False
-        wanted = buffer.ctypes.data + offset
-        protection, flags = mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | _MAP_FIXED
-        return bool(_libc_mmap()(wanted, size, protection, flags, descriptor, file_offset) == wanted)
-    finally:
-        os.close(descriptor)

@@ -147,15 +147,22 @@ def fill(region: Region, decoded: Decoded) -> None:
     The result is that of a mapping in either case: the rest of a segment's first and last page comes from the
     file, except where another segment has bytes; after the file-backed bytes of a segment with bss it is zero.
     """
-    if region.parts or decoded.address is not None or len(region.buffer) > _SMALL or decoded.mapping is not None:
-        _fill(region, decoded)
+    if is_small(decoded) and not region.parts:
+        region.buffer[:] = content(decoded)
     else:
-        region.buffer[:] = _content(decoded)
+        _fill(region, decoded)
 
 
 @once_per_file
-def _content(decoded: Decoded) -> U8:
-    """What a small image's region begins as."""
+def is_small(decoded: Decoded) -> bool:
+    """Whether the content of the image's region is put together once for all loads (`content`)."""
+    known = decoded.address is None and decoded.mapping is None
+    return known and len(clustered(decoded).runs) == 1 and region_size(decoded) <= _SMALL
+
+
+@once_per_file
+def content(decoded: Decoded) -> U8:
+    """What the region of an image that is small begins as."""
     buffer = np.zeros(region_size(decoded), np.uint8)
     _fill(Region(first_vaddr(decoded), len(buffer), buffer, decoded.name), decoded)
     return frozen(buffer)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from relink.elf import Decoded
-from relink.memory.address_space import AddressSpace, Pages, Region, host_pages, page_ceil, page_floor
+from relink.memory.address_space import AddressSpace, Pages, Region, page_ceil, page_floor
+from relink.memory.host_pages import host_pages
 from relink.memory.runs import Run, Runs
 
 #: Segments with a larger gap (bytes) between them get separate regions. ld.so reserves the gaps in a shared

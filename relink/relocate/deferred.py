@@ -16,7 +16,8 @@ import numpy as np
 from relink.arrays import I64, U8
 from relink.errors import LinkError
 from relink.memory import placement as place
-from relink.memory.address_space import Region, host_pages
+from relink.memory.address_space import Region
+from relink.memory.host_pages import host_pages
 from relink.records import dataclass, replace
 from relink.relocate.references import References
 from relink.relocate.relocate import relocator

@@ -7,11 +7,13 @@ is read-only and on RISC-V (DL_RO_DYN_SECTION). Code relies on that: D's runtime
 
 from __future__ import annotations
 
+from relink.arch import Architecture
 from relink.elf import Decoded
 from relink.elf.constants import REBASED_TAGS
 from relink.memory.address_space import Protection
 from relink.memory.buffers import WORDS
 from relink.memory.once import once_per_file
+from relink.memory.runs import Runs
 from relink.module import Module
 
 _REBASED = frozenset(map(int, REBASED_TAGS))
@@ -20,19 +22,24 @@ _WRITABLE = int(Protection.W)
 
 def rebase_dynamic_section(image: Module) -> None:
     """Add the load bias to the addresses that glibc rebases, in the image's buffer."""
-    if not image.architecture.rebases_dynamic_section or not image.bias or not len(image.decoded.dynamic):
-        return
-    header = image.decoded.dynamic_segment
-    if header is None or not header.flags & _WRITABLE:
+    if not image.bias:
         return
     word = WORDS[image.architecture.word_size]
-    read, write, size = word.unpack_from, word.pack_into, word.size
-    start, buffer = image.runs.index(header.vaddr), image.region.buffer.data
-    bias, mask, last = image.bias, image.architecture.address_mask, image.runs.size - size
-    for number in _rebased(image.decoded):
-        at = start + size * (2 * number + 1)
-        if 0 <= at <= last:
-            write(buffer, at, read(buffer, at)[0] + bias & mask)
+    read, write, buffer = word.unpack_from, word.pack_into, image.region.buffer.data
+    bias, mask = image.bias, image.architecture.address_mask
+    for at in rebased_places(image.decoded, image.architecture, image.runs):
+        write(buffer, at, read(buffer, at)[0] + bias & mask)
+
+
+def rebased_places(decoded: Decoded, architecture: Architecture, runs: Runs) -> list[int]:
+    """Where the words that glibc rebases are in a buffer that has these `runs` of an image."""
+    header = decoded.dynamic_segment
+    if not architecture.rebases_dynamic_section or header is None or not header.flags & _WRITABLE:
+        return []
+    size = architecture.word_size
+    start, last = runs.index(header.vaddr), runs.size - size
+    places = (start + size * (2 * number + 1) for number in _rebased(decoded))
+    return [at for at in places if 0 <= at <= last]
 
 
 @once_per_file

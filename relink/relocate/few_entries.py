@@ -9,7 +9,8 @@ types), for users' handlers, lazy binding and ifuncs.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections import Counter
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,8 +25,10 @@ from relink.memory.once import once_per_file
 from relink.module import Module
 from relink.relocate.batch import by_type, indices_of
 from relink.relocate.bind import use_of
+from relink.relocate.columns import Columns, Entry, columns_of
 from relink.relocate.references import References
 from relink.relocate.result import Relocated
+from relink.resolve.bindings import Bindings
 from relink.resolve.few_references import Few
 from relink.resolve.resolver import Use
 
@@ -39,19 +42,12 @@ _IFUNC = int(SymbolType.GNU_IFUNC)
 _FORMULAS = {Role.DATA: ("S", "S + A"), Role.JUMP_SLOT: ("S", "S + A"), Role.RELATIVE: ("B + A",)}
 
 
-class Entry(NamedTuple):
-    """One entry: the word at `vaddr` becomes S (of an element of the bindings; None: B) + A (None: the word)."""
-
-    vaddr: int
-    element: int | None
-    addend: int | None
-
-
 class Entries:
     """All entries of an image, in the order in which the engine applies them."""
 
     def __init__(self, decoded: Decoded, arch: Architecture) -> None:
         self.architecture = arch
+        self._columns: list[Columns | None] = []  # made on first use
         self.counts: dict[str, int] = {}  # as in `Relocated`
         self.entries: dict[tuple[str, str], int] = {}
         self.words: list[Entry] = []
@@ -69,6 +65,7 @@ class Entries:
         uses.pop(0, None)
         symbols = sorted(uses)
         self.few = Few(decoded, symbols, [Use.ADDRESS not in uses[symbol] for symbol in symbols])
+        self.symbols = self.few.asked[1:]
         furthest = max((int(table.symbol.max()) for table in decoded.relocations if len(table)), default=0)
         self.binding_of = self._numbered(symbols, furthest + 1)
         elements = {0: 0, **{symbol: element for element, symbol in enumerate(symbols, 1)}}
@@ -76,6 +73,20 @@ class Entries:
             self.counts["RELR"] = self.entries[".relr.dyn", "RELR"] = len(self.packed)
         for table, number, row, chosen in rows:
             self._add(table, number, row, chosen, elements)
+
+    def columns_of(self, decoded: Decoded) -> Columns | None:
+        """The same as columns, given the file; None where the order of the entries, or more than the names of its
+        references, matters.
+        """
+        if not self._columns:
+            self._columns.append(columns_of(decoded, self.architecture, self.few, self.packed, self.words))
+        return self._columns[0]
+
+    def result(self, bindings: Bindings) -> Relocated:
+        """The result of a relocation in which all references were bound."""
+        counts: Counter[str] = Counter()
+        dict.update(counts, self.counts)
+        return Relocated(counts=counts, entries=self.entries.copy(), bindings=bindings, symbols=self.symbols)
 
     @staticmethod
     def _numbered(symbols: list[int], count: int) -> tuple[I64, I64, I64]:

@@ -118,9 +118,17 @@ def definition_of(
 ) -> int | None:
     """`definitions` for one name: a symbol, or NOT_DEFINED; None when `definitions` must be used."""
     table = provider.decoded.symbols
+    usable = usable_of(table, name, gnu_hash, call=call)
+    if usable and table.has_versions:
+        usable = _of_version(provider, usable, required, versions, newest)
+    return None if usable is None else usable[0] if usable else NOT_DEFINED
+
+
+def usable_of(table: SymbolTable, name: bytes, gnu_hash: int, *, call: bool) -> list[int] | None:
+    """The symbols of a table that may define a name, whatever its version; None where arrays must be used."""
     symbols = table.candidates_of(name, gnu_hash)
-    if not symbols:
-        return None if symbols is None else NOT_DEFINED
+    if symbols is None:
+        return None
     usable = []
     for symbol in symbols:
         row = table.row(symbol)
@@ -130,9 +138,7 @@ def definition_of(
             continue
         if row.section != SHN_UNDEF or not (call or row.type == _TLS):
             usable.append(symbol)
-    if table.has_versions and usable:
-        usable = _of_version(provider, usable, required, versions, newest)
-    return usable[0] if usable else NOT_DEFINED
+    return usable
 
 
 def _of_version(

@@ -1,0 +1,69 @@
+"""Relocating the images of a load: small ones together, the others one by one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from relink.errors import LinkError
+from relink.image import Image, image_of
+from relink.load import emit
+from relink.module import Stage
+from relink.relocate.dynamic_section import rebase_dynamic_section
+from relink.relocate.relocate import relocate
+from relink.relocate.together import Together
+
+if TYPE_CHECKING:
+    from relink.load.options import LoadOptions
+    from relink.load.plan import Plan
+    from relink.load.state import LinkerState
+    from relink.relocate.state import Environment
+    from relink.resolve.scopes import LookupScope
+
+
+def relocate_images(
+    state: LinkerState, plan: Plan, options: LoadOptions, environment: Environment
+) -> list[LinkError]:
+    """Relocate the images of a plan, dependencies first; return the errors of all."""
+    errors, scope_of = list[LinkError](), state.lookup_scopes()
+    together = _together(state, plan, options, environment)
+    for image in plan.initialise:
+        if not plan.relocates_itself(image):
+            scope = scope_of(image)
+            if together is None or not together.take(image, scope):
+                if together is not None and image.decoded.is_executable:
+                    together.finish()  # it may copy from their data
+                errors += _relocate_image(image, scope, state, plan, options, environment)
+        image.stage = Stage.RELOCATED
+    if together is not None:
+        together.finish()
+        for module, result in together.results:
+            image_of(module).relocated = result
+    return errors
+
+
+def _together(state: LinkerState, plan: Plan, options: LoadOptions, environment: Environment) -> Together | None:
+    """What relocates small images together; None where each is to be seen by itself."""
+    seen = state.observers or state.relocation_handlers or options.relocation_handlers
+    return None if plan.block is None or seen else Together(plan.block, environment)
+
+
+def _relocate_image(
+    image: Image,
+    scope: LookupScope,
+    state: LinkerState,
+    plan: Plan,
+    options: LoadOptions,
+    environment: Environment,
+) -> list[LinkError]:
+    handlers = (*options.relocation_handlers, *state.relocation_handlers)
+    about = [handler for handler in handlers if handler.wants(image)]
+    image.relocated = result = relocate(image, scope, environment, about)
+    plan.ifuncs += result.ifuncs
+    if result.copies:
+        from relink.relocate.copy import copied_ifuncs
+
+        plan.ifuncs += copied_ifuncs(result.copies, plan.ifuncs)
+    rebase_dynamic_section(image)
+    emit.relocations_applied(state.observers, image)
+    emit.relocated(state.observers, image)
+    return result.errors
