@@ -96,6 +96,7 @@ class Image(Module):
         super().__init__(decoded, architecture)
         self.resolver = resolver
         self.names = {decoded.name}  #: all names under which it was requested
+        self.file: tuple[int, int] | None = None  #: device and inode of its file, if known
         self.scopes: ScopeRecord[Image] = ScopeRecord()
         self.lifetime = Lifetime(no_delete=bool(decoded.flags_1 & _NO_DELETE))
         self.relocated = Relocated()

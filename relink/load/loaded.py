@@ -25,7 +25,7 @@ class LoadedImages:
         self._keys[image] = set()
         names = image.names if image.soname is None else {*image.names, image.soname}
         path = image.decoded.path
-        places: tuple[Hashable, ...] = () if path is None else (path, file_id(path))
+        places: tuple[Hashable, ...] = () if path is None else (path, image.file or file_id(path))
         self._note(image, (*names, *places))
 
     def name(self, image: Image, names: Iterable[str]) -> None:

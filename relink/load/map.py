@@ -37,6 +37,7 @@ def plan_of(
     for node in new:
         image = images[node]
         image.names |= node.names
+        image.file = node.file
         image.adopted = node.adopted
         scopes = image.scopes
         scopes.sources = tuple(options.sources)

@@ -14,6 +14,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Hashable
+from functools import lru_cache
 from typing import TypeAlias, TypeVar
 
 from relink.elf import Decoded
@@ -45,17 +46,19 @@ class DecodedCache:
         self._held = 0  #: the sum of these
         self._mapped: dict[tuple[Key, How], None] = {}  #: those that are mapped, in the same order
 
-    def key(self, path: str | os.PathLike[str], name: str | None) -> Key | None:
-        """What identifies a file's content now; None where it is not to be kept."""
+    def key(
+        self, path: str | os.PathLike[str], name: str | None, status: os.stat_result | None = None
+    ) -> Key | None:
+        """What identifies a file's content now (`status`: what has just been answered); None where it is not kept."""
         if not self.enabled:
             return None
         try:
-            found = os.stat(path)
+            found = os.stat(path) if status is None else status
         except (OSError, ValueError):
             return None
         if time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) < _SETTLED:
             return None
-        names = os.path.abspath(path), name or os.fspath(path), file_mode()
+        names = _absolute(os.fspath(path)), name or os.fspath(path), file_mode()
         return *names, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
     def content_key(self, content: bytes, name: str | None) -> Key | None:
@@ -70,8 +73,10 @@ class DecodedCache:
             decoded = self._files.get((key, how))
             if decoded is not None:
                 self._files.move_to_end((key, how))
-                _renew(self._bytes, (key, how))
-                _renew(self._mapped, (key, how))
+                if self._bytes:
+                    _renew(self._bytes, (key, how))
+                if self._mapped:
+                    _renew(self._mapped, (key, how))
             return decoded
 
     def put(self, key: Key | None, decoded: Decoded, how: How = ()) -> None:
@@ -110,6 +115,19 @@ class DecodedCache:
 
     def __len__(self) -> int:
         return len(self._files)
+
+
+def _absolute(path: str) -> str:
+    """`os.path.abspath`, quicker for the usual path: the folders of many files are the same."""
+    folder, slash, name = path.rpartition("/")
+    if not path.startswith("/") or name in ("", ".", ".."):
+        return os.path.abspath(path)
+    return _normal(folder + slash) + name
+
+
+@lru_cache(maxsize=64)
+def _normal(folder: str) -> str:
+    return os.path.join(os.path.normpath(folder), "")
 
 
 def _renew(entries: dict[tuple[Key, How], _T], entry: tuple[Key, How]) -> None:

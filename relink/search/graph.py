@@ -49,6 +49,7 @@ class Node:
     optional: bool = False  #: may be missing: a filtee of DT_AUXILIARY
     names: set[str] = field(default_factory=set)  #: all names under which it was requested
     adopted: Adopted | None = None  #: its address, when it is already in memory
+    file: tuple[int, int] | None = None  #: device and inode of its file, when the search has asked for them
 
     @property
     def contents(self) -> Decoded | None:
@@ -221,7 +222,7 @@ class _Twins:
         if self._last is not None and self._last[0] is node:
             return self._last[1]
         path = node.decoded.path if node.decoded is not None else None
-        keys: tuple[object, ...] = () if path is None else (path, file_id(path))
+        keys: tuple[object, ...] = () if path is None else (path, node.file or file_id(path))
         self._last = node, (node.image,) if node.image is not None else keys
         return self._last[1]
 
@@ -267,12 +268,16 @@ def _find(name: str, parent: Node | None, context: SearchContext, chain: Sequenc
             try:
                 named = None if isinstance(candidate.source, (str, Path, os.PathLike)) else name
                 chosen = candidate.rule in (EXPLICIT, FINDER)
-                decoded = open_image(candidate.source, context.architecture, named, archives=chosen)
+                decoded = open_image(
+                    candidate.source, context.architecture, named, archives=chosen, status=candidate.status
+                )
                 if decoded.is_relocatable and not chosen:
                     raise UnsupportedElf(decoded.name, "is a relocatable object, not a shared library")
                 if parent is not None and decoded.is_no_dependency:
                     raise UnsupportedElf(decoded.name, "is an executable, not a library")
                 node.decoded = decoded
+                if candidate.status is not None:
+                    node.file = candidate.status.st_dev, candidate.status.st_ino
             except (NotElf, UnsupportedElf) as error:
                 problem = error.problem
             else:

@@ -36,9 +36,10 @@ def open_image(
     *,
     archives: bool = True,
     key: Key | None = None,
+    status: os.stat_result | None = None,
 ) -> Decoded:
     """Decode a file and check that it is for `arch` and loadable. Raises ElfError; UnsupportedElf for an archive
-    when `archives` is False. `key`: what `DecodedCache.key` has just answered for the file.
+    when `archives` is False. `key`: what `DecodedCache.key` has just answered for the file; `status`: the file's.
 
     The bytes of a HEX, S-record or UF2 file become an executable (see `relink.export.firmware`). Relocatable
     objects, archives and lists of them are combined into one image by `options` (see
@@ -51,7 +52,7 @@ def open_image(
         return open_objects([source], arch, name or source.name, options) if objects else _checked(source, arch)
     assert not isinstance(source, Sequence) or isinstance(source, (str, bytes, bytearray, memoryview))
     if isinstance(source, (str, Path, os.PathLike)):
-        key = key or CACHE.key(source, name)
+        key = key or CACHE.key(source, name, status)
     elif isinstance(source, bytes):
         key = CACHE.content_key(source, name)
     decoded = CACHE.get(key) or CACHE.get(key, (arch.name,))

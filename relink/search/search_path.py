@@ -49,6 +49,7 @@ _NO_DEFAULT = int(DynamicFlag1.NODEFLIB)
 _NO_FILES = frozenset({"", ".", ".."})  #: names that are no file's
 _MAX_LINKS = 40  # the kernel's own limit
 _PATH_MAX = 4096  # bytes of a path, its NUL included (Linux, include/uapi/linux/limits.h)
+_SURELY_SHORT = 1000  # characters of a path that is no longer than that in any encoding
 _MOST_FOLDERS = 256  #: maximum number of folders used of one RPATH or RUNPATH
 #: $NAME ends where an identifier would (glibc elf/dl-load.c, `is_dst`): $LIBS is no token.
 _TOKEN = re.compile(r"\$(?:\{(ORIGIN|LIB|PLATFORM)\}|(ORIGIN|LIB|PLATFORM)(?![A-Za-z0-9_]))")
@@ -61,6 +62,7 @@ class Candidate(NamedTuple):
     rule: str  #: the search rule: "library path", "RUNPATH of libtop.so", …
     source: Source | None  #: what to open, or None when there is nothing to open
     problem: str = ""  #: why it is rejected, if already known
+    status: os.stat_result | None = None  #: of the file at the path `source`, when that has been asked for
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,8 @@ class SearchPath:
 
     def _from_image(self, path: str, rule: str, loader: Decoded | None, *, needed: bool = True) -> Candidate:
         """The candidate for a path that an image names: a path of the guest, unless it begins with `$ORIGIN`."""
+        if needed and self.sysroot is None and (plain := _plainly_beside(path, rule, loader)) is not None:
+            return plain
         if len(os.fsencode(path)) >= _PATH_MAX:
             return Candidate(printable(path), rule, None, f"longer than PATH_MAX ({_PATH_MAX} bytes)")
         origin = loader.path.absolute().parent if loader is not None and loader.path is not None else None
@@ -208,6 +212,21 @@ class SearchPath:
         return Candidate(str(path), rule, None, problem)
 
 
+def _plainly_beside(path: str, rule: str, loader: Decoded | None) -> Candidate | None:
+    """The usual case: `$ORIGIN/name` is a file in the image's own folder, and no link."""
+    origin, _, name = path.partition("/")
+    if origin != "$ORIGIN" or loader is None or loader.path is None or "/" in name or name in _NO_FILES:
+        return None
+    place = f"{str(loader.path).rpartition('/')[0]}/{name}"
+    if place[0] != "/" or "$" in name or len(place) > _SURELY_SHORT:
+        return None
+    with suppress(OSError, ValueError):
+        status = os.lstat(place)
+        if stat.S_ISREG(status.st_mode):
+            return Candidate(place, rule, place, "", status)
+    return None
+
+
 def _asked(finder: Finder, name: str, asking: Decoded | None) -> Candidate:
     who = f"finder {getattr(finder, '__qualname__', None) or repr(finder)}"
     found = finder(name, asking)
@@ -219,8 +238,9 @@ def _in_folder(folder: str | os.PathLike[str], name: str) -> Candidate:
     rule, place = "library path", _prefix(os.fspath(folder)) + name
     if name not in _NO_FILES:
         with suppress(OSError, ValueError):
-            if stat.S_ISREG(os.stat(place).st_mode):  # the usual case
-                return Candidate(place, rule, place)
+            status = os.stat(place)
+            if stat.S_ISREG(status.st_mode):  # the usual case
+                return Candidate(place, rule, place, "", status)
     return _existing(Path(folder) / name, rule)
 
 
@@ -233,8 +253,9 @@ def _prefix(folder: str) -> str:
 def _existing(path: Path, rule: str) -> Candidate:
     place = str(path)
     with suppress(OSError, ValueError):
-        if stat.S_ISREG(os.stat(place).st_mode):  # the usual case
-            return Candidate(place, rule, path)
+        status = os.stat(place)
+        if stat.S_ISREG(status.st_mode):  # the usual case
+            return Candidate(place, rule, path, "", status)
     try:
         if path.is_file():
             return Candidate(place, rule, path)
