@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import itertools
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
-from emu.cpu.protocol import Protection
+import numpy as np
+from numpy.typing import NDArray
+
+from emu.cpu.protocol import Pages, Protection
 from relink.errors import AddressSpaceError, GuestAccessError
 
 PAGE_SIZE = 4096
@@ -36,6 +39,21 @@ READABLE, WRITABLE, _EXECUTABLE = (
 )
 
 
+def piece_of(start: int, memory: memoryview, protection: Protection) -> Piece:
+    """The piece of a new mapping."""
+    return Piece(start, start + memory.nbytes, memory, protection, _EXECUTABLE[protection])
+
+
+def map_each(
+    map_one: Callable[[int, int, Protection, NDArray[np.uint8]], None],
+    regions: Sequence[tuple[int, NDArray[np.uint8], Sequence[Pages]]],
+) -> None:
+    """`Cpu.map_all` by `Cpu.map`."""
+    for address, buffer, runs in regions:
+        for offset, size, protection in runs:
+            map_one(address + offset, size, protection, buffer[offset : offset + size])
+
+
 class PageMap:
     """The pieces of an address space, in address order. Never overlapping."""
 
@@ -52,8 +70,24 @@ class PageMap:
         index = bisect_right(pieces, address, key=_start_of)
         if (index and pieces[index - 1].end > address) or (index < len(pieces) and pieces[index].start < end):
             raise AddressSpaceError("mapping overlaps another", address=address, size=size)
-        pieces.insert(index, Piece(address, end, memory, protection, _EXECUTABLE[protection]))
+        pieces.insert(index, piece_of(address, memory, protection))
         self.found.clear()
+
+    def add_all(self, pieces: Sequence[Piece]) -> bool:
+        """Record mappings, by address, if nothing lies between; False if they do not fit."""
+        first, last, known = pieces[0], pieces[-1], self._pieces
+        index = bisect_right(known, first.start, key=_start_of)
+        if (index and known[index - 1].end > first.start) or (
+            index < len(known) and known[index].start < last.end
+        ):
+            return False
+        if any(one.end > other.start for one, other in itertools.pairwise(pieces)):
+            return False
+        if any(piece.end <= piece.start or (piece.start | piece.end) % PAGE_SIZE for piece in pieces):
+            return False
+        known[index:index] = pieces
+        self.found.clear()
+        return True
 
     def __iter__(self) -> Iterator[Piece]:
         """The pieces, in address order."""

@@ -19,14 +19,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from relink.memory.address_space import Protection
+from relink.memory.address_space import Pages, Protection
 
 if TYPE_CHECKING:
     from emu.cpu.events import Events
     from emu.cpu.misrun import Finder
 
 __all__ = [
-    "EVENTS", "Cpu", "CpuContext", "DeviceCpu", "DevicePort", "NoDevice", "Protection", "Stop", "StopReason",
+    "EVENTS", "Cpu", "CpuContext", "DeviceCpu", "DevicePort", "NoDevice", "Pages", "Protection", "Stop",
+    "StopReason",
 ]  # fmt: skip
 
 
@@ -136,6 +137,11 @@ class Cpu(Protocol):
         nothing has been written to it yet.
 
         The CPU keeps a reference to a shared buffer until `unmap`. Raises AddressSpaceError on overlap.
+        """
+
+    def map_all(self, regions: Sequence[tuple[int, NDArray[np.uint8], Sequence[Pages]]]) -> None:
+        """`map` runs of pages of several regions, each with its address and buffer. What is mapped before an error
+        stays.
         """
 
     def protect(self, address: int, size: int, protection: Protection) -> None:

@@ -7,7 +7,7 @@ linker's buffer, other engines copy it. Reads and writes go through the engine, 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import pairwise
 from typing import Any
@@ -58,12 +58,36 @@ class GuestMemory(HostMemory):
                 try:
                     self._map(region, run, zeroed=zeroed)
                 except BaseException:
-                    if self._cpu.extent(region.address + run.offset, Protection.NONE):
+                    if self._has(region, run):
                         mapped.append(run)  # a signal handler raised right after that
                     raise
                 mapped.append(run)
         finally:
             super().publish(region, mapped)
+
+    def publish_all(self, regions: Sequence[tuple[Region, tuple[Pages, ...]]]) -> None:
+        pages = sum(run.size for _, runs in regions for run in runs if run.protection) // PAGE
+        one_by_one = len(regions) < 2 or any(region.foreign or region in self._committed for region, _ in regions)
+        if one_by_one or not self.limit.take(self._cpu.page_cost * pages):
+            super().publish_all(regions)  # tells which one exceeds the limit
+            return
+        for region, runs in regions:
+            committed = self._committed[region] = bytearray(region.size // PAGE)
+            for offset, size, protection in runs:
+                if protection:
+                    committed[offset // PAGE : (offset + size) // PAGE] = b"\1" * (size // PAGE)
+        done = False
+        try:
+            self._cpu.map_all([(region.address, region.buffer, runs) for region, runs in regions])
+            done = True
+        finally:
+            for region, runs in regions:
+                mapped = runs if done else [run for run in runs if self._has(region, run)]
+                super().publish(region, mapped)
+
+    def _has(self, region: Region, run: Pages) -> bool:
+        """Whether the CPU has mapped a page range."""
+        return bool(self._cpu.extent(region.address + run.offset, Protection.NONE))
 
     def release(self, region: Region) -> None:
         pages, region.pages = region.pages, ()

@@ -41,6 +41,7 @@ from relink.load.plan import Plan
 from relink.load.relocating import relocate_images
 from relink.load.state import LinkerState
 from relink.load.timings import Timings
+from relink.memory.address_space import HostMemory
 from relink.memory.garbage import WithoutCollections
 from relink.module import Module, Stage
 from relink.relocate.state import Environment
@@ -278,9 +279,14 @@ class Load:
         self._publish()
 
     def _publish(self) -> None:
-        for region, pages in self.plan.regions:
-            if not region.pages:  # descriptor stubs may already be in use by another load
-                self.state.memory.publish(region, pages)
+        memory = self.state.memory
+        # Descriptor stubs may already be in use by another load.
+        new = [(region, pages) for region, pages in self.plan.regions if not region.pages]
+        if isinstance(memory, HostMemory):
+            memory.publish_all(new)
+        else:
+            for region, pages in new:
+                memory.publish(region, pages)
         deferred.store(self.plan.rebound, self.state.memory, self._rollback)
 
     @_phase

@@ -213,6 +213,11 @@ class HostMemory:
         self.changes += 1
         region.pages = tuple(pages)
 
+    def publish_all(self, regions: Sequence[tuple[Region, tuple[Pages, ...]]]) -> None:
+        """`publish` several regions."""
+        for region, pages in regions:
+            self.publish(region, pages)
+
     def release(self, region: Region) -> None:
         index = bisect_right(self._starts, region.address) - 1
         if index < 0 or self._regions[index] is not region:

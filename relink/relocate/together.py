@@ -11,7 +11,8 @@ The result is that of the engine. It remains for images with any entry, symbol o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
@@ -48,7 +49,8 @@ class Together:
         self._block, self._environment = block, environment
         self._waiting: list[_Waiting] = []
         self._names = ScopeNames(())
-        self.results: list[tuple[Module, Relocated]] = []  #: of the images whose words are stored
+        #: The images whose words are stored, and what makes their results.
+        self.results: list[tuple[Module, Callable[[], Relocated]]] = []
 
     def take(self, image: Module, scope: LookupScope) -> bool:
         """Bind the image's references; False, with nothing done, where the engine has to relocate it."""
@@ -74,7 +76,10 @@ class Together:
 
     def _is_idle(self, scope: LookupScope) -> bool:
         """Whether no source is asked before the images."""
-        before = chain(scope.before, self._environment.resolver.before)
+        resolver = self._environment.resolver
+        if not scope.before and not resolver.before:
+            return True
+        before = chain(scope.before, resolver.before)
         return all(getattr(as_source(source), "is_idle", False) for source in before)
 
     def finish(self) -> None:
@@ -86,18 +91,8 @@ class Together:
         self._store(waiting, bindings.address, starts)
         scope = self._names.images
         for (image, entries, columns, _), start in zip(waiting, starts.tolist(), strict=True):
-            part = slice(start, start + columns.kinds.shape[1])
-            bound = Bindings(
-                bindings.address[part],
-                bindings.size[part],
-                bindings.type[part],
-                bindings.provider[part],
-                bindings.symbol[part],
-                bindings.canonical[part],
-                (image, *scope),
-                entries.few.asked,
-            )
-            self.results.append((image, entries.result(bound)))
+            end = start + columns.kinds.shape[1]
+            self.results.append((image, partial(_result, bindings, slice(start, end), image, entries, scope)))
 
     def _bindings(self, waiting: Sequence[_Waiting]) -> tuple[Bindings, I64]:
         """The bindings of all images, one after the other, and where those of each begin."""
@@ -133,6 +128,21 @@ class Together:
         buffer, size = self._block.buffer, waiting[0].image.architecture.word_size
         addend = np.where(kind & IN_PLACE, read_words(buffer, where, size), addend)
         write_words(buffer, where, size, base + addend)
+
+
+def _result(all_: Bindings, part: slice, image: Module, entries: Entries, scope: Sequence[Module]) -> Relocated:
+    """The result for one of the images."""
+    bindings = Bindings(
+        all_.address[part],
+        all_.size[part],
+        all_.type[part],
+        all_.provider[part],
+        all_.symbol[part],
+        all_.canonical[part],
+        (image, *scope),
+        entries.few.asked,
+    )
+    return entries.result(bindings)
 
 
 def _biases(waiting: Sequence[_Waiting]) -> U64:

@@ -49,7 +49,7 @@ class DecodedCache:
     def key(
         self, path: str | os.PathLike[str], name: str | None, status: os.stat_result | None = None
     ) -> Key | None:
-        """What identifies a file's content now (`status`: what has just been answered); None where it is not kept."""
+        """What identifies a file's content now (`status`: its state, if known); None where it is not kept."""
         if not self.enabled:
             return None
         try:

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.cpu.events import Events
-from emu.cpu.pages import PAGE_SIZE, PageMap
-from emu.cpu.protocol import Cpu, CpuContext, Protection, Stop
+from emu.cpu.pages import PAGE_SIZE, PageMap, map_each
+from emu.cpu.protocol import Cpu, CpuContext, Pages, Protection, Stop
 from emu.cpu.unicorn.isas import ISAS
 from relink.errors import AddressSpaceError
 
@@ -79,6 +79,9 @@ class FakeCpu:
         if self._traps and address < self._traps.stop and self._traps.start < address + size:
             raise AddressSpaceError("mapping overlaps the trap range", address=address, size=size)
         self._pages.add(address, buffer.data, protection)
+
+    def map_all(self, regions: Sequence[tuple[int, NDArray[np.uint8], Sequence[Pages]]]) -> None:
+        map_each(self.map, regions)
 
     def protect(self, address: int, size: int, protection: Protection) -> None:
         self._pages.protect(address, size, protection)
@@ -228,6 +231,9 @@ class RecordingCpu:
     ) -> None:
         self._note("map", address, size, protection, buffer.nbytes)
         self.inner.map(address, size, protection, buffer, zeroed=zeroed)
+
+    def map_all(self, regions: Sequence[tuple[int, NDArray[np.uint8], Sequence[Pages]]]) -> None:
+        map_each(self.map, regions)
 
     def protect(self, address: int, size: int, protection: Protection) -> None:
         self._note("protect", address, size, protection)

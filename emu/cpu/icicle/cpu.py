@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import time
 import weakref
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +26,8 @@ from emu.cpu.icicle.engine import HAS_ADDRESS, Engine, nonzero_blocks
 from emu.cpu.icicle.tiers import EngineTiers
 from emu.cpu.loongarch64.registers import INTEGER_REGISTERS
 from emu.cpu.observed import ObservedEngine
-from emu.cpu.protocol import Stop, StopReason
+from emu.cpu.pages import map_each
+from emu.cpu.protocol import Pages, Stop, StopReason
 from relink.errors import AddressSpaceError, MachineInUse
 from relink.memory.address_space import Protection
 
@@ -95,6 +97,10 @@ class IcicleCpu(EngineTiers, ObservedEngine):
         if protection & Protection.X:
             self._became_executable(address)
         self._remapped(address, size)
+
+    def map_all(self, regions: Sequence[tuple[int, NDArray[np.uint8], Sequence[Pages]]]) -> None:
+        """Map copies of runs of pages of several regions; see `Cpu.map_all`."""
+        map_each(self.map, regions)
 
     def protect(self, address: int, size: int, protection: Protection) -> None:
         """Change the permissions of mapped pages. Raises AddressSpaceError if one is not mapped."""

@@ -40,6 +40,11 @@ class LateMaps(dict[int, int]):
         if self.at_once or (self._arch == "i386" and address + size > GDT_PAGE):
             self.make(address)
 
+    @property
+    def tells_at_once(self) -> bool:
+        """Whether the engine may have to be told of a mapping at once, and may refuse it."""
+        return self.at_once or self._arch == "i386"
+
     def make(self, start: int) -> None:
         """Have the engine map the piece that starts here, if it waits. Raises UnicornError."""
         host = self.get(start)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from ctypes import addressof, c_char
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emu.cpu.pages import PAGE_SIZE, Piece
-from emu.cpu.protocol import Protection
+from emu.cpu.pages import PAGE_SIZE, Piece, map_each, piece_of
+from emu.cpu.protocol import Pages, Protection
 from emu.cpu.unicorn import api, late_maps
 from emu.cpu.unicorn.api import uc
 from emu.cpu.unicorn.isas import UnicornIsa
@@ -18,6 +20,7 @@ from emu.cpu.unicorn.translations import UnicornTranslations
 from relink.errors import AddressSpaceError
 
 _BYTE = np.dtype(np.uint8)
+_start_of = attrgetter("start")
 
 
 def _address_of(buffer: Any) -> int:
@@ -70,6 +73,35 @@ class UnicornMemory(UnicornTranslations):
         self._stores.mapped()
         if self._observed is not None:
             self._observed.remapped(address, size)
+
+    def map_all(self, regions: Sequence[tuple[int, NDArray[np.uint8], Sequence[Pages]]]) -> None:
+        """Map runs of pages of several regions; see `Cpu.map_all`. Raises as `map` does."""
+        if self._running:
+            self._refuse_other_threads()
+        if not self._map_together(regions):
+            map_each(self.map, regions)
+
+    def _map_together(self, regions: Sequence[tuple[int, NDArray[np.uint8], Sequence[Pages]]]) -> bool:
+        """Map all that nothing speaks against; False, with nothing mapped, where each is to be looked at."""
+        pieces, hosts = list[Piece](), dict[int, int]()
+        for address, buffer, runs in regions:
+            memory, host = memoryview(buffer), _address_of(buffer)  # type: ignore[arg-type]
+            if host % PAGE_SIZE or memory.itemsize != 1 or not memory.c_contiguous:
+                return False
+            for offset, size, protection in runs:
+                start = address + offset
+                pieces.append(piece_of(start, memory[offset : offset + size], protection))
+                hosts[start] = host + offset
+        pieces.sort(key=_start_of)
+        low, high = (pieces[0].start, pieces[-1].end) if pieces else (0, 0)
+        reaches = high - 1 >> self._isa.address_bits or (low < self._trap_end and self._trap_start < high)
+        if not pieces or reaches or self._late.tells_at_once or not self._pages.add_all(pieces):
+            return False
+        self._late.update(hosts)
+        self._stores.mapped()
+        for piece in pieces if self._observed is not None else ():
+            self._observed.remapped(piece.start, piece.end - piece.start)  # type: ignore[union-attr]
+        return True
 
     def protect(self, address: int, size: int, protection: Protection) -> None:
         """Change the permissions of mapped pages. Raises AddressSpaceError if any of them is not mapped."""
