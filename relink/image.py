@@ -99,23 +99,11 @@ class Image(Module):
         self.file: tuple[int, int] | None = None  #: device and inode of its file, if known
         self.scopes: ScopeRecord[Image] = ScopeRecord()
         self.lifetime = Lifetime(no_delete=bool(decoded.flags_1 & _NO_DELETE))
-        self._relocated: Relocated | Callable[[], Relocated] = Relocated
+        self.relocated = Relocated()
         self.successor: Image | None = None  #: the image that has taken its place (`relink.load.replace`)
 
     def __repr__(self) -> str:
         return f"<Image {self.name} {self.stage.name.lower()}>"
-
-    @property
-    def relocated(self) -> Relocated:
-        """The result of its relocation."""
-        if not isinstance(self._relocated, Relocated):
-            self._relocated = self._relocated()
-        return self._relocated
-
-    @relocated.setter
-    def relocated(self, result: Relocated | Callable[[], Relocated]) -> None:
-        """Set the result, or what makes it when it is first asked for."""
-        self._relocated = result
 
     @property
     def soname(self) -> str | None:

@@ -36,8 +36,8 @@ def relocate_images(
         image.stage = Stage.RELOCATED
     if together is not None:
         together.finish()
-        for module, result in together.results:
-            image_of(module).relocated = result
+        for module, entries, bindings in together.bound:
+            entries.note(bindings, image_of(module).relocated)
     return errors
 
 

@@ -9,7 +9,6 @@ types), for users' handlers, lazy binding and ifuncs.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -82,11 +81,11 @@ class Entries:
             self._columns.append(columns_of(decoded, self.architecture, self.few, self.packed, self.words))
         return self._columns[0]
 
-    def result(self, bindings: Bindings) -> Relocated:
-        """The result of a relocation in which all references were bound."""
-        counts: Counter[str] = Counter()
-        dict.update(counts, self.counts)
-        return Relocated(counts=counts, entries=self.entries.copy(), bindings=bindings, symbols=self.symbols)
+    def note(self, bindings: Bindings, result: Relocated) -> None:
+        """Note in a new result that all references are bound and all entries applied."""
+        dict.update(result.counts, self.counts)
+        result.entries.update(self.entries)
+        result.bindings, result.symbols = bindings, self.symbols
 
     @staticmethod
     def _numbered(symbols: list[int], count: int) -> tuple[I64, I64, I64]:
@@ -191,6 +190,6 @@ def apply_entries(image: Module, references: References, result: Relocated) -> b
         if addend is None:
             addend = read(buffer, at)[0]
         write(buffer, at, base + addend & mask)
-    result.counts.update(entries.counts)
+    dict.update(result.counts, entries.counts)
     result.entries.update(entries.entries)
     return True

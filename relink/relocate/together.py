@@ -11,8 +11,7 @@ The result is that of the engine. It remains for images with any entry, symbol o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -25,7 +24,6 @@ from relink.module import Module
 from relink.relocate.columns import IN_PLACE, RELATIVE, Columns
 from relink.relocate.few_entries import Entries, entries_of
 from relink.relocate.lazy import BindMode
-from relink.relocate.result import Relocated
 from relink.relocate.state import Environment
 from relink.resolve.bindings import Bindings
 from relink.resolve.exact_names import Export, ScopeNames
@@ -43,14 +41,14 @@ class _Waiting(NamedTuple):
 
 
 class Together:
-    """Relocates images of one load. Those that are taken are complete after `finish`."""
+    """Relocates images of one load. The words of those that are taken are stored by `finish`."""
 
     def __init__(self, block: HostBlock, environment: Environment) -> None:
         self._block, self._environment = block, environment
         self._waiting: list[_Waiting] = []
         self._names = ScopeNames(())
-        #: The images whose words are stored, and what makes their results.
-        self.results: list[tuple[Module, Callable[[], Relocated]]] = []
+        #: The images whose words are stored, with their bindings.
+        self.bound: list[tuple[Module, Entries, Bindings]] = []
 
     def take(self, image: Module, scope: LookupScope) -> bool:
         """Bind the image's references; False, with nothing done, where the engine has to relocate it."""
@@ -83,7 +81,7 @@ class Together:
         return all(getattr(as_source(source), "is_idle", False) for source in before)
 
     def finish(self) -> None:
-        """Store the words of all images taken, and note their results."""
+        """Store the words of all images taken, and keep their bindings."""
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return
@@ -91,8 +89,8 @@ class Together:
         self._store(waiting, bindings.address, starts)
         scope = self._names.images
         for (image, entries, columns, _), start in zip(waiting, starts.tolist(), strict=True):
-            end = start + columns.kinds.shape[1]
-            self.results.append((image, partial(_result, bindings, slice(start, end), image, entries, scope)))
+            bound = _part(bindings, start, start + columns.kinds.shape[1], (image, *scope), entries.few.asked)
+            self.bound.append((image, entries, bound))
 
     def _bindings(self, waiting: Sequence[_Waiting]) -> tuple[Bindings, I64]:
         """The bindings of all images, one after the other, and where those of each begin."""
@@ -130,19 +128,18 @@ class Together:
         write_words(buffer, where, size, base + addend)
 
 
-def _result(all_: Bindings, part: slice, image: Module, entries: Entries, scope: Sequence[Module]) -> Relocated:
-    """The result for one of the images."""
-    bindings = Bindings(
-        all_.address[part],
-        all_.size[part],
-        all_.type[part],
-        all_.provider[part],
-        all_.symbol[part],
-        all_.canonical[part],
-        (image, *scope),
-        entries.few.asked,
+def _part(whole: Bindings, start: int, end: int, images: tuple[Module, ...], asked: I64) -> Bindings:
+    """The bindings of one image."""
+    return Bindings(
+        whole.address[start:end],
+        whole.size[start:end],
+        whole.type[start:end],
+        whole.provider[start:end],
+        whole.symbol[start:end],
+        whole.canonical[start:end],
+        images,
+        asked,
     )
-    return entries.result(bindings)
 
 
 def _biases(waiting: Sequence[_Waiting]) -> U64:
