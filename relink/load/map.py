@@ -90,30 +90,32 @@ def _reserve(image: Image, base: int | None, state: LinkerState) -> Region:
 def give_places(state: LinkerState, plan: Plan, options: LoadOptions, undo: ExitStack) -> None:
     """Give each image of a plan its place (see `give_place`), in the order of the plan.
 
-    The small ones get the host's memory together, and are filled at once: `Plan.block`.
+    Those that are not mapped from their files have memory of the host together: `Plan.block`.
     """
     memory, block = state.memory, None
-    small = [] if state.observers else [image for image in plan.images if _is_small(image)]
-    if len(small) > 1 and isinstance(memory, HostMemory):
-        block = plan.block = HostBlock(sum(place.region_size(image.decoded) for image in small))
-        block.images = dict.fromkeys(small, 0)
+    together = [] if state.observers else [image for image in plan.images if _goes_together(image)]
+    if len(together) > 1 and isinstance(memory, HostMemory):
+        block = plan.block = _block_of(together)
     for image in plan.images:
         if block is None or image not in block.images:
             give_place(image, state, plan, options, undo)
             emit.mapped(state.observers, image)
             continue
         assert isinstance(memory, HostMemory)
-        block.images[image], memory.block = block.used, block
+        memory.given = block.part(image, place.region_size(image.decoded))
         try:
-            give_place(image, state, plan, options, undo, fill=False)
+            give_place(image, state, plan, options, undo, fill=not place.is_small(image.decoded))
         finally:
-            memory.block = None
-    if block is not None:
-        block.fill([place.content(image.decoded) for image in small])
+            memory.given = None
 
 
-def _is_small(image: Image) -> bool:
-    return image.adopted is None and bool(image.decoded.segments) and place.is_small(image.decoded)
+def _goes_together(image: Image) -> bool:
+    return image.adopted is None and place.is_copied(image.decoded)
+
+
+def _block_of(images: Sequence[Image]) -> HostBlock:
+    small = {image: place.content(image.decoded) for image in images if place.is_small(image.decoded)}
+    return HostBlock(small, {image: place.region_size(image.decoded) for image in images if image not in small})
 
 
 def give_place(

@@ -29,7 +29,9 @@ def relocate_images(
     for image in plan.initialise:
         if not plan.relocates_itself(image):
             scope = scope_of(image)
-            if together is None or not together.take(image, scope):
+            if together is not None and together.take(image, scope, image.relocated):
+                errors += image.relocated.errors
+            else:
                 if together is not None and image.decoded.is_executable:
                     together.finish()  # it may copy from their data
                 errors += _relocate_image(image, scope, state, plan, options, environment)
@@ -38,6 +40,9 @@ def relocate_images(
         together.finish()
         for module, entries, bindings in together.bound:
             entries.note(bindings, image_of(module).relocated)
+        for module, ifuncs in together.ifuncs:
+            image_of(module).relocated.ifuncs += ifuncs
+            plan.ifuncs += ifuncs
     return errors
 
 

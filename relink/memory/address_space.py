@@ -26,7 +26,7 @@ from relink.arch import Architecture, architecture
 from relink.arrays import U8
 from relink.elf.source import FileMapping
 from relink.errors import AddressSpaceError
-from relink.memory.host_pages import HostBlock, host_pages, map_private, map_zeros
+from relink.memory.host_pages import host_pages, map_private, map_zeros
 from relink.records import dataclass
 
 __all__ = ["AddressSpace", "HostMemory", "Pages", "Protection", "Region"]
@@ -173,7 +173,7 @@ class HostMemory:
         self._window = _window(self._architecture)
         self._cursor = self._window[0]
         self.changes = 0  #: number of times that regions or permissions may have changed
-        self.block: HostBlock | None = None  #: where `reserve` takes the memory of the host from, if set
+        self.given: U8 | None = None  #: zeroed host memory for the next region of this size, if set
 
     @property
     def architecture(self) -> Architecture:
@@ -200,8 +200,9 @@ class HostMemory:
             address = self._find_low_room(size, max(align, PAGE), below)
         else:
             address = self._find_room(size, max(align, PAGE))
-        taken = None if self.block is None else self.block.take(size)
-        region = Region(address, size, host_pages(size) if taken is None else taken, name, mappable=True)
+        fits = self.given is not None and len(self.given) == size
+        buffer = self.given if fits and self.given is not None else host_pages(size)
+        region = Region(address, size, buffer, name, mappable=True)
         index = bisect_right(self._starts, address)
         try:
             self._starts.insert(index, address)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
-from collections.abc import Hashable, Sequence
+import sys
+from collections.abc import Hashable, Mapping
+from contextlib import suppress
 from functools import cache
+from itertools import accumulate
+from typing import Any
 
 import numpy as np
 
@@ -15,16 +19,20 @@ from relink.elf.source import FileMapping, identity_of
 from relink.errors import AddressSpaceError
 
 
-def host_pages(size: int, *, at_once: bool = False) -> U8:
+def host_pages(size: int, at_once: int = 0) -> U8:
     """uint8[size] of zeroed, page-aligned memory.
 
-    The host allocates a page on first access, or all `at_once`: half the time where all will be written.
+    The host allocates a page on first access, and the first `at_once` bytes now, which takes half the time where
+    all of them will be written.
     """
     try:
-        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | (_populate() if at_once else _no_reserve())
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _no_reserve()
         pages = mmap.mmap(-1, size, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
     except (OSError, OverflowError, ValueError) as error:
         raise AddressSpaceError(f"the host cannot allocate the memory: {error}", size=size) from None
+    if at_once and sys.platform == "linux":
+        with suppress(OSError):  # kernels before 5.14
+            pages.madvise(_POPULATE_WRITE, 0, at_once)
     return np.frombuffer(pages, np.uint8)
 
 
@@ -34,23 +42,23 @@ class HostBlock:
     Work on all of them is done at once: faults, copies, and words to be stored.
     """
 
-    def __init__(self, size: int) -> None:
-        """`size` is in bytes, whole pages. Raises AddressSpaceError."""
-        self.buffer = host_pages(size, at_once=True)
-        self.used = 0  #: bytes taken so far
-        self.images: dict[Hashable, int] = {}  #: what has a part -> where it begins
+    def __init__(self, filled: Mapping[Any, U8], others: Mapping[Any, int]) -> None:
+        """The images with known contents, whole pages, and those with a size in bytes that will be filled later.
 
-    def take(self, size: int) -> U8 | None:
-        """The next `size` bytes; None when there are not so many left."""
-        start, end = self.used, self.used + size
-        if end > len(self.buffer):
-            return None
-        self.used = end
-        return self.buffer[start:end]
+        Raises AddressSpaceError.
+        """
+        sizes = [*map(len, filled.values()), *others.values()]
+        known = sum(sizes[: len(filled)])
+        self.buffer = host_pages(sum(sizes), known)
+        #: Where the part of each image begins.
+        self.images = dict(zip((*filled, *others), accumulate(sizes, initial=0), strict=False))
+        if filled:
+            np.concatenate([*filled.values()], out=self.buffer[:known])
 
-    def fill(self, contents: Sequence[U8]) -> None:
-        """Store the contents of all parts."""
-        np.concatenate(contents, out=self.buffer[: self.used])
+    def part(self, image: Hashable, size: int) -> U8:
+        """The part of an image."""
+        start = self.images[image]
+        return self.buffer[start : start + size]
 
 
 @cache
@@ -68,17 +76,13 @@ def _libc_mmap() -> ctypes._NamedFuncPointer:
     return function
 
 
+_POPULATE_WRITE = 23  # MADV_POPULATE_WRITE (Linux, include/uapi/asm-generic/mman-common.h)
 _MAP_FIXED = 0x10  # the same on Linux and macOS
 
 
 @cache
 def _no_reserve() -> int:
     return int(getattr(mmap, "MAP_NORESERVE", 0x4000 if os.uname().sysname == "Linux" else 0))
-
-
-@cache
-def _populate() -> int:
-    return int(getattr(mmap, "MAP_POPULATE", 0))
 
 
 def map_zeros(buffer: U8, offset: int, size: int) -> bool:

@@ -22,6 +22,8 @@ from relink.memory.sparse import clusters, reserve_parts
 _MOST = 64 << 30
 #: Bytes of an image that is not mapped from its file, up to which its content is put together once for all loads.
 _SMALL = 1 << 16
+#: Bytes of an image, with the gaps between segments, up to which it lies in memory with others.
+_MODERATE = 1 << 22
 _FEW_PAGES = 64  #: pages that are looked at one by one
 
 
@@ -154,10 +156,16 @@ def fill(region: Region, decoded: Decoded) -> None:
 
 
 @once_per_file
+def is_copied(decoded: Decoded) -> bool:
+    """Whether the image's region is one range of no great size, and nothing in it is mapped from the file."""
+    copied = decoded.address is None and decoded.mapping is None and bool(decoded.segments)
+    return copied and len(clustered(decoded).runs) == 1 and region_size(decoded) <= _MODERATE
+
+
+@once_per_file
 def is_small(decoded: Decoded) -> bool:
     """Whether the content of the image's region is put together once for all loads (`content`)."""
-    known = decoded.address is None and decoded.mapping is None
-    return known and len(clustered(decoded).runs) == 1 and region_size(decoded) <= _SMALL
+    return is_copied(decoded) and region_size(decoded) <= _SMALL
 
 
 @once_per_file

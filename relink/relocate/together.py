@@ -13,31 +13,48 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
 from relink.arrays import I64, U64
+from relink.elf.constants import SymbolType
 from relink.memory.buffers import read_words, write_words
 from relink.memory.host_pages import HostBlock
 from relink.module import Module
+from relink.relocate.bind import settle_unresolved
 from relink.relocate.columns import IN_PLACE, RELATIVE, Columns
+from relink.relocate.dynamic_section import rebase_dynamic_section
+from relink.relocate.engine import Relocator
 from relink.relocate.few_entries import Entries, entries_of
 from relink.relocate.lazy import BindMode
+from relink.relocate.references import References
+from relink.relocate.result import IfuncCalls, Relocated
 from relink.relocate.state import Environment
 from relink.resolve.bindings import Bindings
 from relink.resolve.exact_names import Export, ScopeNames
 from relink.resolve.scopes import LookupScope
 from relink.resolve.sources import as_source
 
+_NONE = np.zeros(0, np.int64)
+_IFUNC = int(SymbolType.GNU_IFUNC)
+
 
 class _Waiting(NamedTuple):
-    """An image whose references are found, and whose words are not stored yet."""
+    """An image whose references are bound, and whose words are not stored yet."""
 
     image: Module
     entries: Entries
     columns: Columns
-    found: list[Export]
+    elements: I64  #: the elements of its bindings that images define
+    found: list[Export]  #: their definitions
+    others: Bindings | None  #: symbol 0, and the references that no image defines
+    open: I64  #: the elements of these
+
+    @property
+    def has_ifunc(self) -> bool:
+        """Whether a source has answered with an ifunc."""
+        return self.others is not None and _IFUNC in self.others.type.tolist()
 
 
 class Together:
@@ -49,9 +66,12 @@ class Together:
         self._names = ScopeNames(())
         #: The images whose words are stored, with their bindings.
         self.bound: list[tuple[Module, Entries, Bindings]] = []
+        self.ifuncs: list[tuple[Module, list[IfuncCalls]]] = []  #: what is left to the machine
 
-    def take(self, image: Module, scope: LookupScope) -> bool:
-        """Bind the image's references; False, with nothing done, where the engine has to relocate it."""
+    def take(self, image: Module, scope: LookupScope, result: Relocated) -> bool:
+        """Bind the image's references; its new `result` gets the errors. False, with nothing done, where the
+        engine has to relocate it.
+        """
         environment = self._environment
         if image not in self._block.images or (
             environment.lazy is not None
@@ -69,7 +89,38 @@ class Together:
         found = self._names.find(columns.names)
         if found is None:
             return False
-        self._waiting.append(_Waiting(image, entries, columns, found))
+        if None not in found:
+            answers = cast("list[Export]", found)
+            self._waiting.append(_Waiting(image, entries, columns, columns.elements, answers, None, _NONE))
+            return True
+        return not environment.allow_deferred and self._take_open(image, scope, result, entries, columns, found)
+
+    def _take_open(
+        self,
+        image: Module,
+        scope: LookupScope,
+        result: Relocated,
+        entries: Entries,
+        columns: Columns,
+        found: Sequence[Export | None],
+    ) -> bool:
+        """The same for an image with references that no image defines: sources may answer them."""
+        environment, few = self._environment, entries.few
+        known = [place for place, one in enumerate(found) if one is not None]
+        open_ = np.delete(columns.elements, known)
+        others = Bindings.empty(len(open_) + 1, (image, *scope.images))
+        others.asked = few.asked[np.concatenate(([0], open_))]
+        references = [few.references[element - 1] for element in open_.tolist()]
+        environment.resolver.ask_after(image, others, references, np.arange(1, len(open_) + 1), scope)
+        settle_unresolved(
+            image,
+            References(others, others.asked[1:], entries.binding_of),
+            environment.unresolved,
+            result,
+            allow_deferred=False,
+        )
+        answers = [one for one in found if one is not None]
+        self._waiting.append(_Waiting(image, entries, columns, columns.elements[known], answers, others, open_))
         return True
 
     def _is_idle(self, scope: LookupScope) -> bool:
@@ -86,11 +137,28 @@ class Together:
         if not waiting:
             return
         bindings, starts = self._bindings(waiting)
-        self._store(waiting, bindings.address, starts)
-        scope = self._names.images
-        for (image, entries, columns, _), start in zip(waiting, starts.tolist(), strict=True):
-            bound = _part(bindings, start, start + columns.kinds.shape[1], (image, *scope), entries.few.asked)
-            self.bound.append((image, entries, bound))
+        scope, begins = self._names.images, starts.tolist()
+        for each, start in zip(waiting, begins, strict=True):
+            if each.others is not None:
+                _copy(each.others, bindings, start + each.open)
+        plain = [number for number, each in enumerate(waiting) if not each.has_ifunc]
+        if plain:
+            self._store([waiting[number] for number in plain], bindings.address, starts[plain])
+        for each, start in zip(waiting, begins, strict=True):
+            end = start + each.columns.kinds.shape[1]
+            images = (each.image, *scope) if each.others is None else each.others.images
+            bound = _part(bindings, start, end, images, each.entries.few.asked)
+            self.bound.append((each.image, each.entries, bound))
+            if each.has_ifunc:
+                self._store_by_type(each, bound)
+
+    def _store_by_type(self, one: _Waiting, bound: Bindings) -> None:
+        """Store the words of one image by the engine, which leaves those for ifuncs to the machine."""
+        references = References(bound, one.entries.symbols, one.entries.binding_of)
+        relocator = Relocator(one.image, LookupScope(()), self._environment)
+        result = relocator.replay(references, one.image.region.buffer, BindMode.NOW)
+        self.ifuncs.append((one.image, result.ifuncs))
+        rebase_dynamic_section(one.image)
 
     def _bindings(self, waiting: Sequence[_Waiting]) -> tuple[Bindings, I64]:
         """The bindings of all images, one after the other, and where those of each begin."""
@@ -98,7 +166,7 @@ class Together:
         starts = np.cumsum([0, *counts[:-1]])
         value, size = np.concatenate([each.columns.numbers for each in waiting], axis=1)
         kinds = np.concatenate([each.columns.kinds for each in waiting], axis=1)
-        elements = np.concatenate([each.columns.elements for each in waiting])
+        elements = np.concatenate([each.elements for each in waiting])
         elements += np.repeat(starts, [len(each.found) for each in waiting])
         bias = np.repeat(_biases(waiting), counts)
         if len(elements):
@@ -126,6 +194,13 @@ class Together:
         buffer, size = self._block.buffer, waiting[0].image.architecture.word_size
         addend = np.where(kind & IN_PLACE, read_words(buffer, where, size), addend)
         write_words(buffer, where, size, base + addend)
+
+
+def _copy(others: Bindings, whole: Bindings, where: I64) -> None:
+    """Copy all bindings but that of symbol 0."""
+    whole.address[where], whole.size[where] = others.address[1:], others.size[1:]
+    whole.type[where], whole.canonical[where] = others.type[1:], others.canonical[1:]
+    whole.provider[where], whole.symbol[where] = others.provider[1:], others.symbol[1:]
 
 
 def _part(whole: Bindings, start: int, end: int, images: tuple[Module, ...], asked: I64) -> Bindings:

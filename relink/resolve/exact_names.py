@@ -109,12 +109,11 @@ class ScopeNames:
         """The load biases of the images."""
         return np.array([image.bias for image in self.images], np.uint64)
 
-    def find(self, names: Sequence[bytes]) -> list[Export] | None:
-        """The definitions of names; None where a walk has to tell of one of them."""
-        found = list(map(self.by_name.get, names))
-        answers = [one for one in found if one is not None]
-        if len(answers) < len(found):
-            return None
-        if self.certain < len(self.images) and any(self.positions[one.file] > self.certain for one in answers):
-            return None
-        return answers
+    def find(self, names: Sequence[bytes]) -> list[Export | None] | None:
+        """The definitions of names, None for one that no image has; None where a walk has to tell of any."""
+        found, partly = list(map(self.by_name.get, names)), self.certain < len(self.images)
+        if None in found:
+            odd = any(one is None and name in self.by_name for name, one in zip(names, found, strict=True))
+            return None if odd or partly else found
+        late = partly and any(one is not None and self.positions[one.file] > self.certain for one in found)
+        return None if late else found
