@@ -149,10 +149,29 @@ def fill(region: Region, decoded: Decoded) -> None:
     The result is that of a mapping in either case: the rest of a segment's first and last page comes from the
     file, except where another segment has bytes; after the file-backed bytes of a segment with bss it is zero.
     """
-    if is_small(decoded) and not region.parts:
-        region.buffer[:] = content(decoded)
-    else:
+    known = None if region.parts else _pieces(decoded)
+    if known is None:
         _fill(region, decoded)
+        return
+    for start, piece in known:
+        region.buffer[start : start + len(piece)] = piece
+
+
+@once_per_file
+def _pieces(decoded: Decoded) -> tuple[tuple[int, U8], ...] | None:
+    """The pages of a copied image that hold bytes of its file: runs, with their index in the region's buffer. None
+    if there are many.
+    """
+    if is_small(decoded):
+        return ((0, content(decoded)),)
+    backed = [segment for segment in decoded.segments if segment.filesz]
+    bounds = [(page_floor(each.vaddr), page_ceil(each.vaddr + each.filesz)) for each in backed]
+    if not is_copied(decoded) or sum(end - start for start, end in bounds) > _SMALL:
+        return None
+    whole = np.zeros(region_size(decoded), np.uint8)
+    _fill(Region(first_vaddr(decoded), len(whole), whole, decoded.name), decoded)
+    low = first_vaddr(decoded)
+    return tuple((start - low, frozen(whole[start - low : end - low].copy())) for start, end in bounds)
 
 
 @once_per_file

@@ -20,7 +20,7 @@ from relink.errors import LibraryNotFound, NotElf, UnsupportedElf
 from relink.image import Image
 from relink.module import Adopted
 from relink.objects.options import ObjectOptions
-from relink.records import dataclass, field
+from relink.records import cached_property, dataclass, field
 from relink.search.decoded_cache import CACHE, Key
 from relink.search.linker_script import script_files
 from relink.search.open import open_image
@@ -55,6 +55,13 @@ class Node:
     def contents(self) -> Decoded | None:
         """The decoded file, whether it is new or already loaded."""
         return self.image.decoded if self.image is not None else self.decoded
+
+    @cached_property
+    def with_rpath(self) -> tuple[Decoded, ...]:
+        """Its file, that of the node which needs it, and so on, as far as their RPATH counts."""
+        above = self.parent.with_rpath if self.parent is not None else ()
+        own = self.decoded
+        return (own, *above) if own is not None and own.rpath and own.runpath is None else above
 
     @property
     def is_new(self) -> bool:
@@ -260,9 +267,10 @@ def _find(name: str, parent: Node | None, context: SearchContext, chain: Sequenc
     if (image := context.loaded(name)) is not None:
         node.image, node.rule = image, "already loaded"
         return node
+    rpaths = None if chain is not None or parent is None else parent.with_rpath
     chain = _Ancestors(parent) if chain is None else chain
     needed = parent is not None or not chain
-    for candidate in context.search.candidates(name, chain, context.architecture, needed=needed):
+    for candidate in context.search.candidates(name, chain, context.architecture, needed=needed, rpaths=rpaths):
         problem = candidate.problem
         if candidate.source is not None:
             try:

@@ -87,13 +87,19 @@ class SearchPath:
         return (*self.library_path, *(() if self.sysroot is None else (self.sysroot,)))
 
     def candidates(
-        self, name: str, chain: Sequence[Decoded], arch: Architecture, *, needed: bool = True
+        self,
+        name: str,
+        chain: Sequence[Decoded],
+        arch: Architecture,
+        *,
+        needed: bool = True,
+        rpaths: Sequence[Decoded] | None = None,
     ) -> Iterator[Candidate]:
         """The places to look for `name`, in order.
 
         `chain` is the image that needs the library, the image that needs that one, and so on; empty for a user's
         request. `needed` is False for dlopen in a running guest: the folder of an image loaded by its path is
-        searched for that image's DT_NEEDED only.
+        searched for that image's DT_NEEDED only. `rpaths` are those of the chain whose RPATH counts, if known.
         """
         if name in self.libraries:
             yield Candidate(f"explicit mapping of {name}", EXPLICIT, self.libraries[name])
@@ -102,7 +108,7 @@ class SearchPath:
         if len(os.fsencode(name)) >= _PATH_MAX:
             yield Candidate(printable(name), "a name", None, f"longer than PATH_MAX ({_PATH_MAX} bytes)")
         else:
-            yield from self._by_rules(name, asking, chain, arch, needed=needed)
+            yield from self._by_rules(name, asking, chain if rpaths is None else rpaths, arch, needed=needed)
         yield from (_asked(finder, name, asking) for finder in self.last_finders)
 
     def _by_rules(

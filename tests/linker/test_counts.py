@@ -87,6 +87,34 @@ def test_an_image_costs_the_same_among_many(
         assert 1 <= found <= most, what
 
 
+#: What is counted of a load of known files → (how, the most that an image may cost).
+KNOWN_COUNTS: dict[str, tuple[Callable[[Callable[[], object]], int], float]] = {
+    "questions to the file system": (lambda action: file_calls(action).total(), 1),
+    "calls": (python_calls, 290),
+}
+
+
+def test_an_image_of_a_known_file_costs_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One question to the file system; no array, and no mapping of the host, for each of them."""
+    monkeypatch.setattr("relink.search.decoded_cache._SETTLED", 0)  # files that have just changed are kept too
+    roots = {}
+    for count in (12, 24, 48):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        roots[count] = chain(folder, count)
+
+    def load(count: int) -> Linker:
+        linker = Linker(HostMemory(ARCH), search=SearchPath(library_path=[roots[count].parent]))
+        linker.load(roots[count])
+        return linker
+
+    for count in roots:
+        load(count)
+    for what, (count_of, most) in KNOWN_COUNTS.items():
+        found = per_item(lambda count, of=count_of: of(lambda: load(count)), 12)  # type: ignore[misc]
+        assert found <= most, what
+
+
 class TestFiles:
     """An image is found again by its file, under any name, and no other file is taken for it."""
 
