@@ -132,6 +132,7 @@ class SnapshotGuest:
         SnapshotFileError for a damaged file, one of another version or engine, and for missing host functions.
         """
         from emu.saved.file import read
+        from emu.saved.guarded import guard_all
 
         machine = cls.__new__(cls)
         vars(machine).update(read(cls, path, symbols or {}))
@@ -141,6 +142,7 @@ class SnapshotGuest:
             machine.parts.cpu.close()
             raise SnapshotFileError(f"{fspath(path)}: does not describe a machine: {error}") from error
         machine.runner.file = fspath(path)
+        guard_all(machine)
         return machine
 
     @exclusive

@@ -5,7 +5,7 @@ from __future__ import annotations
 from threading import RLock, current_thread
 from typing import Protocol
 
-from emu.run.unfit import PLAIN, refuse
+from emu.run.unfit import refuse
 from relink.errors import MachineInUse
 
 
@@ -35,7 +35,7 @@ class Reserved:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         runner = self._runner
         try:
-            if error is not None and runner.file is not None and isinstance(error, PLAIN):
+            if error is not None and runner.file is not None:
                 refuse(error, runner.file)
         finally:
             runner.user.release()

@@ -23,7 +23,7 @@ from emu.run.budget import BudgetedCalls
 from emu.run.reserved import Reserved, used_elsewhere, used_out_of_turn
 from emu.run.stack import Stack
 from emu.run.traps import TrapTable
-from emu.run.unfit import PLAIN, refuse
+from emu.run.unfit import refuse
 from relink.errors import MachineError, RelinkError
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ class Runner(BudgetedCalls):
                     finish()
                 if self.at_end is not None:
                     self.at_end()
-        except PLAIN as error:
+        except Exception as error:
             if self.file is not None:
                 refuse(error, self.file)
             raise

@@ -196,6 +196,9 @@ def _machine(
     decoder.check((cls, own))
     _check(own, regions)
     parts: Parts = own["parts"]
+    for name in ("cpu", "isa", "convention"):
+        if vars(parts).get(name) is not specials[name]:
+            raise SnapshotFileError(f"has another object as the {name} of its parts")
     cpu.set_trap_range(parts.traps.start, parts.traps.size)
     for region, pages in regions:
         for first, blob in pages:

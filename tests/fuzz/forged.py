@@ -23,6 +23,8 @@ from relink import Image
 from relink.errors import RelinkError
 from tests.fixtures import arch_of, fixture
 from tests.fuzz.state import SECONDS
+from tests.machine.static_programs import static_program
+from toolchains.targets import TARGETS
 
 #: What an integer or a text may be changed to.
 _VALUES: tuple[Any, ...] = (
@@ -75,20 +77,37 @@ def _objects(target: str) -> Machine:
     return machine
 
 
-#: Machines by name.
-KINDS: dict[str, Callable[[], Machine]] = {
-    "x86_64": lambda: _library("x86_64"),
-    "aarch64": lambda: _library("aarch64"),
-    "riscv32": lambda: _library("riscv32"),
-    "loongarch64": lambda: _library("loongarch64"),
-    "arm": lambda: _objects("arm"),
-}
+def _program(target: str) -> Machine:
+    """A program with musl in it, that has been run: kernel state."""
+    machine = Machine(arch_of(target), stdin=b"text\n")
+    machine.start(static_program(target))
+    machine.snapshot()
+    with suppress(RelinkError):
+        machine.os.program.run(max_instructions=20_000)  # type: ignore[attr-defined]
+    return machine
+
+
+def _patched(target: str) -> Machine:
+    """Patches and host functions in a machine with open files."""
+    machine = _library(target)
+    function = machine.linker.images[0].symbol("awesome_func")
+    machine.patch(function, abs)
+    machine.provide("libx.so.1", {"my_host_function": abs})
+    return machine
+
+
+_MADE: dict[str, Callable[[str], Machine]] = {
+    "library": _library, "objects": _objects, "program": _program, "patched": _patched,
+}  # fmt: skip
+#: Machines by name: each sort on each target.
+KINDS = {f"{target} {name}": (target, make) for name, make in _MADE.items() for target in TARGETS}
 
 
 @cache
 def original(kind: str) -> Original:
     """The file of a machine of this kind."""
-    with tempfile.NamedTemporaryFile() as file, KINDS[kind]() as machine:
+    target, make = KINDS[kind]
+    with tempfile.NamedTemporaryFile() as file, make(target) as machine:
         machine.snapshot().save(file.name)
         _, header, body = Path(file.name).read_bytes().split(b"\n", 2)
     whole = json.loads(header)
@@ -154,9 +173,19 @@ def forged(one: Original, seed: int) -> bytes:
 
 def _uses_of_image(machine: Machine, image: Image) -> Iterator[Callable[[], object]]:
     yield image.link_map
-    yield lambda: [image.symbol(name).address for name in image.exports][:20]
+    yield partial(repr, image)
+    yield lambda: str(image.link_map())
+    names = list[str]()
+    yield lambda: names.extend(image.exports)
+    yield lambda: [image.symbol(name).address for name in names][:20]
+    yield lambda: [repr(image.symbol(name)) for name in names][:3]
     yield lambda: machine.symbolize(image.base + 0x100)
-    for name in image.exports:
+    yield lambda: image.symbol_at(image.base + 0x100)
+    yield lambda: [image.dependencies, image.scope, image.references, image.soname, image.float_abi, image.objects]
+    yield lambda: [image.relocation_counts, image.modinfo, image.deferred, image.kernel_module]
+    yield lambda: [repr(each) for each in image.bindings()]
+    yield lambda: image.chunks()
+    for name in names:
         if name.startswith(("awesome", "use_", "dynamic", "call_", "set_", "archive_top")):
             yield partial(_call, machine, image, name)
 
@@ -165,25 +194,53 @@ def _call(machine: Machine, image: Image, name: str) -> object:
     return machine.call(image.symbol(name).address, "int(int)", 20)
 
 
-def _uses(machine: Machine, kind: str) -> Iterator[Callable[[], object]]:
+def _looks(machine: Machine) -> Iterator[Callable[[], object]]:
+    """What a user may look at."""
+    yield partial(repr, machine)
+    for part in (*vars(machine.parts).values(), machine.os, *machine.threads.alive):
+        yield partial(repr, part)
+    yield lambda: machine.libc.stdout.getvalue()
+    yield lambda: machine.memory.read(machine.stack.top - 64, 64)
+    yield lambda: [(each.name, each.end, each.pages) for each in machine.memory.regions]
+    yield lambda: machine.syscalls
+    yield lambda: machine.state_hash()
+
+
+def _uses(machine: Machine, target: str) -> Iterator[Callable[[], object]]:
     """What a user may do with a machine."""
-    text = machine.stack.top - 64
-    for image in list(machine.linker.images):
+    yield from _looks(machine)
+    images = list[Image]()
+    yield lambda: images.extend(machine.linker.images)
+    for image in list(images):
         yield from _uses_of_image(machine, image)
     yield lambda: machine.heap.free(machine.heap.malloc(100))
     yield lambda: machine.memory.map_anonymous(8192)
     yield lambda: machine.restore(machine.snapshot())
     yield lambda: machine.exit_thread(machine.new_thread())
+    text = machine.stack.top - 64
     calls: dict[str, tuple[int, ...]] = {
         "getenv": (text,), "malloc": (60,), "tmpfile": (), "fflush": (0,), "rand": (), "open": (text, 0),
     }  # fmt: skip
     for name, values in calls.items():
         yield partial(_hosted, machine, name, *values)
-    yield lambda: machine.load(fixture(kind, "bss")).close()
-    for image in list(machine.linker.images):
-        yield partial(machine.unload, image)
+    yield lambda: _run_on(machine)
+    yield lambda: machine.load(fixture(target, "bss")).close()
     with tempfile.NamedTemporaryFile() as file:
-        yield lambda: machine.snapshot().save(file.name)
+        yield lambda: _written_again(machine, file.name)
+    for image in images:
+        yield partial(machine.unload, image)
+    yield lambda: machine.snapshot().close()
+
+
+def _run_on(machine: Machine) -> None:
+    if (program := machine.os.program) is not None:  # type: ignore[attr-defined]
+        program.run(max_instructions=20_000)
+
+
+def _written_again(machine: Machine, path: str) -> None:
+    with machine.snapshot() as snapshot:
+        snapshot.save(path)
+    Machine.from_snapshot(path, symbols=_FUNCTIONS).close()
 
 
 class Snapshots:
@@ -203,7 +260,7 @@ class Snapshots:
             return False
         machine.runner.timeout, machine.runner.max_instructions = SECONDS, 20_000
         try:
-            for use in _uses(machine, kind):
+            for use in _uses(machine, KINDS[kind][0]):
                 with suppress(RelinkError):
                     use()
         finally:

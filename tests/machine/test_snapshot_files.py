@@ -18,6 +18,7 @@ from emu import Machine
 from emu.errors import SnapshotError, SnapshotFileError
 from emu.saved.file import assembled
 from emu.saved.functions import _walk
+from relink import Image
 from relink.errors import RelinkError
 from tests.fixtures import fixture
 from tests.machine.conftest import MakeMachine
@@ -234,3 +235,16 @@ def test_parts_that_do_not_fit_together_later_are_a_typed_error(
         for broken, expected in ((machine, AttributeError), (read, SnapshotFileError)):
             with patch.dict(vars(broken), loader=None), pytest.raises(expected):
                 broken.load(fixture(target, "bss"))
+        image = read.linker.images[0]
+        assert type(image).__name__ == "Image"
+        assert isinstance(image, Image)
+        with patch.dict(vars(image), relocated=None), pytest.raises(SnapshotFileError, match="fit together"):
+            image.link_map()
+        with pytest.raises(TypeError):  # a user's own error
+            image.symbol()  # type: ignore[call-arg]
+        with patch.dict(vars(read.heap), _bins=None), pytest.raises(SnapshotFileError):
+            read.heap.malloc(30)
+        with read.snapshot() as again:  # objects of guarded classes are written like others
+            again.save(tmp_path / "again")
+    with Machine.from_snapshot(tmp_path / "again", symbols={"my_host_function": lambda value: value * 2}) as third:
+        assert third.call(address, "int(int)", 20) == 40
