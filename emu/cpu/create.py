@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from emu.cpu.protocol import Cpu, DeviceCpu
 from emu.cpu.unicorn import isas as unicorn_isas
 from relink.errors import UnsupportedElf
@@ -19,12 +21,16 @@ def engine_of(arch: str) -> str:
     return "unicorn"
 
 
-def create_cpu(arch: str) -> Cpu:
-    """A CPU of `arch` (a canonical name) on its engine."""
+def create_cpu(arch: str, *, at_once: bool = False) -> Cpu:
+    """A CPU of `arch` (a canonical name) on its engine. Unless `at_once`, Unicorn's is made when it is needed."""
     if engine_of(arch) == "icicle":
         from emu.cpu.icicle.cpu import IcicleCpu
 
         return IcicleCpu(arch)
+    if not at_once:
+        from emu.cpu.unicorn.waiting import WaitingCpu
+
+        return cast(Cpu, WaitingCpu(arch))
     from emu.cpu.unicorn.cpu import UnicornCpu
 
     return UnicornCpu(arch)

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from emu.cpu.protocol import Protection
 from relink.errors import GuestAccessError
-from relink.records import Assigned
+from relink.records import Assigned, cached_property
 
 PIECE = 1 << 20  #: bytes processed between two checks of the budget
 _FIRST = 256  # bytes read first when searching for an end: most strings are short
@@ -39,8 +39,16 @@ class GuestView(Assigned):
     def __init__(self, cpu: Accessible, check_budget: Callable[[], None]) -> None:
         self._cpu = cpu
         self.check_budget = check_budget
-        self.read = cpu.load  #: (address, size) -> bytes, for sizes chosen by the host
-        self.write = cpu.store  #: (address, data)
+
+    @cached_property
+    def read(self) -> Callable[[int, int], bytes]:
+        """(address, size) -> bytes, for sizes chosen by the host."""
+        return self._cpu.load
+
+    @cached_property
+    def write(self) -> Callable[[int, bytes | bytearray | memoryview], None]:
+        """(address, data)."""
+        return self._cpu.store
 
     # ------------------------------------------------------------ words
 

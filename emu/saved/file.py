@@ -151,7 +151,7 @@ def _read(cls: type, path: str | os.PathLike[str], given: Mapping[str, object]) 
     state = _json(_inflated(body[:size], _MOST_RECORDS))
     blobs = _split(_inflated(body[size:], _MOST_CONTENT), state["blobs"])
     arch = architecture(header["arch"])
-    cpu = create_cpu(arch.name)
+    cpu = create_cpu(arch.name, at_once=True)
     if _engine_of(cpu) != header["engine"]:
         raise SnapshotFileError(f"was written with {header['engine']}; here is {_engine_of(cpu)}")
     try:

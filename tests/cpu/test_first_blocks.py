@@ -33,6 +33,7 @@ def test_a_request_to_stop_lets_no_first_block_run_without_inspection(
         library = machine.load(compiled(arch, code, language="assembler"))
         bad, good = (library.function(name, f"int {name}(int)") for name in ("bad", "good"))
         cpu, requests, real = machine.cpu, list[object](), unicorn_api.emu_start
+        cpu.read_register("pc")  # has the engine made
         assert isinstance(cpu, UnicornCpu)
 
         def requested(*arguments: object) -> int:

@@ -265,7 +265,7 @@ class TestEvents:
 
     @pytest.mark.parametrize("arch", ["x86_64", "riscv32"])
     def test_off_they_install_nothing(self, arch: str, hooks: Counter[int]) -> None:
-        create_cpu(arch).close()
+        create_cpu(arch, at_once=True).close()
         bare = dict(hooks)
         assert bare, "the counters count"
         hooks.clear()
@@ -286,6 +286,7 @@ class TestEvents:
     def test_a_run_after_an_observation_costs_what_it_did_before(self, arch: str) -> None:
         with Machine(arch) as machine:
             touch = machine.load(pages(arch)).function("touch", "int(int)")
+            touch(1)  # makes the engine
             touch(1)
             before = python_calls(lambda: touch(1))
             with machine.coverage():

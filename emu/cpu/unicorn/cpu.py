@@ -39,12 +39,12 @@ from emu.cpu.pages import PAGE_SIZE, PageMap
 from emu.cpu.protocol import Protection, Stop, StopReason
 from emu.cpu.unicorn import api
 from emu.cpu.unicorn.api import emu_start, uc
+from emu.cpu.unicorn.checks import Closed
 from emu.cpu.unicorn.code_pages import CodePages
 from emu.cpu.unicorn.isas import CPSR_IT, ISAS, MODELS
 from emu.cpu.unicorn.late_maps import LateMaps
 from emu.cpu.unicorn.memory import UnicornMemory
 from emu.cpu.unicorn.quick_stores import QuickStores
-from emu.cpu.unicorn.registers import Closed
 from emu.cpu.unicorn.stops import BLOCK_ENDED, LIMIT_REACHED, REFUSED
 from emu.cpu.unicorn.system import UnicornSystem
 from emu.cpu.unicorn.untranslatable import UNTRANSLATABLE

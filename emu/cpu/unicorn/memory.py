@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ctypes import addressof, c_char
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
-from emu.cpu.pages import PAGE_SIZE, Piece, map_each, piece_of
+from emu.cpu.pages import PAGE_SIZE, Piece, map_each
 from emu.cpu.protocol import Pages, Protection
 from emu.cpu.unicorn import api, late_maps
 from emu.cpu.unicorn.api import uc
+from emu.cpu.unicorn.checks import host_address, mapped_together
 from emu.cpu.unicorn.isas import UnicornIsa
 from emu.cpu.unicorn.quick_stores import QuickStores
 from emu.cpu.unicorn.translations import UnicornTranslations
 from relink.errors import AddressSpaceError
 
-_BYTE = np.dtype(np.uint8)
-_start_of = attrgetter("start")
-
-
-def _address_of(buffer: Any) -> int:
-    """The host address of an array's memory; `buffer.ctypes` takes three times as long."""
-    if buffer.flags.writeable and buffer.size:
-        return addressof(c_char.from_buffer(buffer))
-    return int(buffer.ctypes.data)
+if TYPE_CHECKING:
+    from relink.arrays import U8
 
 
 class UnicornMemory(UnicornTranslations):
@@ -45,26 +34,15 @@ class UnicornMemory(UnicornTranslations):
 
         def _refuse_other_threads(self) -> None: ...
 
-    def map(
-        self, address: int, size: int, protection: Protection, buffer: NDArray[np.uint8], *, zeroed: bool = False
-    ) -> None:
+    def map(self, address: int, size: int, protection: Protection, buffer: U8, *, zeroed: bool = False) -> None:
         """Map `buffer` itself; see `Cpu.map`. Raises AddressSpaceError for overlap, a wrong size or alignment, and
         unsupported addresses.
         """
         if self._running:
             self._refuse_other_threads()
-        if buffer.nbytes != size or buffer.dtype != _BYTE or not buffer.flags.c_contiguous:
-            raise AddressSpaceError("the buffer does not fit the mapping", address=address, size=size)
-        shared: Any = buffer
-        host = _address_of(shared)
-        if host % PAGE_SIZE:
-            raise AddressSpaceError("the buffer is not page-aligned", address=address, size=size)
-        if address + size - 1 >> self._isa.address_bits:
-            self._isa.check_reach(address, size)
-        overlaps = address < self._trap_end and self._trap_start < address + size
-        if overlaps and protection != Protection.R:  # non-executable pages stop like unmapped ones
-            raise AddressSpaceError("mapping overlaps the trap range", address=address, size=size)
-        self._pages.add(address, memoryview(shared), protection)
+        traps = self._trap_start, self._trap_end
+        host = host_address(self._isa, traps, address, size, protection, buffer)
+        self._pages.add(address, memoryview(cast(Any, buffer)), protection)
         try:
             self._late.add(address, size, host)
         except api.UnicornError:
@@ -74,32 +52,21 @@ class UnicornMemory(UnicornTranslations):
         if self._observed is not None:
             self._observed.remapped(address, size)
 
-    def map_all(self, regions: Sequence[tuple[int, NDArray[np.uint8], Sequence[Pages]]]) -> None:
+    def map_all(self, regions: Sequence[tuple[int, U8, Sequence[Pages]]]) -> None:
         """Map runs of pages of several regions; see `Cpu.map_all`. Raises as `map` does."""
         if self._running:
             self._refuse_other_threads()
         if not self._map_together(regions):
             map_each(self.map, regions)
 
-    def _map_together(self, regions: Sequence[tuple[int, NDArray[np.uint8], Sequence[Pages]]]) -> bool:
+    def _map_together(self, regions: Sequence[tuple[int, U8, Sequence[Pages]]]) -> bool:
         """Map all that nothing speaks against; False, with nothing mapped, where each is to be looked at."""
-        pieces, hosts = list[Piece](), dict[int, int]()
-        for address, buffer, runs in regions:
-            memory, host = memoryview(buffer), _address_of(buffer)  # type: ignore[arg-type]
-            if host % PAGE_SIZE or memory.itemsize != 1 or not memory.c_contiguous:
-                return False
-            for offset, size, protection in runs:
-                start = address + offset
-                pieces.append(piece_of(start, memory[offset : offset + size], protection))
-                hosts[start] = host + offset
-        pieces.sort(key=_start_of)
-        low, high = (pieces[0].start, pieces[-1].end) if pieces else (0, 0)
-        reaches = high - 1 >> self._isa.address_bits or (low < self._trap_end and self._trap_start < high)
-        if not pieces or reaches or self._late.tells_at_once or not self._pages.add_all(pieces):
+        found = mapped_together(self._isa, (self._trap_start, self._trap_end), regions)
+        if found is None or self._late.tells_at_once or not self._pages.add_all(found.pieces):
             return False
-        self._late.update(hosts)
+        self._late.update(found.hosts)
         self._stores.mapped()
-        for piece in pieces if self._observed is not None else ():
+        for piece in found.pieces if self._observed is not None else ():
             self._observed.remapped(piece.start, piece.end - piece.start)  # type: ignore[union-attr]
         return True
 

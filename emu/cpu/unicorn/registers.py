@@ -8,7 +8,7 @@ import ctypes
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import get_ident
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 from emu.cpu.protocol import CpuContext
 from emu.cpu.unicorn import api
@@ -107,19 +107,6 @@ class StopGroup(UnicornGroup):
         if cpu._at_stop is None or cpu._running or cpu._native is not None:
             return super().read()
         return cpu._at_stop[cpu._before_state :]
-
-
-class Closed:
-    """Replaces the engine of a closed CPU."""
-
-    def _refuse(self, *_: object) -> NoReturn:
-        raise MachineError("the CPU has been closed")
-
-    __getattr__ = __setattr__ = __getitem__ = _refuse
-
-    @property
-    def _as_parameter_(self) -> NoReturn:  # ctypes calls this for an argument
-        raise MachineError("the CPU has been closed")
 
 
 class UnicornRegisters:

@@ -1,0 +1,89 @@
+"""What is checked before Unicorn is asked, and needs no engine: memory to be mapped, use of a closed CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ctypes import addressof, c_char
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
+
+import numpy as np
+
+from emu.cpu.pages import PAGE_SIZE, Piece, piece_of
+from emu.cpu.protocol import Pages, Protection
+from emu.cpu.unicorn.isas import UnicornIsa
+from relink.errors import AddressSpaceError, MachineError
+
+if TYPE_CHECKING:
+    from relink.arrays import U8
+
+_BYTE = np.dtype(np.uint8)
+_start_of = attrgetter("start")
+
+
+class Closed:
+    """Replaces the engine, and what belongs to it, of a closed CPU."""
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise MachineError("the CPU has been closed")
+
+    __getattr__ = __setattr__ = __getitem__ = _refuse
+
+    @property
+    def _as_parameter_(self) -> NoReturn:  # ctypes calls this for an argument
+        raise MachineError("the CPU has been closed")
+
+
+class Together(NamedTuple):
+    """Memory that may be mapped at once: the pieces, by address, and the host addresses of their memory."""
+
+    pieces: list[Piece]
+    hosts: dict[int, int]
+
+
+def _address_of(buffer: Any) -> int:
+    """The host address of an array's memory; `buffer.ctypes` takes three times as long."""
+    if buffer.flags.writeable and buffer.size:
+        return addressof(c_char.from_buffer(buffer))
+    return int(buffer.ctypes.data)
+
+
+def host_address(
+    isa: UnicornIsa, traps: tuple[int, int], address: int, size: int, protection: Protection, buffer: U8
+) -> int:
+    """The host address of memory to be mapped. `traps` is the trap range. Raises AddressSpaceError for a buffer
+    that does not fit or is not aligned, for the trap range and for addresses that the engine does not support.
+    """
+    if buffer.nbytes != size or buffer.dtype != _BYTE or not buffer.flags.c_contiguous:
+        raise AddressSpaceError("the buffer does not fit the mapping", address=address, size=size)
+    host = _address_of(cast(Any, buffer))
+    if host % PAGE_SIZE:
+        raise AddressSpaceError("the buffer is not page-aligned", address=address, size=size)
+    if address + size - 1 >> isa.address_bits:
+        isa.check_reach(address, size)
+    # Read-only pages there stop the engine like unmapped ones.
+    if address < traps[1] and traps[0] < address + size and protection != Protection.R:
+        raise AddressSpaceError("mapping overlaps the trap range", address=address, size=size)
+    return host
+
+
+def mapped_together(
+    isa: UnicornIsa, traps: tuple[int, int], regions: Sequence[tuple[int, U8, Sequence[Pages]]]
+) -> Together | None:
+    """The runs of pages of several regions, each with its address and buffer; None where anything may be wrong
+    with one, which `host_address` tells.
+    """
+    pieces, hosts = list[Piece](), dict[int, int]()
+    for address, buffer, runs in regions:
+        memory, host = memoryview(cast(Any, buffer)), _address_of(cast(Any, buffer))
+        if host % PAGE_SIZE or memory.itemsize != 1 or not memory.c_contiguous:
+            return None
+        for offset, size, protection in runs:
+            start = address + offset
+            pieces.append(piece_of(start, memory[offset : offset + size], protection))
+            hosts[start] = host + offset
+    pieces.sort(key=_start_of)
+    low, high = (pieces[0].start, pieces[-1].end) if pieces else (0, 0)
+    if not pieces or high - 1 >> isa.address_bits or (low < traps[1] and traps[0] < high):
+        return None
+    return Together(pieces, hosts)

@@ -1,0 +1,164 @@
+"""A CPU on Unicorn before its engine is needed.
+
+Loads only map memory. Unicorn takes 6 ms to load, the modules for it 20 to import, and an engine a quarter of one
+to make, so all that waits for the first other use: a run, a register, an event. The object then becomes a
+`UnicornCpu` itself, since others refer to it; from then on nothing is slower.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
+
+import numpy as np
+
+from emu.cpu.pages import PAGE_SIZE, PageMap, map_each
+from emu.cpu.protocol import Pages, Protection
+from emu.cpu.unicorn.checks import Closed, host_address, mapped_together
+from emu.cpu.unicorn.isas import GDT_PAGE, ISAS
+from relink.errors import AddressSpaceError, MachineError
+
+if TYPE_CHECKING:
+    from relink.arrays import U8
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_BYTE = np.dtype(np.uint8)
+
+
+def _while_waiting(
+    method: Callable[Concatenate[WaitingCpu, _P], _R],
+) -> Callable[Concatenate[WaitingCpu, _P], _R]:
+    """A method that somebody took before the engine was made, and calls afterwards, is the engine's."""
+
+    @functools.wraps(method)
+    def called(self: WaitingCpu, /, *args: _P.args, **named: _P.kwargs) -> _R:
+        if self.__class__ is WaitingCpu:
+            return method(self, *args, **named)
+        return cast(_R, getattr(self, method.__name__)(*args, **named))
+
+    return called
+
+
+class WaitingCpu:
+    """The part of a `Cpu` that needs no engine. Asked for anything else, it becomes a `UnicornCpu`."""
+
+    page_size = page_cost = PAGE_SIZE
+    shares_memory = True
+    executed = 0
+
+    def __init__(self, arch: str) -> None:
+        vars(self).update(
+            arch=arch, registers=ISAS[arch].printed, _pages=PageMap(), _traps=(0, 0), _thread_pointer=None
+        )
+
+    if TYPE_CHECKING:
+        arch: str
+        registers: tuple[str, ...]
+        _pages: PageMap
+        _traps: tuple[int, int]
+        _thread_pointer: int | None
+    else:
+
+        def __getattr__(self, name):
+            """An attribute of the engine's, which is made for it."""
+            if name.startswith("__"):
+                raise AttributeError(name)
+            self._make_engine()
+            return getattr(self, name)
+
+        def __setattr__(self, name, value):
+            self._make_engine()
+            setattr(self, name, value)
+
+    def _make_engine(self) -> None:
+        """Become a `UnicornCpu` with the same state. Raises UnicornError, MachineError for a closed CPU."""
+        from emu.cpu.unicorn.cpu import UnicornCpu
+
+        state = dict(vars(self))
+        pages, traps, thread_pointer = self._pages, self._traps, self._thread_pointer
+        if isinstance(pages, Closed):
+            raise MachineError("the CPU has been closed")
+        vars(self).clear()
+        object.__setattr__(self, "__class__", UnicornCpu)
+        made = cast(Any, self)
+        try:
+            made.__init__(state["arch"])
+            if traps != (0, 0):
+                made.set_trap_range(traps[0], traps[1] - traps[0])
+            for start, end, memory, protection, _ in pages:
+                made.map(start, end - start, protection, np.frombuffer(memory, _BYTE))
+            if thread_pointer is not None:
+                made.set_thread_pointer(thread_pointer)
+        except BaseException:  # a signal handler may raise anywhere
+            if "_free" in vars(self):
+                made._free()
+            object.__setattr__(self, "__class__", WaitingCpu)
+            vars(self).clear()
+            vars(self).update(state)
+            raise
+
+    # ---------------------------------------------------------------- as UnicornCpu has them
+
+    @_while_waiting
+    def set_trap_range(self, start: int, size: int) -> None:
+        """See `Cpu.set_trap_range`."""
+        vars(self)["_traps"] = (start, start + size)
+
+    @_while_waiting
+    def set_thread_pointer(self, address: int) -> None:
+        """See `Cpu.set_thread_pointer`."""
+        vars(self)["_thread_pointer"] = address
+
+    @_while_waiting
+    def map(self, address: int, size: int, protection: Protection, buffer: U8, *, zeroed: bool = False) -> None:
+        """See `UnicornCpu.map`."""
+        host_address(ISAS[self.arch], self._traps, address, size, protection, buffer)
+        if (
+            self.arch == "i386" and address + size > GDT_PAGE
+        ):  # the engine has to refuse what overlaps its own page
+            self._make_engine()
+            self.map(address, size, protection, buffer)
+            return
+        self._pages.add(address, memoryview(cast(Any, buffer)), protection)
+
+    @_while_waiting
+    def map_all(self, regions: Sequence[tuple[int, U8, Sequence[Pages]]]) -> None:
+        """See `UnicornCpu.map_all`."""
+        found = mapped_together(ISAS[self.arch], self._traps, regions)
+        if found is None or self.arch == "i386" or not self._pages.add_all(found.pieces):
+            map_each(self.map, regions)
+
+    @_while_waiting
+    def protect(self, address: int, size: int, protection: Protection) -> None:
+        """See `UnicornCpu.protect`."""
+        self._pages.covering(address, size, "protect of unmapped memory")
+        self._pages.protect(address, size, protection)
+
+    @_while_waiting
+    def unmap(self, address: int, size: int) -> None:
+        """See `UnicornCpu.unmap`."""
+        if not self._pages.covering(address, size, "unmap of unmapped memory"):
+            raise AddressSpaceError("the range is empty", address=address, size=size)
+        self._pages.remove(address, size)
+
+    @_while_waiting
+    def read(self, address: int, size: int) -> bytes:
+        """See `Cpu.read`."""
+        return self._pages.read(address, size)
+
+    @_while_waiting
+    def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
+        """See `Cpu.write`."""
+        self._pages.write(address, data)
+
+    @_while_waiting
+    def extent(self, address: int, needed: Protection) -> int:
+        """See `Cpu.extent`."""
+        return self._pages.extent(address, needed)
+
+    @_while_waiting
+    def close(self) -> None:
+        """See `UnicornCpu.close`."""
+        vars(self)["_pages"] = Closed()
