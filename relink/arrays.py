@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-U8: TypeAlias = NDArray[np.uint8]
-U16: TypeAlias = NDArray[np.uint16]
-U32: TypeAlias = NDArray[np.uint32]
-U64: TypeAlias = NDArray[np.uint64]
-I64: TypeAlias = NDArray[np.int64]
-Bools: TypeAlias = NDArray[np.bool_]
-AnyArray: TypeAlias = NDArray[Any]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    U8: TypeAlias = NDArray[np.uint8]
+    U16: TypeAlias = NDArray[np.uint16]
+    U32: TypeAlias = NDArray[np.uint32]
+    U64: TypeAlias = NDArray[np.uint64]
+    I64: TypeAlias = NDArray[np.int64]
+    Bools: TypeAlias = NDArray[np.bool_]
+    AnyArray: TypeAlias = NDArray[Any]
+else:  # numpy.typing takes half a millisecond to import
+    U8 = U16 = U32 = U64 = I64 = Bools = AnyArray = np.ndarray
 
 
 def one_of(array: AnyArray, values: Iterable[int]) -> Bools:

@@ -18,8 +18,6 @@ from relink.module import Module
 from relink.records import Assigned, dataclass, field
 from relink.relocate.result import Relocated
 from relink.resolve.bindings import HOST, UNRESOLVED, Bindings
-from relink.resolve.local_symbols import clones_of, local_symbols
-from relink.resolve.nearest import nearest_symbol
 from relink.resolve.resolver import Resolver
 from relink.resolve.scopes import ScopeRecord, breadth_first
 from relink.resolve.sources import SymbolDefinition
@@ -169,6 +167,8 @@ class Image(Module):
         try:
             return self.symbol(name, version)
         except UnresolvedSymbol:
+            from relink.resolve.local_symbols import clones_of, local_symbols
+
             found = () if version is not None else local_symbols(self.decoded, name)
             if len(found) == 1:
                 local = found[0]
@@ -199,6 +199,8 @@ class Image(Module):
 
     def symbol_at(self, address: int) -> tuple[str, int] | None:
         """(name, offset) of the dynamic symbol that contains a guest address, as in dladdr; None without one."""
+        from relink.resolve.nearest import nearest_symbol
+
         return nearest_symbol(self, address)
 
     @property

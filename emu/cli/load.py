@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 from emu.cli.output import Address, hexadecimal, shown, table
 from emu.cli.text import printable
-from emu.debug.demangle import demangled
 from relink.records import dataclass
 
 if TYPE_CHECKING:
@@ -177,6 +176,8 @@ def _segments(image: Image) -> Iterator[Segment]:
 
 
 def _bound(entry: BoundSymbol, unresolved: frozenset[str], definitions: Mapping[str, int]) -> Bound:
+    from emu.debug.demangle import demangled
+
     kind = entry.kind
     if entry.symbol in unresolved:
         kind = "unresolved"

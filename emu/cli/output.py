@@ -13,7 +13,6 @@ from typing import ClassVar, Protocol, TypeAlias, TypeVar
 
 from emu.cli.plain import Console, Table
 from emu.cli.text import printable
-from emu.debug.demangle import demangled
 from relink.records import fields, is_dataclass
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
@@ -93,4 +92,6 @@ def hexadecimal(value: int, width: int = 0) -> str:
 
 def shown(name: str, *, demangle: bool) -> str:
     """A symbol's name for display."""
+    from emu.debug.demangle import demangled
+
     return printable((demangled(name) if demangle else None) or name)

@@ -9,13 +9,13 @@ import itertools
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
-from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, NamedTuple
 
 from emu.cpu.protocol import Pages, Protection
 from relink.errors import AddressSpaceError, GuestAccessError
+
+if TYPE_CHECKING:
+    from relink.arrays import U8
 
 PAGE_SIZE = 4096
 _MOST_FOUND = 1 << 12
@@ -45,8 +45,8 @@ def piece_of(start: int, memory: memoryview, protection: Protection) -> Piece:
 
 
 def map_each(
-    map_one: Callable[[int, int, Protection, NDArray[np.uint8]], None],
-    regions: Sequence[tuple[int, NDArray[np.uint8], Sequence[Pages]]],
+    map_one: Callable[[int, int, Protection, U8], None],
+    regions: Sequence[tuple[int, U8, Sequence[Pages]]],
 ) -> None:
     """`Cpu.map_all` by `Cpu.map`."""
     for address, buffer, runs in regions:

@@ -16,14 +16,12 @@ import enum
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from relink.memory.address_space import Pages, Protection
 
 if TYPE_CHECKING:
     from emu.cpu.events import Events
     from emu.cpu.misrun import Finder
+    from relink.arrays import U8
 
 __all__ = [
     "EVENTS", "Cpu", "CpuContext", "DeviceCpu", "DevicePort", "NoDevice", "Pages", "Protection", "Stop",
@@ -130,16 +128,14 @@ class Cpu(Protocol):
         """Declare [start, start + size) the trap range. Called once, before the first `run`."""
 
     # -- memory --
-    def map(
-        self, address: int, size: int, protection: Protection, buffer: NDArray[np.uint8], *, zeroed: bool = False
-    ) -> None:
+    def map(self, address: int, size: int, protection: Protection, buffer: U8, *, zeroed: bool = False) -> None:
         """Map `buffer` (uint8, C-contiguous, `size` bytes, page-aligned on the host if `shares_memory`); `zeroed`:
         nothing has been written to it yet.
 
         The CPU keeps a reference to a shared buffer until `unmap`. Raises AddressSpaceError on overlap.
         """
 
-    def map_all(self, regions: Sequence[tuple[int, NDArray[np.uint8], Sequence[Pages]]]) -> None:
+    def map_all(self, regions: Sequence[tuple[int, U8, Sequence[Pages]]]) -> None:
         """`map` runs of pages of several regions, each with its address and buffer. What is mapped before an error
         stays.
         """

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 #: a gigabyte), so longer names, or names with more back-references, are not demangled.
 _LONGEST_NAME = 2048
 _MOST_REFERENCES = 14
-_REFERENCE = re.compile(r"[ST][0-9A-Z]*_|B[0-9A-Za-z]*_")
+_REFERENCE = r"[ST][0-9A-Z]*_|B[0-9A-Za-z]*_"
 _ANONYMOUS = "(anonymous namespace)"
 
 
@@ -17,7 +17,7 @@ def demangled(name: str) -> str | None:
     """The source form of a mangled C++ or Rust name; None for any other name."""
     if not name.startswith(("_Z", "_R", "__Z")):
         return None
-    if len(name) > _LONGEST_NAME or not name.isascii() or len(_REFERENCE.findall(name)) > _MOST_REFERENCES:
+    if len(name) > _LONGEST_NAME or not name.isascii() or len(re.findall(_REFERENCE, name)) > _MOST_REFERENCES:
         return None
     from pydemumble import demangle
 

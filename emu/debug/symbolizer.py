@@ -12,7 +12,6 @@ from relink.image import Image
 from relink.linker import Linker
 from relink.memory.address_space import PAGE
 from relink.records import Assigned, replace
-from relink.resolve.local_symbols import function_at
 
 if TYPE_CHECKING:
     from relink.objects.input_sections import InputSection
@@ -49,6 +48,8 @@ class Symbolizer(Assigned):
             return frame
         vaddr = (frame.address - returned_to - image.bias) & image.architecture.address_mask
         if frame.symbol is None:
+            from relink.resolve.local_symbols import function_at
+
             named = function_at(image.decoded, vaddr, image.architecture.code_address_mask)
             if named is not None:
                 frame = replace(frame, symbol=named[0], offset=named[1] + returned_to)

@@ -141,7 +141,7 @@ ARM = Isa(
     instruction_sets=(
         InstructionSet(_DWARF, capstone=("ARM", ("ARM",)), keystone=("ARM", "ARM"), shortest=4, system_call=4),
         InstructionSet(
-            _DWARF._replace(fp=7),
+            replace(_DWARF, fp=7),
             capstone=("ARM", ("THUMB",)),
             keystone=("ARM", "THUMB"),
             shortest=2,

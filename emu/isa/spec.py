@@ -14,7 +14,8 @@ from emu.isa.struct_stat import StructStat
 from relink.records import dataclass
 
 
-class DwarfRegisters(NamedTuple):
+@dataclass(frozen=True)
+class DwarfRegisters:
     """A psABI's DWARF register numbers, and the layout of frames without unwind tables."""
 
     names: tuple[str, ...]  #: names by number: the registers that a frame can save and unwinding needs
@@ -35,7 +36,8 @@ def dwarf_numbers(names: Iterable[str], first: int) -> dict[str, tuple[int, ...]
     return {name: (first + number,) for number, name in enumerate(names)}
 
 
-class InstructionSet(NamedTuple):
+@dataclass(frozen=True)
+class InstructionSet:
     """One of an ISA's instruction sets: data for disassembler, assembler and system calls."""
 
     dwarf: DwarfRegisters
@@ -55,7 +57,8 @@ class FrameTables(enum.Enum):
     EXIDX = ".ARM.exidx, found by PT_ARM_EXIDX (Exception Handling ABI for the Arm Architecture)"
 
 
-class StackEntry(NamedTuple):
+@dataclass(frozen=True)
+class StackEntry:
     """Code that calls a function with one argument on the stack, for ISAs that do not pass arguments in
     registers.
     """
@@ -65,7 +68,8 @@ class StackEntry(NamedTuple):
     stack: int  #: bytes that the code pushes
 
 
-class Unwinding(NamedTuple):
+@dataclass(frozen=True)
+class Unwinding:
     """Data for C++ unwinders (libgcc_s, libunwind)."""
 
     tables: FrameTables
@@ -80,7 +84,8 @@ class IfuncArgument(enum.Enum):
     BLOCK = "the address of a guest copy of `Ifunc.block`"
 
 
-class Ifunc(NamedTuple):
+@dataclass(frozen=True)
+class Ifunc:
     """How glibc's ld.so calls an IFUNC resolver."""
 
     prototype: str
@@ -92,7 +97,8 @@ class Ifunc(NamedTuple):
         return tuple(block if value is IfuncArgument.BLOCK else int(value) for value in self.parameters)
 
 
-class ProgramStart(NamedTuple):
+@dataclass(frozen=True)
+class ProgramStart:
     """The initial state of a program."""
 
     hwcap: int  #: AT_HWCAP of the emulated CPU
@@ -115,7 +121,8 @@ class SyscallTable(enum.IntEnum):
     GENERIC_32 = 5
 
 
-class KernelAbi(NamedTuple):
+@dataclass(frozen=True)
+class KernelAbi:
     """The system call interface of Linux."""
 
     machine: str  #: utsname.machine
@@ -140,7 +147,8 @@ class Helpers(enum.Enum):
     FLOAT128 = "strtof128 and its like: __float128 is another type than long double"
 
 
-class FloatEnvironment(NamedTuple):
+@dataclass(frozen=True)
+class FloatEnvironment:
     """The location of <fenv.h>'s rounding mode and exception flags; values are those of glibc's bits/fenv.h."""
 
     rounding: tuple[tuple[str, int], ...]  #: registers of the rounding mode, and the left shift of FE_* in each
@@ -153,7 +161,8 @@ class FloatEnvironment(NamedTuple):
     registers: tuple[str, ...]  #: the content of a fenv_t
 
 
-class LibcAbi(NamedTuple):
+@dataclass(frozen=True)
+class LibcAbi:
     """The ISA-specific parts of glibc's headers and library."""
 
     sonames: tuple[str, ...]  #: SONAMEs of glibc's dynamic linkers, for each float ABI, and of musl's C library
@@ -190,14 +199,16 @@ def gdb_registers(
     return tuple(GdbRegister(name, bits, type, own) for name, own in zip(names, known, strict=True))
 
 
-class Gdb(NamedTuple):
+@dataclass(frozen=True)
+class Gdb:
     """What GDB is told of the ISA: GDB manual, appendix "Target Descriptions", "Standard Target Features"."""
 
     architecture: str  #: GDB's name
     features: Mapping[str, tuple[GdbRegister, ...]]  #: registers by feature, in the order of their numbers
 
 
-class Tcb(NamedTuple):
+@dataclass(frozen=True)
+class Tcb:
     """Words at the thread pointer that compiled code reads directly. Offsets in bytes."""
 
     self_pointers: tuple[int, ...]  #: offsets of words with the thread pointer

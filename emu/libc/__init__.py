@@ -4,6 +4,5 @@ from __future__ import annotations
 
 from emu.libc.library import Libc
 from emu.libc.streams import CaptureStream
-from emu.libc.table import export, export_data
 
-__all__ = ["CaptureStream", "Libc", "export", "export_data"]
+__all__ = ["CaptureStream", "Libc"]

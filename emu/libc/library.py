@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, TypeVar
 from emu.errors import GuestAbort
 from emu.host.functions import HostFunction
 from emu.isa.registry import ISAS
-from emu.libc import table
 from emu.libc.streams import CaptureStream
 from emu.memory.limit import MemoryLimit
 from relink.records import dataclass
 
 if TYPE_CHECKING:
     from emu.cpu.protocol import Cpu
+    from emu.libc import table
     from emu.libc.errno import Errno
     from emu.libc.guest import Program
     from emu.load.ldso import DynamicLoader
@@ -108,6 +108,8 @@ class Libc:
     def function(self, name: str) -> HostFunction | None:
         """The exported function, bound to this library."""
         if name not in self._bound:
+            from emu.libc import table
+
             row = table.find(name, self.isa)
             self._bound[name] = (
                 None
@@ -118,6 +120,8 @@ class Libc:
 
     def data_symbol(self, name: str) -> int | None:
         """The address of the exported variable, which is created in guest memory on first use."""
+        from emu.libc import table
+
         row = table.find(name, self.isa)
         if not isinstance(row, table.DataExport):
             return None
@@ -130,11 +134,15 @@ class Libc:
 
     def variable_size(self, name: str) -> int:
         """The size in bytes of the exported variable at `data_symbol(name)`."""
+        from emu.libc import table
+
         row = table.find(name, self.isa)
         return self._sizes.get(row, 0) if isinstance(row, table.DataExport) else 0
 
     def place_variable(self, name: str, address: int) -> None:
         """Set the address of the exported variable: an executable has copied it (COPY relocation)."""
+        from emu.libc import table
+
         row = table.find(name, self.isa)
         if isinstance(row, table.DataExport):
             self._variables[row] = address
@@ -168,6 +176,11 @@ class Libc:
         if kind not in self._states:
             self._states[kind] = kind(self)
         return self._states[kind]  # type: ignore[return-value]
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether no function of it has left anything behind."""
+        return not self._states
 
     def allocate(self, size: int) -> int:
         """Allocate zeroed guest memory for the library's variables, 16-byte aligned, never freed."""
@@ -255,6 +268,8 @@ class _Symbols(Mapping[str, HostFunction]):
         return found
 
     def __iter__(self) -> Iterator[str]:
+        from emu.libc import table
+
         return (row.name for row in table.functions(self._libc.isa))
 
     def __len__(self) -> int:

@@ -231,9 +231,10 @@ class Linux(Assigned, Personality):
         self.libc.place_variable(name, address)
 
     def code_removed(self, exists: Callable[[int], bool]) -> None:
-        from emu.libc.lifecycle import forget_handlers
+        if not self.libc.is_untouched:
+            from emu.libc.lifecycle import forget_handlers
 
-        forget_handlers(self.libc, exists)
+            forget_handlers(self.libc, exists)
 
     def image_replaced(self, old: Image, new: Image) -> None:
         self.dynamic.image_replaced(old, new)
@@ -243,11 +244,14 @@ class Linux(Assigned, Personality):
         self.dynamic.abandon(images)
 
     def finish(self) -> None:
-        from emu.libc.lifecycle import finish
+        if not self.libc.is_untouched:
+            from emu.libc.lifecycle import finish
 
-        finish(self.libc)
+            finish(self.libc)
 
     def pinned_addresses(self) -> Collection[int]:
+        if self.libc.is_untouched:
+            return ()
         from emu.libc.lifecycle import pinned_addresses
 
         return pinned_addresses(self.libc)

@@ -116,7 +116,7 @@ unsigned32 = Word(4, Range.UNSIGNED)
 
 # ---------------------------------------------------------------- instruction fields
 
-_TOKEN = re.compile(r"imm\[([0-9:|]+)\]|([0-9]+)")
+_TOKEN = r"imm\[([0-9:|]+)\]|([0-9]+)"
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class Bits:
     def pieces(self) -> tuple[tuple[int, int, int], ...]:
         """(lowest bit in the instruction, width, lowest bit in the value) of each run of immediate bits."""
         runs: list[tuple[int, int | None]] = []  # (width, lowest bit of the value or None), from the top
-        for immediate, skipped in _TOKEN.findall(self.diagram):
+        for immediate, skipped in re.findall(_TOKEN, self.diagram):
             if skipped:
                 runs.append((int(skipped), None))
             for part in immediate.split("|") if immediate else ():
@@ -160,7 +160,7 @@ class Bits:
 
     @cached_property
     def size(self) -> int:
-        return sum(int(s) if s else _width(i) for i, s in _TOKEN.findall(self.diagram)) // 8
+        return sum(int(s) if s else _width(i) for i, s in re.findall(_TOKEN, self.diagram)) // 8
 
     @cached_property
     def top(self) -> int:

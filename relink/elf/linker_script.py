@@ -24,12 +24,13 @@ from relink.elf.source import map_file
 from relink.errors import UnsupportedElf, printable
 
 _MOST = 1 << 20  #: size limit in bytes; real scripts have a few hundred
-_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
-_TOKEN = re.compile(r'"[^"]*"|[(),;]|[^\s(),;"]+')
+#: Patterns are compiled when they are first used: few processes read a script.
+_COMMENT = r"(?s)/\*.*?\*/"
+_TOKEN = r'"[^"]*"|[(),;]|[^\s(),;"]+'
 _INPUTS = frozenset({"INPUT", "GROUP"})
 _PASSED_OVER = frozenset({"OUTPUT_FORMAT", "OUTPUT_ARCH", "SEARCH_DIR", "TARGET", "OUTPUT", "ENTRY", "EXTERN"})
 #: The start of a script after its comments.
-_BEGINS = re.compile(r"\s*(?:" + "|".join(sorted(_INPUTS | _PASSED_OVER | {"AS_NEEDED"})) + r")\s*\(")
+_BEGINS = r"\s*(?:" + "|".join(sorted(_INPUTS | _PASSED_OVER | {"AS_NEEDED"})) + r")\s*\("
 
 
 class ScriptInput(NamedTuple):
@@ -51,7 +52,7 @@ def is_linker_script(data: U8) -> bool:
     if not len(data) or data[0] in (0x7F, 0x21) or len(data) > _MOST:  # an ELF file or an archive
         return False
     text = data.tobytes()
-    return b"\0" not in text and _BEGINS.match(_COMMENT.sub(" ", text.decode("latin-1"))) is not None
+    return b"\0" not in text and re.match(_BEGINS, re.sub(_COMMENT, " ", text.decode("latin-1"))) is not None
 
 
 def is_script_file(source: object) -> bool:
@@ -88,7 +89,7 @@ def neighbour(script: Path, data: U8) -> Path:
 def script_kind(start: bytes) -> str | None:
     """The description, for errors, of a linker script where an ELF file is required; None for another file."""
     text = start.decode("latin-1")
-    if _BEGINS.match(_COMMENT.sub(" ", text)) or text.startswith("/* GNU ld script"):
+    if re.match(_BEGINS, re.sub(_COMMENT, " ", text)) or text.startswith("/* GNU ld script"):
         return "is a linker script, text that names other files (GROUP, INPUT), not ELF"
     return None
 
@@ -97,7 +98,7 @@ def script_inputs(name: str, data: U8) -> list[ScriptInput]:
     """The files that a script names, in order. Raises UnsupportedElf for a script that names no inputs or has
     other commands.
     """
-    tokens = _TOKEN.findall(_COMMENT.sub(" ", data.tobytes().decode("utf-8", "surrogateescape")))
+    tokens = re.findall(_TOKEN, re.sub(_COMMENT, " ", data.tobytes().decode("utf-8", "surrogateescape")))
     found: list[ScriptInput] = []
     rest = iter(tokens)
     for command in rest:

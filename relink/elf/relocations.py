@@ -9,7 +9,6 @@ from relink.elf.constants import DynamicTag as Tag
 from relink.elf.contents import Contents, frozen
 from relink.elf.dynamic import Dynamic
 from relink.elf.layout import Layout
-from relink.elf.packed import decode_aps2, decode_relr
 from relink.errors import MalformedElf
 from relink.records import dataclass
 
@@ -92,6 +91,8 @@ def read_relr(contents: Contents, layout: Layout, dynamic: Dynamic) -> U64:
         if table is not None:
             count = _row_count(contents, table, layout.word_size, "DT_RELR")
             words = contents.table(table.vaddr, count, layout.word, "DT_RELR").astype(np.uint64)
+            from relink.elf.packed import decode_relr
+
             found.append(decode_relr(contents.name, words, layout.word_size, most))
     if len(found) == 1:
         return found[0]
@@ -166,6 +167,8 @@ def _unpack(contents: Contents, layout: Layout, table: _Range) -> RelocationTabl
     section = ".android.rela.dyn" if table.explicit else ".android.rel.dyn"
     data = contents.at(table.vaddr, table.size, section)
     # Every entry relocates at least four bytes; entries for .bss (COPY) are rare.
+    from relink.elf.packed import decode_aps2
+
     packed = decode_aps2(contents.name, data, layout.bits, table.explicit, contents.backed_size // 4)
     shift, mask = (32, 0xFFFFFFFF) if layout.bits == 64 else (8, 0xFF)
     return RelocationTable(

@@ -8,16 +8,16 @@ import struct
 from relink.arrays import U8
 
 UF2_FIRST, UF2_SECOND = 0x0A32_4655, 0x9E5D_5157
-_HEX = re.compile(rb"\s*:[0-9A-Fa-f]{10}")
-_SREC = re.compile(rb"\s*S[0-9][0-9A-Fa-f]{6}")
+_HEX = rb"\s*:[0-9A-Fa-f]{10}"
+_SREC = rb"\s*S[0-9][0-9A-Fa-f]{6}"
 _LONGEST = 64  #: bytes that are looked at
 
 
 def format_of(start: bytes) -> str | None:
     """The format of a file, by its first bytes; None for ELF and raw bytes."""
-    if _HEX.match(start):
+    if re.match(_HEX, start):
         return "hex"
-    if _SREC.match(start):
+    if re.match(_SREC, start):
         return "srec"
     return "uf2" if start[:8] == struct.pack("<II", UF2_FIRST, UF2_SECOND) else None
 

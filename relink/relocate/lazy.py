@@ -27,7 +27,6 @@ from relink.memory import placement as place
 from relink.memory.buffers import read_words, write_words
 from relink.module import Module
 from relink.records import dataclass, field
-from relink.resolve.one_name import bind_call
 from relink.resolve.resolver import Resolver
 from relink.resolve.scopes import LookupScope
 
@@ -99,6 +98,8 @@ class LazySlots:
 
     def bind(self, slot: int, resolver: Resolver, scope: LookupScope) -> SlotBinding:
         """Look up a slot's symbol and record the binding. Raises UnresolvedSymbol for undefined strong ones."""
+        from relink.resolve.one_name import bind_call  # few processes bind lazily
+
         index, image = self.symbol.item(slot), self.image
         found = bind_call(resolver, image, index, scope)
         name, version = found.name, found.version

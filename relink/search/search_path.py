@@ -52,7 +52,7 @@ _PATH_MAX = 4096  # bytes of a path, its NUL included (Linux, include/uapi/linux
 _SURELY_SHORT = 1000  # characters of a path that is no longer than that in any encoding
 _MOST_FOLDERS = 256  #: maximum number of folders used of one RPATH or RUNPATH
 #: $NAME ends where an identifier would (glibc elf/dl-load.c, `is_dst`): $LIBS is no token.
-_TOKEN = re.compile(r"\$(?:\{(ORIGIN|LIB|PLATFORM)\}|(ORIGIN|LIB|PLATFORM)(?![A-Za-z0-9_]))")
+_TOKEN = r"\$(?:\{(ORIGIN|LIB|PLATFORM)\}|(ORIGIN|LIB|PLATFORM)(?![A-Za-z0-9_]))"
 
 
 class Candidate(NamedTuple):
@@ -279,13 +279,13 @@ def _expand_lib(folder: str, arch: Architecture) -> Iterator[str]:
 
 
 def _substitute(text: str, token: str, value: str) -> str:
-    return _TOKEN.sub(lambda match: value if token in match.groups() else match[0], text)
+    return re.sub(_TOKEN, lambda match: value if token in match.groups() else match[0], text)
 
 
 def _normalise_tokens(path: str) -> str:
     if path.startswith("$ORIGIN/") and path.count("$") == 1:
         return path
-    return _TOKEN.sub(lambda m: "$" + (m[1] or m[2]), path)
+    return re.sub(_TOKEN, lambda m: "$" + (m[1] or m[2]), path)
 
 
 def _default_folders(arch: Architecture) -> Iterator[str]:

@@ -10,11 +10,15 @@ take MAX, the only AArch64 model with LSE atomics. RISC-V's default model has IM
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from functools import partial
+from typing import TypeVar
 
 from emu.cpu.protocol import StopReason
 from relink.errors import AddressSpaceError
 from relink.records import dataclass, field, replace
+
+_K = TypeVar("_K")
 
 #: i386 has no register for the thread pointer: %gs selects this GDT entry, whose base is the thread pointer. The
 #: table has a separate page, above all addresses of a Linux i386 process (3 GiB), in the kernel's part of the
@@ -309,20 +313,47 @@ def _riscv(word: int) -> UnicornIsa:
     )
 
 
-ISAS: Mapping[str, UnicornIsa] = {
-    "x86_64": _x86(
-        8,
-        ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", *(f"r{n}" for n in range(8, 16))),
-        "rflags",
-        16,
-        "fs_base",
-    ),
-    "i386": _x86(4, ("eax", "ebx", "ecx", "edx", "esi", "edi", "ebp", "esp"), "eflags", 8, None),
-    "aarch64": _aarch64(),
-    "arm": _arm(),
-    "riscv64": _riscv(8),
-    "riscv32": _riscv(4),
-}
+class _OnDemand(Mapping[_K, UnicornIsa]):
+    """Rows by name, each made when it is first asked for: a process uses few of them."""
+
+    def __init__(self, makers: Mapping[_K, Callable[[], UnicornIsa]]) -> None:
+        self._makers, self._made = makers, dict[_K, UnicornIsa]()
+
+    def __getitem__(self, key: _K) -> UnicornIsa:
+        made = self._made.get(key)
+        if made is None:
+            made = self._made[key] = self._makers[key]()
+        return made
+
+    def __iter__(self) -> Iterator[_K]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._makers
+
+
+def _x86_64() -> UnicornIsa:
+    general = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", *(f"r{n}" for n in range(8, 16)))
+    return _x86(8, general, "rflags", 16, "fs_base")
+
+
+def _i386() -> UnicornIsa:
+    return _x86(4, ("eax", "ebx", "ecx", "edx", "esi", "edi", "ebp", "esp"), "eflags", 8, None)
+
+
+ISAS: Mapping[str, UnicornIsa] = _OnDemand(
+    {
+        "x86_64": _x86_64,
+        "i386": _i386,
+        "aarch64": _aarch64,
+        "arm": _arm,
+        "riscv64": partial(_riscv, 8),
+        "riscv32": partial(_riscv, 4),
+    }
+)
 
 
 def _privileged_aarch64(model: str) -> UnicornIsa:
@@ -335,7 +366,7 @@ def _privileged_aarch64(model: str) -> UnicornIsa:
 def _privileged_arm(model: str) -> UnicornIsa:
     """A CPU of Arm's A or R profile."""
     plain = _arm()
-    return replace(plain, names={**plain.names, **_plain(("spsr",), 4)}, model=f"ARM_{model}")
+    return replace(plain, names={**plain.names, **_plain(("spsr",), 4)}, model=f"ARM_CORTEX_{model}")
 
 
 def _protected_i386() -> UnicornIsa:
@@ -358,15 +389,20 @@ def _riscv_machine(word: int) -> UnicornIsa:
     return replace(plain, names={**plain.names, **_plain(_MACHINE_CSRS, word)})
 
 
+def _named(
+    arch: str, make: Callable[[str], UnicornIsa], models: Iterable[str]
+) -> dict[tuple[str, str], Callable[[], UnicornIsa]]:
+    return {(arch, f"cortex-{model.lower()}"): partial(make, model) for model in models}
+
+
 #: Further CPU models, by (ISA, name).
-MODELS: Mapping[tuple[str, str], UnicornIsa] = {
-    ("i386", "protected"): _protected_i386(),
-    ("riscv32", "machine"): _riscv_machine(4),
-    ("riscv64", "machine"): _riscv_machine(8),
-    **{("arm", f"cortex-{model.lower()}"): _cortex_m(model) for model in ("M0", "M3", "M4", "M7", "M33")},
-    **{("aarch64", f"cortex-{model.lower()}"): _privileged_aarch64(model) for model in ("A53", "A57", "A72")},
-    **{
-        ("arm", f"cortex-{model.lower()}"): _privileged_arm(f"CORTEX_{model}")
-        for model in ("A7", "A8", "A9", "A15", "R5", "R5F")
-    },
-}
+MODELS: Mapping[tuple[str, str], UnicornIsa] = _OnDemand(
+    {
+        ("i386", "protected"): _protected_i386,
+        ("riscv32", "machine"): partial(_riscv_machine, 4),
+        ("riscv64", "machine"): partial(_riscv_machine, 8),
+        **_named("arm", _cortex_m, ("M0", "M3", "M4", "M7", "M33")),
+        **_named("aarch64", _privileged_aarch64, ("A53", "A57", "A72")),
+        **_named("arm", _privileged_arm, ("A7", "A8", "A9", "A15", "R5", "R5F")),
+    }
+)
