@@ -23,7 +23,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from relink.errors import LinkError
@@ -34,6 +33,7 @@ from relink.load.options import LoadOptions, Policy
 from relink.load.phases import Phase
 from relink.load.state import LinkerState
 from relink.memory import sparse
+from relink.memory.rollback import Rollback
 from relink.module import TlsModule
 from relink.objects.options import ObjectOptions
 from relink.relocate.lazy import SlotBinding
@@ -180,7 +180,7 @@ class Linker(LinkerState):
         remaining, remaining_global = (
             [image for image in found if image not in gone] for found in (self.images, self.global_scope)
         )
-        rest = ExitStack()
+        rest = Rollback()
         rest.callback(self.call_scopes.clear)
         rest.callback(emit.closed, self.observers, closing)
         for each in reversed(images):
@@ -195,7 +195,7 @@ class Linker(LinkerState):
 
     def _release(self, image: Image) -> None:
         """Release what an image holds."""
-        region, rest = image.region, ExitStack()
+        region, rest = image.region, Rollback()
         if not region.foreign:
             rest.callback(sparse.release, self.memory, region)
         if image.tls is not None:

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol
 
 from relink.arch import Architecture, TlsVariant
 from relink.elf.constants import DynamicFlag
 from relink.errors import TlsError
+from relink.memory.rollback import Rollback
 from relink.module import Module, TlsModule
 from relink.records import Assigned, dataclass, field
 
@@ -48,7 +48,7 @@ def static_size_for(decoded: Decoded) -> int:
 class Blocks(Protocol):
     """Allocates the blocks of dynamic modules, one per thread; implemented by a machine."""
 
-    def descriptor(self, image: Module, undo: ExitStack) -> int:
+    def descriptor(self, image: Module, undo: Rollback) -> int:
         """The guest address of the function for TLS descriptors whose argument is an offset in the image's
         block.
         """
@@ -148,7 +148,7 @@ class TlsLayout(Assigned):
             self.blocks.forget(module)
         del self.modules[module.id], self.relied_on[module.id]
 
-    def rely_on(self, module: TlsModule, undo: ExitStack) -> None:
+    def rely_on(self, module: TlsModule, undo: Rollback) -> None:
         """Record that a load depends on the offset of a static module, until the load is undone."""
         self.relied_on[module.id] += 1
         undo.callback(self.relied_on.subtract, (module.id,))
@@ -185,7 +185,7 @@ class LoadTls:
     """The TLS of one load: assigns modules to its images and decides which are static."""
 
     layout: TlsLayout
-    undo: ExitStack
+    undo: Rollback
     dynamic: bool = False  #: whether modules are static only when required
     #: Images of earlier loads whose modules became static: the blocks of all threads must be initialised.
     late: list[Module] = field(default_factory=list)

@@ -18,7 +18,6 @@ import enum
 import os
 import random
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from emu.errors import CallAbandoned, GuestExit
@@ -28,6 +27,7 @@ from relink.elf.constants import FileType
 from relink.errors import MachineError, UnsupportedElf
 from relink.load.plan import constructors
 from relink.memory.address_space import PAGE
+from relink.memory.rollback import Rollback
 from relink.records import dataclass
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ class Process:
 
     # ------------------------------------------------------------ made ready
 
-    def prepare(self, plan: Plan, undo: ExitStack) -> None:
+    def prepare(self, plan: Plan, undo: Rollback) -> None:
         """Build the stack, after the program's memory has been mapped and before any code runs."""
         self._plan = plan
         arch = self._memory.architecture

@@ -15,7 +15,7 @@ the machine's resources for the image: traps, lazy slots, patches, atexit handle
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
@@ -28,6 +28,7 @@ from relink.linker import Load, LoadOptions, Phase
 from relink.memory import placement as place
 from relink.memory import sparse
 from relink.memory.address_space import Pages, Region
+from relink.memory.rollback import Rollback
 from relink.records import Assigned
 from relink.relocate.lazy import BindMode
 from relink.resolve.sources import DefinedSymbols
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
 
 
 #: Prepares a program after its memory is mapped; called with the plan and the rollback stack.
-Prepare: TypeAlias = "Callable[[Plan, ExitStack], None]"
+Prepare: TypeAlias = "Callable[[Plan, Rollback], None]"
 _Pages: TypeAlias = "tuple[Region, tuple[Pages, ...]]"
 
 
@@ -169,7 +170,7 @@ class Loader(Assigned):
     @contextmanager
     def replacing(
         self, old: Image, source: Source, **keywords: Unpack[SwapKeywords]
-    ) -> Iterator[tuple[Replacement, PendingLoad, ExitStack]]:
+    ) -> Iterator[tuple[Replacement, PendingLoad, Rollback]]:
         """Load a new version in the place of an image, step by step, with the rollback stack: see
         `emu.patch.swap`.
         """
@@ -188,14 +189,14 @@ class Loader(Assigned):
         self._hooks.image_replaced(old, new)
 
     @contextmanager
-    def _undoing(self) -> Iterator[tuple[ExitStack, list[int]]]:
+    def _undoing(self) -> Iterator[tuple[Rollback, list[int]]]:
         """Enclose the linker's transaction: yields the rollback stack of the machine's steps, and the list of its
         traps.
 
         This rollback runs after the linker's, which closes the images.
         """
         traps: list[int] = []
-        with ExitStack() as undo:
+        with Rollback() as undo:
             undo.callback(self._code_removed)
             undo.callback(self._host_symbols.remove, traps)
             undo.callback(self._link_maps.relink)
@@ -208,7 +209,7 @@ class Loader(Assigned):
     def _carrying_out(
         self,
         load: Load,
-        undo: ExitStack,
+        undo: Rollback,
         traps: list[int],
         prepare: Prepare | None = None,
         *,
@@ -260,7 +261,7 @@ class Loader(Assigned):
                 supported = float_convention(image.architecture.name, theirs) is not None
                 raise FloatAbiMismatch(image.name, theirs.value, ours.value, supported=supported)
 
-    def _publish(self, load: Load, undo: ExitStack, relro: list[_Pages]) -> None:
+    def _publish(self, load: Load, undo: Rollback, relro: list[_Pages]) -> None:
         """Map the images in the guest, and report host variables that an executable has copied.
 
         When ifunc resolvers will run, PT_GNU_RELRO stays writable for them and is recorded in `relro`.
@@ -293,7 +294,7 @@ class Loader(Assigned):
             for run in pages:
                 self._memory.protect_pages(region.address + run.offset, run.size, run.protection)
 
-    def _set_global_pointer(self, program: Image, undo: ExitStack) -> None:
+    def _set_global_pointer(self, program: Image, undo: Rollback) -> None:
         """Set the global pointer, for code of the program that runs before its entry point (glibc,
         sysdeps/riscv/dl-machine.h).
         """

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from itertools import pairwise
 from typing import Any
 
@@ -17,6 +16,7 @@ from emu.memory.limit import MemoryLimit
 from relink.arch import Architecture
 from relink.errors import AddressSpaceError
 from relink.memory.address_space import PAGE, HostMemory, Pages, Protection, Region, page_ceil
+from relink.memory.rollback import Rollback
 
 _CHUNK = 256  #: bytes read at a time when looking for the end of a string
 #: The machine's regions that every call needs; changes made by the guest are repaired before the next call.
@@ -91,7 +91,7 @@ class GuestMemory(HostMemory):
 
     def release(self, region: Region) -> None:
         pages, region.pages = region.pages, ()
-        with ExitStack() as rest:  # all of it, also where a signal handler raises
+        with Rollback() as rest:  # all of it, also where a signal handler raises
             for offset, size, _ in reversed(pages):
                 rest.callback(self._cpu.unmap, region.address + offset, size)
             super().release(region)

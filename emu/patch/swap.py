@@ -19,7 +19,6 @@ new version. Any other word that looks like one refuses the swap, or is changed 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -33,6 +32,7 @@ from relink.errors import DebugInfoError
 from relink.load.lifetime import uses
 from relink.load.replace import Replacement
 from relink.memory.address_space import Protection
+from relink.memory.rollback import Rollback
 from relink.records import dataclass, field
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ class Swap:
             with threads.using(thread):
                 yield threads.block(old), threads.block(new)
 
-    def _settled(self, doubtful: Iterable[Doubtful], carrier: Carrier, undo: ExitStack) -> list[Doubtful]:
+    def _settled(self, doubtful: Iterable[Doubtful], carrier: Carrier, undo: Rollback) -> list[Doubtful]:
         """Change doubtful words where the caller wants that; the ones that are left."""
         left = []
         for word in doubtful:
@@ -194,13 +194,13 @@ class Swap:
                 left.append(word)
         return left
 
-    def _store(self, place: int, value: int, undo: ExitStack) -> None:
+    def _store(self, place: int, value: int, undo: Rollback) -> None:
         size = self._old.architecture.word_size
         undo.callback(self._memory.write, place, self._memory.read(place, size))
         self._memory.write_uint(place, size, value)
         self._changed += 1
 
-    def _search(self, carrier: Carrier, undo: ExitStack) -> list[Doubtful]:
+    def _search(self, carrier: Carrier, undo: Rollback) -> list[Doubtful]:
         """Change the pointers to the old version in the guest's memory; the words that are doubtful."""
         doubtful = []
         for place, value in self._words():

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 
 from emu.memory.guest_memory import GuestMemory
 from relink.memory.address_space import Protection
+from relink.memory.rollback import Rollback
 from relink.records import Assigned
 
 
@@ -52,7 +52,7 @@ class Stack(Assigned):
         #: (argc, address of argv, address of envp)
         self.constructor_arguments = (count, self.top, self.top + word * (count + 1))
 
-    def make_executable(self, undo: ExitStack) -> None:
+    def make_executable(self, undo: Rollback) -> None:
         """Make the stack executable, for gcc's nested-function trampolines in files that require it."""
         region = self._memory.region_at(self.bottom)
         if region is None or all(run.protection & Protection.X for run in region.pages):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from emu.errors import CallError, ForeignObject, GuestAbort, HandleOutlived
@@ -21,6 +21,7 @@ from emu.memory.guest_memory import GuestMemory
 from emu.memory.heap import Heap
 from relink.arch import TlsVariant
 from relink.memory.address_space import PAGE, page_ceil
+from relink.memory.rollback import Rollback
 from relink.module import Module, TlsModule
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ class Threads:
 
     # ------------------------------------------------------------ what the linker asks
 
-    def descriptor(self, image: Module, undo: ExitStack) -> int:
+    def descriptor(self, image: Module, undo: Rollback) -> int:
         """The trap for TLS descriptors of a dynamic module; their argument is the offset in its block."""
         assert image.tls is not None
         number = image.tls.id

@@ -13,7 +13,6 @@ memory is not released when the image is closed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 
 import numpy as np
 
@@ -30,6 +29,7 @@ from relink.memory import placement as place
 from relink.memory.address_space import AddressSpace, Region
 from relink.memory.buffers import read_words
 from relink.memory.rebased import check_relocated, header_vaddr
+from relink.memory.rollback import Rollback
 from relink.memory.runs import Runs
 from relink.memory.sparse import clusters
 from relink.module import Adopted, TlsModule
@@ -245,7 +245,7 @@ def _own_entries(decoded: Decoded, arch: Architecture, region: Region, formula: 
             yield known[own], read_words(region.buffer, where[own], arch.word_size)
 
 
-def claim_tls(layout: TlsLayout, image: Image, undo: ExitStack) -> TlsModule:
+def claim_tls(layout: TlsLayout, image: Image, undo: Rollback) -> TlsModule:
     """Assign the TLS module that a relocated image's words refer to. Raises TlsError if it is in use."""
     segment, adopted = image.decoded.tls, image.adopted
     assert segment is not None
@@ -278,7 +278,7 @@ def claim_tls(layout: TlsLayout, image: Image, undo: ExitStack) -> TlsModule:
 # ---------------------------------------------------------------- writing back
 
 
-def write_back(memory: AddressSpace, image: Image, undo: ExitStack) -> None:
+def write_back(memory: AddressSpace, image: Image, undo: Rollback) -> None:
     """Write the bytes changed by relocation to memory; a rollback restores the old ones."""
     adopted = image.adopted
     assert adopted is not None

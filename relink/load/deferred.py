@@ -5,20 +5,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from relink.errors import LinkError
 from relink.load.plan import Plan
 from relink.load.state import LinkerState
 from relink.memory.address_space import AddressSpace
+from relink.memory.rollback import Rollback
 
 if TYPE_CHECKING:
     from relink.relocate.deferred import Rebound
     from relink.relocate.state import Environment
 
 
-def rebind_all(state: LinkerState, plan: Plan, environment: Environment, undo: ExitStack) -> list[LinkError]:
+def rebind_all(state: LinkerState, plan: Plan, environment: Environment, undo: Rollback) -> list[LinkError]:
     """Bind the deferred references of earlier images that are now defined in their scope; return the errors."""
     errors: list[LinkError] = []
     for image in state.images:
@@ -37,7 +37,7 @@ def rebind_all(state: LinkerState, plan: Plan, environment: Environment, undo: E
     return errors
 
 
-def store(rebound: Iterable[Rebound], memory: AddressSpace, undo: ExitStack) -> None:
+def store(rebound: Iterable[Rebound], memory: AddressSpace, undo: Rollback) -> None:
     """Write the words that change, except those that the guest has changed."""
     for each in rebound:
         for address, before, after in each.words:

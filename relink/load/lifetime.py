@@ -8,13 +8,13 @@ they use, less what was loaded only after the user
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from contextlib import ExitStack
 
 from relink.image import Image, Lifetime, image_of
+from relink.memory.rollback import Rollback
 from relink.search.graph import dependency_order
 
 
-def hold(root: Image, first: Sequence[Image], no_delete: bool, undo: ExitStack) -> None:
+def hold(root: Image, first: Sequence[Image], no_delete: bool, undo: Rollback) -> None:
     """Count one more load of `root`; it keeps the images in `first` (the preloads) loaded."""
     record = root.lifetime
     preloads = [image for image in first if image is not root and image not in record.keeps]
@@ -63,7 +63,8 @@ def unloadable(images: Sequence[Image], held: Collection[int], image: Image | No
         if i.lifetime.references > (i is image) or i.lifetime.no_delete or any(map(i.contains, held))
     ]
     kept = set(dependency_order(roots, uses))
-    return [i for i in teardown_order(images) if i not in kept]
+    unused = [i for i in images if i not in kept]
+    return unused if len(unused) < 2 else [i for i in teardown_order(images) if i not in kept]
 
 
 def _needs(image: Image) -> list[Image]:

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from functools import wraps
 from types import TracebackType
 from typing import Self
@@ -43,6 +42,7 @@ from relink.load.state import LinkerState
 from relink.load.timings import Timings
 from relink.memory.address_space import HostMemory
 from relink.memory.garbage import WithoutCollections
+from relink.memory.rollback import Rollback
 from relink.module import Module, Stage
 from relink.relocate.state import Environment
 from relink.resolve import scopes
@@ -98,7 +98,7 @@ class Load:
         self.nodes: list[Node] = []  #: the root and all its dependencies
         self._plan: Plan | None = None
         self._tls: LoadTls | None = None
-        self._rollback = ExitStack()
+        self._rollback = Rollback()
         self._running: Phase | None = None
         self._ended = ""  # how
         self._changes = state.changes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from relink.errors import AddressSpaceError, MalformedElf
@@ -15,6 +15,7 @@ from relink.memory import placement as place
 from relink.memory import sparse
 from relink.memory.address_space import HostMemory
 from relink.memory.host_pages import HostBlock
+from relink.memory.rollback import Rollback
 
 if TYPE_CHECKING:
     from relink.arch import Architecture
@@ -87,7 +88,7 @@ def _reserve(image: Image, base: int | None, state: LinkerState) -> Region:
     return place.reserve(state.memory, image.decoded, base, limit)
 
 
-def give_places(state: LinkerState, plan: Plan, options: LoadOptions, undo: ExitStack) -> None:
+def give_places(state: LinkerState, plan: Plan, options: LoadOptions, undo: Rollback) -> None:
     """Give each image of a plan its place (see `give_place`), in the order of the plan.
 
     Those that are not mapped from their files have memory of the host together: `Plan.block`.
@@ -119,7 +120,7 @@ def _block_of(images: Sequence[Image]) -> HostBlock:
 
 
 def give_place(
-    image: Image, state: LinkerState, plan: Plan, options: LoadOptions, undo: ExitStack, *, fill: bool = True
+    image: Image, state: LinkerState, plan: Plan, options: LoadOptions, undo: Rollback, *, fill: bool = True
 ) -> None:
     """Reserve a region for an image and, unless it is to be done later, `fill` it from the file; an adopted image
     already has its region.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from relink.arrays import I64, U8, U64, Bools
 from relink.elf.constants import SymbolType
 from relink.memory.address_space import PAGE, AddressSpace, Pages, Protection, Region
 from relink.memory.buffers import write_words
+from relink.memory.rollback import Rollback
 from relink.module import TlsModule
 from relink.records import Assigned
 from relink.resolve.bindings import UNRESOLVED, Bindings
@@ -104,7 +104,7 @@ class DescriptorStubs(Assigned):
         self._region: Region | None = None
         self._uses = 0
 
-    def addresses(self, regions: list[tuple[Region, tuple[Pages, ...]]], undo: ExitStack) -> tuple[int, int]:
+    def addresses(self, regions: list[tuple[Region, tuple[Pages, ...]]], undo: Rollback) -> tuple[int, int]:
         """The guest addresses of the two functions. Until the page is published, its region is added to
         `regions`.
         """
