@@ -32,6 +32,7 @@ _ROOT = Path(__file__).parent.parent
 #: Functions that remember all that they were asked, and why that is little.
 UNBOUNDED = {
     "_page": "architectures",
+    "_prototype": "sizes of a word",
     "align_types": "architectures",
     "names": "architectures",
     "event_hook": "kinds of events",

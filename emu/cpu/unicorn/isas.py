@@ -10,15 +10,13 @@ take MAX, the only AArch64 model with LSE atomics. RISC-V's default model has IM
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from functools import partial
-from typing import TypeVar
 
+from emu.cpu.on_demand import OnDemand
 from emu.cpu.protocol import StopReason
 from relink.errors import AddressSpaceError
 from relink.records import dataclass, field, replace
-
-_K = TypeVar("_K")
 
 #: i386 has no register for the thread pointer: %gs selects this GDT entry, whose base is the thread pointer. The
 #: table has a separate page, above all addresses of a Linux i386 process (3 GiB), in the kernel's part of the
@@ -313,28 +311,6 @@ def _riscv(word: int) -> UnicornIsa:
     )
 
 
-class _OnDemand(Mapping[_K, UnicornIsa]):
-    """Rows by name, each made when it is first asked for: a process uses few of them."""
-
-    def __init__(self, makers: Mapping[_K, Callable[[], UnicornIsa]]) -> None:
-        self._makers, self._made = makers, dict[_K, UnicornIsa]()
-
-    def __getitem__(self, key: _K) -> UnicornIsa:
-        made = self._made.get(key)
-        if made is None:
-            made = self._made[key] = self._makers[key]()
-        return made
-
-    def __iter__(self) -> Iterator[_K]:
-        return iter(self._makers)
-
-    def __len__(self) -> int:
-        return len(self._makers)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._makers
-
-
 def _x86_64() -> UnicornIsa:
     general = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", *(f"r{n}" for n in range(8, 16)))
     return _x86(8, general, "rflags", 16, "fs_base")
@@ -344,7 +320,7 @@ def _i386() -> UnicornIsa:
     return _x86(4, ("eax", "ebx", "ecx", "edx", "esi", "edi", "ebp", "esp"), "eflags", 8, None)
 
 
-ISAS: Mapping[str, UnicornIsa] = _OnDemand(
+ISAS: Mapping[str, UnicornIsa] = OnDemand(
     {
         "x86_64": _x86_64,
         "i386": _i386,
@@ -396,7 +372,7 @@ def _named(
 
 
 #: Further CPU models, by (ISA, name).
-MODELS: Mapping[tuple[str, str], UnicornIsa] = _OnDemand(
+MODELS: Mapping[tuple[str, str], UnicornIsa] = OnDemand(
     {
         ("i386", "protected"): _protected_i386,
         ("riscv32", "machine"): partial(_riscv_machine, 4),
