@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from relink.arrays import I64, U8, U64
+from relink.arrays import I64, U8, U64, indices_where
 from relink.elf.contents import frozen
 from relink.elf.names import Names
 from relink.elf.strings import StringTable
@@ -93,7 +93,7 @@ def read_gnu_index(name: str, data: U8, width: int, at: int) -> RawIndex:
         raise Truncated(name, f"the symbol index claims {count} symbols in {len(data)} bytes", at)
     offset = data[width:begin].view(f">u{width}").astype(np.uint64)
     text = data[begin:]
-    ends = np.flatnonzero(text == 0)[:count]
+    ends = indices_where(text == 0)[:count]
     if len(ends) < count:
         raise MalformedElf(name, f"the symbol index has {count} offsets and {len(ends)} names", at)
     start = np.concatenate([np.zeros(min(count, 1), np.int64), ends[:-1] + 1])

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from relink.arrays import I64, U32, U64, AnyArray, Bools, one_of
+from relink.arrays import I64, U32, U64, AnyArray, Bools, indices_where, one_of
 from relink.elf.batch_symbols import BatchSymbols
 from relink.elf.constants import SectionFlag, SectionType
 from relink.elf.object_relocations import RELOCATION_SECTIONS, ObjectRelocations
@@ -48,7 +48,7 @@ class BatchRelocations:
     def _read_all(self) -> None:
         plain = self._plain_headers() if len(self.rows) > _FEW else np.zeros(len(self.rows), np.bool_)
         self._odd: dict[int, ObjectRelocations] = {}
-        self._decode(np.flatnonzero(~plain))
+        self._decode(indices_where(~plain))
         self._read(plain)
         if plain.any() and len(unfit := self._suspects()):
             self._decode(unfit)
@@ -68,7 +68,7 @@ class BatchRelocations:
 
     def _find(self) -> None:
         batch = self.batch
-        rows = np.flatnonzero(one_of(batch.sections["type"], _TABLES))
+        rows = indices_where(one_of(batch.sections["type"], _TABLES))
         file = batch.section_file[rows]
         first, count = batch.first_section[file], np.diff(batch.first_section)[file]
         info = batch.sections["info"][rows].astype(np.int64)
@@ -117,7 +117,7 @@ class BatchRelocations:
 
     def _read(self, plain: Bools) -> None:
         batch, layout = self.batch, self.batch.layout
-        picked = np.flatnonzero(plain)
+        picked = indices_where(plain)
         parts = batch.section_bytes(self.rows[picked])
         records: AnyArray = np.frombuffer(b"".join(parts), layout.rela if self._rela else layout.rel)
         size = records.dtype.itemsize

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from relink.arrays import I64, U8, AnyArray, Bools
+from relink.arrays import I64, U8, AnyArray, Bools, indices_where
 from relink.elf.constants import SHN_ABS, SHN_COMMON, SHN_LORESERVE, SectionFlag, SectionType, SymbolBind
 from relink.elf.contents import frozen
 from relink.elf.names import Names
@@ -43,7 +43,7 @@ class BatchSymbols:
 
     def check_names(self) -> None:
         """Raise what `ObjectFile.symbols.names` raises for the first bad object."""
-        for number in np.flatnonzero(self._bad_names).tolist():
+        for number in indices_where(self._bad_names).tolist():
             _ = self.batch.files[number].symbols.names
 
     def __len__(self) -> int:
@@ -51,7 +51,7 @@ class BatchSymbols:
 
     def _find_tables(self) -> I64:
         batch = self.batch
-        found = np.flatnonzero(batch.sections["type"] == _SYMTAB)
+        found = indices_where(batch.sections["type"] == _SYMTAB)
         tables = np.full(len(batch), -1, np.int64)
         tables[batch.section_file[found[::-1]]] = found[::-1]
         return tables
@@ -83,14 +83,14 @@ class BatchSymbols:
 
     def _decode(self, unfit: Bools) -> None:
         """Read the tables of some objects separately."""
-        for number in np.flatnonzero(unfit).tolist():
+        for number in indices_where(unfit).tolist():
             try:
                 _ = self.batch.files[number].symbols
             except ElfError:
                 if number and not self._odd:  # an earlier object may have another fault
                     BatchSymbols(ObjectBatch(self.batch.files[:number]))
                 raise
-        self._odd.update(np.flatnonzero(unfit).tolist())
+        self._odd.update(indices_where(unfit).tolist())
 
     def _read(self) -> None:
         batch = self.batch

@@ -7,7 +7,7 @@ from typing import overload
 
 import numpy as np
 
-from relink.arrays import U64, AnyArray
+from relink.arrays import U64, AnyArray, indices_where
 from relink.elf.constants import ADDRESS_TAGS, DynamicTag
 from relink.elf.contents import frozen
 from relink.records import cached_property, dataclass
@@ -32,7 +32,7 @@ class Dynamic:
 
         `normalise` converts an address that a loader has rebased in memory back to a link-time address.
         """
-        ends = np.flatnonzero(entries["tag"] == 0)
+        ends = indices_where(entries["tag"] == 0)
         if len(ends):
             entries = entries[: ends[0]]
         tags = entries["tag"].astype(np.uint64)

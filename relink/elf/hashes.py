@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from relink.arrays import I64, U32, Bools
+from relink.arrays import I64, U32, Bools, indices_where
 from relink.elf.contents import Contents, frozen
 from relink.elf.layout import Layout
 from relink.elf.names import Names
@@ -117,7 +117,7 @@ class GnuHash:
             return np.zeros(len(symbols), np.bool_)
         heads = self.buckets[hashes % np.uint32(len(self.buckets))].astype(np.int64)
         met: Bools = (heads != 0) & (heads <= symbols)
-        where = np.flatnonzero(met)
+        where = indices_where(met)
         met[where] = self._run[heads[where] - self.first] == self._run[symbols[where] - self.first]
         return met
 
@@ -128,7 +128,7 @@ class GnuHash:
         if not len(self.buckets) or not len(self.chain):
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         heads = self.buckets[hashes % np.uint32(len(self.buckets))].astype(np.int64)
-        going = np.flatnonzero(heads)
+        going = indices_where(heads)
         at, wanted = heads[going] - self.first, hashes[going]
         requests, places = list[I64](), list[I64]()
         for _ in range(_LONGEST_WALK):
@@ -140,7 +140,7 @@ class GnuHash:
             met = (words ^ wanted) < 2
             requests.append(going[met])
             places.append(at[met])
-            on = np.flatnonzero(words & np.uint32(1) == 0)
+            on = indices_where(words & np.uint32(1) == 0)
             going, at, wanted = going[on], at[on] + 1, wanted[on]
         return None
 
@@ -160,7 +160,7 @@ class GnuHash:
         np.equal(rest, mine, out=sole)
         np.logical_or(sole, np.where(rest == 0, count, rest) - np.uint32(1) == mine, out=sole)
         sole &= reached
-        apart = np.flatnonzero(~ends[:-1])  # entries that have another one so far on in their chain
+        apart = indices_where(~ends[:-1])  # entries that have another one so far on in their chain
         for distance in range(1, _LONGEST_WALK):
             if not len(apart):
                 return frozen(sole)
@@ -174,9 +174,9 @@ class GnuHash:
         """For each entry of `chain` the bucket of its run (2^32 - 1: none), and whether a walk from there meets
         it. `ends`: which entries end a run.
         """
-        heads = np.flatnonzero(self.buckets).astype(np.uint32)
+        heads = indices_where(self.buckets).astype(np.uint32)
         at = self.buckets[heads] - np.uint32(self.first)
-        last = np.flatnonzero(ends)
+        last = indices_where(ends)
         if (
             0 < len(last) == len(at) and at[0] == 0 and np.array_equal(at[1:], last[:-1] + 1)
         ):  # as linkers write it
@@ -221,7 +221,7 @@ def _end_of_run(chain: U32, begin: int) -> int | None:
     """
     window = 64
     while begin < len(chain):
-        ends = np.flatnonzero(chain[begin : begin + window] & np.uint32(1))
+        ends = indices_where(chain[begin : begin + window] & np.uint32(1))
         if len(ends):
             return begin + int(ends[0]) + 1
         begin += window
@@ -263,7 +263,7 @@ class SysvHash:
             return frozen(np.empty(0, np.uint32)), frozen(np.empty(0, np.int64))
         bucket, depth = self._places()
         hashes = names.sysv_hash[: self.count]
-        met = np.flatnonzero(bucket == (hashes % np.uint32(len(self.buckets))).astype(np.int64))
+        met = indices_where(bucket == (hashes % np.uint32(len(self.buckets))).astype(np.int64))
         met = met[np.argsort(depth[met], kind="stable")]
         return hashes[met], met
 
@@ -282,7 +282,7 @@ class SysvHash:
         links = np.concatenate([self.chain, self.buckets]).astype(np.int64)
         if count:
             links[0] = 0  # symbol 0 marks the end of a chain and is in no chain
-        sources = np.flatnonzero(links)
+        sources = indices_where(links)
         targets = links[sources]
         if len(targets) and int(targets.max()) >= count:
             raise MalformedElf(self.name, f"DT_HASH links to symbol {int(targets.max())} of {count}")

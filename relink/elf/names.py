@@ -12,7 +12,7 @@ from operator import mul
 
 import numpy as np
 
-from relink.arrays import I64, U8, U32, U64, Bools
+from relink.arrays import I64, U8, U32, U64, Bools, indices_where
 from relink.elf.contents import frozen
 from relink.records import cached_property, dataclass
 
@@ -126,7 +126,7 @@ class Names:
         if len(self) <= _FEW or (len(self) <= _SEVERAL and int(self.length.sum()) <= _SHORT):
             return frozen(np.array([gnu_hash_of(self.raw(index)) for index in range(len(self))], np.uint32))
         hashes = np.empty(len(self), np.uint32)
-        short = np.flatnonzero(self.length <= _LONG)
+        short = indices_where(self.length <= _LONG)
         powers = _powers_of_33(-8, int(self.length[short].max(initial=0)) + 1)
         for some in _sweeps(self.length[short]):
             length = self.length[short[some]]
@@ -138,7 +138,7 @@ class Names:
             sums = np.zeros(len(words) + 1, np.uint32)
             np.cumsum(_polynomial_of_word(words) * powers[left], dtype=np.uint32, out=sums[1:])
             hashes[short[some]] = sums[ends] - sums[ends - count] + np.uint32(5381) * powers[length + 8]
-        for index in np.flatnonzero(self.length > _LONG).tolist():
+        for index in indices_where(self.length > _LONG).tolist():
             hashes[index] = _gnu_hash_of_long(np.frombuffer(self.raw(index), np.uint8))
         return frozen(hashes)
 
@@ -172,9 +172,9 @@ class Names:
         if len(mine) <= _FEW:
             columns = zip(mine.tolist(), theirs.tolist(), same.tolist(), strict=True)
             return np.array([equal and self.raw(m) == other.raw(t) for m, t, equal in columns], np.bool_)
-        pairs = np.flatnonzero(same)
+        pairs = indices_where(same)
         for some in _sweeps(lengths[pairs]):
-            differ = np.flatnonzero(self._words(mine[pairs[some]]) != other._words(theirs[pairs[some]]))
+            differ = indices_where(self._words(mine[pairs[some]]) != other._words(theirs[pairs[some]]))
             ends = np.cumsum(_word_count(lengths[pairs[some]]))
             same[pairs[some][np.searchsorted(ends, differ, "right")]] = False
         return same
@@ -195,7 +195,7 @@ class Names:
         ends = np.cumsum(count)
         place = (np.arange(int(count.sum())) << 3) + np.repeat(start - ((ends - count) << 3), count)
         # The last word of a name may extend past the blob: load the blob's last word and shift it.
-        some = np.flatnonzero(count)
+        some = indices_where(count)
         last = ends[some] - 1
         beyond = np.maximum(place[last] - (len(self._windows) - 1), 0)
         place[last] -= beyond

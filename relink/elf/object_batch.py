@@ -14,7 +14,7 @@ from typing import overload
 import numpy as np
 
 from relink.arch import Architecture
-from relink.arrays import I64, U64, AnyArray, Bools, one_of
+from relink.arrays import I64, U64, AnyArray, Bools, indices_where, one_of
 from relink.elf.constants import ELF_MAGIC, ELFCLASS64, SHN_XINDEX, FileType, SectionFlag, SectionType
 from relink.elf.foreign import LTO_SECTION
 from relink.elf.headers import MAX_SPAN
@@ -52,13 +52,13 @@ class ObjectBatch(Sequence[ObjectFile]):
         self._odd: set[int] = set()  # objects that have been decoded separately
         self.headers = self._read_headers()
         self.few = few = len(self.files) <= _FEW  #: whether each object has been decoded separately
-        refused = self._decode(range(len(self.files)) if few else np.flatnonzero(~self._plain_headers()).tolist())
+        refused = self._decode(range(len(self.files)) if few else indices_where(~self._plain_headers()).tolist())
         if refused is not None:
             if refused[0] and not few:  # an earlier object may have another fault
                 ObjectBatch(self.files[: refused[0]])
             raise refused[1]
         self._read_sections()
-        refused = None if few else self._decode(np.flatnonzero(self._suspects()).tolist())
+        refused = None if few else self._decode(indices_where(self._suspects()).tolist())
         if refused is not None:
             raise refused[1]
 
@@ -200,7 +200,7 @@ class ObjectBatch(Sequence[ObjectFile]):
         refused = [flags for flags in set(header["flags"].tolist()) if arch.flags_problem(flags)]
         same &= ~one_of(header["flags"], refused)
         same[list(self._odd)] = False
-        yield from map(self.files.__getitem__, np.flatnonzero(~same).tolist())
+        yield from map(self.files.__getitem__, indices_where(~same).tolist())
 
     @cached_property
     def unset_flags(self) -> Bools:
@@ -226,7 +226,7 @@ class ObjectBatch(Sequence[ObjectFile]):
         if prefix.encode() not in self._name_bytes:
             return np.zeros(0, np.int64)
         texts, group = self.section_groups
-        return np.flatnonzero(np.array([text.startswith(prefix) for text in texts], np.bool_)[group])
+        return indices_where(np.array([text.startswith(prefix) for text in texts], np.bool_)[group])
 
     def section_bytes(self, rows: I64) -> list[Piece]:
         """The bytes of sections in the file; rows of SHT_NOBITS and compressed sections excluded."""

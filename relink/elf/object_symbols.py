@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from relink.arch import Architecture
-from relink.arrays import I64, U8, U32, AnyArray, Bools
+from relink.arrays import I64, U8, U32, AnyArray, Bools, indices_where
 from relink.elf.constants import (
     SHN_ABS,
     SHN_COMMON,
@@ -50,13 +50,13 @@ class ObjectSymbols(SymbolRows):
         included.
         """
         offered = self.section[self.first_global :] != UNDEFINED
-        return frozen(np.flatnonzero(offered) + self.first_global)
+        return frozen(indices_where(offered) + self.first_global)
 
     @cached_property
     def undefined(self) -> I64:
         """Indices of the undefined symbols, weak ones included, without symbol 0."""
         wanted = self.section[self.first_global :] == UNDEFINED
-        found = np.flatnonzero(wanted) + self.first_global
+        found = indices_where(wanted) + self.first_global
         return frozen(found[found != 0])
 
     @cached_property
@@ -73,7 +73,7 @@ class ObjectSymbols(SymbolRows):
         names = self.names
         # SymbolBind LOCAL is 0. LLVM gives mapping symbols in .tdata the type TLS.
         plain = (self.info == int(SymbolType.NOTYPE)) | (self.info == int(SymbolType.TLS))
-        some = np.flatnonzero(plain & (names.length >= 2))
+        some = indices_where(plain & (names.length >= 2))
         some = some[names.blob[names.start[some]] == ord("$")]
         letter = names.blob[names.start[some] + 1]
         # The byte after a two-letter name is the terminating NUL.
@@ -109,7 +109,7 @@ def symbol_sections(
     index that has no meaning on this machine.
     """
     section: I64 = records["shndx"].astype(np.int64)
-    reserved = np.flatnonzero(section >= SHN_LORESERVE)
+    reserved = indices_where(section >= SHN_LORESERVE)
     raw = section[reserved]
     if len(reserved):
         section[reserved] = UNDEFINED

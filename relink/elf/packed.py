@@ -13,7 +13,7 @@ from array import array
 
 import numpy as np
 
-from relink.arrays import I64, U8, U32, U64
+from relink.arrays import I64, U8, U32, U64, indices_where
 from relink.elf.contents import frozen
 from relink.elf.names import flat_indices
 from relink.errors import MalformedElf
@@ -90,7 +90,7 @@ def decode_aps2(name: str, data: U8, bits: int, has_addends: bool, most: int) ->
     offset = (np.cumsum(offset_delta) + numbers[1]).astype(np.uint64) & np.uint64((1 << bits) - 1)
     addend = None
     if has_addends:
-        without = groups.take(np.flatnonzero((groups.flags & GROUP_HAS_ADDEND) == 0))
+        without = groups.take(indices_where((groups.flags & GROUP_HAS_ADDEND) == 0))
         addend = frozen(_addends(addend_delta, without, bits))
     return PackedRelocations(frozen(offset), frozen(info.astype(np.uint64)), addend)
 
@@ -108,7 +108,7 @@ class _Groups:
         return _Groups(self.first[which], self.size[which], self.flags[which], self.at[which])
 
     def of(self, flags: int) -> _Groups:
-        return self.take(np.flatnonzero(self.flags == flags))
+        return self.take(indices_where(self.flags == flags))
 
 
 def _layout(flags: int) -> tuple[int, int]:
@@ -182,14 +182,14 @@ def decode_sleb128(name: str, data: U8) -> I64:
     Raises MalformedElf for a number of more than ten bytes.
     """
     last = (data & np.uint8(0x80)) == 0
-    ends = np.flatnonzero(last)
+    ends = indices_where(last)
     begins = np.concatenate([np.zeros(min(len(ends), 1), np.int64), ends[:-1] + 1])
     length = ends - begins + 1
     if len(length) and int(length.max()) > 10:
         raise MalformedElf(name, "a SLEB128 number of more than ten bytes")
     value = np.zeros(len(ends), np.uint64)
     for byte in range(int(length.max()) if len(length) else 0):
-        some = np.flatnonzero(length > byte)
+        some = indices_where(length > byte)
         septet = (data[begins[some] + byte] & np.uint8(0x7F)).astype(np.uint64)
         value[some] |= septet << np.uint64(7 * byte)
     # The sign bit is bit 6 of the last septet: shift it to the top and back.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from relink.arrays import I64, U64, AnyArray, Bools
+from relink.arrays import I64, U64, AnyArray, Bools, indices_where
 from relink.elf.constants import SectionFlag, SectionType
 from relink.elf.headers import MAX_ALIGN, MAX_SPAN, Section
 from relink.elf.section_table import SectionTable
@@ -43,7 +43,7 @@ def suspects(rows: AnyArray, file_sizes: int | U64, counts: int | I64) -> Bools:
         | (align & (align - np.uint64(1)) != 0)
         | (align > np.uint64(MAX_ALIGN))
     )
-    checked = np.flatnonzero(flags & np.uint64(_CHECKED))
+    checked = indices_where(flags & np.uint64(_CHECKED))
     if len(checked):
         most = np.broadcast_to(np.asarray(counts, np.int64), len(rows))[checked]
         some = rows[checked]
@@ -55,7 +55,7 @@ def suspects(rows: AnyArray, file_sizes: int | U64, counts: int | I64) -> Bools:
 def check_sections(name: str, sections: SectionTable, file_size: int) -> None:
     """Check each section header, and the total size against the file's size and MAX_SPAN."""
     rows = sections.rows
-    for index in np.flatnonzero(suspects(rows, file_size, len(rows))).tolist():
+    for index in indices_where(suspects(rows, file_size, len(rows))).tolist():
         _check(name, index, sections[index], len(rows), file_size)
     size, type_ = rows["size"], rows["type"]
     # No single size is over a limit, so that the sums do not overflow.

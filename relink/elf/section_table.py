@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import overload
 
-import numpy as np
-
-from relink.arrays import U8, AnyArray, Bools
+from relink.arrays import U8, AnyArray, Bools, indices_where
 from relink.elf.headers import Header, Section, read_section_rows
 from relink.elf.strings import StringTable
 
@@ -78,7 +76,8 @@ class SectionTable(Sequence[Section]):
         found: Bools = column == types[0]
         for type_ in types[1:]:
             found |= column == type_
-        return np.flatnonzero(found).tolist()
+        rows: list[int] = indices_where(found).tolist()
+        return rows
 
 
 def read_sections(name: str, header: Header, data: U8) -> SectionTable:

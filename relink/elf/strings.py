@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from relink.arrays import I64, U8, U32, Bools
+from relink.arrays import I64, U8, U32, Bools, indices_where
 from relink.elf.contents import frozen
 from relink.elf.names import Names
 from relink.errors import MalformedElf
@@ -145,13 +145,13 @@ class StringTable:
         skipped = start - begin
         ends &= np.arange(_WINDOW) >= skipped[:, None]
         length: I64 = ends.argmax(axis=1) - skipped
-        for longer in np.flatnonzero(~ends.any(axis=1)).tolist():
+        for longer in indices_where(~ends.any(axis=1)).tolist():
             length[longer] = self._length(int(start[longer]))
         return length
 
     @cached_property
     def _nuls(self) -> I64:
-        return np.flatnonzero(self.data == 0)
+        return indices_where(self.data == 0)
 
     def _spend(self, size: int, count: int, what: str) -> None:
         self._spent += max(0, size - count * _SLACK)
@@ -179,7 +179,7 @@ class Pieces:
         """
         size, begin = self.sizes[piece], self.base[piece]
         start: I64 = np.where(size == 0, 0, begin) + offsets.astype(np.int64)
-        nuls = np.flatnonzero(self.blob == 0)
+        nuls = indices_where(self.blob == 0)
         at = np.searchsorted(nuls, start)
         end = nuls[np.minimum(at, len(nuls) - 1)]
         odd = np.where(size == 0, offsets != 0, (offsets >= size) | (at == len(nuls)) | (end >= begin + size))

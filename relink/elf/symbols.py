@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from relink.arrays import I64, U8, U16, U32, U64, AnyArray, Bools
+from relink.arrays import I64, U8, U16, U32, U64, AnyArray, Bools, indices_where
 from relink.elf.constants import SHN_UNDEF, DynamicTag
 from relink.elf.contents import Contents, frozen
 from relink.elf.dynamic import Dynamic
@@ -214,7 +214,7 @@ class SymbolTable(SymbolRows):
             raise MalformedElf(self.strings.name, f"{int(count.sum())} hash collisions over {len(self)} symbols")
         request = np.repeat(np.arange(len(names)), count)
         symbol = symbols[flat_indices(first, count)]
-        met = np.flatnonzero(self.hash_table.reaches(hashes[request], symbol))
+        met = indices_where(self.hash_table.reaches(hashes[request], symbol))
         return request[met], symbol[met]
 
     def candidates_of(self, name: bytes, gnu_hash: int) -> Sequence[int] | None:
@@ -366,7 +366,7 @@ def _names_of(records: AnyArray, strings: StringTable, contents: Contents, dynam
         return strings
     contents.findings.warn(f"a symbol's name is at {furthest:#x}, beyond DT_STRSZ {len(strings.data):#x}")
     tail = contents.tail(vaddr, "the dynamic string table")
-    end = np.flatnonzero(tail[furthest:] == 0)
+    end = indices_where(tail[furthest:] == 0)
     return StringTable(contents.name, tail[: furthest + int(end[0]) + 1] if len(end) else tail)
 
 

@@ -8,7 +8,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from relink.arrays import U8, U64, Bools
+from relink.arrays import U8, U64, Bools, indices_where
 from relink.elf import Decoded, ProgramHeader
 from relink.elf.constants import FileType
 from relink.elf.contents import frozen
@@ -220,7 +220,7 @@ def _zero(region: Region, begin: int, end: int, filled: Bools) -> None:
     """Zero the parts of a range that earlier segments have filled; the rest is already zero and is not touched, so
     that no memory is allocated for it.
     """
-    for page in (np.flatnonzero(filled[begin // PAGE : page_ceil(end) // PAGE]) + begin // PAGE).tolist():
+    for page in (indices_where(filled[begin // PAGE : page_ceil(end) // PAGE]) + begin // PAGE).tolist():
         region.buffer[max(begin, page * PAGE) : min(end, (page + 1) * PAGE)] = 0
 
 
@@ -322,7 +322,7 @@ def _runs(mapped: U8, flags: U8, borders: Sequence[int]) -> Sequence[Pages]:
         each = key.tolist()
         changes = [at for at in range(1, len(each)) if each[at] != each[at - 1]]
     else:
-        changes = (np.flatnonzero(np.diff(key)) + 1).tolist()
+        changes = (indices_where(np.diff(key)) + 1).tolist()
     starts = sorted({0, *borders, *changes})
     ends = [*starts[1:], len(key)]
     return [

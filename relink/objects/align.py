@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 
 from relink.arch import Architecture, Role, architecture
-from relink.arrays import I64, U8, U64, one_of
+from relink.arrays import I64, U8, U64, indices_where, one_of
 from relink.elf.objects import ObjectFile, ObjectRelocations
 from relink.errors import MalformedElf
 from relink.records import dataclass
@@ -49,7 +49,7 @@ def realign(arch: Architecture, file: ObjectFile, table: ObjectRelocations) -> R
     rule = arch.alignment
     if rule is None:
         return None
-    entries = np.flatnonzero(one_of(table.type, align_types(arch.name)))
+    entries = indices_where(one_of(table.type, align_types(arch.name)))
     if not len(entries):
         return None
     if table.addend is None:

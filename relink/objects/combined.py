@@ -14,7 +14,7 @@ import numpy as np
 
 from relink.arch import Architecture, FloatAbi
 from relink.arch.spec import Slot
-from relink.arrays import I64, U32, U64, Bools
+from relink.arrays import I64, U32, U64, Bools, indices_where
 from relink.elf import Decoded, Names, RelocationTable, SymbolTable, Versions
 from relink.elf.constants import SectionFlag, SectionType, SymbolBind
 from relink.elf.contents import frozen
@@ -144,7 +144,7 @@ class CombinedObjects(Decoded):
     @cached_property
     def offered(self) -> I64:
         """Rows of the symbols that others may bind to."""
-        return frozen(np.flatnonzero((self.symbols.section != 0) & (self.symbols.bind != _LOCAL)))
+        return frozen(indices_where((self.symbols.section != 0) & (self.symbols.bind != _LOCAL)))
 
     @property
     def versions(self) -> Versions:
@@ -176,7 +176,7 @@ class CombinedObjects(Decoded):
         if sections is None:
             return None
         start = sections.offset
-        found = np.flatnonzero((start <= offset) & (offset < start + sections.size))
+        found = indices_where((start <= offset) & (offset < start + sections.size))
         return sections[min(found.tolist(), key=lambda number: start[number])] if len(found) else None
 
     @property

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from relink.arrays import indices_where
 from relink.elf import decode
 from relink.elf.constants import SectionFlag
 from relink.elf.linker_script import is_linker_script, neighbour
@@ -79,7 +80,7 @@ def all_attributes(batch: ObjectBatch, arch: Architecture) -> dict[int, bytes]:
     """The build attributes of the objects that have some, by the number of the object."""
     if not arch.attributes_section:
         return {}
-    rows = np.flatnonzero(batch.sections["type"] == arch.attributes_section)
+    rows = indices_where(batch.sections["type"] == arch.attributes_section)
     if not len(rows):
         return {}
     files, first = np.unique(batch.section_file[rows], return_index=True)
@@ -99,7 +100,7 @@ def float_abis(
     if not attributes and all(arch.float_abi(each, b"") is None for each in set(flags.tolist())):
         return
     known: dict[tuple[int, bytes], FloatAbi | None] = {}
-    for number in np.flatnonzero(~batch.unset_flags).tolist():
+    for number in indices_where(~batch.unset_flags).tolist():
         key = int(flags[number]), attributes.get(number, b"")
         if key not in known:
             known[key] = arch.float_abi(*key)

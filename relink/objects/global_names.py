@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from relink.arrays import I64, U8, U64, Bools
+from relink.arrays import I64, U8, U64, Bools, indices_where
 from relink.elf.constants import SymbolBind, SymbolType
 from relink.elf.names import Names
 from relink.elf.objects import ABSOLUTE, COMMON, UNDEFINED
@@ -68,7 +68,7 @@ class GlobalNames:
         first = np.searchsorted(self.group[order], np.arange(len(self.different)))
         self.best = self.rows[order[first]]
         several = np.bincount(self.group, rank >= _WEAK, len(self.different)) > 1
-        yield from self._compare(symbols, np.flatnonzero(several[self.group]), rank)
+        yield from self._compare(symbols, indices_where(several[self.group]), rank)
 
     def _compare(self, symbols: Rows, positions: I64, rank: I64) -> Iterator[tuple[tuple[int, int], LinkError]]:
         """Choose among several definitions of a name, in link order."""
@@ -103,11 +103,11 @@ class GlobalNames:
         symbols.alias[self.rows] = self.best[self.group]
         visibility = symbols.other[self.rows] & np.uint8(3)
         least = np.full(len(self.different), 4, np.uint8)
-        restricted = np.flatnonzero(visibility)
+        restricted = indices_where(visibility)
         np.minimum.at(least, self.group[restricted], visibility[restricted])
         public = [number for name in exported if (number := self._number(name)) >= 0]
         least[public] = 0  # objects of a static C library declare its functions hidden
-        changed = np.flatnonzero(least < 4)
+        changed = indices_where(least < 4)
         best = self.best[changed]
         symbols.other[best] = symbols.other[best] & ~np.uint8(3) | least[changed]
 
@@ -153,7 +153,7 @@ class GlobalNames:
 
     def _some(self, which: Bools) -> Iterator[tuple[str, int]]:
         which[list(self._gone)] = False
-        numbers = np.flatnonzero(which)
+        numbers = indices_where(which)
         first = np.full(len(self.different), len(self.rows))
         np.minimum.at(first, self.group, np.arange(len(self.rows)))
         numbers = numbers[np.argsort(first[numbers], kind="stable")]

@@ -10,7 +10,7 @@ import numpy as np
 from relink.arch import Architecture, Reloc, Role
 from relink.arch.fields import Word
 from relink.arch.spec import Slot, Stub
-from relink.arrays import I64, Bools, one_of
+from relink.arrays import I64, Bools, indices_where, one_of
 from relink.elf.constants import SymbolType
 from relink.elf.objects import ABSOLUTE, UNDEFINED
 from relink.objects.combined import StubTable
@@ -86,7 +86,7 @@ def stub_symbols(
         elif not (isinstance(row.word, Word) and row.word.size >= arch.word_size):
             needs[used[callable_[used]]] = True
     needs[0] = False
-    return np.flatnonzero(needs)
+    return indices_where(needs)
 
 
 def _in_other_set(row: Reloc, tables: InputTables, used: I64) -> Bools:
@@ -126,13 +126,13 @@ def far_callees(arch: Architecture, layout: Layout, tables: InputTables, stubs: 
     if text is None or text[1] - text[0] < arch.branch_reach:
         return np.zeros(0, np.int64)
     found = [np.zeros(0, np.int64)]
-    for number in np.flatnonzero(layout.sections.of_kinds(*CODE)[tables.target]).tolist():
+    for number in indices_where(layout.sections.of_kinds(*CODE)[tables.target]).tolist():
         table = tables.one(number)
         in_place = table.addend is None
         if in_place and not isinstance(layout, PlacedLayout):
             continue
         far = _far(arch, tables, table)
-        inside = np.flatnonzero(far & (table.addend != 0)) if table.addend is not None else ()
+        inside = indices_where(far & (table.addend != 0)) if table.addend is not None else ()
         if len(inside) and table.addend is not None:
             symbol, addend = table.symbol.copy(), table.addend.copy()
             symbol[inside] = tables.symbols.add_inside(symbol[inside], addend[inside])
@@ -150,7 +150,7 @@ def _far(arch: Architecture, tables: InputTables, table: InputTable) -> Bools:
     for type_ in np.unique(table.type).tolist():
         row = arch.relocations.get(type_)
         if row is not None and row.role is Role.BRANCH and row.word is not None:
-            mine = np.flatnonzero((table.type == type_) & (tables.symbols.section[table.symbol] > 0))
+            mine = indices_where((table.type == type_) & (tables.symbols.section[table.symbol] > 0))
             distance = tables.symbols.image_offsets(table.symbol[mine]) + addends[mine].view(np.uint64)
             distance -= table.offset[mine] + np.uint64(table.target.offset)
             if arch.code_address_bits:  # bit 0 selects an instruction set, and is no distance

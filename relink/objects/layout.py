@@ -9,7 +9,7 @@ import numpy as np
 
 from relink.arch import Architecture
 from relink.arch.spec import Stub
-from relink.arrays import I64, U8, Bools
+from relink.arrays import I64, U8, Bools, indices_where
 from relink.elf import ProgramHeader
 from relink.elf.constants import SegmentType, SymbolType
 from relink.elf.headers import MAX_ALIGN, MAX_SPAN
@@ -106,7 +106,7 @@ class Layout:
         symbols = self.symbols
         self.commons = {}
         alignments: dict[int, int] = {}  # the largest alignment of all common symbols of a name counts
-        for row in np.flatnonzero(symbols.section == COMMON).tolist():
+        for row in indices_where(symbols.section == COMMON).tolist():
             winner = int(symbols.alias[row])
             align = int(symbols.value[row])
             if symbols.info[row] & 15 == SymbolType.TLS:
@@ -200,13 +200,13 @@ class Layout:
         sections, batch = self.sections, self.sections.batch
         odd = sections.reversed | sections.named(lambda name: name.startswith(".zdebug_"))
         odd[list(sections.realigned)] = True
-        plain = np.flatnonzero(sections.bits & (sections.size != 0) & ~odd)
+        plain = indices_where(sections.bits & (sections.size != 0) & ~odd)
         target = data.data
         ends = (starts[plain] + sections.size[plain]).tolist()
         parts = batch.section_bytes(sections.row[plain])
         for start, end, part in zip(starts[plain].tolist(), ends, parts, strict=True):
             target[start:end] = part
-        for number in np.flatnonzero(sections.bits & (sections.size != 0) & odd).tolist():
+        for number in indices_where(sections.bits & (sections.size != 0) & odd).tolist():
             content = self._section_content(sections[number])
             start = int(starts[number])
             data[start : start + len(content)] = content
@@ -241,7 +241,7 @@ class Layout:
     def _filler(self, before: InputSection, size: int) -> bytes:
         """`size` bytes of NOPs, in the instruction set of the code before them."""
         symbols = before.file.symbols
-        rows = np.flatnonzero((symbols.section == before.index) & (symbols.mapping != 0))
+        rows = indices_where((symbols.section == before.index) & (symbols.mapping != 0))
         thumb = bool(len(rows)) and symbols.mapping[rows[np.argmax(symbols.value[rows])]] == ord("t")
         nop = self.arch.nops[-1]
         content = nop * (size // len(nop)) if thumb else self.arch.fill(size)

@@ -9,7 +9,7 @@ import numpy as np
 
 from relink.arch import Architecture, Role
 from relink.arch.fields import address_bits
-from relink.arrays import I64, U8, U32, U64, Bools, one_of
+from relink.arrays import I64, U8, U32, U64, Bools, indices_where, one_of
 from relink.elf.batch_relocations import BatchRelocations
 from relink.elf.object_batch import ObjectBatch
 from relink.elf.objects import UNDEFINED
@@ -43,7 +43,7 @@ def addends_in_place(arch: Architecture, content: U8, offsets: U64, types: U32) 
         row = arch.relocations.get(number)
         if row is not None and row.word is not None:
             whole = offsets + np.uint64(row.word.size) <= np.uint64(len(content))
-            mine = np.flatnonzero((types == number) & whole)
+            mine = indices_where((types == number) & whole)
             raw = read_words(content, offsets[mine].astype(np.int64), row.word.size)
             addends[mine] = row.word.read(raw).view(np.int64)
     return addends
@@ -213,7 +213,7 @@ class InputTables:
         if self.explicit.all():
             return self.addend
         addends = self.addend.copy()
-        for number in np.flatnonzero(~self.explicit).tolist():
+        for number in indices_where(~self.explicit).tolist():
             addends[self.entries(number)] = self.addends(self.one(number))
         return addends
 
@@ -229,7 +229,7 @@ class InputTables:
         reverse = self.sections.reversed[self.target]
         offset = self.offset + start.astype(np.uint64)[self.table]
         if reverse.any():
-            mine = np.flatnonzero(reverse[self.table])
+            mine = indices_where(reverse[self.table])
             table, old, word = self.table[mine], self.offset[mine], np.uint64(self.arch.word_size)
             new = size.astype(np.uint64)[table] - word - old // word * word + old % word
             offset[mine] = new + start.astype(np.uint64)[table]

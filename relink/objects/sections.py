@@ -17,7 +17,7 @@ import re
 
 import numpy as np
 
-from relink.arrays import I64, Bools, one_of
+from relink.arrays import I64, Bools, indices_where, one_of
 from relink.elf.constants import SHT_LOOS, SectionFlag, SectionType
 from relink.elf.object_batch import ObjectBatch
 from relink.errors import UnsupportedElf
@@ -75,7 +75,7 @@ def kept_sections(batch: ObjectBatch) -> InputSections:
     _drop_copies(batch, kept)
     about = _about(batch)
     _drop_orphans(kept, about)
-    sections = InputSections(batch, np.flatnonzero(kept))
+    sections = InputSections(batch, indices_where(kept))
     if sizes:
         numbers = sections.place[list(sizes)]
         sections.size[numbers[numbers >= 0]] = np.array(list(sizes.values()))[numbers >= 0]
@@ -115,7 +115,7 @@ def _refuse_unknown(batch: ObjectBatch, kept: Bools) -> dict[int, int]:
         return {}
     odd &= (flags & np.uint64(_ALLOC) != 0) & (flags & np.uint64(_EXCLUDE) == 0) & ~one_of(type_, _NO_CONTENT)
     sizes = {}
-    for row in sorted({*np.flatnonzero(odd).tolist(), *zipped[kept[zipped]].tolist()}):
+    for row in sorted({*indices_where(odd).tolist(), *zipped[kept[zipped]].tolist()}):
         number = int(batch.section_file[row])
         file, index = batch.files[number], row - int(batch.first_section[number])
         section = file.sections[index]
@@ -152,7 +152,7 @@ def _about(batch: ObjectBatch) -> I64:
     link, flags = batch.sections["link"].astype(np.int64), batch.sections["flags"].astype(np.uint64)
     ordered = flags & np.uint64(_LINK_ORDER) != 0
     ordered[batch.sections_prefixed(INDEX_TABLE)] = True
-    rows = np.flatnonzero(ordered & (link != 0))
+    rows = indices_where(ordered & (link != 0))
     if not len(rows):
         return about
     file = batch.section_file[rows]
@@ -163,7 +163,7 @@ def _about(batch: ObjectBatch) -> I64:
 
 def _drop_orphans(kept: Bools, about: I64) -> None:
     """Discard sections whose associated section is not kept, transitively."""
-    rows = np.flatnonzero(about >= 0)
+    rows = indices_where(about >= 0)
     while len(rows):
         rows = rows[kept[rows]]
         gone = rows[~np.append(kept, False)[about[rows]]]
@@ -192,7 +192,7 @@ def _arrange(sections: InputSections) -> None:
     # Constructors can be written even when the assembler made them read-only.
     mine = runs[sections.name_number] & sections.bits & ~thread_local
     sections.kind[mine], sections.order[mine, :3] = RW, order[sections.name_number[mine]]
-    _gather(sections, np.flatnonzero(~mine), thread_local)
+    _gather(sections, indices_where(~mine), thread_local)
 
 
 def _gather(sections: InputSections, rows: I64, thread_local: Bools) -> None:
@@ -234,7 +234,7 @@ def _group(name: str, kind: int, bits: bool) -> int:
 def _sort_by_what_they_are_about(sections: InputSections, about: I64) -> None:
     """In an output section, sections with SHF_LINK_ORDER come last, in the order of their associated sections."""
     about = about[sections.row]
-    rows = np.flatnonzero(about >= 0)
+    rows = indices_where(about >= 0)
     if not len(rows):
         return
     sections.order[rows, 3] = 1

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from relink.arrays import I64, U8, U16, U64, AnyArray, Bools, one_of
+from relink.arrays import I64, U8, U16, U64, AnyArray, Bools, indices_where, one_of
 from relink.elf import Names, SymbolTable
 from relink.elf.batch_symbols import BatchSymbols
 from relink.elf.constants import SHN_ABS, VERSYM_HIDDEN, SymbolBind, SymbolType, Visibility
@@ -92,7 +92,7 @@ class Symbols:
         """
         table = self.rows
         table.check_names()
-        rows = np.flatnonzero(table.is_global & (table.names.length > 0))
+        rows = indices_where(table.is_global & (table.names.length > 0))
         names = self._known_as(table.names.take(rows).compact(), rows + 1, wrapped)
         self.names = GlobalNames(names, rows + 1)
         errors = [*self._unknown_bindings(), *self.names.choose(self)]
@@ -102,7 +102,7 @@ class Symbols:
 
     def _known_as(self, names: Names, rows: I64, wrapped: Wrapped) -> Names:
         """The names under which rows are known: without default versions, and those that `wrapped` gives them."""
-        marks = np.flatnonzero(names.blob == ord("@"))
+        marks = indices_where(names.blob == ord("@"))
         changed: dict[int, str] = {}
         for number in sorted(set((np.searchsorted(names.start, marks, "right") - 1).tolist())):
             row = int(rows[number])
@@ -112,7 +112,7 @@ class Symbols:
                 defined = found.default and self.section[row] != UNDEFINED
                 changed[number] = found.base if defined else found.full
         if wrapped.names:
-            for number in np.flatnonzero(self.section[rows] == UNDEFINED).tolist():
+            for number in indices_where(self.section[rows] == UNDEFINED).tolist():
                 name = names.text(number)
                 if "@" not in name and wrapped.reference(name) != name:
                     changed[number] = self.renamed[int(rows[number])] = wrapped.reference(name)
@@ -124,7 +124,7 @@ class Symbols:
 
     def _unknown_bindings(self) -> Iterator[tuple[tuple[int, int], LinkError]]:
         """An error for the first symbol of each object that is neither local nor global, weak or unique."""
-        odd = np.flatnonzero(~one_of(self.bind, _BINDINGS))
+        odd = indices_where(~one_of(self.bind, _BINDINGS))
         if not len(odd):
             return
         for row in odd[np.unique(self.file[odd], return_index=True)[1]].tolist():
@@ -213,7 +213,7 @@ class Symbols:
         """
         self.shndx = np.zeros(len(self.value), np.uint16)
         self._move_over_cuts()
-        placed = np.flatnonzero(self.section > 0)
+        placed = indices_where(self.section > 0)
         kept, thread_local = self.kept[placed], self.sections.kind == TLS
         offsets = self.sections.offset - np.where(thread_local, tls_start, 0)
         self.value[placed] += offsets[kept].astype(np.uint64)
@@ -227,7 +227,7 @@ class Symbols:
 
     def _move_over_cuts(self) -> None:
         """Adjust values and sizes in sections from which padding was removed."""
-        rows = np.flatnonzero(self.section > 0)
+        rows = indices_where(self.section > 0)
         for realigned, places in self._realigned(self.kept[rows]):
             mine = rows[places]
             self.value[mine], self.size[mine] = realigned.moved_symbols(self.value[mine], self.size[mine])
@@ -270,7 +270,7 @@ class Symbols:
             blob = np.concatenate((blob, np.frombuffer(names, np.uint8)))
         records["value"], records["size"] = self.value, self.size
         records["info"], records["other"], records["shndx"] = self.info, self.other, self.shndx
-        offered = np.flatnonzero((self.shndx != 0) & (self.bind != _LOCAL))
+        offered = indices_where((self.shndx != 0) & (self.bind != _LOCAL))
         return SymbolTable(records, StringTable(self.name, blob), Offered(offered), self._versym())
 
     def versions(self) -> Versions:
