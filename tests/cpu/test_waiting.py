@@ -10,7 +10,7 @@ import pytest
 
 from emu import Machine
 from emu.cpu.create import create_cpu
-from emu.cpu.protocol import Cpu, Protection, StopReason
+from emu.cpu.protocol import Cpu, Pages, Protection, StopReason
 from emu.cpu.unicorn.cpu import UnicornCpu
 from emu.cpu.unicorn.isas import ISAS
 from emu.cpu.unicorn.waiting import WaitingCpu
@@ -76,10 +76,14 @@ def test_the_engine_has_what_was_mapped_protected_unmapped_and_written(arch: str
     cpu.write(CODE, guest.code("return"))
     cpu.protect(CODE, PAGE, RX)
     cpu.unmap(CODE + PAGE, PAGE)
-    cpu.map(DATA, PAGE, Protection.R, page_buffer())
+    runs = Pages(0, PAGE, Protection.R), Pages(PAGE, PAGE, RW)
+    cpu.map_all([(DATA, page_buffer(2 * PAGE), runs), (CODE + 4 * PAGE, page_buffer(), runs[:1])])
+    with pytest.raises(AddressSpaceError):
+        cpu.map_all([(CODE + 5 * PAGE, page_buffer(), runs[:1]), (DATA, page_buffer(), runs[:1])])
     write, extents = cpu.write, [cpu.extent(CODE, RX), cpu.extent(CODE, RW), cpu.extent(CODE + PAGE, RX)]
     assert is_waiting(cpu)
     assert extents == [PAGE, 0, 0]
+    assert [cpu.extent(at, RW) for at in (DATA, DATA + PAGE, CODE + 4 * PAGE)] == [0, PAGE, 0]
     with pytest.raises(GuestAccessError):
         cpu.store(DATA, b"x")
     assert type(cpu) is UnicornCpu
