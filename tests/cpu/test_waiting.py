@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -137,6 +140,47 @@ def test_an_engine_that_cannot_be_made_leaves_the_cpu_waiting(monkeypatch: pytes
     assert cpu.read_register("pc") == 0
     assert cpu.load(DATA, 4) == b"kept"
     cpu.close()
+
+
+@pytest.mark.parametrize("what", ["map", "use", "both"])
+def test_what_a_signal_handler_does_as_the_engine_is_made_is_kept(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The handler of a signal that comes as the memory is mapped in the engine."""
+    cpu, real = create_cpu("riscv64"), UnicornCpu.map
+    cpu.map(DATA, PAGE, RW, page_buffer())
+
+    def mapped(self: UnicornCpu, *arguments: Any) -> None:
+        monkeypatch.undo()
+        if what != "use":
+            cpu.map(CODE, PAGE, RX, page_buffer())
+        if what != "map":
+            cpu.write_register("a0", 5)
+        real(self, *arguments)
+
+    monkeypatch.setattr(UnicornCpu, "map", mapped)
+    assert cpu.read_register("a0") == (0 if what == "map" else 5)
+    assert cpu.extent(CODE, RX) == (0 if what == "use" else PAGE)
+    assert cpu.run(CODE + PAGE - 4).reason is not StopReason.TRAP
+    cpu.close()
+
+
+def test_threads_wait_for_the_engine_that_one_of_them_makes() -> None:
+    for _ in range(20):
+        cpu, barrier = create_cpu("x86_64"), threading.Barrier(4)
+        cpu.map(DATA, PAGE, RW, page_buffer())
+
+        def use(number: int, cpu: Cpu = cpu, barrier: threading.Barrier = barrier) -> int:
+            barrier.wait()
+            if number:
+                return len(cpu.read(DATA, 8)) + cpu.read_register("mxcsr")
+            cpu.write(DATA + PAGE - 8, bytes(8))
+            return 8 + cpu.read_register("mxcsr")
+
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(use, range(4))) == [8 + 0x1F80] * 4
+        assert type(cpu) is UnicornCpu
+        cpu.close()
 
 
 def test_loading_from_the_command_line_imports_no_engine() -> None:

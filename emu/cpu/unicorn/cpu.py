@@ -344,6 +344,14 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
         """See `DeviceCpu.continue_at`."""
         self._suspended = pc & ~1 if self._interworking else None
 
+    def hand_over(self, other: Any) -> None:
+        """Let the engine live as long as another object, which will have this one's attributes."""
+        found = self._free.detach()
+        if found is not None:
+            _, release, arguments, _ = found
+            self._free = weakref.finalize(other, release, *arguments)
+            self._free.atexit = False
+
     def close(self) -> None:
         """Free the engine and release all buffers. The CPU then raises MachineError. Raises MachineInUse while the
         guest runs on it.

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from threading import RLock
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 import numpy as np
@@ -20,11 +22,28 @@ from emu.cpu.unicorn.isas import GDT_PAGE, ISAS
 from relink.errors import AddressSpaceError, MachineError
 
 if TYPE_CHECKING:
+    from emu.cpu.unicorn.cpu import UnicornCpu
     from relink.arrays import U8
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _BYTE = np.dtype(np.uint8)
+
+_NO_LOCK = nullcontext()  #: where there is nothing to wait for
+
+
+def _lock_of(cpu: WaitingCpu) -> AbstractContextManager[object]:
+    lock: AbstractContextManager[object] = vars(cpu).get("_lock", _NO_LOCK)
+    return lock
+
+
+def _is_waiting(cpu: WaitingCpu) -> bool:
+    """Whether there is no engine yet. Where it has just been made, the CPU becomes a `UnicornCpu`."""
+    if cpu.__class__ is WaitingCpu and "_lock" not in vars(cpu):
+        from emu.cpu.unicorn.cpu import UnicornCpu
+
+        object.__setattr__(cpu, "__class__", UnicornCpu)
+    return cpu.__class__ is WaitingCpu
 
 
 def _while_waiting(
@@ -34,15 +53,18 @@ def _while_waiting(
 
     @functools.wraps(method)
     def called(self: WaitingCpu, /, *args: _P.args, **named: _P.kwargs) -> _R:
-        if self.__class__ is WaitingCpu:
-            return method(self, *args, **named)
+        with _lock_of(self):
+            if _is_waiting(self):
+                return method(self, *args, **named)
         return cast(_R, getattr(self, method.__name__)(*args, **named))
 
     return called
 
 
 class WaitingCpu:
-    """The part of a `Cpu` that needs no engine. Asked for anything else, it becomes a `UnicornCpu`."""
+    """The part of a `Cpu` that needs no engine. Asked for anything else, it becomes a `UnicornCpu`: other threads
+    wait for that meanwhile, signal handlers find it waiting as before.
+    """
 
     page_size = page_cost = PAGE_SIZE
     shares_memory = True
@@ -50,8 +72,9 @@ class WaitingCpu:
 
     def __init__(self, arch: str) -> None:
         vars(self).update(
-            arch=arch, registers=ISAS[arch].printed, _pages=PageMap(), _traps=(0, 0), _thread_pointer=None
-        )
+            arch=arch, registers=ISAS[arch].printed, _pages=PageMap(), _traps=(0, 0), _thread_pointer=None,
+            _changes=0, _lock=RLock(),
+        )  # fmt: skip
 
     if TYPE_CHECKING:
         arch: str
@@ -59,57 +82,70 @@ class WaitingCpu:
         _pages: PageMap
         _traps: tuple[int, int]
         _thread_pointer: int | None
+        _changes: int  #: the number of changes of the others
+        _lock: RLock  #: held while they change, and while the engine is made
     else:
 
         def __getattr__(self, name):
             """An attribute of the engine's, which is made for it."""
             if name.startswith("__"):
                 raise AttributeError(name)
-            self._make_engine()
+            WaitingCpu._make_engine(self)  # another thread may have made it meanwhile
             return getattr(self, name)
 
         def __setattr__(self, name, value):
-            self._make_engine()
+            WaitingCpu._make_engine(self)
             setattr(self, name, value)
 
     def _make_engine(self) -> None:
         """Become a `UnicornCpu` with the same state. Raises UnicornError, MachineError for a closed CPU."""
+        with _lock_of(self):
+            while _is_waiting(self):
+                state, changes = vars(self), self._changes
+                made = self._engine()
+                # A signal handler may have made it meanwhile, or changed something.
+                if vars(self) is state and state["_changes"] == changes:
+                    made.hand_over(self)
+                    object.__setattr__(self, "__dict__", vars(made))
+                    if state["_changes"] == changes:
+                        continue
+                    object.__setattr__(self, "__dict__", state)
+                made.close()
+
+    def _engine(self) -> UnicornCpu:
+        """A `UnicornCpu` with the state of this one."""
         from emu.cpu.unicorn.cpu import UnicornCpu
 
-        state = dict(vars(self))
         pages, traps, thread_pointer = self._pages, self._traps, self._thread_pointer
         if isinstance(pages, Closed):
             raise MachineError("the CPU has been closed")
-        vars(self).clear()
-        object.__setattr__(self, "__class__", UnicornCpu)
-        made = cast(Any, self)
+        made = UnicornCpu(self.arch)
         try:
-            made.__init__(state["arch"])
             if traps != (0, 0):
                 made.set_trap_range(traps[0], traps[1] - traps[0])
-            for start, end, memory, protection, _ in pages:
+            for start, end, memory, protection, _ in tuple(pages):
                 made.map(start, end - start, protection, np.frombuffer(memory, _BYTE))
             if thread_pointer is not None:
                 made.set_thread_pointer(thread_pointer)
-        except BaseException:  # a signal handler may raise anywhere
-            if "_free" in vars(self):
-                made._free()
-            object.__setattr__(self, "__class__", WaitingCpu)
-            vars(self).clear()
-            vars(self).update(state)
+        except BaseException:
+            made.close()
             raise
+        return made
+
+    def _change(self, **values: object) -> None:
+        vars(self).update(values, _changes=self._changes + 1)
 
     # ---------------------------------------------------------------- as UnicornCpu has them
 
     @_while_waiting
     def set_trap_range(self, start: int, size: int) -> None:
         """See `Cpu.set_trap_range`."""
-        vars(self)["_traps"] = (start, start + size)
+        self._change(_traps=(start, start + size))
 
     @_while_waiting
     def set_thread_pointer(self, address: int) -> None:
         """See `Cpu.set_thread_pointer`."""
-        vars(self)["_thread_pointer"] = address
+        self._change(_thread_pointer=address)
 
     @_while_waiting
     def map(self, address: int, size: int, protection: Protection, buffer: U8, *, zeroed: bool = False) -> None:
@@ -122,6 +158,7 @@ class WaitingCpu:
             self.map(address, size, protection, buffer)
             return
         self._pages.add(address, memoryview(cast(Any, buffer)), protection)
+        self._change()
 
     @_while_waiting
     def map_all(self, regions: Sequence[tuple[int, U8, Sequence[Pages]]]) -> None:
@@ -129,12 +166,14 @@ class WaitingCpu:
         found = mapped_together(ISAS[self.arch], self._traps, regions)
         if found is None or self.arch == "i386" or not self._pages.add_all(found.pieces):
             map_each(self.map, regions)
+        self._change()
 
     @_while_waiting
     def protect(self, address: int, size: int, protection: Protection) -> None:
         """See `UnicornCpu.protect`."""
         self._pages.covering(address, size, "protect of unmapped memory")
         self._pages.protect(address, size, protection)
+        self._change()
 
     @_while_waiting
     def unmap(self, address: int, size: int) -> None:
@@ -142,6 +181,7 @@ class WaitingCpu:
         if not self._pages.covering(address, size, "unmap of unmapped memory"):
             raise AddressSpaceError("the range is empty", address=address, size=size)
         self._pages.remove(address, size)
+        self._change()
 
     @_while_waiting
     def read(self, address: int, size: int) -> bytes:
@@ -161,4 +201,4 @@ class WaitingCpu:
     @_while_waiting
     def close(self) -> None:
         """See `UnicornCpu.close`."""
-        vars(self)["_pages"] = Closed()
+        self._change(_pages=Closed())
