@@ -26,7 +26,7 @@ from relink.arch import Architecture, architecture
 from relink.arrays import U8
 from relink.elf.source import FileMapping
 from relink.errors import AddressSpaceError
-from relink.memory.host_pages import host_pages, map_private, map_zeros
+from relink.memory.host_pages import host_pages, map_private, map_zeros, read_private
 from relink.records import dataclass
 
 __all__ = ["AddressSpace", "HostMemory", "Pages", "Protection", "Region"]
@@ -111,11 +111,14 @@ class Region:
             start += part.size
         return None
 
-    def map_file(self, offset: int, file: FileMapping, file_offset: int, size: int) -> bool:
-        """Map `size` bytes of a file privately at `offset`; False when the host cannot, or finds another file now.
+    def map_file(self, offset: int, file: FileMapping, file_offset: int, size: int, *, read: bool = False) -> bool:
+        """Map `size` bytes of a file privately at `offset`, or `read` them, which is quicker if most pages will be
+        written; False when the host cannot, or finds another file now.
 
         The rest of the last page comes from the file too (zeros past its end).
         """
+        if read:
+            return self.mappable and read_private(self.buffer, offset, file, file_offset, size)
         for region in (self, *self.parts):
             region.has_file = True
         return self.mappable and map_private(self.buffer, offset, file, file_offset, size)

@@ -6,8 +6,8 @@ import ctypes
 import mmap
 import os
 import sys
-from collections.abc import Hashable, Mapping
-from contextlib import suppress
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import accumulate
 from typing import Any
@@ -76,6 +76,14 @@ def _libc_mmap() -> ctypes._NamedFuncPointer:
     return function
 
 
+@cache
+def _libc_madvise() -> ctypes._NamedFuncPointer:
+    function = ctypes.CDLL(None, use_errno=True).madvise
+    function.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    return function
+
+
+_PAGE = 4096  # of the guest
 _POPULATE_WRITE = 23  # MADV_POPULATE_WRITE (Linux, include/uapi/asm-generic/mman-common.h)
 _MAP_FIXED = 0x10  # the same on Linux and macOS
 
@@ -102,20 +110,44 @@ def mapped_at(address: int, size: int, descriptor: int, offset: int) -> bool:
     )
 
 
+@contextmanager
+def _opened(file: FileMapping, end: int) -> Iterator[int | None]:
+    """A descriptor of the file that is mapped; None when that is not found any more, or ends before `end`."""
+    try:
+        descriptor = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        yield None
+        return
+    try:
+        same = identity_of(os.fstat(descriptor)) == file.identity and len(file) >= end
+        yield descriptor if same else None
+    finally:
+        os.close(descriptor)
+
+
 def map_private(buffer: U8, offset: int, file: FileMapping, file_offset: int, size: int) -> bool:
     """Replace pages of `buffer` by a private mapping of a file. Python's mmap cannot place a mapping."""
     granularity = mmap.PAGESIZE
     if offset % granularity or file_offset % granularity:
         return False
-    try:
-        descriptor = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        if identity_of(os.fstat(descriptor)) != file.identity or len(file) < file_offset + size:
+    with _opened(file, file_offset + size) as descriptor:
+        return descriptor is not None and mapped_at(buffer.ctypes.data + offset, size, descriptor, file_offset)
+
+
+def read_private(buffer: U8, offset: int, file: FileMapping, file_offset: int, size: int) -> bool:
+    """Read pages of a file into zeroed ones of `buffer`, in huge pages if the host has them.
+
+    Where most pages will be written, that takes half the time of a private mapping, of which each is copied at the
+    first access.
+    """
+    with _opened(file, file_offset + size) as descriptor:
+        if descriptor is None:
             return False
-        wanted = buffer.ctypes.data + offset
-        protection, flags = mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | _MAP_FIXED
-        return bool(_libc_mmap()(wanted, size, protection, flags, descriptor, file_offset) == wanted)
-    finally:
-        os.close(descriptor)
+        end = min(offset + -(-size // _PAGE) * _PAGE, len(buffer))
+        if sys.platform == "linux":
+            _libc_madvise()(buffer.ctypes.data + offset, end - offset, mmap.MADV_HUGEPAGE)
+        rest = buffer.data[offset:end]
+        with suppress(OSError):
+            while len(rest) and (count := os.preadv(descriptor, [rest], file_offset)):
+                rest, file_offset = rest[count:], file_offset + count
+        return len(rest) <= end - offset - size  # what is left is after the end of the file

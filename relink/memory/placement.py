@@ -12,7 +12,7 @@ from relink.arrays import U8, U64, Bools, indices_where
 from relink.elf import Decoded, ProgramHeader
 from relink.elf.constants import FileType
 from relink.elf.contents import frozen
-from relink.errors import AddressSpaceError, UnsupportedElf
+from relink.errors import AddressSpaceError, ElfError, UnsupportedElf
 from relink.memory.address_space import PAGE, AddressSpace, Pages, Protection, Region, page_ceil, page_floor
 from relink.memory.once import once_per_file
 from relink.memory.runs import Run, Runs
@@ -24,6 +24,8 @@ _MOST = 64 << 30
 _SMALL = 1 << 16
 #: Bytes of an image, with the gaps between segments, up to which it lies in memory with others.
 _MODERATE = 1 << 22
+#: Bytes of a segment that is read and not mapped, if there are so many relocations a page of it.
+_LEAST_READ, _MOST_READ, _ENTRIES_A_PAGE = 1 << 20, 64 << 20, 16
 _FEW_PAGES = 64  #: pages that are looked at one by one
 
 
@@ -228,12 +230,22 @@ def _map(region: Region, decoded: Decoded, segment: ProgramHeader, move: int) ->
     """Map a segment's pages from the file; False when that is impossible."""
     lead = segment.vaddr % PAGE
     mapped = decoded.mapping
-    return (
-        mapped is not None
-        and segment.filesz > 0
-        and segment.offset % PAGE == lead
-        and region.map_file(segment.vaddr - lead + move, mapped, segment.offset - lead, segment.filesz + lead)
-    )
+    if mapped is None or segment.filesz <= 0 or segment.offset % PAGE != lead:
+        return False
+    start, size = segment.vaddr - lead + move, segment.filesz + lead
+    read = _is_written(decoded, segment)
+    return region.map_file(start, mapped, segment.offset - lead, size, read=read)
+
+
+def _is_written(decoded: Decoded, segment: ProgramHeader) -> bool:
+    """Whether relocation will write to most pages of a segment of some size: judged by the number of entries."""
+    if not (segment.flags & int(Protection.W) and _LEAST_READ <= segment.filesz <= _MOST_READ):
+        return False
+    try:
+        entries = sum(map(len, decoded.relocations)) + len(decoded.relr)
+    except ElfError:
+        return False  # relocation reports it
+    return entries * PAGE >= segment.filesz * _ENTRIES_A_PAGE
 
 
 def _copy(region: Region, decoded: Decoded, segment: ProgramHeader, move: int, filled: Bools, room: _Room) -> None:
