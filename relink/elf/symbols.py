@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from relink.arrays import I64, U8, U16, U32, U64, AnyArray, Bools, indices_where
-from relink.elf.constants import SHN_UNDEF, DynamicTag
+from relink.elf.constants import SHN_UNDEF, DynamicTag, SymbolBind
 from relink.elf.contents import Contents, frozen
 from relink.elf.dynamic import Dynamic
 from relink.elf.hashes import GnuHash, HashTable, NoHash, SysvHash
@@ -271,6 +271,11 @@ class SymbolTable(SymbolRows):
         """Bits 1…31 of the GNU hashes of symbols that are in the chains of DT_GNU_HASH."""
         assert isinstance(self.hash_table, GnuHash)
         return self.hash_table.chain[symbols - self.hash_table.first] >> np.uint32(1)
+
+    @cached_property
+    def has_unique(self) -> bool:
+        """Whether there is any STB_GNU_UNIQUE symbol."""
+        return bool((self.bind == np.uint8(SymbolBind.GNU_UNIQUE)).any())
 
     @cached_property
     def only_of_their_hash(self) -> Bools:

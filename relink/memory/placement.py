@@ -8,7 +8,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from relink.arrays import U8, U64, Bools, indices_where
+from relink.arrays import I64, U8, U64, Bools, indices_where
 from relink.elf import Decoded, ProgramHeader
 from relink.elf.constants import FileType
 from relink.elf.contents import frozen
@@ -143,6 +143,25 @@ def inside(decoded: Decoded, vaddr: U64, size: int) -> Bools | None:
     last = lasts[segment]
     found: Bools = (segment >= 0) & (vaddr <= last) & (last - vaddr >= np.uint64(size - 1))
     return None if bool(found.all()) else found
+
+
+def entries_inside(decoded: Decoded, offsets: U64, entries: slice | I64, size: int, table: object) -> Bools | None:
+    """`inside` of a table's entries; of a slice of the file's own table it is asked once."""
+    if not isinstance(entries, slice):
+        return inside(decoded, offsets[entries], size)
+    known, key = _all_inside(decoded), (id(table), entries.start, entries.stop, size)
+    if key in known:
+        return None
+    found = inside(decoded, offsets[entries], size)
+    if found is None and any(table is own for own in decoded.relocations):
+        known.add(key)
+    return found
+
+
+@once_per_file
+def _all_inside(decoded: Decoded) -> set[tuple[int, int, int, int]]:
+    """Tables, by identity, and slices of them, whose places all lie in one segment each."""
+    return set()
 
 
 def fill(region: Region, decoded: Decoded) -> None:

@@ -55,6 +55,8 @@ class Runs(Assigned):
 
     def indices(self, vaddr: U64) -> I64:
         """`index` of several addresses, uint64[n]."""
+        if len(self.runs) == 1 and not self.runs[0].start:
+            return vaddr.view(np.int64)
         if len(self.runs) == 1:
             return (vaddr - np.uint64(self.runs[0].start)).astype(np.int64)
         starts, sizes, offsets = self._arrays

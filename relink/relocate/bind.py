@@ -10,21 +10,24 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from relink.arch import Reloc, Role
+from relink.arch import Architecture, Reloc, Role
 from relink.arrays import I64, U8, U32
-from relink.elf import SymbolTable
+from relink.elf import Decoded, SymbolTable
 from relink.elf.constants import SymbolBind, SymbolType, Visibility
 from relink.errors import UnresolvedSymbol
+from relink.memory.once import once_per_file
 from relink.module import Module
 from relink.relocate.references import References
 from relink.relocate.result import Relocated
 from relink.resolve.bindings import UNRESOLVED, Bindings
+from relink.resolve.own_exports import Kept
 from relink.resolve.resolver import Resolver, Use
 from relink.resolve.scopes import LookupScope
 
 _SYMBOL_LETTERS = frozenset("SMTZ")
 _HIDDEN = (int(Visibility.HIDDEN), int(Visibility.INTERNAL))
 _WEAK, _TLS = int(SymbolBind.WEAK), int(SymbolType.TLS)
+_MOST_KEPT = 1 << 16  #: symbols of a file, up to which what is asked is kept
 _FEW = 8  #: symbols that are looked at one by one
 #: The uses other than an address.
 _USES = {Role.JUMP_SLOT: Use.CALL, Role.COPY: Use.COPY}
@@ -42,38 +45,79 @@ def asks_for_symbol(reloc_type: Reloc) -> bool:
     )
 
 
+class SymbolsAsked:
+    """The symbols of a file that its relocations refer to, by use, and what follows from the file alone."""
+
+    def __init__(self, count: int, asked: Iterable[tuple[Use, U32]]) -> None:
+        """`count` is the number of the file's symbols, `asked` are indices in its symbol table."""
+        masks = [np.zeros(max(count, 1), np.bool_) for _ in Use]
+        for use, symbols in asked:
+            masks[use][symbols] = True
+        for mask in masks:
+            mask[0] = False
+        addressed, called, copied = masks
+        self.once, self.copies = np.flatnonzero(addressed | called), np.flatnonzero(copied)
+        self.uses: U8 = np.where(addressed[self.once], Use.ADDRESS, Use.CALL).astype(np.uint8)
+        self.both = np.flatnonzero((addressed & called)[self.once])
+        self.by_address = np.zeros(len(addressed), np.int64)
+        self.by_address[self.once] = np.arange(1, len(self.once) + 1)
+        self.usual = self.elements(np.zeros(0, np.int64))
+        self.kept: Kept = {}  #: what the resolver has found of these in the file
+        for array in (self.once, self.copies, self.uses, self.both, self.by_address, *self.usual):
+            array.flags.writeable = False
+
+    def elements(self, twice: I64) -> tuple[I64, U8]:
+        """The symbol and use of each element of the bindings, with symbols that are bound for both uses."""
+        symbols = np.concatenate(([0], self.once, twice, self.copies))
+        more = np.repeat(np.array([Use.CALL, Use.COPY], np.uint8), [len(twice), len(self.copies)])
+        return symbols, np.concatenate((np.zeros(1, np.uint8), self.uses, more))
+
+
+def _symbols_asked(image: Module, asked: Callable[[], Iterable[tuple[Use, U32]]], *, same: bool) -> SymbolsAsked:
+    decoded, key = image.decoded, id(image.architecture)
+    known = _asked_of(decoded) if same else {}
+    if key not in known:
+        found = SymbolsAsked(len(decoded.symbols), asked())
+        if len(found.once) > _MOST_KEPT:
+            return found
+        known[key] = image.architecture, found
+    return known[key][1]
+
+
+@once_per_file
+def _asked_of(decoded: Decoded) -> dict[int, tuple[Architecture, SymbolsAsked]]:
+    """The symbols asked by the identity of the architecture, as far as they have been."""
+    return {}
+
+
 def bind_references(
-    image: Module, scope: LookupScope, resolver: Resolver, asked: Iterable[tuple[Use, U32]]
+    image: Module,
+    scope: LookupScope,
+    resolver: Resolver,
+    asked: Callable[[], Iterable[tuple[Use, U32]]],
+    *,
+    same: bool = False,
 ) -> References:
-    """Bind the symbols in `asked` (indices in the image's symbol table), each once per use."""
-    masks = [np.zeros(max(len(image.decoded.symbols), 1), np.bool_) for _ in Use]
-    for use, symbols in asked:
-        masks[use][symbols] = True
-    for mask in masks:
-        mask[0] = False
-    addressed, called, copied = masks
+    """Bind the symbols in `asked` (indices in the image's symbol table), each once per use.
 
-    def bound(twice: I64) -> Bindings:
-        symbols = np.concatenate(([0], once, twice, copies))
-        more = np.repeat(np.array([Use.CALL, Use.COPY], np.uint8), [len(twice), len(copies)])
-        return resolver.bind(image, symbols, scope, np.concatenate((np.zeros(1, np.uint8), uses, more)))
-
-    once, copies = np.flatnonzero(addressed | called), np.flatnonzero(copied)
-    uses: U8 = np.where(addressed[once], Use.ADDRESS, Use.CALL).astype(np.uint8)
-    twice = np.zeros(0, np.int64)
-    bindings = bound(twice)
+    What is asked is kept with the file where it is the `same` for each of its images.
+    """
+    found = _symbols_asked(image, asked, same=same)
+    once, copies = found.once, found.copies
+    symbols, uses = found.usual
+    bindings = resolver.bind(image, symbols, scope, uses, found.kept)
     # A symbol that is called and whose address is taken has two bindings when its address is an executable's PLT
     # entry.
-    both = np.flatnonzero((addressed & called)[once])
+    both = found.both
     twice = once[both[bindings.canonical[both + 1]]]
     if len(twice):
-        bindings = bound(twice)
-    by_address = np.zeros(len(addressed), np.int64)
-    by_address[once] = np.arange(1, len(once) + 1)
-    by_call, by_copy = by_address, np.zeros_like(by_address)
+        symbols, uses = found.elements(twice)
+        bindings = resolver.bind(image, symbols, scope, uses)
+    by_call = by_address = found.by_address
     if len(twice):
         by_call = by_address.copy()
         by_call[twice] = len(once) + np.arange(1, len(twice) + 1)
+    by_copy = np.zeros_like(by_address)
     by_copy[copies] = len(once) + len(twice) + np.arange(1, len(copies) + 1)
     return References(bindings, np.concatenate((once, twice, copies)), (by_address, by_call, by_copy))
 

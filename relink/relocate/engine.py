@@ -92,8 +92,7 @@ class Relocator(Relocation):
         if self.handlers is not None:
             self.tables = self.handlers.claim(self.tables)
         if not bound:
-            found = bind_references(image, self.scope, environment.resolver, self._asked())
-            self._settle(found)
+            self._settle(self._bound())
         self._apply_all()
         if self.waiting and environment.lazy is not None:
             slots = defer_slots(image, self.waiting, self.binding, environment.lazy)
@@ -107,7 +106,11 @@ class Relocator(Relocation):
         """The image's references, without those of jump slots that wait, bound in the scope as it is now."""
         self.binding = binding
         self.tables = self._classified()
-        return bind_references(self.image, self.scope, self.environment.resolver, self._asked())
+        return self._bound()
+
+    def _bound(self) -> References:
+        same = self.handlers is None and self.binding is BindMode.NOW
+        return bind_references(self.image, self.scope, self.environment.resolver, self._asked, same=same)
 
     def replay(self, references: References, buffer: U8, binding: BindMode) -> Relocated:
         """Apply every entry again except COPY, bound already, to another buffer; jump slots that wait stay as they
@@ -252,7 +255,7 @@ class Relocator(Relocation):
                 copy_symbols(self, table, reloc_type, indices_of(table, entries).tolist())
             return
         size = reloc_type.word.size * (2 if reloc_type.role is Role.TLSDESC else 1)
-        inside = place.inside(self.image.decoded, table.offset[entries], size)
+        inside = place.entries_inside(self.image.decoded, table.offset, entries, size, table)
         if inside is not None:
             indices = indices_of(table, entries)
             problem = "the place lies in no segment"

@@ -9,28 +9,51 @@ certain is bound here; the resolver's walk answers for the rest.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from relink.arrays import I64, Bools
-from relink.elf.constants import VERSYM_HIDDEN
+from relink.elf import SymbolTable
+from relink.elf.constants import VERSYM_HIDDEN, SymbolBind, Visibility
 from relink.elf.hashes import GnuHash
 from relink.module import Module
 from relink.resolve.definitions import exported
 from relink.resolve.sources import SymbolSource
 
+#: What follows of references from the file alone, by what it is.
+Kept: TypeAlias = dict[str, Any]
 #: Fewer references are looked up as others are.
 _WORTH = 64
+# Numbers: an enum's member costs a microsecond each time it is named.
+_LOCAL, _DEFAULT = np.uint8(SymbolBind.LOCAL), np.uint8(Visibility.DEFAULT)
+
+
+def split(table: SymbolTable, symbols: I64, copies: Bools | None) -> tuple[I64, I64, Bools]:
+    """The places of the references (`symbols`, some for COPY) that bind to the file itself: local and not
+    preemptible ones; those of the others; and which of these the file defines.
+    """
+    defined = table.section[symbols] != 0
+    own = defined & ((table.bind[symbols] == _LOCAL) | (table.visibility[symbols] != _DEFAULT))
+    if copies is not None:
+        own &= ~copies
+    open_ = np.flatnonzero(~own & (symbols != 0))
+    return np.flatnonzero(own), open_, defined[open_]
 
 
 def certainly_own(
-    image: Module, symbols: I64, eligible: Bools, scope: Sequence[Module], before: Sequence[SymbolSource]
+    image: Module,
+    symbols: I64,
+    eligible: Bools,
+    scope: Sequence[Module],
+    before: Sequence[SymbolSource],
+    kept: Kept,
 ) -> tuple[Bools, int] | None:
     """Which references (`symbols`, indices in the image's table) bind to the image itself, and its number in the
     bindings; None where a walk is to tell of all of them.
 
     Only those that are `eligible` are: defined in the image, and not for COPY, which binds to another definition.
-    `before` are the sources that are asked before all images.
+    `before` are the sources that are asked before all images. In `kept` is what was found of the same references.
     """
     table = image.decoded.symbols
     if len(symbols) < _WORTH or image.decoded.is_relocatable or not isinstance(table.hash_table, GnuHash):
@@ -44,9 +67,9 @@ def certainly_own(
         if not number or number * _WORTH > len(symbols):
             return None
         earlier = scope[: number - 1]
-    own: Bools = table.only_of_their_hash[symbols] & exported(table, symbols) & eligible
-    if table.has_versions:  # a hidden one may have a version that is not declared: then nothing finds it
-        own &= (table.version[symbols] & np.uint16(VERSYM_HIDDEN)) == 0
+    if "certain" not in kept:
+        kept["certain"] = _possibly(table, symbols) & eligible
+    own: Bools = kept["certain"]
     for other in earlier:
         if not own.any():
             break
@@ -54,5 +77,15 @@ def certainly_own(
         known = other.decoded.symbols.has_hashes(table.chain_words(symbols[chosen]))
         if known is None:
             return None
-        own[chosen[known]] = False
+        if known.any():
+            own = own.copy()
+            own[chosen[known]] = False
     return own, number
+
+
+def _possibly(table: SymbolTable, symbols: I64) -> Bools:
+    """Which symbols a look-up of their names finds in this table, and no other."""
+    own: Bools = table.only_of_their_hash[symbols] & exported(table, symbols)
+    if table.has_versions:  # a hidden one may have a version that is not declared: then nothing finds it
+        own &= (table.version[symbols] & np.uint16(VERSYM_HIDDEN)) == 0
+    return own

@@ -27,7 +27,7 @@ from relink.records import Assigned, dataclass
 from relink.resolve.bindings import HOST, UNRESOLVED, Bindings
 from relink.resolve.definitions import NO_VERSION, NOT_DEFINED, VersionIds, definition_of, definitions
 from relink.resolve.few_references import Few, Reference, bind_few
-from relink.resolve.own_exports import certainly_own
+from relink.resolve.own_exports import Kept, certainly_own, split
 from relink.resolve.scope_index import ScopeIndex, ScopeIndices
 from relink.resolve.scopes import LookupScope
 from relink.resolve.sources import (
@@ -44,8 +44,7 @@ AnySource: TypeAlias = SymbolSource | Lookup
 #: So few names are looked up one by one: that is what arrays cost.
 _FEW = 8
 # Numbers: an enum's member costs a microsecond each time it is named.
-_LOCAL, _UNIQUE = np.uint8(SymbolBind.LOCAL), np.uint8(SymbolBind.GNU_UNIQUE)
-_DEFAULT = np.uint8(Visibility.DEFAULT)
+_UNIQUE = np.uint8(SymbolBind.GNU_UNIQUE)
 _OWN_ONLY = np.zeros(4, np.bool_)
 _OWN_ONLY[[Visibility.INTERNAL, Visibility.HIDDEN]] = True
 
@@ -97,12 +96,14 @@ class Resolver(Assigned):
         self.unique: dict[str, tuple[Module, int]] = {}  #: STB_GNU_UNIQUE: the first definition is the only one
         self.indices = ScopeIndices()
 
-    def bind(self, image: Module, symbols: I64, scope: LookupScope, uses: U8 | None = None) -> Bindings:
+    def bind(
+        self, image: Module, symbols: I64, scope: LookupScope, uses: U8 | None = None, kept: Kept | None = None
+    ) -> Bindings:
         """Bind the symbol-table entries `symbols` (int64[n]) of `image` in `scope`.
 
         Local and non-preemptible symbols bind to the image itself; others to the first provider in the scope that
         defines them, by the `Use` of each (None: addresses). Unresolved references are returned as such; the
-        caller decides which are errors.
+        caller decides which are errors. `kept` is for what follows from the file, if the same will be asked again.
         """
         bindings = Bindings.empty(len(symbols), (image, *scope.images))
         bindings.asked = symbols
@@ -110,14 +111,13 @@ class Resolver(Assigned):
         table.check_names()
         if not len(table) or not symbols.any():
             return bindings
-        defined = table.section[symbols] != 0
-        own = defined & ((table.bind[symbols] == _LOCAL) | (table.visibility[symbols] != _DEFAULT))
-        if uses is not None:
-            own &= uses != _COPY
-        bindings.define(np.flatnonzero(own), 0, symbols[own])
-        open_ = np.flatnonzero(~own & (symbols != 0))
+        kept = {} if kept is None else kept
+        if "split" not in kept:
+            kept["split"] = split(table, symbols, None if uses is None else uses == _COPY)
+        own, open_, defined = kept["split"]
+        bindings.define(own, 0, symbols[own])
         if len(open_):
-            self._search_open(bindings, open_, defined[open_], scope, uses)
+            self._search_open(bindings, open_, defined, scope, uses, kept)
         self._keep_unique(bindings)
         return bindings
 
@@ -146,7 +146,7 @@ class Resolver(Assigned):
         self._ask([*scope.after, *self.after], search, np.arange(len(where)))
 
     def _search_open(
-        self, bindings: Bindings, open_: I64, defined: Bools, scope: LookupScope, uses: U8 | None
+        self, bindings: Bindings, open_: I64, defined: Bools, scope: LookupScope, uses: U8 | None, kept: Kept
     ) -> None:
         """Search the scope for the references `open_` (indices in `bindings`), of which some are `defined` in the
         image itself.
@@ -155,7 +155,7 @@ class Resolver(Assigned):
         assert symbols is not None
         before = [as_source(source) for source in (*scope.before, *self.before)]
         purposes = np.zeros(len(open_), np.uint8) if uses is None else uses[open_]
-        own = certainly_own(image, symbols[open_], defined & (purposes != _COPY), scope.images, before)
+        own = certainly_own(image, symbols[open_], defined & (purposes != _COPY), scope.images, before, kept)
         if own is not None:
             certain, number = own
             bindings.define(open_[certain], number, symbols[open_[certain]])
@@ -363,6 +363,8 @@ class Resolver(Assigned):
         for number in sorted({*bindings.provider.tolist()} - {UNRESOLVED, HOST}):
             image = bindings.images[number]
             table = image.decoded.symbols
+            if not table.has_unique:
+                continue
             mine = np.flatnonzero(bindings.provider == number)
             unique = mine[table.bind[bindings.symbol[mine]] == _UNIQUE]
             names = table.names_of(bindings.symbol[unique])
