@@ -64,7 +64,10 @@ class LinkerSymbols(Assigned):
         return Names.of(list(self._known)).gnu_hash
 
     def may_know(self, names: Names) -> NDArray[np.bool_] | None:
-        return np.isin(names.gnu_hash, self._hashes)
+        hashes, found = names.gnu_hash, np.zeros(len(names), np.bool_)
+        for known in self._hashes:  # a handful: quicker than np.isin
+            found |= hashes == known
+        return found
 
     def knows(self, name: str) -> bool:
         return name in self._known
@@ -126,7 +129,10 @@ class InsteadOfLdso(Assigned):
     def may_know(self, names: Names) -> NDArray[np.bool_]:
         if self.is_idle:
             return np.zeros(len(names), np.bool_)
-        return np.isin(names.gnu_hash, self._hashes)
+        hashes, found = names.gnu_hash, np.zeros(len(names), np.bool_)
+        for known in self._hashes:  # a handful: quicker than np.isin
+            found |= hashes == known
+        return found
 
     def knows(self, name: str) -> bool:
         return name in self._own.instead and not self.is_idle

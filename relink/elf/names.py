@@ -24,6 +24,7 @@ _LONG = 1024
 _FEW = 2
 #: Names hashed one by one too, when they have no more bytes than this together.
 _SEVERAL, _SHORT = 16, 600
+_MOST_TEXTS = 1 << 10  #: names whose texts are kept with them
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +87,14 @@ class Names:
         """Every name as text."""
         if len(self) <= _SEVERAL:
             return [self.text(index) for index in range(len(self))]
+        if len(self) > _MOST_TEXTS:
+            return self._texts()
+        known: list[str] | None = self.__dict__.get("known_texts")
+        if known is None:
+            known = self.__dict__["known_texts"] = self._texts()
+        return known.copy()
+
+    def _texts(self) -> list[str]:
         compact = self.compact()
         blob = compact.blob.tobytes()
         ends = np.cumsum(compact.length).tolist()

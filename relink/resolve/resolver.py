@@ -74,6 +74,7 @@ class _Search:
     #: Which references cannot be bound to other images: undefined hidden symbols of objects (gABI, "Symbol
     #: Visibility"). A static linker refuses them; ld.so does not check.
     own_only: Bools | None = None
+    kept: Kept | None = None  #: see `Resolver.bind`
 
 
 class Resolver(Assigned):
@@ -166,7 +167,7 @@ class Resolver(Assigned):
         required = self._required(image, wanted)
         own_only = ~defined & _OWN_ONLY[table.visibility[wanted]] if image.decoded.is_relocatable else None
         names = table.names_of(wanted)
-        search = _Search(bindings, open_, names, required, purposes, scope.images, image, own_only)
+        search = _Search(bindings, open_, names, required, purposes, scope.images, image, own_only, kept)
         self._search(search, before, [*scope.after, *self.after])
 
     def find(
@@ -255,6 +256,10 @@ class Resolver(Assigned):
             alone = self._ask_image_by_name(search, number, pending.tolist())
             if alone is not None:
                 return np.array(alone, np.int64)
+        kept = search.kept if provider is search.image else None
+        asked = search.where[pending].tobytes() if kept is not None else b""
+        if kept is not None and kept.get("not here") == asked:
+            return pending
         names = search.names if len(pending) == len(search.names) else search.names.take(pending)
         use = search.uses[pending]
         newest = search.image is None
@@ -264,6 +269,10 @@ class Resolver(Assigned):
         )
         if provider is search.image:  # a copy is of what lies behind the executable's own
             request, found = request[use[request] != _COPY], found[use[request] != _COPY]
+        if not len(request):
+            if kept is not None:
+                kept["not here"] = asked
+            return pending
         bindings.define(search.where[pending[request]], number, found)
         return np.delete(pending, request)
 
@@ -314,7 +323,8 @@ class Resolver(Assigned):
         knows = getattr(source, "knows", None) if len(pending) <= _FEW else None
         if knows is not None:
             return [place for place, index in enumerate(pending.tolist()) if knows(search.names.text(index))]
-        mask = source.may_know(search.names.take(pending))
+        every = len(pending) == len(search.names)
+        mask = source.may_know(search.names if every else search.names.take(pending))
         found: list[int] = np.flatnonzero(mask).tolist() if mask is not None else []
         return range(len(pending)) if mask is None else found
 
