@@ -113,11 +113,12 @@ class _Lazy:
 class _LazyInit(_Lazy):
     """`__init__`: interpreted for the first instances, then compiled."""
 
-    __slots__ = ("left",)
+    __slots__ = ("left", "needed", "wanted")
 
     def __init__(self, owner: type, name: str, make: Any) -> None:
         super().__init__(owner, name, make)
         self.left = _FIRST
+        self.wanted: Any = None
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         self.left -= 1
@@ -128,13 +129,14 @@ class _LazyInit(_Lazy):
     def _fill(self, record: Any, /, *positional: Any, **given: Any) -> None:
         """What the compiled function does; that also raises the errors for wrong arguments."""
         cls: Any = self.owner
-        values = dict(zip(cls.__match_args__, positional, strict=False))
         fields = cls.__record_fields__.values()
-        wanted = {f.name for f in fields if f.init}
-        needed = {f.name for f in fields if f.init and f.default is _MISSING and f.factory is _MISSING}
+        if self.wanted is None:
+            self.needed = {f.name for f in fields if f.init and f.default is _MISSING and f.factory is _MISSING}
+            self.wanted = {f.name for f in fields if f.init}
+        values = dict(zip(cls.__match_args__, positional, strict=False))
         twice = len(values) < len(positional) or not values.keys().isdisjoint(given)
         values.update(given)
-        if twice or not needed <= values.keys() <= wanted:
+        if twice or not self.needed <= values.keys() <= self.wanted:
             self.make(cls)(record, *positional, **given)
             return
         put = object.__setattr__ if cls.__record_frozen__ else setattr
