@@ -346,3 +346,30 @@ def test_names_that_are_no_utf8_are_found_too(arch: str) -> None:
     image = load(Library(arch, symbols=[Sym(name, DATA + 1)]))
     assert image.symbol(name).address == image.address_of(DATA + 1)
     assert ARCHITECTURES[arch] is image.architecture
+
+
+@each("count", [20, 80, 300])
+def test_what_is_kept_of_a_file_is_right_in_every_scope(arch: str, count: int) -> None:
+    """A library refers to its own exports and to others: alone, after one that has some of them, and again."""
+    own = [Sym(f"own{number}", DATA + 8 * number) for number in range(count)]
+    others = [undefined(f"other{number}", WEAK) for number in range(20)]
+    places = [Rel(DATA + 8 * at, SYMBOLIC[arch], symbol) for at, symbol in enumerate([*own, *others])]
+    data = bytes(8 * (count + 30))
+    library = Library(arch, "lib.so", symbols=[*others, *own], relocations=places, data=data)
+    before = Library(
+        arch, "before.so", symbols=[Sym(f"{what}{n}", DATA) for what in ("own", "other") for n in (3, 7)]
+    )
+    for _ in range(2):
+        for preloaded in (False, True):
+            linker = linker_for(arch, library, before)
+            first = linker.load("before.so") if preloaded else None
+            image = linker.load("lib.so")
+            for bound in image.bindings():
+                expected = {"own": "lib.so", "other": None}[bound.symbol.rstrip("0123456789")]
+                if first is not None and bound.symbol in {
+                    f"{what}{n}" for what in ("own", "other") for n in (3, 7)
+                }:
+                    expected = "before.so"
+                    assert bound.address == first.address_of(DATA)
+                assert bound.provider == expected
+            assert len(image.relocated.weak_unresolved) == (18 if preloaded else 20)
