@@ -117,8 +117,7 @@ class _LazyInit(_Lazy):
 
     def __init__(self, owner: type, name: str, make: Any) -> None:
         super().__init__(owner, name, make)
-        self.left = _FIRST
-        self.wanted: Any = None
+        self.left, self.wanted = _FIRST, None
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         self.left -= 1
@@ -131,8 +130,8 @@ class _LazyInit(_Lazy):
         cls: Any = self.owner
         fields = cls.__record_fields__.values()
         if self.wanted is None:
-            self.needed = {f.name for f in fields if f.init and f.default is _MISSING and f.factory is _MISSING}
             self.wanted = {f.name for f in fields if f.init}
+            self.needed = {f.name for f in fields if f.init and f.default is f.factory is _MISSING}
         values = dict(zip(cls.__match_args__, positional, strict=False))
         twice = len(values) < len(positional) or not values.keys().isdisjoint(given)
         values.update(given)
