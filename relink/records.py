@@ -117,7 +117,7 @@ class _LazyInit(_Lazy):
 
     def __init__(self, owner: type, name: str, make: Any) -> None:
         super().__init__(owner, name, make)
-        self.left, self.wanted = _FIRST, None
+        self.left, self.wanted, self.needed = _FIRST, set[str](), set[str]()
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         self.left -= 1
@@ -129,7 +129,7 @@ class _LazyInit(_Lazy):
         """What the compiled function does; that also raises the errors for wrong arguments."""
         cls: Any = self.owner
         fields = cls.__record_fields__.values()
-        if self.wanted is None:
+        if not self.wanted:
             self.wanted = {f.name for f in fields if f.init}
             self.needed = {f.name for f in fields if f.init and f.default is f.factory is _MISSING}
         values = dict(zip(cls.__match_args__, positional, strict=False))
