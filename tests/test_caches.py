@@ -51,6 +51,7 @@ UNBOUNDED = {
     "tables_of": "architectures",
     "declared": "classes of this project",
     "_own_types": "classes of this project",
+    "guarded": "classes of this project",
     "_source": "modules of this project",
     "_text_of": "modules of this project",
     "tree_of": "modules of this project",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emu import Machine
+from emu.cpu.pages import PageMap
 from emu.memory.limit import DEFAULT_LIMIT
 from relink.errors import AddressSpaceError
 from relink.memory.address_space import PAGE, HostMemory
@@ -83,7 +84,7 @@ def test_an_engine_that_refuses_one_mapping_keeps_none(monkeypatch: pytest.Monke
             real(self, address, *rest, **more)  # type: ignore[arg-type]
 
         monkeypatch.setattr(type(cpu), "map", refuses)
-        monkeypatch.setattr(type(cpu), "_map_together", lambda self, regions: False)
+        monkeypatch.setattr(PageMap, "add_all", lambda self, pieces: False)
         with pytest.raises(AddressSpaceError, match="refused"):
             machine.load("lib0.so")
         monkeypatch.undo()
