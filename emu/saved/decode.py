@@ -24,7 +24,7 @@ from emu.calls.types import Prototype
 from emu.errors import SnapshotFileError
 from emu.saved.checks import check_arguments, check_attributes, check_closure, check_object
 from emu.saved.encode import BUILTIN_CLASSES, BUILTIN_FUNCTIONS, is_set
-from emu.saved.functions import code_at, existing, project_class, project_module
+from emu.saved.functions import blank, code_at, existing, project_class, project_module
 from relink.memory.address_space import PAGE
 from relink.memory.host_pages import host_pages
 
@@ -123,9 +123,9 @@ class Decoder:
 
     def _object(self, number: int, module: str, name: str, attributes: Mapping[str, object]) -> Any:
         cls = project_class(module, name)
-        if issubclass(cls, type | enum.Enum | BaseException):
+        made = blank(cls)
+        if made is None:
             raise SnapshotFileError(f"has an object of {module}.{name}")
-        made = object.__new__(cls)
 
         def fill() -> None:
             for each, value in attributes.items():

@@ -33,7 +33,7 @@ import numpy as np
 from emu.calls.plan import CallPlan
 from emu.errors import SnapshotFileError
 from emu.host.functions import HostFunction
-from emu.saved.functions import is_project_module, place_of
+from emu.saved.functions import blank, is_project_module, place_of
 from emu.saved.graph import full_name, slots_of
 from emu.saved.host_pages import owner_of
 
@@ -54,6 +54,7 @@ BUILTIN_CLASSES: dict[str, type] = {
         memoryview,
         object,
         complex,
+        deque,
     )
 }
 #: Functions that are not Python's own code, and may be referred to.
@@ -73,8 +74,8 @@ RENEWED: dict[str, dict[str, object]] = {
 #: Attributes that a reader computes anew, by class.
 OMITTED: dict[str, tuple[str, ...]] = {
     "emu.parts.Parts": ("observation",),
-    "relink.elf.decoded.Decoded": ("results",),
-    "relink.objects.combined.CombinedObjects": ("results", "debug_sections"),
+    "relink.elf.decoded.Decoded": ("results", "mapping"),
+    "relink.objects.combined.CombinedObjects": ("results", "mapping", "debug_sections"),
     "relink.elf.symbols.SymbolTable": ("_asked", "_found", "_rows"),
 }
 _SCALARS = (bool, int, float, str)
@@ -148,8 +149,12 @@ class Encoder:
 
     def _object(self, value: Any, name: str) -> list[object]:
         cls = full_name(type(value))
+        if blank(type(value)) is None:
+            raise SnapshotFileError(f"{name}: a file cannot hold an object of {cls}")
         found = {each: getattr(value, each) for each in slots_of(type(value)) if hasattr(value, each)}
         found.update(getattr(value, "__dict__", {}))
+        if isinstance(value, BaseException):
+            found["args"] = value.args  # not in its __dict__
         found.update((each, new) for each, new in RENEWED.get(cls, {}).items() if each in found)
         for each in OMITTED.get(cls, ()):
             found.pop(each, None)

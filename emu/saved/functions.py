@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import importlib
 import importlib.util
 import types
@@ -12,6 +13,7 @@ from operator import attrgetter
 from typing import Any, TypeAlias
 
 from emu.errors import SnapshotFileError
+from relink.errors import RelinkError
 
 #: Rooms whose functions may be in a file. No others are imported for one.
 ROOMS = ("emu", "relink")
@@ -38,6 +40,20 @@ def project_class(module: object, name: object) -> type:
     if not isinstance(found, type) or found.__module__ != module:
         raise SnapshotFileError(f"names the class {module}.{name}")
     return found
+
+
+def blank(cls: type) -> Any:
+    """A new object of a class of this project, without attributes, none of whose code runs. None where all of its
+    state may not be in attributes: such objects cannot be in a file.
+    """
+    if issubclass(cls, type | enum.Enum):
+        return None
+    # Errors are state too, such as what is wrong with a file that was loaded all the same.
+    base: Any = Exception if issubclass(cls, RelinkError) else object
+    try:
+        return base.__new__(cls)
+    except TypeError:  # derived from a class that is written in C
+        return None
 
 
 @cache

@@ -19,7 +19,9 @@ from emu.errors import SnapshotError, SnapshotFileError
 from emu.saved.file import assembled
 from emu.saved.functions import _walk
 from relink import Image
-from relink.errors import RelinkError
+from relink.elf.source import FileMode, reading
+from relink.errors import LinkError, LinkErrors, MalformedElf, RelinkError
+from tests.elf.build_notes import linked_to_debug
 from tests.fixtures import fixture
 from tests.machine.conftest import MakeMachine
 from tests.state import differences, state_of
@@ -206,14 +208,47 @@ def test_parts_of_another_class_are_refused(saved: bytes, tmp_path: Path) -> Non
             holder[name] = right
 
 
+def test_files_that_are_mapped_are_in_it(make_machine: MakeMachine, target: str, tmp_path: Path) -> None:
+    """As larger libraries are: their files, too, are not needed by the reader."""
+    path = tmp_path / "mapped.so"
+    path.write_bytes(fixture(target, "bss").read_bytes())
+    machine = make_machine()
+    with reading(FileMode.FILE):
+        image = machine.load(path).image
+    assert image.decoded.mapping is not None
+    assert machine.link_maps.debug  # their memory has a defaultdict of deques
+    state = state_of(machine)
+    with machine.snapshot() as snapshot:
+        snapshot.save(tmp_path / "file")
+    path.unlink()
+    with Machine.from_snapshot(tmp_path / "file") as read:
+        assert not differences(state, state_of(read))
+        assert read.linker.images[0].decoded.mapping is None
+
+
+def test_warnings_of_an_odd_image_are_in_it(tmp_path: Path) -> None:
+    (tmp_path / "odd.so").write_bytes(linked_to_debug())
+    machine = Machine.for_file(tmp_path / "odd.so")
+    with machine, machine.snapshot() as snapshot:
+        machine.load(tmp_path / "odd.so")
+        machine.snapshot().save(tmp_path / "file")
+        warnings = [str(each) for each in machine.linker.images[0].decoded.warnings]
+        machine.restore(snapshot)
+    with Machine.from_snapshot(tmp_path / "file") as read:
+        found = read.linker.images[0].decoded.warnings
+        assert [str(each) for each in found] == warnings != []
+        assert {type(each) for each in found} == {MalformedElf}
+
+
 def test_what_no_file_can_hold_is_named(tmp_path: Path) -> None:
     class Strange:
         pass
 
     with Machine("riscv64") as machine:
-        machine.libc.files["/x"] = Strange()  # type: ignore[assignment]
-        with machine.snapshot() as snapshot, pytest.raises(SnapshotFileError, match="Strange"):
-            snapshot.save(tmp_path / "file")
+        for strange, name in ((Strange(), "Strange"), (LinkErrors("x", [LinkError("x", "y")]), "LinkErrors")):
+            machine.libc.files["/x"] = strange  # type: ignore[assignment]
+            with machine.snapshot() as snapshot, pytest.raises(SnapshotFileError, match=name):
+                snapshot.save(tmp_path / "file")
         machine.libc.files.clear()
 
 
