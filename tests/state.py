@@ -28,7 +28,8 @@ def state_of(machine: Machine) -> dict[str, Any]:
     """Everything that a snapshot saves, by name: objects in the order in which they are found, the map and the
     contents of memory, and registers.
     """
-    return {**dict(_objects(machine)), **dict(_memory(machine)), **_registers(machine)}
+    registers = _registers(machine)  # first: a CPU that has waited for its first use is another object afterwards
+    return {**dict(_objects(machine)), **dict(_memory(machine)), **registers}
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
