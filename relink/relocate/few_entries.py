@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from relink.resolve.resolver import Resolver
     from relink.resolve.scopes import LookupScope
 
-#: An image with more entries is left to the engine: there arrays are quicker.
-MOST = 64
+#: An image with more entries is left to the engine: there arrays are quicker. Of entries that are applied together
+#: with others, the limit.
+MOST, MOST_AGAIN = 64, 1 << 10
 _IFUNC = int(SymbolType.GNU_IFUNC)
 _FORMULAS = {Role.DATA: ("S", "S + A"), Role.JUMP_SLOT: ("S", "S + A"), Role.RELATIVE: ("B + A",)}
 
@@ -121,22 +122,53 @@ def _known(decoded: Decoded) -> dict[int, tuple[Architecture, Entries | None]]:
 
 def entries_of(image: Module) -> Entries | None:
     """The entries of an image that has few and simple ones. Made once for each file and architecture."""
+    return _entries(image, _known(image.decoded), MOST)
+
+
+def entries_together(image: Module) -> Entries | None:
+    """The same, for images whose entries are applied together; of one with more entries when its file is loaded
+    again.
+    """
+    decoded = image.decoded
+    try:
+        few = sum(map(len, decoded.relocations)) + len(decoded.relr) <= MOST
+    except ElfError:
+        return None
+    if few:
+        return entries_of(image)
+    loads = _loads(decoded)
+    loads[0] += 1
+    return _entries(image, _known_together(decoded), MOST_AGAIN) if loads[0] > 1 else None
+
+
+@once_per_file
+def _known_together(decoded: Decoded) -> dict[int, tuple[Architecture, Entries | None]]:
+    """The same as `_known`, for `entries_together`."""
+    return {}
+
+
+@once_per_file
+def _loads(decoded: Decoded) -> list[int]:
+    """How often a file with more entries has been loaded with others."""
+    return [0]
+
+
+def _entries(image: Module, known: dict[int, tuple[Architecture, Entries | None]], most: int) -> Entries | None:
     decoded, arch = image.decoded, image.architecture
-    known = _known(decoded)
     if id(arch) not in known:
         try:
-            found = Entries(decoded, arch) if _are_simple(decoded, arch) else None
+            found = Entries(decoded, arch) if _are_simple(decoded, arch, most) else None
         except ElfError:
             found = None  # the engine reports it
         known[id(arch)] = arch, found
     return known[id(arch)][1]
 
 
-def _are_simple(decoded: Decoded, arch: Architecture) -> bool:
+def _are_simple(decoded: Decoded, arch: Architecture, most: int) -> bool:
     if decoded.is_relocatable:
         return False
     tables = decoded.relocations
-    if sum(map(len, tables)) + len(decoded.relr) > MOST:
+    if sum(map(len, tables)) + len(decoded.relr) > most:
         return False
     decoded.symbols.check_names()
     places = [np.asarray(decoded.relr, np.uint64)]

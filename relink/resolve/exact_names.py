@@ -22,10 +22,10 @@ from relink.errors import ElfError
 from relink.memory.once import once_per_file
 from relink.module import Module
 from relink.records import cached_property
-from relink.resolve.definitions import usable_of
+from relink.resolve.definitions import exported, usable_of
 
-#: A file with more names is not kept by name.
-MOST = 64
+#: A file with more names is not kept by name at its first load; one with yet more at none.
+MOST, MOST_AGAIN = 64, 1 << 10
 _UNIQUE, _IFUNC, _TLS = int(SymbolBind.GNU_UNIQUE), int(SymbolType.GNU_IFUNC), int(SymbolType.TLS)
 _numbers = count()
 
@@ -48,32 +48,61 @@ class Exports(NamedTuple):
     by_name: dict[bytes, Export | None]
 
 
-@once_per_file
 def exports_of(decoded: Decoded) -> Exports | None:
     """What look-ups find in a file; None where the file has to be asked each time."""
+    found = _few_exports(decoded)
+    if found is None:
+        questions = _questions(decoded)
+        questions[0] += 1
+        if questions[0] > 1:  # it is loaded again
+            found = _many_exports(decoded)
+    return found
+
+
+@once_per_file
+def _questions(decoded: Decoded) -> list[int]:
+    """How often a file with many names has been asked for."""
+    return [0]
+
+
+@once_per_file
+def _few_exports(decoded: Decoded) -> Exports | None:
     try:
-        return _exports(decoded.symbols)
+        table, found = decoded.symbols, Exports(next(_numbers), {})
+        hashes = table.hash_table
+        if not len(table):
+            return found
+        if not isinstance(hashes, GnuHash) or len(hashes.chain) > MOST:
+            return None
+        names = table.names_of(np.arange(hashes.first, hashes.count))
+        for place, gnu_hash in enumerate(names.gnu_hash.tolist()):
+            name = names.raw(place)
+            usable, callable_ = (usable_of(table, name, gnu_hash, call=call) for call in (False, True))
+            if usable is None or callable_ is None:
+                return None
+            if usable or callable_:
+                certain = len(usable) == 1 and usable == callable_
+                found.by_name[name] = export(table, usable[0], found.file) if certain else None
     except ElfError:
         return None  # a look-up reports it
+    return found
 
 
-def _exports(table: SymbolTable) -> Exports | None:
-    hashes, found = table.hash_table, Exports(next(_numbers), {})
-    if not len(table):
-        return found
-    if not isinstance(hashes, GnuHash) or len(hashes.chain) > MOST:
-        return None
-    names = table.names_of(np.arange(hashes.first, hashes.count))
-    for place, gnu_hash in enumerate(names.gnu_hash.tolist()):
-        name = names.raw(place)
-        if name in found.by_name:
-            continue
-        usable, callable_ = (usable_of(table, name, gnu_hash, call=call) for call in (False, True))
-        if usable is None or callable_ is None:
+@once_per_file
+def _many_exports(decoded: Decoded) -> Exports | None:
+    """The same by arrays: certain is what the words of DT_GNU_HASH tell."""
+    try:
+        table = decoded.symbols
+        hashes = table.hash_table
+        if not isinstance(hashes, GnuHash) or len(hashes.chain) > MOST_AGAIN:
             return None
-        if usable or callable_:
-            certain = len(usable) == 1 and usable == callable_
-            found.by_name[name] = export(table, usable[0], found.file) if certain else None
+        symbols = np.arange(hashes.first, hashes.count)
+        certain = (table.only_of_their_hash[symbols] & exported(table, symbols)).tolist()
+        names, found = table.names_of(symbols), Exports(next(_numbers), {})
+        for place, symbol in enumerate(symbols.tolist()):
+            found.by_name[names.raw(place)] = export(table, symbol, found.file) if certain[place] else None
+    except ElfError:
+        return None
     return found
 
 
