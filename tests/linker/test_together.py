@@ -76,7 +76,7 @@ def test_random_libraries_are_relocated_as_each_by_itself(
                 if loaded[which].references:
                     for linker in linkers:
                         linker.unload(linker.images[which])
-    assert sum(taken) > (20 if size == "small" else 3)
+    assert sum(taken) > (20 if size == "small" else 0)
     assert not all(taken)
 
 
