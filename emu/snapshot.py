@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from emu.run.runner import Runner
     from emu.saved.state import Handle, SavedState, State
 
+CONTENT_LIMIT = 1 << 31  #: default limit of the contents of a file in bytes
+
 
 class Snapshot:
     """The state of a machine at one time. Its memory is freed by `close`, or with the object."""
@@ -125,17 +127,24 @@ class SnapshotGuest:
             return None
 
     @classmethod
-    def from_snapshot(cls, path: str | PathLike[str], *, symbols: Mapping[str, SymbolValue] | None = None) -> Self:
+    def from_snapshot(
+        cls,
+        path: str | PathLike[str],
+        *,
+        symbols: Mapping[str, SymbolValue] | None = None,
+        memory_limit: int = CONTENT_LIMIT,
+    ) -> Self:
         """The machine of a snapshot in a file, as it was.
 
-        `symbols` are the host functions by the names under which the guest imported them. Raises OSError, and
-        SnapshotFileError for a damaged file, one of another version or engine, and for missing host functions.
+        `symbols` are the host functions by the names under which the guest imported them, `memory_limit` the bytes
+        that the contents of the file may take. Raises OSError, and SnapshotFileError for a damaged file, one of
+        another version or engine, one with larger contents, and for missing host functions.
         """
         from emu.saved.file import read
         from emu.saved.guarded import guard_all
 
         machine = cls.__new__(cls)
-        vars(machine).update(read(cls, path, symbols or {}))
+        vars(machine).update(read(cls, path, symbols or {}, memory_limit))
         try:
             machine._saved.check()
         except Exception as error:  # a forged file, in which something is of another kind

@@ -113,7 +113,7 @@ class Linux(Assigned, Personality):
         )
         resolver = parts.linker.resolver
         resolver.host_tls = parts.linker.tls.allocate_far(TLS_SIZE, TLS_SIZE)
-        self._errno = resolver.host_tls.offset + ERRNO_OFFSET
+        self._errno: int = resolver.host_tls.offset + ERRNO_OFFSET
         parts.threads.on_switch = self._place_errno
         self._place_errno()
         self._add_kernel_pages(parts)

@@ -71,7 +71,7 @@ class LazyCalls:
     ) -> None:
         self._linker, self._memory, self._cpu, self._traps = linker, memory, cpu, traps
         self._initialisers, self._link_maps, self._guest, self._frame = initialisers, link_maps, guest, frame
-        self._start = time.perf_counter()
+        self._start: float = time.perf_counter()
         self._blocks: dict[Image, int] = {}
         self._resolvers: dict[Image, int] = {}
         self._first_calls: deque[FirstCall] = deque(maxlen=_REMEMBERED)

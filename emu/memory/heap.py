@@ -58,7 +58,7 @@ class Heap:
         self._extent_at: dict[int, int] = {}  # start -> size
         self._extent_ending: dict[int, int] = {}  # end -> start
         self._arena_bounds: set[int] = set()
-        self._next_arena = _FIRST_ARENA
+        self._next_arena: int = _FIRST_ARENA
 
     # ---------------------------------------------------------------- the C interface
 

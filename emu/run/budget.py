@@ -22,7 +22,7 @@ class Budget:
         self.limit, self.seconds = instructions, seconds
         self.instructions = instructions  #: what is left, where there is a limit
         self.executed = 0  #: by the guest, where there is a limit
-        self.deadline = time.monotonic() + seconds if seconds else 0.0
+        self.deadline: float = time.monotonic() + seconds if seconds else 0.0
         self.bounded = bool(instructions or seconds)
 
     @property

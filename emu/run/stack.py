@@ -38,8 +38,8 @@ class Stack(Assigned):
             start, size = place[0], place[1] - needed
             if not memory.is_mapped(*place):
                 memory.map_anonymous(place[1], name="[stack]", at=start)
-        self.bottom = start  #: the lowest address
-        self.top = (start + size) & -self.ALIGNMENT
+        self.bottom: int = start  #: the lowest address
+        self.top: int = (start + size) & -self.ALIGNMENT
         address = self.top + word * (len(strings) + 2)
         pointers = []
         for string in strings:

@@ -39,7 +39,7 @@ class Thread:
         arch = memory.architecture
         area = page_ceil(static_size)
         self.start = memory.map_anonymous(area + PAGE, name="[tls]")
-        self.thread_pointer = self.start + (area if arch.tls.variant is TlsVariant.II else PAGE)
+        self.thread_pointer: int = self.start + (area if arch.tls.variant is TlsVariant.II else PAGE)
         #: dynamic module -> (address of its block, address of the heap block)
         self.blocks: dict[int, tuple[int, int]] = {}
         self.alive = True

@@ -62,13 +62,15 @@ class TrapTable:
     spacing = 16  #: bytes between traps: a multiple of every ISA's instruction alignment
 
     def __init__(self, arch: Architecture, place: tuple[int, int] | None = None) -> None:
+        self.start: int
+        self.size: int
         self.start, self.size = place or _RANGES[arch.bits]
-        self.return_address = self.start
+        self.return_address: int = self.start
         self._traps = {self.return_address: Trap("return to the host", _never_handled)}
         self._returns = [self.return_address]
         self._free: list[int] = []
         self._freed: dict[int, str] = {}  #: the names of those freed last, which are not used again yet
-        self._next = self.start + self.spacing
+        self._next: int = self.start + self.spacing
         self._blocks: list[_Block] = []  #: by address
         self._gaps: list[tuple[int, int]] = []  #: (start, count) of freed blocks
         self.changes = 0  #: number of times that traps were added or removed

@@ -148,7 +148,8 @@ def declared(cls: type) -> Declared:
     needed: set[str] = set()
     for base in reversed(cls.__mro__):
         if is_project_module(base.__module__) and not getattr(base, "_is_protocol", False):
-            found.update(own := _own_types(base))
+            own = _own_types(base)
+            found.update({name: each for name, each in own.items() if each is not UNKNOWN or name not in found})
             needed |= _always_set(base) & own.keys()
     needed -= {name for name in found if _has_default(cls, name)}
     return Declared(found, {name: check_of(each) for name, each in found.items()}, frozenset(needed))

@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from emu.calls.plan import plan_call
-from emu.calls.types import Prototype
+from emu.calls.types import Floating, Integer, Pointer, Prototype
 from emu.errors import SnapshotFileError
 from emu.saved.checks import check_arguments, check_attributes, check_closure, check_object
 from emu.saved.encode import BUILTIN_CLASSES, BUILTIN_FUNCTIONS, is_set
@@ -32,7 +32,8 @@ _DICTS: Mapping[object, type] = {"dict": dict, "Counter": Counter, "OrderedDict"
 _LARGEST = 1 << 36  #: bytes of address space that one buffer may take
 _SCALARS = (bool, int, float, str)
 #: What Python raises for records that do not fit together.
-_WRONG = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError, RecursionError)
+_WRONG = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError, MemoryError)
+_WIDEST = 64  #: bytes of a number in C; a vector's elements are single ones
 
 
 class Decoder:
@@ -53,6 +54,8 @@ class Decoder:
         self._records, self._blobs, self._special, self._given = records, blobs, special, given
         if not all(isinstance(size, int) and 0 < size <= _LARGEST and size % PAGE == 0 for size in buffers):
             raise SnapshotFileError("has a buffer of no whole pages, or too large")
+        if sum(buffers) > 4 * _LARGEST:
+            raise SnapshotFileError("has buffers that are too large together")
         self._buffers = [host_pages(size) for size in buffers]
         self._made: dict[int, Any] = {}
         self._being_made: set[int] = set()
@@ -88,7 +91,7 @@ class Decoder:
                     check_closure(each, {name: cell.cell_contents for name, cell in free if is_set(cell)})
                 else:
                     check_object(each)
-        except (*_WRONG, ArithmeticError) as error:  # of comparing what cannot be compared
+        except _WRONG as error:  # of comparing what cannot be compared
             raise SnapshotFileError(f"does not describe a machine: {type(error).__name__}: {error}") from error
 
     def _value(self, value: object) -> Any:
@@ -131,6 +134,8 @@ class Decoder:
             for each, value in attributes.items():
                 object.__setattr__(made, each, self._value(value))
             self._unchecked.append(made)
+            if isinstance(made, Integer | Floating | Pointer):
+                _check_size(made.size)
             if isinstance(made, Prototype):  # hashes of text differ by process
                 self._keyed.appendleft(made.__post_init__)
 
@@ -290,3 +295,9 @@ class Decoder:
         "W": lambda self, number: WeakKeyDictionary(),
         "R": lambda self, number: threading.RLock(),
     }  # fmt: skip
+
+
+def _check_size(size: object) -> None:
+    """Before numbers of this size are computed."""
+    if not isinstance(size, int) or not 0 < size <= _WIDEST:
+        raise SnapshotFileError(f"has a number of {size!r:.20} bytes")

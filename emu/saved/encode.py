@@ -87,7 +87,7 @@ class Encoder:
 
     def __init__(self, special: Callable[[object], str | None]) -> None:
         self.records: list[Any] = []
-        self.blobs: list[bytes] = []
+        self.blobs: list[bytes | memoryview] = []
         self.buffers: list[int] = []  #: bytes of each buffer of the host
         self._special = special
         self._numbers: dict[int, int] = {}
@@ -128,7 +128,7 @@ class Encoder:
         for kind, make in self._KINDS:
             if isinstance(value, kind):
                 return make(self, value, name)
-        if is_project_module(type(value).__module__):
+        if is_project_module(type(value).__module__) and not isinstance(value, BaseException | _read_only_map()):
             return self._object(value, name)
         if callable(value):
             return ["h", name]

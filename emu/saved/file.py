@@ -2,18 +2,20 @@
 
 A file is a line of text with the format, a JSON header with the sizes and the SHA-256 of what follows, and two
 compressed parts: the records of `emu.saved.encode`, and the large contents. It holds everything of a machine but
-the host's functions, which are given again by name when it is read.
+the host's functions, which are given again by name when it is read. No part is larger than the header says, which
+has limits: so a small file cannot take much memory.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import io
 import json
 import os
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,7 +27,6 @@ from emu.saved.encode import Encoder
 from relink.arch import Architecture, architecture
 from relink.elf import Decoded
 from relink.elf.layout import ELF32, ELF64
-from relink.errors import RelinkError
 from relink.image import Image, Lifetime
 from relink.memory.address_space import PAGE, Region
 from relink.relocate.result import Relocated
@@ -36,8 +37,11 @@ if TYPE_CHECKING:
     from emu.cpu.protocol import Cpu
     from emu.parts import Parts
 
-_MAGIC = b"relink-emu snapshot 1\n"
-_MOST_RECORDS, _MOST_CONTENT = 1 << 29, 1 << 34  #: bytes of the two parts
+_MAGIC = b"relink-emu snapshot 2\n"
+_MOST_RECORDS = 1 << 25  #: bytes of the records
+_HEADER = 1 << 12  #: bytes of the header with what fills it up, for its sizes are known at last
+_PIECE = 1 << 20
+_SAMPLED = 1 << 16  #: bytes of a content from which on it decides whether to compress
 _ZEROS = bytes(PAGE)
 
 
@@ -86,16 +90,53 @@ def write(path: str | os.PathLike[str], parts: Parts, own: Mapping[str, object])
         "engine": _engine_of(cpu),
     }
     text = json.dumps(encoded, separators=(",", ":")).encode()
+    if len(text) > _MOST_RECORDS:
+        raise SnapshotFileError(
+            f"{os.fspath(path)}: the machine has {len(text)} bytes of records, too many for a file"
+        )
     with open(path, "wb") as file:
-        file.write(assembled(header, text, b"".join(encoder.blobs)))
+        _assemble(file, header, text, encoder.blobs)
 
 
 def assembled(header: Mapping[str, object], records: bytes, content: bytes) -> bytes:
     """A file of these parts, with its checksum."""
-    parts = zlib.compress(records, 1), zlib.compress(content, 1)
-    checked = hashlib.sha256(b"".join(parts)).hexdigest()
-    whole = {**header, "records": len(parts[0]), "sha256": checked}
-    return b"".join((_MAGIC, json.dumps(whole).encode(), b"\n", *parts))
+    file = io.BytesIO()
+    _assemble(file, header, records, [content])
+    return file.getvalue()
+
+
+def _assemble(
+    file: IO[bytes], header: Mapping[str, object], records: bytes, contents: Sequence[bytes | memoryview]
+) -> None:
+    file.write(_MAGIC + bytes(_HEADER))
+    checked, sizes, plain = hashlib.sha256(), [0, 0], [0, 0]
+    parts: tuple[Sequence[bytes | memoryview], ...] = ([records], contents)
+    for part, pieces in enumerate(parts):
+        deflate = zlib.compressobj(_level(pieces))
+        for content in pieces:
+            view = memoryview(content)
+            plain[part] += len(view)
+            for at in range(0, len(view), _PIECE):
+                sizes[part] += _put(file, checked, deflate.compress(view[at : at + _PIECE]))
+        sizes[part] += _put(file, checked, deflate.flush())
+    whole = {**header, "records": sizes[0], "plain": plain, "sha256": checked.hexdigest()}
+    file.seek(len(_MAGIC))
+    file.write(json.dumps(whole).encode().ljust(_HEADER - 1) + b"\n")
+
+
+def _level(contents: Sequence[bytes | memoryview]) -> int:
+    """How much to compress: not at all what shrinks by less than a tenth, which would take most of the time."""
+    large = [each for each in contents if len(each) >= _SAMPLED]
+    if sum(map(len, large)) * 2 < sum(map(len, contents)):
+        return 1
+    some = b"".join(bytes(each[:PAGE]) for each in large[:: len(large) // 64 + 1])
+    return int(len(zlib.compress(some, 1)) < 0.9 * len(some))
+
+
+def _put(file: IO[bytes], checked: Any, data: bytes) -> int:
+    file.write(data)
+    checked.update(data)
+    return len(data)
 
 
 def _constant(value: object) -> str | None:
@@ -115,41 +156,58 @@ def _pages(region: Region, cpu: Cpu, encoder: Encoder) -> list[object]:
     """[first page, number of the content] of the runs of pages that are not zero, where the guest has pages."""
     found: list[object] = []
     for offset, size, _ in region.pages:
-        content = cpu.read(region.address + offset, size)
-        pages = np.frombuffer(content, np.uint8).reshape(-1, PAGE).any(axis=1)
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], pages, [0]]).astype(np.int8))).tolist()
-        for start, end in zip(edges[::2], edges[1::2], strict=True):
-            encoder.blobs.append(content[start * PAGE : end * PAGE])
-            found.append([offset // PAGE + start, len(encoder.blobs) - 1])
+        for low in range(offset, offset + size, _PIECE):
+            high = min(low + _PIECE, offset + size)
+            # Not copied where the engine shares the memory: it may take most of what the host has.
+            content = region.buffer[low:high] if cpu.shares_memory else cpu.read(region.address + low, high - low)
+            view = memoryview(content)  # type: ignore[arg-type]
+            pages = np.frombuffer(view, np.uint8).reshape(-1, PAGE).any(axis=1)
+            edges = np.flatnonzero(np.diff(np.concatenate([[0], pages, [0]]).astype(np.int8))).tolist()
+            for start, end in zip(edges[::2], edges[1::2], strict=True):
+                encoder.blobs.append(view[start * PAGE : end * PAGE])
+                found.append([low // PAGE + start, len(encoder.blobs) - 1])
     return found
 
 
 # ---------------------------------------------------------------- reading
 
 
-def read(cls: type, path: str | os.PathLike[str], given: Mapping[str, object]) -> dict[str, Any]:
-    """The attributes of a machine of this class, from a file. Raises SnapshotFileError, OSError."""
+def read(cls: type, path: str | os.PathLike[str], given: Mapping[str, object], most: int) -> dict[str, Any]:
+    """The attributes of a machine of this class, from a file with at most `most` bytes of contents. Raises
+    SnapshotFileError, OSError.
+    """
     name = os.fspath(path)
-    try:
-        return _read(cls, path, given)
-    except SnapshotFileError as error:
-        raise SnapshotFileError(f"{name}: {error}") from error
-    except (RelinkError, ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
-        raise SnapshotFileError(f"{name}: does not describe a machine: {error}") from error
-
-
-def _read(cls: type, path: str | os.PathLike[str], given: Mapping[str, object]) -> dict[str, Any]:
     with open(path, "rb") as file:
-        if file.readline(len(_MAGIC)) != _MAGIC:
-            raise SnapshotFileError("is not a snapshot of this format")
-        header = _json(file.readline(1 << 16))
-        body = file.read()
+        try:
+            return _read(cls, file, given, most)
+        except SnapshotFileError as error:
+            raise SnapshotFileError(f"{name}: {error}") from error
+        except Exception as error:
+            raise SnapshotFileError(f"{name}: does not describe a machine: {error}") from error
+
+
+def _read(cls: type, file: IO[bytes], given: Mapping[str, object], most: int) -> dict[str, Any]:
+    if file.readline(len(_MAGIC)) != _MAGIC:
+        raise SnapshotFileError("is not a snapshot of this format")
+    header = _json(file.readline(_HEADER))
     _check_version(header)
-    size = header["records"]
-    if hashlib.sha256(body).hexdigest() != header["sha256"] or not 0 < size <= len(body):
+    records, content = header["plain"]
+    if not 0 < records <= _MOST_RECORDS or not 0 <= content <= most:
+        limits = f"more than {_MOST_RECORDS} and {most}"
+        raise SnapshotFileError(f"takes {records} bytes for records and {content} for contents, {limits}")
+    start, size = file.tell(), header["records"]
+    if _checksum(file) != header["sha256"] or not 0 < size <= file.tell() - start:
         raise SnapshotFileError("is damaged: its checksum is another")
-    state = _json(_inflated(body[:size], _MOST_RECORDS))
-    blobs = _split(_inflated(body[size:], _MOST_CONTENT), state["blobs"])
+    sizes = size, file.tell() - start - size
+    file.seek(start)
+    inflating = _Inflating(file, sizes[0])
+    state = _json(inflating.read(records))
+    inflating.end()
+    inflating = _Inflating(file, sizes[1])
+    if sum(state["blobs"]) != content:
+        raise SnapshotFileError("is damaged: contents are missing")
+    blobs = [inflating.read(each) for each in state["blobs"]]
+    inflating.end()
     arch = architecture(header["arch"])
     cpu = create_cpu(arch.name, at_once=True)
     if _engine_of(cpu) != header["engine"]:
@@ -159,6 +217,14 @@ def _read(cls: type, path: str | os.PathLike[str], given: Mapping[str, object]) 
     except BaseException:
         cpu.close()
         raise
+
+
+def _checksum(file: IO[bytes]) -> str:
+    """The SHA-256 of the rest of a file."""
+    checked = hashlib.sha256()
+    while piece := file.read(_PIECE):
+        checked.update(piece)
+    return checked.hexdigest()
 
 
 def _check_version(header: Any) -> None:
@@ -262,25 +328,40 @@ def _json(text: bytes) -> Any:
         raise SnapshotFileError(f"is damaged: {error}") from None
 
 
-def _inflated(data: bytes, most: int) -> bytes:
-    inflate = zlib.decompressobj()
-    try:
-        content = inflate.decompress(data, most)
-    except zlib.error as error:
-        raise SnapshotFileError(f"is damaged: {error}") from None
-    if not inflate.eof:
-        raise SnapshotFileError("is damaged: cut short, or too large")
-    return content
+class _Inflating:
+    """The contents of a compressed part of a file, which takes this many bytes there."""
 
+    def __init__(self, file: IO[bytes], compressed: int) -> None:
+        self._file, self._left, self._inflate = file, compressed, zlib.decompressobj()
 
-def _split(content: bytes, sizes: Sequence[int]) -> list[bytes]:
-    return list(_pieces(content, sizes))
+    def _some(self, most: int) -> bytes:
+        """At most so many bytes; none at the end."""
+        while not self._inflate.eof:
+            data = self._inflate.unconsumed_tail
+            if not data:
+                data = self._file.read(min(self._left, _PIECE))
+                self._left -= len(data)
+            try:
+                found = self._inflate.decompress(data, most)
+            except zlib.error as error:
+                raise SnapshotFileError(f"is damaged: {error}") from None
+            if found or not data:
+                return found
+        return b""
 
-
-def _pieces(content: bytes, sizes: Sequence[int]) -> Iterator[bytes]:
-    start = 0
-    for size in sizes:
-        if not isinstance(size, int) or size < 0 or start + size > len(content):
+    def read(self, size: object) -> bytes:
+        """The next content of this size."""
+        if not isinstance(size, int) or size < 0:
             raise SnapshotFileError("is damaged: contents are missing")
-        yield content[start : start + size]
-        start += size
+        content = bytearray()
+        while len(content) < size:
+            found = self._some(size - len(content))
+            if not found:
+                raise SnapshotFileError("is damaged: cut short")
+            content += found
+        return bytes(content)
+
+    def end(self) -> None:
+        """Check that there is nothing more."""
+        if self._some(1) or not self._inflate.eof or self._inflate.unused_data or self._left:
+            raise SnapshotFileError("is damaged: cut short, or too large")

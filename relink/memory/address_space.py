@@ -174,7 +174,7 @@ class HostMemory:
         self._regions: list[Region] = []  # by address
         self._starts: list[int] = []
         self._window = _window(self._architecture)
-        self._cursor = self._window[0]
+        self._cursor: int = self._window[0]
         self.changes = 0  #: number of times that regions or permissions may have changed
         self.given: U8 | None = None  #: zeroed host memory for the next region of this size, if set
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import subprocess
 import sys
+import tracemalloc
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -181,6 +183,68 @@ def test_forged_files_are_refused(saved: bytes, tmp_path: Path) -> None:
             with suppress(AttributeError, TypeError, RelinkError):
                 machine.close(run_destructors=False)
     assert refused > 30
+
+
+def test_small_files_take_little_memory(saved: bytes, tmp_path: Path) -> None:
+    """Parts that inflate to more than the header says, headers that say too much, depth, and circles."""
+    _, header, body = saved.split(b"\n", 2)
+    facts = json.loads(header)
+    content = zlib.decompress(body[facts["records"] :])
+    state = json.loads(zlib.decompress(body[: facts["records"]]))
+    zeros = zlib.compress(bytes(200 << 20), 9)
+
+    def with_parts(records: bytes, contents: bytes, plain: list[Any]) -> bytes:
+        whole = {**facts, "records": len(records), "plain": plain}
+        whole["sha256"] = hashlib.sha256(records + contents).hexdigest()
+        return b"".join((saved.split(b"\n", 1)[0], b"\n", json.dumps(whole).encode(), b"\n", records, contents))
+
+    def with_records(more: list[object]) -> bytes:
+        changed = {**state, "records": [*state["records"], *more], "patcher": [len(state["records"])]}
+        return assembled(facts, json.dumps(changed).encode(), content)
+
+    records, contents = body[: facts["records"]], zlib.compress(content)
+    sizes, first, huge = facts["plain"], len(state["records"]), 1 << 40
+    announced = json.dumps({**state, "blobs": [huge]}).encode()
+    files = [
+        with_parts(records, zeros, sizes),
+        with_parts(zeros, contents, sizes),
+        with_parts(zlib.compress(announced), zeros, [len(announced), huge]),
+        with_parts(zeros, contents, [huge, sizes[1]]),
+        with_parts(records, contents, ["1", None]),
+        with_parts(zlib.compress(b"[" * 100_000), contents, [100_000, sizes[1]]),
+        with_parts(records, contents + contents, sizes),
+        with_records([["t", [[first + 1]]], ["t", [[first]]]]),
+        with_records([["p", [first + 1 + each], [], []] for each in range(5000)]),
+        saved + saved,
+        assembled(facts, json.dumps({**state, "buffers": [1 << 36] * 2000}).encode(), content),
+    ]
+    tracemalloc.start()
+    try:
+        for file in files:
+            _refused(file, tmp_path / "file")
+        assert tracemalloc.get_traced_memory()[1] < 50 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_contents_beyond_a_limit_are_refused(tmp_path: Path) -> None:
+    with Machine("riscv64") as machine:
+        block = machine.heap.malloc(5 << 20)
+        machine.memory.write(block, random.Random(1).randbytes(5 << 20))
+        machine.snapshot().save(tmp_path / "file")
+        with pytest.raises(SnapshotFileError, match="for contents, more than"):
+            Machine.from_snapshot(tmp_path / "file", memory_limit=4 << 20)
+        with Machine.from_snapshot(tmp_path / "file", memory_limit=6 << 20) as read:
+            assert read.memory.read(block, 5 << 20) == machine.memory.read(block, 5 << 20)
+
+
+def test_a_machine_with_mapped_files_is_read(tmp_path: Path) -> None:
+    with Machine("riscv64") as machine:
+        machine.load(fixture("riscv64", "bss"), mapping="file")
+        machine.snapshot().save(tmp_path / "file")
+    with Machine.from_snapshot(tmp_path / "file") as read:
+        read.snapshot().save(tmp_path / "again")
+    Machine.from_snapshot(tmp_path / "again").close()
 
 
 def test_parts_of_another_class_are_refused(saved: bytes, tmp_path: Path) -> None:
