@@ -10,13 +10,13 @@ from relink.load import emit
 from relink.module import Stage
 from relink.relocate.dynamic_section import rebase_dynamic_section
 from relink.relocate.relocate import relocate
-from relink.relocate.together import Together
 
 if TYPE_CHECKING:
     from relink.load.options import LoadOptions
     from relink.load.plan import Plan
     from relink.load.state import LinkerState
     from relink.relocate.state import Environment
+    from relink.relocate.together import Together
     from relink.resolve.scopes import LookupScope
 
 
@@ -49,7 +49,11 @@ def relocate_images(
 def _together(state: LinkerState, plan: Plan, options: LoadOptions, environment: Environment) -> Together | None:
     """What relocates small images together; None where each is to be seen by itself."""
     seen = state.observers or state.relocation_handlers or options.relocation_handlers
-    return None if plan.block is None or seen else Together(plan.block, environment)
+    if plan.block is None or seen:
+        return None
+    from relink.relocate.together import Together  # a library alone needs none of it
+
+    return Together(plan.block, environment)
 
 
 def _relocate_image(

@@ -13,6 +13,7 @@ from relink.arrays import I64, U64
 from relink.elf import Decoded
 from relink.memory import placement as place
 from relink.relocate.dynamic_section import rebased_places
+from relink.relocate.references import Entry
 from relink.resolve.bindings import NO_SYMBOL, UNRESOLVED
 from relink.resolve.exact_names import export
 from relink.resolve.few_references import Few
@@ -21,14 +22,6 @@ _REL, _IN = 1, 2
 #: Bits of a word's kind: the base is B, and no element; the addend is what the word holds.
 RELATIVE, IN_PLACE = np.uint64(_REL), np.uint64(_IN)
 _REBASED = _REL | _IN
-
-
-class Entry(NamedTuple):
-    """One entry: the word at `vaddr` becomes S (of an element of the bindings; None: B) + A (None: the word)."""
-
-    vaddr: int
-    element: int | None
-    addend: int | None
 
 
 class Columns(NamedTuple):

@@ -24,14 +24,14 @@ from relink.memory.once import once_per_file
 from relink.module import Module
 from relink.relocate.batch import by_type, indices_of
 from relink.relocate.bind import use_of
-from relink.relocate.columns import Columns, Entry, columns_of
-from relink.relocate.references import References
+from relink.relocate.references import Entry, References
 from relink.relocate.result import Relocated
 from relink.resolve.bindings import Bindings
 from relink.resolve.few_references import Few
 from relink.resolve.resolver import Use
 
 if TYPE_CHECKING:
+    from relink.relocate.columns import Columns
     from relink.resolve.resolver import Resolver
     from relink.resolve.scopes import LookupScope
 
@@ -79,6 +79,8 @@ class Entries:
         references, matters.
         """
         if not self._columns:
+            from relink.relocate.columns import columns_of
+
             self._columns.append(columns_of(decoded, self.architecture, self.few, self.packed, self.words))
         return self._columns[0]
 

@@ -1,6 +1,8 @@
-"""`References`: an image's references and their bindings."""
+"""`References`: an image's references and their bindings; one entry as data."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from relink.arrays import I64
 from relink.resolve.bindings import Bindings
@@ -15,3 +17,11 @@ class References:
         self.bindings = bindings
         self.symbols = symbols  #: the symbols of elements 1, 2, …
         self.binding_of = binding_of  #: for each `Use`: symbol index -> index in the bindings
+
+
+class Entry(NamedTuple):
+    """One entry: the word at `vaddr` becomes S (of an element of the bindings; None: B) + A (None: the word)."""
+
+    vaddr: int
+    element: int | None
+    addend: int | None
