@@ -65,7 +65,15 @@ class MmxExponent:
     number: int
 
 
-Guard: TypeAlias = SignallingNan | MmxExponent
+@dataclass(frozen=True)
+class UpperHalf:
+    """That of a register of 64 bits is not zero, and the lower half of another one is; None: whatever it is."""
+
+    register: str
+    zero: str | None
+
+
+Guard: TypeAlias = SignallingNan | MmxExponent | UpperHalf
 
 
 @dataclass(frozen=True)

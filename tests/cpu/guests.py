@@ -69,7 +69,7 @@ def _x86(name: str, a: str, b: str, seg: str, extra: Mapping[str, str | bytes]) 
             "nops": "nop; nop; nop; nop; nop; nop; nop; nop; ret",
             "load": f"nop; mov {a}, [{b}]; ret",
             "store": f"nop; mov [{b}], {a}; ret",
-            "syscall": "nop; int 0x80; nop",
+            "syscall": f"nop; {'syscall' if name == 'x86_64' else 'int 0x80'}; nop",
             "breakpoint": "nop; int3; nop",
             "invalid": "nop; ud2; nop",
             "divide": "nop; xor ecx, ecx; xor edx, edx; div ecx",

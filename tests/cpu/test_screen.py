@@ -20,9 +20,22 @@ _READ = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_uint64, ctypes.
 _HOOK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
 #: Instructions that are found, by architecture.
 WRONG = {
-    "x86_64": ["c5f8 58c1", "62f1 7c48 58c1", "0fae 10", "d9fe", "0f53 c1", "66 0f3a 63c1 0c", "4c 9f"],
-    "i386": ["0fae 18", "d9ff", "0f52 c1", "660f3a 0bc1 08", "dbe8 9c", "0f77"],
-    "aarch64": ["4140 2038".replace(" ", ""), "4150 6078"],
+    "x86_64": [
+        "c5f8 58c1",
+        "62f1 7c48 58c1",
+        "0fae 10",
+        "d9fe",
+        "0f53 c1",
+        "66 0f3a 63c1 0c",
+        "4c 9f",
+        "f0 8906",
+        "0fbcc1",
+        "66f3 0f10c1",
+        "fa",
+        "8cc8",
+    ],
+    "i386": ["0fae 18", "d9ff", "0f52 c1", "660f3a 0bc1 08", "dbe8 9c", "0f77", "f0 01c8", "0e"],
+    "aarch64": ["4140 2038".replace(" ", ""), "4150 6078", "7f4000d5", "001038d5", "df4f03d5", "20421bd5"],
     "arm": ["c00ab a0e".replace(" ", ""), "000d 21fd"],
     "riscv64": ["0080", "7321 10c0", "5305 b528"],
     "riscv32": ["0080", "7321 10c0"],

@@ -1,9 +1,15 @@
-"""AArch64: LDSMAX and LDSMIN of less than 64 bits compare as unsigned in Unicorn (QEMU 5): computed."""
+"""AArch64: what Unicorn (QEMU 5) executes wrongly.
+
+- LDSMAX and LDSMIN of less than 64 bits compare as unsigned: computed.
+- Unicorn runs user code at EL1. System instructions and registers that EL0 does not have, or Linux does not read
+  for it, are refused (Arm ARM, C5.2, D19; Linux, Documentation/arm64/cpu-feature-registers.rst).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Final
 
 import numpy as np
 
@@ -30,6 +36,41 @@ def aarch64(code: bytes, address: int, *, to_branch: bool = False) -> Iterator[M
         word = int.from_bytes(code[at : at + 4], "little")
         if word >> 30 != 3 and at < end:
             yield Misrun(address + at, 4, partial(_extreme, word))
+
+
+#: The class of system instructions, and reads of a register in it.
+_SYSTEM, _READ = 0xD500_0000 >> 22, 0xD530_0000 >> 20
+_USER: Final = 3  #: the value of op1 for what EL0 has
+#: CFINV, XAFLAG, AXFLAG, whatever their CRm.
+_FLAG_CODES: Final = frozenset((0xD500_401F, 0xD500_403F, 0xD500_405F))
+#: Moves of DAIF, with any register; DAIFSet and DAIFClr, with any immediate.
+_DAIF, _DAIF_IMMEDIATE = 0xD51B_4220, frozenset((0xD503_40DF, 0xD503_40FF))
+#: (CRm, op2) of registers that Linux reads for user code: MIDR, MPIDR, REVIDR, and the ID registers of AArch64.
+_IDENTIFYING: Final = frozenset(((0, 0), (0, 5), (0, 6), *((crm, op2) for crm in range(4, 8) for op2 in range(8))))
+
+
+def user_code(code: bytes, address: int, *, to_branch: bool = False) -> Iterator[Misrun]:
+    """The same for user code."""
+    words = np.frombuffer(code, "<u4", len(code) // 4)
+    found = sorted(aarch64(code, address, to_branch=to_branch), key=lambda each: each.address)
+    refused = next(
+        (4 * int(at) for at in np.flatnonzero(words >> 22 == _SYSTEM) if _is_privileged(int(words[at]))), None
+    )
+    if refused is None or (to_branch and refused >= _branch(code)):
+        yield from found
+        return
+    yield from (each for each in found if each.address < address + refused)
+    yield Misrun(address + refused, 4, None)
+
+
+def _is_privileged(word: int) -> bool:
+    """Of the class of system instructions."""
+    op1, immediate = word >> 16 & 7, word & ~0xF00
+    if op1 == _USER:
+        return word & ~0x0020_001F == _DAIF or immediate in _DAIF_IMMEDIATE
+    if op1 or word >> 12 & 15:
+        return immediate not in _FLAG_CODES
+    return word >> 20 != _READ or not word >> 19 & 1 or (word >> 8 & 15, word >> 5 & 7) not in _IDENTIFYING
 
 
 def _branch(code: bytes) -> int:

@@ -6,7 +6,9 @@
   `emu.cpu.corrections.find_sse`, `emu.cpu.corrections.find_mmx`.
 - SSE4.2's string comparisons by "equal ordered" (unicorn 1874), and of lengths in registers, some of which end the
   process: computed by `emu.cpu.corrections.string_compare`.
-- lahf and sahf with a REX prefix, and some cmpxchg with a register: refused.
+- lahf and sahf with a REX prefix: refused. The upper half of registers: `emu.cpu.corrections.find_upper`.
+- Prefixes: `emu.cpu.corrections.find_prefixes`. Privileged instructions: `emu.cpu.corrections.find_privileged`.
+- Dot products: `emu.cpu.corrections.find_dot_product`.
 - Horizontal sums of a register with itself: computed by `emu.cpu.corrections.horizontal`.
 - Instructions that read or write MXCSR: executed after `emu.cpu.unicorn.float_state` has updated its flags
   (unicorn 2006).
@@ -19,7 +21,18 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from emu.cpu.corrections import find_mmx, find_sse, find_x87, find_x87_stack, horizontal, string_compare
+from emu.cpu.corrections import (
+    find_dot_product,
+    find_mmx,
+    find_prefixes,
+    find_privileged,
+    find_sse,
+    find_upper,
+    find_x87,
+    find_x87_stack,
+    horizontal,
+    string_compare,
+)
 from emu.cpu.corrections.x86_code import X86Code
 from emu.cpu.misrun import Guest, Misrun, Outcome, Then
 
@@ -35,7 +48,6 @@ _XOP = 0x8F  #: also pop to memory, which has zeros where XOP has its opcode map
 #: (opcode map, opcode) of VEX codes on general registers: BMI1 and BMI2, which Unicorn has.
 _BMI = frozenset({(2, 0xF2), (2, 0xF3), (2, 0xF5), (2, 0xF6), (2, 0xF7), (3, 0xF0)})
 _SAHF, _LAHF = 0x9E, 0x9F  #: with a REX prefix Unicorn uses spl instead of ah
-_GENERAL = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{number}" for number in range(8, 16)))
 _STATUS_IN_AREA, _MXCSR_IN_AREA, _PARTS_IN_AREA = 2, 24, 512  #: offsets in fxsave's area, and behind it in xsave's
 _X87_PART, _SSE_PARTS = 1, 6  #: bits of what xrstor restores
 _MASKS = 0x1F80  #: the mask bits of MXCSR: exceptions that do not trap
@@ -52,7 +64,7 @@ def _in_memory(opcode: bytes, group: frozenset[int]) -> bytes:
 
 def _suspect(bits: int, denormals: bool) -> re.Pattern[bytes]:
     """A pattern that does not occur in code without such instructions."""
-    patterns = [rb"[\xc4\xc5\x62\x8f]|\xd9[\xf0-\xff]|\x0f\x3a[\x60-\x63]|\xdf\xe0|\xdb[\xe2\xe3]"]
+    patterns = [rb"[\xc4\xc5\x62\x8f]|\xd9[\xf0-\xff]|\x0f\x3a[\x40\x41\x60-\x63]|\xdf\xe0|\xdb[\xe2\xe3]"]
     patterns += [_in_memory(bytes((0x0F, second)), group) for second, group in _MXCSR.items()]
     patterns += [_in_memory(bytes((first,)), group) for first, group in find_x87.STATE.items()]
     patterns += [_in_memory(bytes((first,)), frozenset({1})) for first in find_x87.FISTTP]
@@ -60,7 +72,8 @@ def _suspect(bits: int, denormals: bool) -> re.Pattern[bytes]:
     patterns += [find_x87.COMPARISON.encode("latin-1"), find_sse.pattern(denormals=denormals).encode("latin-1")]
     patterns.append(find_mmx.pattern(bits))
     if bits == 64:
-        patterns.append(rb"[\x40-\x4f][\x9e\x9f]|\x0f\xb1[\xc0-\xff]")
+        patterns += [rb"[\x40-\x4f][\x9e\x9f]", find_upper.PATTERN]
+    patterns += [find_privileged.PATTERN if bits == 64 else find_privileged.PATTERN_32, find_prefixes.PATTERN]
     return re.compile(b"|".join(patterns), re.DOTALL)
 
 
@@ -132,16 +145,18 @@ class X86:
         code = X86Code(address, size, self._bits, piece, detail)
         found = (
             self._encoded(code)
+            or find_prefixes.judge(code)
             or find_x87.judge(code, before, following())
             or self._general(code)
+            or find_upper.judge(code)
             or find_sse.judge(code, denormals=self._denormals)
             or self._system_instruction(code)
         )
         return find_mmx.judge(code, found, self._mmx_traps)
 
     def _system_instruction(self, code: X86Code) -> Misrun | None:
-        """For boards, which execute some themselves."""
-        return None
+        """Of privileged instructions and segments; boards have them, and execute some themselves."""
+        return find_privileged.judge(code)
 
     def _mmx_traps(self, guest: Guest) -> bool:
         """Whether MMX instructions trap at present; on boards they may."""
@@ -168,10 +183,10 @@ class X86:
         if second == 0x3A and 0x60 <= third <= 0x63 and 0x66 in code.prefixes:
             wrong = third in _EXPLICIT or code.immediate() & _EQUAL_ORDERED == _EQUAL_ORDERED
             return code.replaced(partial(_compare_strings, code)) if wrong else None
+        if second == 0x3A and third in find_dot_product.OPCODES and 0x66 in code.prefixes:
+            return code.replaced(partial(find_dot_product.execute, code))
         if second == 0x38 and third in horizontal.OPERATIONS:
             return _horizontal(code, fourth)
-        if self._bits == 64 and second == 0xB1 and third >= 0xC0 and not code.wide:
-            return _exchange(code, third & 7 | (code.rex & 1) << 3)
         return None
 
 
@@ -190,18 +205,6 @@ def _horizontal(code: X86Code, operands: int) -> Misrun | None:
     return code.replaced(run)
 
 
-def _exchange(code: X86Code, number: int) -> Misrun:
-    """32-bit cmpxchg with a register: if the comparison fails, Unicorn clears the register's upper half."""
-    name = _GENERAL[number]
-
-    def run(guest: Guest) -> Outcome:
-        one, other = guest.read_register("rax"), guest.read_register(name)
-        harmless = not other >> 32 or not (one ^ other) & 0xFFFF_FFFF
-        return Outcome.PREPARED if harmless else Outcome.REFUSED
-
-    return code.replaced(run)
-
-
 def _mxcsr(code: X86Code, kind: int) -> Misrun:
     """The engine executes it with an up-to-date MXCSR. It is refused if it unmasks exceptions, which the engine
     does not raise.
@@ -215,9 +218,7 @@ def _mxcsr(code: X86Code, kind: int) -> Misrun:
         if kind == _XRSTOR:
             return _restore(guest, at, "rax" if code.bits == 64 else "eax")
         value = int.from_bytes(guest.load(at if kind == _LDMXCSR else at + _MXCSR_IN_AREA, 4), "little")
-        if value >> 16:  # reserved bits: the engine faults
-            return Outcome.PREPARED
-        if ~value & _MASKS:
+        if value >> 16 or ~value & _MASKS:  # reserved bits, which the engine does not look at
             return Outcome.REFUSED
         if kind == _LDMXCSR:
             guest.write_register("mxcsr", value)
@@ -236,7 +237,7 @@ def _restore(guest: Guest, at: int, parts: str) -> Outcome | Then:
     wanted, saved = guest.read_register(parts), guest.load(at + _PARTS_IN_AREA, 1)[0]
     value = int.from_bytes(guest.load(at + _MXCSR_IN_AREA, 4), "little") if wanted & _SSE_PARTS else None
     if value is not None and value >> 16:
-        return Outcome.PREPARED
+        return Outcome.REFUSED
     control, _, status = guest.load(at, _STATUS_IN_AREA + 1)
     from_area = wanted & saved & _X87_PART
     if (from_area and find_x87.traps(control)) or (value is not None and ~value & _MASKS):

@@ -2,7 +2,7 @@
 
     x86      `find_x86`: VEX, EVEX, XOP, string comparisons, floating-point flags; x87 and SSE in `find_x87`,
              `find_x87_stack` and `find_sse`
-    AArch64  `find_aarch64`: signed minimum and maximum in memory
+    AArch64  `find_aarch64`: signed minimum and maximum in memory, privileged instructions
     Arm      `find_arm`: conversions of fixed-point numbers
     RISC-V   `find_riscv`: reserved 16-bit codes, rdtime; `find_riscv_float`
 
@@ -53,9 +53,9 @@ def _riscv(bits: int) -> Finder:
 
 
 def _aarch64() -> Finder:
-    from emu.cpu.corrections.find_aarch64 import aarch64
+    from emu.cpu.corrections.find_aarch64 import user_code
 
-    return aarch64
+    return user_code
 
 
 def _arm() -> Finder:

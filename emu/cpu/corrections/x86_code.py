@@ -11,6 +11,10 @@ from relink.records import dataclass
 
 LEGACY_PREFIXES: Final = b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf2\xf3\xf0"
 _PREFIXES: Final = frozenset(LEGACY_PREFIXES)
+#: General registers by number.
+GENERAL: Final = (
+    "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{number}" for number in range(8, 16))
+)  # fmt: skip
 _REGISTER: Final = 1  #: CS_OP_REG of capstone
 _SEGMENTS: Final = {"fs": "fs_base", "gs": "gs_base"}
 

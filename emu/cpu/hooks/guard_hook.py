@@ -1,5 +1,5 @@
 """Machine code for the host that stops Unicorn before an instruction if an operand is a signalling NaN, or if an
-MMX register does not have ones as its exponent.
+MMX register does not have ones as its exponent, or if the upper half of a register matters.
 
 Called by the C ABI as the hook of `emu.cpu.hooks.stop_hook` is, with a `Guard` as the user data, compiled by GCC
 from:
@@ -40,6 +40,22 @@ from:
         }
         guard->read(engine, guard->registers[0], value);
         if ((uint16_t)value[1] != 0xffff) {
+            request->stopped = 1;
+            request->stop(engine);
+        }
+    }
+    void upper(void *engine, uint64_t address, uint32_t size, struct Guard *guard)
+    {
+        struct Request *request = guard->request;
+        uint64_t low = 0, kept = 0;
+        if (request->left != 1) {
+            if (request->left > 1)
+                request->left--;
+            return;
+        }
+        guard->read(engine, guard->registers[0], &kept);
+        guard->read(engine, guard->registers[1], &low);
+        if (kept >> 32 && !(low & guard->quiet)) {
             request->stopped = 1;
             request->stop(engine);
         }
@@ -232,6 +248,95 @@ EXPONENT_CODE: Final[Mapping[str, bytes]] = {
 }
 
 
+#: The same for the upper half of a register.
+UPPER_CODE: Final[Mapping[str, bytes]] = {
+    "x86_64": bytes.fromhex(
+        "4154"  # push %r12
+        "55"  # push %rbp
+        "53"  # push %rbx
+        "4883ec10"  # sub $0x10,%rsp
+        "4c8b21"  # mov (%rcx),%r12
+        "48c744240800000000"  # movq $0x0,0x8(%rsp)
+        "48c7042400000000"  # movq $0x0,(%rsp)
+        "498b0424"  # mov (%r12),%rax
+        "4883f801"  # cmp $0x1,%rax
+        "7413"  # je 39
+        "7e08"  # jle 30
+        "4883e801"  # sub $0x1,%rax
+        "49890424"  # mov %rax,(%r12)
+        "4883c410"  # add $0x10,%rsp
+        "5b"  # pop %rbx
+        "5d"  # pop %rbp
+        "415c"  # pop %r12
+        "c3"  # ret
+        "4889fd"  # mov %rdi,%rbp
+        "4889cb"  # mov %rcx,%rbx
+        "4889e2"  # mov %rsp,%rdx
+        "8b7110"  # mov 0x10(%rcx),%esi
+        "ff5108"  # call *0x8(%rcx)
+        "488d542408"  # lea 0x8(%rsp),%rdx
+        "8b7314"  # mov 0x14(%rbx),%esi
+        "4889ef"  # mov %rbp,%rdi
+        "ff5308"  # call *0x8(%rbx)
+        "837c240400"  # cmpl $0x0,0x4(%rsp)
+        "74d3"  # je 30
+        "488b4328"  # mov 0x28(%rbx),%rax
+        "4823442408"  # and 0x8(%rsp),%rax
+        "75c8"  # jne 30
+        "41c744240801000000"  # movl $0x1,0x8(%r12)
+        "4889ef"  # mov %rbp,%rdi
+        "41ff542410"  # call *0x10(%r12)
+        "ebb5"  # jmp 30
+    ),
+    "aarch64": b"".join(
+        word.to_bytes(4, "little")
+        for word in (
+            0xA9BC_7BFD,  # stp x29, x30, [sp, #-64]!
+            0x9100_03FD,  # mov x29, sp
+            0xA901_53F3,  # stp x19, x20, [sp, #16]
+            0xF900_13F5,  # str x21, [sp, #32]
+            0xAA00_03F4,  # mov x20, x0
+            0xF940_0075,  # ldr x21, [x3]
+            0xF900_1FFF,  # str xzr, [sp, #56]
+            0xF900_1BFF,  # str xzr, [sp, #48]
+            0xF940_02A0,  # ldr x0, [x21]
+            0xF100_041F,  # cmp x0, #0x1
+            0x5400_0100,  # b.eq 48
+            0x5400_006D,  # b.le 38
+            0xD100_0400,  # sub x0, x0, #0x1
+            0xF900_02A0,  # str x0, [x21]
+            0xA941_53F3,  # ldp x19, x20, [sp, #16]
+            0xF940_13F5,  # ldr x21, [sp, #32]
+            0xA8C4_7BFD,  # ldp x29, x30, [sp], #64
+            0xD65F_03C0,  # ret
+            0xAA03_03F3,  # mov x19, x3
+            0xF940_0463,  # ldr x3, [x3, #8]
+            0x9100_C3E2,  # add x2, sp, #0x30
+            0xB940_1261,  # ldr w1, [x19, #16]
+            0xAA14_03E0,  # mov x0, x20
+            0xD63F_0060,  # blr x3
+            0xF940_0663,  # ldr x3, [x19, #8]
+            0x9100_E3E2,  # add x2, sp, #0x38
+            0xB940_1661,  # ldr w1, [x19, #20]
+            0xAA14_03E0,  # mov x0, x20
+            0xD63F_0060,  # blr x3
+            0xB940_37E0,  # ldr w0, [sp, #52]
+            0xB4FF_FE00,  # cbz x0, 38
+            0xF940_1661,  # ldr x1, [x19, #40]
+            0xF940_1FE0,  # ldr x0, [sp, #56]
+            0xEA00_003F,  # tst x1, x0
+            0x54FF_FD81,  # b.ne 38
+            0x5280_0020,  # mov w0, #0x1
+            0xB900_0AA0,  # str w0, [x21, #8]
+            0xF940_0AA1,  # ldr x1, [x21, #16]
+            0xAA14_03E0,  # mov x0, x20
+            0xD63F_0020,  # blr x1
+            0x17FF_FFE6,  # b 38
+        )
+    ),
+}
+
+
 class GuardData(ctypes.Structure):
     """The data of these hooks: two registers, and what a NaN is in them; or the first alone."""
 
@@ -241,7 +346,10 @@ class GuardData(ctypes.Structure):
         ("registers", ctypes.c_int32 * 2),
         ("shift", ctypes.c_uint64),  #: a NaN, shifted left by this, is more than `limit`
         ("limit", ctypes.c_uint64),
-        ("quiet", ctypes.c_uint64),  #: the bit that is clear in a signalling NaN
+        (
+            "quiet",
+            ctypes.c_uint64,
+        ),  #: the bit that is clear in a signalling NaN; bits that are clear in the second
     )
 
 
@@ -261,3 +369,8 @@ def guard_hook() -> int | None:
 def exponent_hook() -> int | None:
     """The address of the hook for an exponent; None on unsupported hosts."""
     return mapped_code(EXPONENT_CODE.get(HOST))
+
+
+def upper_hook() -> int | None:
+    """The address of the hook for the upper half of a register; None on unsupported hosts."""
+    return mapped_code(UPPER_CODE.get(HOST))

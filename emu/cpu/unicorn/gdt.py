@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from emu.cpu.pages import PAGE_SIZE
 from emu.cpu.protocol import Protection
 from emu.cpu.unicorn import api
-from emu.cpu.unicorn.isas import CODE, GDT_CODE, GDT_FLAT, GDT_PAGE, GDT_TLS, gdt_entry
+from emu.cpu.unicorn.isas import CODE, GDT_CODE, GDT_FLAT, GDT_PAGE, GDT_TLS, GDT_USER, gdt_entry
 
 
 class DescriptorTable(ctypes.Structure):
@@ -53,20 +52,24 @@ class Gdt:
         status = api.uclib.uc_mem_map_ptr(handle, GDT_PAGE, PAGE_SIZE, api.PROTECTION[Protection.R], host)
         api.check(status, "map the descriptor table", GDT_PAGE, PAGE_SIZE)
         self._describe(GDT_FLAT, gdt_entry(0, 0))
-        self.begin()
+        self._describe(GDT_USER, gdt_entry(0, 3))
+        self._load(GDT_USER)
+        self._select("SS", GDT_FLAT, 0)
+        for segment in ("DS", "ES"):
+            self._select(segment, GDT_USER, 3)
 
-    def begin(self, segments: Sequence[str] = ("SS", "DS", "ES")) -> None:
-        """Load the table, and these segments with flat ones."""
-        load_table(self._handle, "GDTR", DescriptorTable(0, GDT_PAGE, 8 * (GDT_TLS + 1) - 1, 0))
-        for segment in segments:
-            self._select(segment, GDT_FLAT, 0)
+    def _load(self, last: int) -> None:
+        """Load the table, up to an entry."""
+        load_table(self._handle, "GDTR", DescriptorTable(0, GDT_PAGE, 8 * (last + 1) - 1, 0))
 
     def begin_privileged(self) -> None:
         """The same for all segments, CS too, which software loads again when it returns from an interrupt; without
         an interrupt table, a task, a local table.
         """
         self._describe(GDT_CODE, gdt_entry(0, 0, CODE))
-        self.begin(("SS", "DS", "ES", "FS", "GS"))
+        self._load(GDT_TLS)
+        for segment in ("SS", "DS", "ES", "FS", "GS"):
+            self._select(segment, GDT_FLAT, 0)
         self._select("CS", GDT_CODE, 0)
         for register in ("IDTR", "LDTR", "TR"):
             load_table(self._handle, register, DescriptorTable(0, 0, 0, 0))
@@ -79,7 +82,7 @@ class Gdt:
     @property
     def content(self) -> bytes:
         """The table's entries."""
-        return self._page[: 8 * (GDT_TLS + 1)].tobytes()
+        return self._page[: 8 * (GDT_USER + 1)].tobytes()
 
     @content.setter
     def content(self, entries: bytes) -> None:

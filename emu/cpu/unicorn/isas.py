@@ -24,8 +24,9 @@ from relink.records import dataclass, field, replace
 CPSR_IT = 0x0600_FC00  #: CPSR[26:25] and [15:10], the state of a Thumb IT block
 GDT_PAGE = 0xFFFF_E000
 GDT_CODE = 1  #: the entry for code, where software may load CS
-GDT_FLAT = 2  #: the entry for the other data segments
+GDT_FLAT = 2  #: the entry for the other data segments; of user code, for the stack's
 GDT_TLS = 6  #: GDT_ENTRY_TLS_MIN of the Linux kernel on i386, so the selector is the familiar 0x33
+GDT_USER = 15  #: GDT_ENTRY_DEFAULT_USER_DS of the same, for user code's data segments
 
 
 #: The access bytes of segments, present and accessed: data that can be written, code that can be read.

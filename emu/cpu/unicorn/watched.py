@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
-from emu.cpu.hooks.guard_hook import GuardData, exponent_hook, formatted, guard_hook
+from emu.cpu.hooks.guard_hook import GuardData, exponent_hook, formatted, guard_hook, upper_hook
 from emu.cpu.hooks.screen import NOWHERE, Screen, Tables, screen_hook
 from emu.cpu.hooks.stop_hook import StopRequest
-from emu.cpu.misrun import Guard, MmxExponent
+from emu.cpu.misrun import Guard, MmxExponent, SignallingNan, UpperHalf
 from emu.cpu.unicorn.api import (
     MEM_READ,
     REG_READ,
@@ -27,6 +27,13 @@ class _Block(ctypes.Structure):
     """uc_tb."""
 
     _fields_ = (("pc", ctypes.c_uint64), ("icount", ctypes.c_uint16), ("size", ctypes.c_uint16))
+
+
+_GUARDING: Final[Mapping[type[Guard], Callable[[], int | None]]] = {
+    SignallingNan: guard_hook,
+    MmxExponent: exponent_hook,
+    UpperHalf: upper_hook,
+}
 
 
 class Watched:
@@ -75,8 +82,7 @@ class Watched:
         hook, data = self._hook, ctypes.byref(request)
         if address in self._guards:  # two hooks would count each instruction twice
             self._guards[address].request = ctypes.addressof(self._never)
-        mmx = isinstance(guard, MmxExponent)
-        if guard is not None and (guarding := exponent_hook() if mmx else guard_hook()) is not None:
+        if guard is not None and (guarding := _GUARDING[type(guard)]()) is not None:
             self._guards[address] = place = self._guard_data(guard, request)
             hook, data = ctypes.c_void_p(guarding), ctypes.byref(place)
         add_hook(self._handle, uc.UC_HOOK_CODE, hook, data, place=(address, address))
@@ -85,6 +91,11 @@ class Watched:
         place = GuardData(request=ctypes.addressof(request), read=REG_READ)
         if isinstance(guard, MmxExponent):
             place.registers[0] = register_number("x86", f"FP{guard.number}")
+            return place
+        if isinstance(guard, UpperHalf):
+            names = (guard.register, guard.zero or guard.register)
+            place.registers[:] = [self._slots[name][0] for name in names]
+            place.quiet = 0 if guard.zero is None else 0xFFFF_FFFF
             return place
         place.registers[:] = [self._slots[name][0] for name in guard.registers]
         return formatted(place, guard.double)
