@@ -112,8 +112,8 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
         self._set_up(model)
 
     def _set_up(self, model: str | None) -> None:
-        """Set the registers of `UnicornIsa.setup`. All engines of a model begin with the same registers, so what
-        this writes is found once.
+        """Set the registers of `UnicornIsa.setup` and `initial`. All engines of a model begin with the same
+        registers, so what this writes is found once.
         """
         known = _SET_UP.get((self.arch, model))
         for name, value in (known or {}).items():
@@ -124,6 +124,9 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
             values = {}
             for name, bits in self._isa.setup.items():
                 values[name] = value = self.read_register(name) | bits
+                self.write_register(name, value)
+            for name, value in self._isa.initial.items():
+                values[name] = value
                 self.write_register(name, value)
             _SET_UP[self.arch, model] = values
 

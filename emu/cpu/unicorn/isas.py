@@ -125,6 +125,7 @@ class UnicornIsa:
     address_bits: int = 64
     refused: StopReason = StopReason.INVALID_INSTRUCTION  #: the meaning of UC_ERR_INSN_INVALID
     setup: Mapping[str, int] = field(default_factory=dict)  #: bits to set in registers after a reset
+    initial: Mapping[str, int] = field(default_factory=dict)  #: values of registers after a reset
     syscalls: tuple[str, ...] = ()  #: UC_*_INS_* that enter the kernel without raising an exception
 
     def check_reach(self, address: int, size: int) -> None:
@@ -237,6 +238,7 @@ def _arm() -> UnicornIsa:
         _ARM_EXCEPTIONS, _arm_overshoot, _AFTER_CALLS, halts=(*_a32(3), *_WFI),
         pauses=(*_a32(1), *_a32(2), *_YIELD, *_WFE),
         setup={"cpacr": 0xF << 20, "fpexc": 1 << 30},  # full access to cp10 and cp11; FPEXC.EN
+        initial={"cpsr": 0x10},  # user mode
     )  # fmt: skip
 
 
