@@ -2,7 +2,8 @@
 
 After each operation the machine is taken back to the snapshot before it and then to the one after it, and must
 have exactly the state that it had then. The test goes on from there, so it also shows that nothing is missing.
-At the end of the run it is printed how many operations were tried so, and why others were not.
+At the end of the run it is printed how many operations were tried so, and why others were not. A test for which
+that cannot be is marked with the reason: `@pytest.mark.not_taken_back("counts the calls of the engine")`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ _OPERATIONS = ("load", "adopt", "unload", "start", "patch", "redirect", "new_thr
 _machines: WeakKeyDictionary[object, ref[Machine]] = WeakKeyDictionary()  # by parts, which they refer to
 _done: Counter[int] = Counter()
 _busy: set[int] = set()
+_marked: list[str] = []  #: why the test that runs is left out
 _PROPERTY = "relink-snapshots"
 #: How many operations were tried, and were not for which reason.
 counts: Counter[str] = Counter()
@@ -82,6 +84,8 @@ def _wrapped(method: Callable[..., Any], machine_of: Callable[[Any], Machine | N
 
 def _reason_not_to(machine: Machine, limit: int) -> str | None:
     runner = machine.runner
+    if _marked:
+        return f"of a test that {_marked[0]}"
     if id(machine) in _busy:
         return INSIDE
     if runner.depth:
@@ -149,6 +153,12 @@ def _written_and_read(machine: Machine, snapshot: Snapshot) -> None:
 
 class Report:
     """A plug-in that prints how many operations were tried, and which tests have none that could be."""
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        marker = item.get_closest_marker("not_taken_back")
+        _marked[:] = [] if marker is None else marker.args
+        yield
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:

@@ -63,6 +63,7 @@ def referring(arch: str, count: int) -> bytes:
 KINDS = {"relocations": relocated, "exports": exporting, "references": referring}
 
 
+@pytest.mark.not_taken_back("counts the calls of the engine")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("arch", ARCHES)
 def test_no_relocation_and_no_symbol_makes_a_call_of_the_engine(
@@ -144,6 +145,7 @@ def test_a_larger_stack_costs_a_machine_nothing(arch: str) -> None:
     assert cost(64 << 20) <= cost(1 << 20) + 10
 
 
+@pytest.mark.not_taken_back("measures the memory that loads take")
 @pytest.mark.parametrize("arch", ARCHES)
 def test_no_byte_of_a_large_file_is_copied(arch: str, tmp_path: Path) -> None:
     """Beyond those of its tables: contents are mapped."""

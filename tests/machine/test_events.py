@@ -315,6 +315,24 @@ def test_points_go_with_their_image(guest: Guest) -> None:
     point.remove()
 
 
+#: Functions of an address that store to it in functions of Unicorn: fldpi, fstp tbyte [rdi], ret; dc zva, x0, ret.
+_LOST = {"x86_64": "d9eb db3f c3", "aarch64": "20740bd5 c0035fd6"}
+
+
+@pytest.mark.parametrize("target", _LOST, indirect=True)
+def test_a_store_that_the_engine_would_lose_is_an_error(machine: Machine, target: str) -> None:
+    code = machine.memory.map_anonymous(4096, Protection.R | Protection.W | Protection.X)
+    machine.memory.write(code, bytes.fromhex(_LOST[target]))
+    data = machine.memory.map_anonymous(8192)
+    machine.memory.write(data, bytes([7]) * 8192)
+    store = partial(machine.call, code, "void(void *)")
+    with machine.watch(data + 4096 + 512, 8):
+        with pytest.raises(MachineError, match=f"stores to {data + 4096:#x}"[:-2]):
+            store(data + 4096)
+        store(data)
+    assert machine.memory.read(data, 8) != machine.memory.read(data + 4096, 8) == bytes([7]) * 8
+
+
 @pytest.mark.parametrize("target", ["x86_64", "i386"], indirect=True)
 def test_a_repeated_instruction_stops_once(machine: Machine) -> None:
     code = machine.memory.map_anonymous(4096, Protection.R | Protection.W | Protection.X)

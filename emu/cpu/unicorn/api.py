@@ -295,6 +295,11 @@ class Seen:
         arguments = self._memory.peek()
         return arguments[2], arguments[3]
 
+    def fault(self) -> tuple[int, int]:
+        """(kind, address) of the memory fault last recorded, which remains; (0, 0) if there is none."""
+        arguments = self._memory.peek()
+        return arguments[1], arguments[2]
+
     def take(self) -> tuple[int | None, int | None]:
         """The data address of a memory fault, and the number of an exception, or that of the i386 system call,
         each once.

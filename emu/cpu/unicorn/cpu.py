@@ -221,6 +221,11 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
         """The engine, for the C API."""
         return self._handle
 
+    @property
+    def seen(self) -> api.Seen:
+        """What hooks have recorded."""
+        return self._seen
+
     def record_all_faults(self, wanted: bool) -> None:
         """Whether each access that a page does not permit stops the engine, wherever it is."""
         if wanted:

@@ -28,6 +28,7 @@ from emu.cpu.protocol import Protection, Stop, StopReason
 from emu.cpu.unicorn import api
 from emu.cpu.unicorn.api import uc
 from emu.cpu.unicorn.isas import CPSR_IT
+from emu.cpu.unicorn.lost_stores import check_run, check_step
 from relink.errors import MachineError
 
 _EVERYWHERE: Final = (1, 0)
@@ -52,11 +53,12 @@ class HookedCpu(ObservedCpu, Protocol):
     arch: str
 
     @property
-    def handle(self) -> ctypes.c_void_p:
-        """The engine."""
+    def handle(self) -> ctypes.c_void_p: ...
 
-    def drop_translations(self, low: int, high: int) -> None:
-        """Drop translations of [low, high)."""
+    @property
+    def seen(self) -> api.Seen: ...
+
+    def drop_translations(self, low: int, high: int) -> None: ...
 
     def engine_protection(self, page: int, protection: Protection) -> Protection:
         """What of a page's permissions the engine may have."""
@@ -224,17 +226,16 @@ class UnicornEvents(EngineEvents):
     def _advance(self, pc: int, limit: int, timeout: float) -> Stop:
         executed = 0
         while True:
-            over = self._over
+            over, at = self._over, pc & self._mask
             left = limit and limit - executed
             if over is not None and over in self._breakpoints and (size := self._repeats(over)):
                 stop = self._pass_repeated(over, over + size, left, timeout)
-            elif self._it_blocks and (pc & self._mask in self._it_blocks or self._in_it_block()):
+            elif self._it_blocks and (at in self._it_blocks or self._cpu.read_register("cpsr") & CPSR_IT):
                 # Unicorn would stop at the end of the IT block only: go on one by one.
-                if pc & self._mask != over and pc & self._mask in self._breakpoints:
-                    stop = Stop(StopReason.BREAK, pc & self._mask)
+                if at != over and at in self._breakpoints:
                     self._cpu.executed = executed
-                    return stop
-                self._over = pc & self._mask
+                    return Stop(StopReason.BREAK, at)
+                self._over = at
                 stop = self._enter(pc, 1, timeout)
             else:
                 stop = self._enter(pc, left, timeout)
@@ -243,6 +244,8 @@ class UnicornEvents(EngineEvents):
             if stop.reason is StopReason.BREAK and stop.pc not in self._breakpoints:
                 on = not (stop.pc in self._entries or any(log.log.full for log in self._logs))
             if not on:
+                if self._guards:
+                    check_run(self._engine.seen, self._guards, stop)
                 self._cpu.executed = executed
                 return stop
             pc = self._resumed_at(stop)
@@ -255,9 +258,6 @@ class UnicornEvents(EngineEvents):
         finally:
             self._over = None
             self._instructions.stopped = self._blocks.stopped = 0
-
-    def _in_it_block(self) -> bool:
-        return bool(self._cpu.read_register("cpsr") & CPSR_IT)
 
     def _repeats(self, pc: int) -> int:
         return repeated_size(pc, self._cpu.read) if self._engine.arch in ("x86_64", "i386") else 0
@@ -380,6 +380,7 @@ class UnicornEvents(EngineEvents):
             self._remove(hook)
             self._engine.drop_translations(pc & self._mask, (pc & self._mask) + 1)
         raw = [RawAccess(address, size, kind in _WRITES) for address, size, kind in log.take().tolist()]
+        check_step(raw, self._faulted_at, stop)
         return stop, raw
 
     def _set_pc(self, pc: int) -> None:
