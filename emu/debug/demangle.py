@@ -24,6 +24,20 @@ def demangled(name: str) -> str | None:
     return demangle(name) or None
 
 
+def source_name(name: str) -> str | None:
+    """The source form of a mangled name without parameters; None for any other name."""
+    text = demangled(name)
+    if text is None or ")" not in text:
+        return text
+    depth, start = 0, 0
+    for place in range(text.rindex(")"), -1, -1):
+        depth += (text[place] == ")") - (text[place] == "(")
+        if not depth:
+            start = place
+            break
+    return text[:start] or text
+
+
 def with_source_name(names: Iterable[str], wanted: str) -> dict[str, str]:
     """Those of `names` that are `wanted` in the source, with or without parameters, and their source forms."""
     spaceless = wanted.replace(" ", "")

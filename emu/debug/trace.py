@@ -15,7 +15,6 @@ import contextlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -24,7 +23,7 @@ from emu.calls.types import Prototype
 from emu.cpu.protocol import Stop, StopReason
 from emu.debug.places import images_named
 from emu.debug.trace_calls import ABANDONED, RETURNED, UNWOUND, Call, as_chrome, as_json, tree
-from emu.debug.trace_functions import Prototypes, TracedFunction, host_function
+from emu.debug.trace_functions import Prototypes, TracedFunction, host_function, is_named
 from emu.debug.trace_text import result_shown, shown
 from relink.elf.constants import SymbolType
 from relink.errors import MachineError, RelinkError
@@ -173,8 +172,7 @@ class Trace:
             return
         named: dict[int, TracedFunction] = {}
         for symbol in all_symbols(image.decoded):
-            wanted = symbol.type == SymbolType.FUNC and symbol.name
-            if not wanted or not any(fnmatchcase(symbol.name, pattern) for pattern in self._patterns):
+            if symbol.type != SymbolType.FUNC or not is_named(symbol.name, self._patterns):
                 continue
             address = image.address_of(symbol.value) & self._mask
             if address in named and (symbol.row < 0 or not symbol.size):

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from emu.debug.demangle import source_name
 from relink.errors import printable
 from relink.records import dataclass, field
 
@@ -21,7 +22,7 @@ RETURNED, UNWOUND, ABANDONED, OPEN = "returned", "unwound", "abandoned", "open"
 class Call:
     """One call. Times are numbers of instructions since the trace began."""
 
-    function: str
+    function: str  #: as the symbol table has it; in texts the source's name, without parameters
     image: str  #: short name of its image; "[host]" for a host function
     depth: int  #: number of traced calls around it
     arguments: tuple[str, ...] | None  #: as text; None where no prototype is known
@@ -47,10 +48,11 @@ class Call:
         return source_line(decoded, address - 1)
 
     def __str__(self) -> str:
+        name = source_name(self.function) or self.function
         arguments = "…" if self.arguments is None else ", ".join(self.arguments)
         after = "" if self.outcome == RETURNED else f" [{self.outcome}]"
         result = "" if self.result is None else f" = {self.result}"
-        return f"{'-> ' if self.tail else ''}{printable(self.function)}({arguments}){result}{after}"
+        return f"{'-> ' if self.tail else ''}{printable(name)}({arguments}){result}{after}"
 
     def facts(self) -> dict[str, Any]:
         """The call as JSON has it, with the calls it made."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from emu.calls.declared import check_convention, declared_prototype
 from emu.calls.plan import plan_call
 from emu.calls.prototypes import parse_prototype
 from emu.calls.types import Prototype
+from emu.debug.demangle import source_name
 from relink.errors import RelinkError
 from relink.records import dataclass
 
@@ -64,6 +67,20 @@ class Prototypes:
             return None
         function.prototype = found
         return found
+
+
+#: Parts of functions that GCC places elsewhere; they are jumped to.
+_PART = re.compile(r"\.cold(\.\d+)?$")
+
+
+def is_named(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a symbol is a whole function whose name, or source name (C++, Rust), is wanted."""
+    if not name or _PART.search(name):
+        return False
+    if any(fnmatchcase(name, pattern) for pattern in patterns):
+        return True
+    source = source_name(name)
+    return source is not None and any(fnmatchcase(source, pattern) for pattern in patterns)
 
 
 def host_function(trap: Trap, arch: str) -> TracedFunction:

@@ -130,6 +130,34 @@ def test_what_is_traced_can_be_chosen(machine: Machine, path: Path) -> None:
     assert [str(call).removeprefix("-> ") for call in trace.calls] == ["tail()", "last(2) = 3"]
 
 
+#: A function with a part elsewhere, which it comes back from, and two of C++.
+_PARTS = """
+__asm__(".globl split\\n.type split,@function\\nsplit: test %edi,%edi\\njne split.cold\\n1: mov %edi,%eax\\nret\\n"
+        ".size split,.-split\\n.type split.cold,@function\\nsplit.cold: inc %edi\\njmp 1b\\n"
+        ".size split.cold,.-split.cold");
+int split(int);
+__attribute__((noinline)) int area(int x) __asm__("_ZNK5Shape4areaEi");
+__attribute__((noinline)) int area(int x) { return split(x) + 1; }
+__attribute__((noinline)) int hidden(int x) __asm__("_ZN12_GLOBAL__N_15twiceEi");
+__attribute__((noinline)) int hidden(int x) { return area(x) + area(x); }
+int run(int x) { return hidden(x) + 1; }
+"""
+
+
+@pytest.mark.parametrize("target", ["x86_64"], indirect=True)
+def test_functions_are_named_as_in_their_source_and_have_no_parts(machine: Machine, tmp_path: Path) -> None:
+    (tmp_path / "parts.c").write_text(_PARTS)
+    library = machine.load(build("x86_64", tmp_path, level="-O1", source=tmp_path / "parts.c"))
+    given = {"split": "int(int)"}
+    with machine.trace(library, prototypes=given) as trace:
+        assert library.run(3) == 11
+    area = ["    Shape::area(3) = 5", "      split(3) = 4"]
+    assert told(trace) == ["run(3) = 11", "  (anonymous namespace)::twice(3) = 10", *area, *area]
+    with machine.trace(library, functions="Shape::*") as trace:
+        library.run(3)
+    assert [call.function for call in trace.calls] == ["_ZNK5Shape4areaEi"] * 2
+
+
 @_BOTH_ENGINES
 def test_traces_are_written_as_trees_json_and_chromes_format(machine: Machine, path: Path, tmp_path: Path) -> None:
     library = load(machine, path)
