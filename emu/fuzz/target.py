@@ -22,7 +22,8 @@ class FunctionTarget:
     """A function of a pointer, or of a pointer and the number of elements.
 
     The input ends where an unmapped page begins, so that reading past its end is a fault. A pointer to `char`
-    without a number gets text that ends with NUL. Of wider elements a rest of the input is left out.
+    without a number gets text that ends with NUL. Of wider elements a rest of the input is left out. More than
+    `max_size` bytes raise FuzzError.
     """
 
     def __init__(self, function: Function, max_size: int) -> None:
@@ -40,6 +41,7 @@ class FunctionTarget:
         self._element = _element_size(pointer.target, function)
         self._text = isinstance(pointer.target, Integer) and pointer.target.is_character and count is None
         self._counted = count is not None
+        self._longest = max_size
         self._size = -(-(max_size + 1) // _PAGE) * _PAGE
 
     def placed(self, machine: Machine) -> Callable[[bytes], object]:
@@ -49,20 +51,28 @@ class FunctionTarget:
         end = start + _PAGE + size
         memory.protect_pages(start, _PAGE, Protection(0))
         memory.protect_pages(end, _PAGE, Protection(0))
-        write, function, element = memory.write, self._function, self._element
+        write, function, element, longest = memory.write, self._function, self._element, self._longest
 
         def call_with_text(data: bytes) -> object:
+            if len(data) > longest:
+                raise _too_long(data, longest)
             text = data + b"\0"
             write(end - len(text), text)
             return function(end - len(text))
 
         def call(data: bytes) -> object:
+            if len(data) > longest:
+                raise _too_long(data, longest)
             count = len(data) // element
             address = end - count * element
             write(address, data[: count * element])
             return function(address, count) if self._counted else function(address)
 
         return call_with_text if self._text else call
+
+
+def _too_long(data: bytes, longest: int) -> FuzzError:
+    return FuzzError(f"an input has {len(data)} bytes, more than max_size ({longest})")
 
 
 def _element_size(ctype: CType, function: Function) -> int:

@@ -171,6 +171,10 @@ def test_bad_requests_are_typed_errors(guest: Guest, target: str, path: Path) ->
         lambda: Fuzzer(machine, parse, [b""], max_size=0),
         lambda: Fuzzer(machine, parse, [b""], max_instructions=0),
         lambda: Fuzzer(machine, "parse", [b""]),  # type: ignore[arg-type]
+        lambda: Fuzzer(machine, parse, [b""], max_size=3).one(b"abcd"),
+        lambda: Fuzzer(machine, guest.library.function("text", "int(const char *)"), [b""], max_size=3).replay(
+            b"abcd"
+        ),
         lambda: guest.fuzzer().run(),
         lambda: guest.fuzzer().run(executions=0),
         lambda: guest.fuzzer().run(seconds=float("nan")),
