@@ -315,6 +315,26 @@ def test_points_go_with_their_image(guest: Guest) -> None:
     point.remove()
 
 
+#: ll.w $t0,$a0,0; addi.w $t0,$t0,1; sc.w $t0,$a0,0; beqz $t0,-12; ret
+_LL_SC = "8c000020 8c058002 8c000021 9ff5ff43 2000004c"
+
+
+@pytest.mark.parametrize("target", ["loongarch64"], indirect=True)
+def test_a_watched_page_does_not_break_a_reservation(machine: Machine) -> None:
+    code = machine.memory.map_anonymous(4096, Protection.R | Protection.W | Protection.X)
+    machine.memory.write(code, bytes.fromhex(_LL_SC))
+    data = machine.memory.map_anonymous(4096)
+    hits: list[int] = []
+    for place in (data, data + 64):  # the word itself, and another on its page
+        with machine.watch(place, 4, action=lambda hit: hits.append(hit.access.value if hit.access else 0)):
+            machine.call(code, "void(void *)", data, max_instructions=100)
+    with machine.snapshot(), machine.counting() as count:  # its pages are closed too
+        machine.call(code, "void(void *)", data)
+    assert machine.memory.read_uint(data, 4) == 3
+    assert hits == [1]
+    assert count.instructions == 5
+
+
 #: Functions of an address that store to it in functions of Unicorn: fldpi, fstp tbyte [rdi], ret; dc zva, x0, ret.
 _LOST = {"x86_64": "d9eb db3f c3", "aarch64": "20740bd5 c0035fd6"}
 
