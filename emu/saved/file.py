@@ -129,8 +129,8 @@ def _level(contents: Sequence[bytes | memoryview]) -> int:
     large = [each for each in contents if len(each) >= _SAMPLED]
     if sum(map(len, large)) * 2 < sum(map(len, contents)):
         return 1
-    some = b"".join(bytes(each[:PAGE]) for each in large[:: len(large) // 64 + 1])
-    return int(len(zlib.compress(some, 1)) < 0.9 * len(some))
+    some = [bytes(each[:PAGE]) for each in large[:: len(large) // 64 + 1]]
+    return int(sum(len(zlib.compress(each, 1)) for each in some) < 0.9 * sum(map(len, some)))
 
 
 def _put(file: IO[bytes], checked: Any, data: bytes) -> int:
