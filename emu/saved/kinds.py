@@ -169,7 +169,7 @@ class Attributes(Kind):
 class _Whatever:
     """Compares equal to anything, without running any code in Python."""
 
-    __eq__ = partial(is_not, _MISSING)
+    __eq__ = staticmethod(partial(is_not, _MISSING))
     __hash__ = None  # type: ignore[assignment]
 
 
