@@ -30,6 +30,12 @@ class ForeignObject(MachineError):
         super().__init__(f"{what} belongs to {there}, and was given to one of {given_to}")
 
 
+class Restart(Exception):
+    """A call of the guest was interrupted by a signal whose handler has SA_RESTART: it is made again after the
+    handler. Caught where system calls and hosted functions are answered.
+    """
+
+
 @dataclass(frozen=True)
 class Frame:
     """One line of a backtrace: an address with its image, symbol and source line, if known."""

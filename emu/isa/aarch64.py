@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import struct
 
+from emu.isa.arm_signals import AARCH64_SIGNALS
 from emu.isa.convention import (
     BINARY128,
     Aggregates,
@@ -169,6 +170,7 @@ AARCH64 = Isa(
         sigaction_restorer=True,
         user_page=None,
         vsyscalls={},
+        signals=AARCH64_SIGNALS,
     ),
     libc=LibcAbi(
         sonames=("ld-linux-aarch64.so.1", "libc.musl-aarch64.so.1"),

@@ -19,6 +19,7 @@ memory at the address in r0.
 from __future__ import annotations
 
 from emu.isa import arm_kernel_page
+from emu.isa.arm_signals import ARM_SIGNALS
 from emu.isa.convention import (
     BINARY64,
     Aggregates,
@@ -170,6 +171,7 @@ ARM = Isa(
         sigaction_restorer=True,
         user_page=(arm_kernel_page.ADDRESS, arm_kernel_page.content()),
         vsyscalls={},
+        signals=ARM_SIGNALS,
     ),
     libc=LibcAbi(
         sonames=("ld-linux-armhf.so.3", "ld-linux.so.3", "libc.musl-armhf.so.1"),

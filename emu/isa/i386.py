@@ -47,6 +47,7 @@ from emu.isa.spec import (
 )
 from emu.isa.struct_stat import OLD_32, time64
 from emu.isa.x86_64 import HWCAP
+from emu.isa.x86_signals import SIGNALS_32
 from relink.arch import FloatAbi
 
 STAT64 = OLD_32._replace(ino=(88, 8), size=(44, 8), blksize=(52, 4), blocks=(56, 8), times=(64, 4), bytes=96)
@@ -156,6 +157,7 @@ I386 = Isa(
         sigaction_restorer=True,
         user_page=None,
         vsyscalls={},
+        signals=SIGNALS_32,
     ),
     libc=LibcAbi(
         sonames=("ld-linux.so.2", "libc.musl-x86.so.1"),

@@ -24,6 +24,7 @@ from emu.isa.convention import (
     float_variants,
     numbered,
 )
+from emu.isa.loongarch64_signals import SIGNALS
 from emu.isa.spec import (
     DwarfRegisters,
     FloatEnvironment,
@@ -148,6 +149,7 @@ LOONGARCH64 = Isa(
         sigaction_restorer=False,
         user_page=None,
         vsyscalls={},
+        signals=SIGNALS,
     ),
     libc=LibcAbi(
         sonames=("ld-linux-loongarch-lp64d.so.1", "ld-linux-loongarch-lp64s.so.1", "libc.musl-loongarch64.so.1"),

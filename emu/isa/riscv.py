@@ -29,6 +29,7 @@ from emu.isa.convention import (
     float_variants,
     numbered,
 )
+from emu.isa.riscv_signals import signals
 from emu.isa.spec import (
     DwarfRegisters,
     FloatEnvironment,
@@ -115,7 +116,7 @@ def _convention(arch: str, word: int) -> CallingConvention:
     )
 
 
-def _kernel(arch: str, table: SyscallTable) -> KernelAbi:
+def _kernel(arch: str, word: int, table: SyscallTable) -> KernelAbi:
     return KernelAbi(
         machine=arch,
         number="a7",
@@ -129,6 +130,7 @@ def _kernel(arch: str, table: SyscallTable) -> KernelAbi:
         sigaction_restorer=False,
         user_page=None,
         vsyscalls={},
+        signals=signals(word),
     )
 
 
@@ -195,7 +197,7 @@ def _isa(arch: str, word: int, table: SyscallTable, sonames: tuple[str, ...]) ->
             global_pointer=("gp", "__global_pointer$"),
             ifunc=Ifunc("void *(unsigned long long, void *, void *)", (HWCAP, 0, 0), b""),
         ),
-        kernel=_kernel(arch, table),
+        kernel=_kernel(arch, word, table),
         libc=LibcAbi(
             sonames=sonames,
             stat={"": GENERIC, "64": GENERIC},

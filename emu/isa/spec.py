@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from emu.isa.convention import BINARY128, CallingConvention, DataModel
+from emu.isa.signal_abi import SignalAbi
 from emu.isa.struct_stat import StructStat
 from relink.records import dataclass
 
@@ -137,6 +138,7 @@ class KernelAbi:
     user_page: tuple[int, bytes] | None  #: address and content of a page in every process
     #: Address -> system call for the vsyscall functions in every process.
     vsyscalls: Mapping[int, str]
+    signals: SignalAbi
 
 
 class Helpers(enum.Enum):

@@ -49,6 +49,7 @@ from emu.isa.spec import (
     gdb_registers,
 )
 from emu.isa.struct_stat import GENERIC
+from emu.isa.x86_signals import SIGNALS_64
 from relink.arch import FloatAbi
 
 _XMM = numbered("xmm", 8)
@@ -168,6 +169,7 @@ X86_64 = Isa(
         sigaction_restorer=True,
         user_page=None,
         vsyscalls=VSYSCALLS,
+        signals=SIGNALS_64,
     ),
     libc=LibcAbi(
         sonames=("ld-linux-x86-64.so.2", "libc.musl-x86_64.so.1"),

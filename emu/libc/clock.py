@@ -183,15 +183,6 @@ def _difftime(libc: Libc, size: int, end: int, start: int) -> float:
     return float(end - start)
 
 
-def _nanosleep(libc: Libc, size: int, request: int, remaining: int) -> int:
-    """Returns at once: the guest's time is `libc.clock`, which sleeping does not advance."""
-    return 0
-
-
-def _clock_nanosleep(libc: Libc, size: int, clock: int, flags: int, request: int, remaining: int) -> int:
-    return _nanosleep(libc, size, request, remaining)
-
-
 #: name -> (prototype with T for time_t, implementation)
 _TIMED: dict[str, tuple[str, Callable[..., int | float]]] = {
     "time": ("T {}(void *result)", _time),
@@ -207,8 +198,6 @@ _TIMED: dict[str, tuple[str, Callable[..., int | float]]] = {
     "ctime_r": ("char *{}(const void *time, char *buffer)", _ctime_r),
     "ctime": ("char *{}(const void *time)", _ctime),
     "difftime": ("double {}(T end, T start)", _difftime),
-    "nanosleep": ("int {}(const void *request, void *remaining)", _nanosleep),
-    "clock_nanosleep": ("int {}(int clock, int flags, const void *request, void *remaining)", _clock_nanosleep),
 }
 
 
@@ -247,18 +236,8 @@ def times(libc: Libc, result: int) -> int:
     return ticks
 
 
-@export("int usleep(unsigned microseconds)")
-def usleep(libc: Libc, microseconds: int) -> int:
-    return 0
-
-
 @export("int sched_yield(void)")
 def sched_yield(libc: Libc) -> int:
-    return 0
-
-
-@export("unsigned sleep(unsigned seconds)")
-def sleep(libc: Libc, seconds: int) -> int:
     return 0
 
 

@@ -134,8 +134,8 @@ NAMES: dict[str, str] = {
         cfgetispeed cfgetospeed cfmakeraw cfsetispeed cfsetospeed cfsetspeed ttyname_r
     """,
     "unavailable": """
-        __syslog_chk __vsyslog_chk accept accept4 acct adjtimex alarm bind chroot clock_settime clone closelog
-        connect copy_file_range ctermid daemon endmntent endutxent epoll_create epoll_create1 epoll_ctl epoll_pwait
+        __syslog_chk __vsyslog_chk accept accept4 acct adjtimex bind chroot clock_settime clone closelog connect
+        copy_file_range ctermid daemon endmntent endutxent epoll_create epoll_create1 epoll_ctl epoll_pwait
         epoll_wait eventfd eventfd_read eventfd_write execl execle execlp execv execve execveat execvp execvpe
         freeaddrinfo gai_strerror getaddrinfo getdomainname gethostbyaddr gethostbyname gethostbyname2 gethostid
         gethostname getloadavg getmntent getmntent_r getnameinfo getnetbyname getpeername getpgid getpgrp
@@ -147,10 +147,10 @@ NAMES: dict[str, str] = {
         posix_spawn_file_actions_destroy posix_spawn_file_actions_init posix_spawnattr_destroy posix_spawnattr_init
         posix_spawnattr_setflags posix_spawnattr_setpgroup posix_spawnattr_setsigdefault posix_spawnattr_setsigmask
         posix_spawnp ptrace recv recvfrom recvmmsg recvmsg semctl semget semop semtimedop send sendmmsg sendmsg
-        sendto setdomainname setegid seteuid setgid setgroups sethostname setitimer setlogmask setmntent setns
-        setpgid setpriority setregid setresgid setresuid setreuid setsid setsockopt settimeofday setuid setutxent
-        shmat shmctl shmdt shmget shutdown signalfd sockatmark socket socketpair splice swapoff swapon sysinfo
-        syslog tcdrain tcflow tcflush tcgetattr tcgetpgrp tcgetsid tcsendbreak tcsetattr tcsetpgrp tee timer_create
+        sendto setdomainname setegid seteuid setgid setgroups sethostname setlogmask setmntent setns setpgid
+        setpriority setregid setresgid setresuid setreuid setsid setsockopt settimeofday setuid setutxent shmat
+        shmctl shmdt shmget shutdown signalfd sockatmark socket socketpair splice swapoff swapon sysinfo syslog
+        tcdrain tcflow tcflush tcgetattr tcgetpgrp tcgetsid tcsendbreak tcsetattr tcsetpgrp tee timer_create
         timer_delete timer_getoverrun timer_gettime timer_settime timerfd_create ttyname umount umount2 unshare
         userfaultfd utmpxname vfork vhangup vsyslog wait3 wait4 waitid
     """,
@@ -177,13 +177,13 @@ NAMES: dict[str, str] = {
         uname
     """,
     "signals": """
-        __sigaction __sysv_signal abort bsd_signal gsignal kill killpg pthread_kill raise sigaction sigaltstack
-        sigignore siginterrupt signal ssignal sysv_signal tgkill
+        __sigaction __sysv_signal abort bsd_signal gsignal kill killpg pthread_kill pthread_sigqueue raise
+        sigaction sigaltstack sigignore siginterrupt signal sigqueue sigset ssignal sysv_signal tgkill
     """,
     "signal_masks": """
-        __libc_current_sigrtmax __libc_current_sigrtmin pause pthread_sigmask sigaddset sigandset sigdelset
-        sigemptyset sigfillset sigisemptyset sigismember sigorset sigpause sigpending sigprocmask sigsuspend
-        sigwait
+        __libc_current_sigrtmax __libc_current_sigrtmin __sigsuspend __sigtimedwait64 __xpg_sigpause pause
+        pthread_sigmask sigaddset sigandset sigdelset sigemptyset sigfillset sighold sigisemptyset sigismember
+        sigorset sigpause sigpending sigprocmask sigrelse sigsuspend sigtimedwait sigwait sigwaitinfo
     """,
     "startup": """
         __libc_start_main
@@ -205,11 +205,14 @@ NAMES: dict[str, str] = {
         __posix_getopt getopt getopt_long getopt_long_only
     """,
     "clock": """
-        __clock_getres64 __clock_gettime __clock_gettime64 __clock_nanosleep64 __ctime64 __ctime64_r __difftime64
-        __gettimeofday64 __gmtime64 __gmtime64_r __localtime64 __localtime64_r __mktime64 __nanosleep64
-        __relink_gmt __relink_utc __time64 __timegm64 asctime asctime_r clock clock_getres clock_gettime
-        clock_nanosleep ctime ctime_r difftime gettimeofday gmtime gmtime_r localtime localtime_r mktime nanosleep
-        sched_yield sleep time timegm times tzset usleep
+        __clock_getres64 __clock_gettime __clock_gettime64 __ctime64 __ctime64_r __difftime64 __gettimeofday64
+        __gmtime64 __gmtime64_r __localtime64 __localtime64_r __mktime64 __relink_gmt __relink_utc __time64
+        __timegm64 asctime asctime_r clock clock_getres clock_gettime ctime ctime_r difftime gettimeofday gmtime
+        gmtime_r localtime localtime_r mktime sched_yield time timegm times tzset
+    """,
+    "timers": """
+        __clock_nanosleep64 __getitimer64 __nanosleep64 __setitimer64 alarm clock_nanosleep getitimer nanosleep
+        setitimer sleep ualarm usleep
     """,
     "strftime": """
         strftime

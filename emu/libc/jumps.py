@@ -14,8 +14,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from emu.errors import GuestAbort
+from emu.libc.signal_delivery import Signals
 from emu.libc.signals import block as block_signals
-from emu.libc.signals import blocked, leaves_alternate
+from emu.libc.signals import blocked
 from emu.libc.table import export
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ def longjmp(libc: Libc, buffer: int, value: int) -> int:
             f"longjmp by {buffer:#x} out of a call that Python made: "
             f"setjmp ran at call depth {depth}, longjmp at {libc.call_depth}"
         )
-    if stack < registers.read_register("sp") and not leaves_alternate(libc, stack):
+    sp = registers.read_register("sp")
+    if stack < sp and not libc.state(Signals).alternate.is_left(sp, stack):
         raise GuestAbort(f"longjmp into a function that has returned (stack {stack:#x}), by {buffer:#x}")
     if libc.memory.read_uint(buffer + _size(libc), 8) == 1:
         block_signals(libc, libc.memory.read_uint(buffer + _size(libc) + 8, 8))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from emu.errors import GuestAbort
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from emu.memory.guest_view import GuestView
     from emu.memory.heap import Heap
     from emu.ports import Caller, PageMemory, Registers, Threads
-    from emu.run.runner import Runner
     from emu.run.traps import TrapTable
     from relink.arch import Architecture
 
@@ -39,10 +38,8 @@ _PAGE = 4096
 class Engine:
     """The parts of a machine that the delivery of signals needs."""
 
-    runner: Runner
     cpu: Cpu
     traps: TrapTable
-    red_zone: int
 
 
 class Libc:
@@ -86,11 +83,14 @@ class Libc:
         self.environment = dict(environment or {})  #: the initial contents of `environ`
         self.files: dict[str, bytes | bytearray] = {} if files is None else files
         self.stdin = stdin
+        #: Performs a system call by number; returns its result or negative errno. None without a kernel.
+        self.system_call: Callable[[int, Sequence[int]], int] | None = None
         self.program: Program | None = None  #: the running program, if any
         self.limit = limit or MemoryLimit()  #: the account for files and output
         self.stdout = CaptureStream(self.limit)
         self.stderr = CaptureStream(self.limit)
-        self.signals_pending = False  #: whether a signal waits to be delivered (`emu.libc.signals`)
+        self.at_start: list[Callable[[], None]] = []  #: called when a program starts
+        self.signals_pending = False  #: whether a signal waits to be delivered (`emu.libc.signal_delivery`)
         self._states: dict[Callable[[Libc], object], object] = {}
         self._bound: dict[str, HostFunction | None] = {}
         self._variables: dict[table.DataExport, int] = {}

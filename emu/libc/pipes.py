@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from emu.cpu.protocol import Protection
-from emu.errors import GuestAbort
 from emu.libc import filesystem as fs
 from emu.libc.descriptors import O_CLOEXEC, O_NONBLOCK, O_WRONLY, S_IFIFO, Descriptor
 from emu.libc.errno import Errno
 from emu.libc.files import attempt
-from emu.libc.signals import SIGPIPE, Signals
+from emu.libc.signal_delivery import Signals
+from emu.libc.signal_numbers import (
+    SIGPIPE,
+)
 from emu.libc.table import export
 from relink.records import dataclass
 
@@ -72,10 +74,11 @@ class PipeEnd(Descriptor):
         return self.pipe
 
     def _wait(self, action: str) -> None:
-        """Raises FileError EAGAIN if the end does not wait, else GuestAbort."""
+        """Raises FileError EAGAIN if the end does not wait, else as `Signals.wait`."""
         if self.flags & O_NONBLOCK:
             raise fs.FileError(Errno.EAGAIN)
-        raise GuestAbort(f"deadlock: the only thread waits to {action}")
+        assert self.pipe is not None
+        self.pipe.libc.state(Signals).wait(f"to {action}")
 
     def ready(self, wanted: int) -> int:
         assert self.pipe is not None

@@ -179,7 +179,11 @@ def sysconf(libc: Libc, name: int) -> int:
 
 @export("long syscall(long number, ...)")
 def syscall(libc: Libc, number: int, arguments: Arguments) -> int:
-    return libc.fail(Errno.ENOSYS)
+    """The emulated kernel's calls, with their numbers on this ISA."""
+    if libc.system_call is None:
+        return libc.fail(Errno.ENOSYS)
+    result = libc.system_call(number, [int(arguments.take("unsigned long")) for _ in range(6)])
+    return libc.fail(Errno(-result)) if -4096 < result < 0 else result
 
 
 @export("unsigned long getauxval(unsigned long kind)", alias=("__getauxval",))

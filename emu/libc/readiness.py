@@ -1,42 +1,104 @@
-"""poll and select. What is not ready will not become so, since nothing else runs: so no time is waited for, and
-waiting without a limit is an error.
+"""poll and select, for the hosted C library and the kernel. What is not ready will not become so, since nothing
+else runs: so no time is waited for, except for signals, and waiting without a limit or a timer is an error.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from emu.errors import GuestAbort
 from emu.libc import filesystem as fs
 from emu.libc.errno import Errno
+from emu.libc.files import attempt
+from emu.libc.interval_timer import SECOND
 from emu.libc.memory import overflow_abort
-from emu.libc.table import export, register
+from emu.libc.signal_delivery import Signals
+from emu.libc.table import export
+from emu.libc.timed import register_timed
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc
 
 _POLLIN, _POLLOUT, _POLLERR, _POLLHUP = 1, 4, 8, 16
+_POLLRDNORM, _POLLWRNORM = 64, 256
 _FD_SETSIZE = 1024
 
 
-def _poll(libc: Libc, descriptors: int, count: int, *, forever: bool) -> int:
+def duration(libc: Libc, at: int, size: int, unit: int = 1) -> int | None:
+    """The time in a struct timespec, or with `unit` 1000 a struct timeval, in nanoseconds; None at NULL. Raises
+    FileError EINVAL.
+    """
+    if not at:
+        return None
+    seconds, rest = (
+        int.from_bytes(libc.memory.read(at + n * size, size), "little", signed=True) for n in range(2)
+    )
+    if seconds < 0 or not 0 <= rest * unit < SECOND:
+        raise fs.FileError(Errno.EINVAL)
+    return seconds * SECOND + rest * unit
+
+
+def mask_at(libc: Libc, at: int) -> int | None:
+    """The signal mask at an address; None at NULL."""
+    return libc.memory.read_uint(at, 8) if at else None
+
+
+def poll_files(libc: Libc, descriptors: int, count: int, limit: int | None, mask: int | None = None) -> int:
+    """poll with a limit in nanoseconds. struct pollfd: fd, events, revents. Raises FileError: EINVAL, EINTR."""
     if count > fs.file_system(libc).most_descriptors:
-        return libc.fail(Errno.EINVAL)
+        raise fs.FileError(Errno.EINVAL)
     ready = 0
     for at in range(descriptors, descriptors + 8 * count, 8):
         number = int.from_bytes(libc.memory.read(at, 4), "little", signed=True)
-        wanted = libc.memory.read_uint(at + 4, 2) & (_POLLIN | _POLLOUT)
+        asked = libc.memory.read_uint(at + 4, 2)
+        wanted = (_POLLIN if asked & (_POLLIN | _POLLRDNORM) else 0) | (
+            _POLLOUT if asked & (_POLLOUT | _POLLWRNORM) else 0
+        )
         found = 0 if number < 0 else fs.file_system(libc).ready(number, wanted)
+        found |= (_POLLRDNORM if found & _POLLIN else 0) | (_POLLWRNORM if found & _POLLOUT else 0)
+        found &= asked | ~(_POLLIN | _POLLRDNORM | _POLLOUT | _POLLWRNORM)
         libc.memory.write_uint(at + 6, 2, found)
         ready += bool(found)
-    if not ready and forever:
-        raise GuestAbort(f"deadlock: the only thread waits for {count} descriptors, of which none is ready")
+    if not ready:
+        libc.state(Signals).pause(f"for {count} descriptors, of which none is ready", mask, limit)
     return ready
+
+
+def select_files(
+    libc: Libc, count: int, sets: tuple[int, int, int], limit: int | None, mask: int | None = None
+) -> int:
+    """select with a limit in nanoseconds. The sets, to read, to write and for exceptions, are arrays of words
+    (glibc, __fd_mask), of which `count` bits are looked at and written. Raises FileError: EINVAL, EBADF, EINTR.
+    """
+    if not 0 <= count <= _FD_SETSIZE:
+        raise fs.FileError(Errno.EINVAL)
+    size = (count + libc.arch.bits - 1) // libc.arch.bits * libc.word
+    files, total, results = fs.file_system(libc), 0, []
+    for place, event in zip(sets, (_POLLIN, _POLLOUT, 0), strict=True):
+        wanted = libc.memory.read_uint(place, size) & (1 << count) - 1 if place and size else 0
+        found = 0
+        for number in (n for n in range(count) if wanted >> n & 1):
+            if number not in files.descriptors:
+                raise fs.FileError(Errno.EBADF)
+            if event and files.ready(number, event) & (event | _POLLERR | _POLLHUP):
+                found |= 1 << number
+        results.append((place, found))
+        total += found.bit_count()
+    if not total:
+        libc.state(Signals).pause("by select for descriptors of which none is ready", mask, limit)
+    for place, found in results:
+        if place and size:
+            libc.memory.write_uint(place, size, found)
+    return total
+
+
+def milliseconds_of(limit: int) -> int | None:
+    """poll's limit in nanoseconds; None for a negative one."""
+    return None if limit < 0 else limit * 1_000_000
 
 
 @export("int poll(void *descriptors, unsigned long count, int milliseconds)", alias=("__poll",))
 def poll(libc: Libc, descriptors: int, count: int, milliseconds: int) -> int:
-    return _poll(libc, descriptors, count, forever=milliseconds < 0)
+    return attempt(libc, lambda: poll_files(libc, descriptors, count, milliseconds_of(milliseconds)))
 
 
 @export("int __poll_chk(void *descriptors, unsigned long count, int milliseconds, size_t room)")
@@ -46,44 +108,29 @@ def poll_chk(libc: Libc, descriptors: int, count: int, milliseconds: int, room: 
     return poll(libc, descriptors, count, milliseconds)
 
 
-_PPOLL = "int ppoll(void *descriptors, unsigned long count, const void *time, const void *mask)"
+def _ppoll(libc: Libc, size: int, descriptors: int, count: int, time: int, mask: int) -> int:
+    def operation() -> int:
+        return poll_files(libc, descriptors, count, duration(libc, time, size), mask_at(libc, mask))
+
+    return attempt(libc, operation)
 
 
-@export(_PPOLL, alias=("__ppoll64",))
-def ppoll(libc: Libc, descriptors: int, count: int, time: int, mask: int) -> int:
-    return _poll(libc, descriptors, count, forever=not time)
+def _pselect(
+    libc: Libc, size: int, count: int, a: int, b: int, c: int, time: int, mask: int = 0, unit: int = 1
+) -> int:
+    def operation() -> int:
+        return select_files(libc, count, (a, b, c), duration(libc, time, size, unit), mask_at(libc, mask))
+
+    return attempt(libc, operation)
 
 
-def _select(libc: Libc, count: int, reading: int, writing: int, excepting: int, *, forever: bool) -> int:
-    """The sets are arrays of words (glibc, __fd_mask), of which `count` bits are looked at and written."""
-    if not 0 <= count <= _FD_SETSIZE:
-        return libc.fail(Errno.EINVAL)
-    size = (count + libc.arch.bits - 1) // libc.arch.bits * libc.word
-    files, total, results = fs.file_system(libc), 0, []
-    for place, event in ((reading, _POLLIN), (writing, _POLLOUT), (excepting, 0)):
-        wanted = libc.memory.read_uint(place, size) & (1 << count) - 1 if place and size else 0
-        found = 0
-        for number in (n for n in range(count) if wanted >> n & 1):
-            if number not in files.descriptors:
-                return libc.fail(Errno.EBADF)
-            if event and files.ready(number, event) & (event | _POLLERR | _POLLHUP):
-                found |= 1 << number
-        results.append((place, found))
-        total += found.bit_count()
-    if not total and forever:
-        raise GuestAbort("deadlock: the only thread waits by select for descriptors of which none is ready")
-    for place, found in results:
-        if place and size:
-            libc.memory.write_uint(place, size, found)
-    return total
+def _select(libc: Libc, size: int, count: int, a: int, b: int, c: int, time: int) -> int:
+    return _pselect(libc, size, count, a, b, c, time, unit=1000)
 
 
-for _name, _more in (("select", "void *time"), ("pselect", "const void *time, const void *mask")):
-    for _full in (_name, f"__{_name}64"):
-
-        def _call(
-            libc: Libc, count: int, reading: int, writing: int, excepting: int, time: int, *_mask: int
-        ) -> int:
-            return _select(libc, count, reading, writing, excepting, forever=not time)
-
-        register(_full, f"int {_full}(int count, void *reading, void *writing, void *excepting, {_more})", _call)
+_SETS = "int count, void *reading, void *writing, void *excepting"
+register_timed(
+    "ppoll", "int {}(void *descriptors, unsigned long count, const void *time, const void *mask)", _ppoll
+)
+register_timed("select", f"int {{}}({_SETS}, void *time)", _select)
+register_timed("pselect", f"int {{}}({_SETS}, const void *time, const void *mask)", _pselect)

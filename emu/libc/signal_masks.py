@@ -1,12 +1,18 @@
-"""Masks of signals, and waiting for signals (see `emu.libc.signals`)."""
+"""Masks of signals, and waiting for signals (see `emu.libc.signal_delivery`)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from emu.errors import GuestAbort
 from emu.libc.errno import Errno
-from emu.libc.signals import INTERNAL, LARGEST, SIGNAL_SET, Signals, block, blocked
+from emu.libc.files import attempt
+from emu.libc.signal_delivery import Signals
+from emu.libc.signal_numbers import (
+    LARGEST,
+    NO_SIGNAL,
+    Pending,
+)
+from emu.libc.signals import INTERNAL, SIGNAL_SET, block, blocked, is_usable
 from emu.libc.table import export
 
 if TYPE_CHECKING:
@@ -95,25 +101,96 @@ def pthread_sigmask(libc: Libc, how: int, mask: int, old: int) -> int:
 
 @export("int sigpending(void *mask)")
 def sigpending(libc: Libc, mask: int) -> int:
-    bits = sum(1 << (number - 1) for number in libc.state(Signals).pending)
+    bits = 0
+    for each in libc.state(Signals).pending:
+        bits |= 1 << (each.number - 1)
     libc.memory.write(mask, bits.to_bytes(8, "little").ljust(SIGNAL_SET, b"\0"))
     return 0
 
 
-@export("int sigsuspend(const void *mask)", alias=("pause", "sigpause"))
+# ---------------------------------------------------------------- waiting
+
+
+@export("int sigsuspend(const void *mask)", alias=("__sigsuspend",))
 def sigsuspend(libc: Libc, mask: int) -> int:
-    raise GuestAbort("deadlock: the program waits for a signal that no other process or thread can send")
+    bits = libc.memory.read_uint(mask, 8)
+    return attempt(libc, lambda: libc.state(Signals).pause(NO_SIGNAL, bits))
+
+
+@export("int pause(void)")
+def pause(libc: Libc) -> int:
+    signals = libc.state(Signals)
+    return attempt(libc, lambda: signals.pause(NO_SIGNAL))
+
+
+@export("int sigpause(int mask)")
+def sigpause(libc: Libc, mask: int) -> int:
+    """BSD's: the first 32 signals of the mask."""
+    signals = libc.state(Signals)
+    kept = signals.mask >> 32 << 32
+    return attempt(libc, lambda: signals.pause(NO_SIGNAL, kept | mask & 0xFFFF_FFFF))
+
+
+@export("int __xpg_sigpause(int number)")
+def xpg_sigpause(libc: Libc, number: int) -> int:
+    if not is_usable(number):
+        return libc.fail(Errno.EINVAL)
+    signals = libc.state(Signals)
+    return attempt(libc, lambda: signals.pause(NO_SIGNAL, signals.mask & ~(1 << (number - 1))))
+
+
+@export("int sighold(int number)")
+def sighold(libc: Libc, number: int) -> int:
+    return _hold(libc, number, held=True)
+
+
+@export("int sigrelse(int number)")
+def sigrelse(libc: Libc, number: int) -> int:
+    return _hold(libc, number, held=False)
+
+
+def _hold(libc: Libc, number: int, *, held: bool) -> int:
+    if not is_usable(number):
+        return libc.fail(Errno.EINVAL)
+    bit, mask = 1 << (number - 1), blocked(libc)
+    block(libc, mask | bit if held else mask & ~bit)
+    return 0
+
+
+def _wait_for(libc: Libc, mask: int) -> Pending:
+    """The next pending signal of a set. Raises GuestAbort, or FileError EINTR for another signal's handler."""
+    signals, wanted = libc.state(Signals), libc.memory.read_uint(mask, 8)
+    while (found := signals.take(wanted)) is None:
+        if not signals.skip_to_timer(wanted):
+            signals.wait(NO_SIGNAL)
+    return found
 
 
 @export("int sigwait(const void *mask, int *number)")
 def sigwait(libc: Libc, mask: int, number: int) -> int:
-    signals, wanted = libc.state(Signals), libc.memory.read_uint(mask, 8)
-    found = next((each for each in signals.pending if wanted >> (each - 1) & 1), None)
-    if found is None:
-        raise GuestAbort("deadlock: the program waits for a signal that no other process or thread can send")
-    signals.pending.remove(found)
-    libc.memory.write_uint(number, 4, found)
+    libc.memory.write_uint(number, 4, _wait_for(libc, mask).number)
     return 0
+
+
+@export("int sigwaitinfo(const void *mask, void *info)")
+def sigwaitinfo(libc: Libc, mask: int, info: int) -> int:
+    return attempt(libc, lambda: _informed(libc, _wait_for(libc, mask), info))
+
+
+def _informed(libc: Libc, signal: Pending, info: int) -> int:
+    if info:
+        libc.memory.write(info, libc.state(Signals).info(signal))
+    return signal.number
+
+
+@export("int sigtimedwait(const void *mask, void *info, const void *timeout)", alias=("__sigtimedwait64",))
+def sigtimedwait(libc: Libc, mask: int, info: int, timeout: int) -> int:
+    """The time is over at once, but for the interval timer."""
+    if not timeout:
+        return sigwaitinfo(libc, mask, info)
+    signals, wanted = libc.state(Signals), libc.memory.read_uint(mask, 8)
+    found = signals.take(wanted)
+    return libc.fail(Errno.EAGAIN) if found is None else _informed(libc, found, info)
 
 
 @export("int __libc_current_sigrtmin(void)")

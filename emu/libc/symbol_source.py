@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from emu.errors import Restart
 from emu.host.guard import guarded
 from emu.libc.compiled import CompiledLibrary, variant
 from emu.memory.reach import reach_of
@@ -115,12 +116,16 @@ class LibcSymbols(Assigned):
             nonlocal handler
             if handler is None:
                 handler = self._host_symbols.handler(name, function)
-            pc = handler()
+            try:
+                pc = handler()
+            except Restart:
+                pc = trap
             return self._deliver(pc) if self._libc.signals_pending else pc
 
-        return self._traps.add(name, guarded(f"{name}()", reached, self._runner), function.prototype)
+        trap = self._traps.add(name, guarded(f"{name}()", reached, self._runner), function.prototype)
+        return trap
 
     def _deliver(self, pc: int) -> int:
-        from emu.libc.signals import Signals
+        from emu.libc.signal_delivery import Signals
 
         return self._libc.state(Signals).deliver(pc)

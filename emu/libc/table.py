@@ -32,7 +32,7 @@ FAMILIES = (
     "files", "mman", "limits", "internet", "temporary", "users", "at_calls", "permissions", "file_times",
     "pipes", "readiness", "iconv", "shared_memory", "terminals", "unavailable", "vectored", "stdio_ext",
     "paths", "directories", "process", "signals", "signal_masks", "startup", "dlfcn", "reports",
-    "environment", "getopt", "clock", "strftime", "rand", "jumps", "threads", "locks",
+    "environment", "getopt", "clock", "timers", "strftime", "rand", "jumps", "threads", "locks",
     "lock_attributes", "cancellation", "scheduling", "semaphores", "thread_attributes",
     "fortify", "memory_streams", "older_text",
     "libm", "libm_parts", "fenv", "integers", "softfloat", "quad",

@@ -5,7 +5,6 @@ Each fails with the errno that Linux sets in such a case, so that a program can 
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from emu.libc.errno import Errno
@@ -14,7 +13,6 @@ from emu.libc.table import export, register
 if TYPE_CHECKING:
     from emu.libc.library import Libc
 
-_log = logging.getLogger(__name__)
 _WORDS = ("long",) * 6
 #: errno -> the functions that fail with it, by their number of word-sized arguments.
 _FAILING: dict[Errno, dict[int, str]] = {
@@ -219,24 +217,6 @@ def gethostbyaddr(libc: Libc, *_: int) -> int:
 @export("unsigned if_nametoindex(const char *name)")
 def if_nametoindex(libc: Libc, name: int) -> int:
     return libc.fail(Errno.ENODEV, 0)
-
-
-@export("int setitimer(int which, const void *value, void *old)")
-def setitimer(libc: Libc, which: int, value: int, old: int) -> int:
-    """Timers never expire, which is logged; the previous timer is reported as off."""
-    if value and any(libc.memory.read(value + 2 * libc.word, 2 * libc.word)):
-        _log.warning("setitimer: timers never expire in the hosted C library, so no signal will be sent")
-    if old:
-        libc.memory.write(old, bytes(4 * libc.word))
-    return 0
-
-
-@export("unsigned alarm(unsigned seconds)")
-def alarm(libc: Libc, seconds: int) -> int:
-    """Never expires, which is logged; the previous alarm is reported as off."""
-    if seconds:
-        _log.warning("alarm: timers never expire in the hosted C library, so SIGALRM will not be sent")
-    return 0
 
 
 @export("char *ttyname(int number)", alias=("ctermid",))

@@ -95,7 +95,6 @@ class Linux(Assigned, Personality):
         if hasattr(self, "libc"):
             raise MachineError("a Linux personality can be used for one machine only")
         self._parts = parts
-        engine = Engine(parts.runner, parts.cpu, parts.traps, parts.convention.red_zone)
         self.libc = Libc(
             parts.memory.architecture,
             parts.guest_view,
@@ -109,20 +108,21 @@ class Linux(Assigned, Personality):
             files=self._files,
             stdin=self._stdin,
             limit=parts.memory_limit,
-            engine=engine if self.hosted else None,
+            engine=Engine(parts.cpu, parts.traps),
         )
+        self.libc.system_call = self._system_call
         resolver = parts.linker.resolver
         resolver.host_tls = parts.linker.tls.allocate_far(TLS_SIZE, TLS_SIZE)
         self._errno: int = resolver.host_tls.offset + ERRNO_OFFSET
         parts.threads.on_switch = self._place_errno
         self._place_errno()
         self._add_kernel_pages(parts)
+        parts.runner.on_fault = self._fault
         if self.hosted:
             symbols = LibcSymbols(
                 self.libc, parts.memory, parts.traps, parts.runner, parts.host_symbols, parts.convention
             )
             resolver.after.append(symbols)
-            parts.runner.on_fault = self._fault
             resolver.is_host_function = symbols.is_function
             parts.symbolizer.host_images = lambda: symbols.compiled.images
 
@@ -146,9 +146,12 @@ class Linux(Assigned, Personality):
 
     def _fault(self, stop: Stop) -> int | None:
         """The handler of a signal at which the guest continues, or None for an unhandled fault."""
-        from emu.libc.signals import Signals
+        from emu.libc.signal_delivery import Signals
 
         return self.libc.state(Signals).fault(stop)
+
+    def _system_call(self, number: int, words: Sequence[int]) -> int:
+        return self.kernel.perform(self.kernel.name_of(number), words)
 
     def _place_errno(self) -> None:
         self.libc.errno_address = self._parts.threads.thread_pointer + self._errno

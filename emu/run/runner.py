@@ -307,9 +307,12 @@ class Runner(BudgetedCalls):
                 pc = self._resume(unwinding)
                 self.in_host = False
             except BadGuestPointer as bad:
-                raise self._stopped(
-                    Stop(_ACCESSES[bad.error.write, bad.error.mapped], stop.pc, bad.error.address)
-                ) from bad
+                # As in a real C library, a guest's handler of SIGSEGV runs, and the function again after it.
+                fault = Stop(_ACCESSES[bad.error.write, bad.error.mapped], stop.pc, bad.error.address)
+                after = self.on_fault(fault)
+                if after is None:
+                    raise self._stopped(fault) from bad
+                pc, self.in_host = after, False
             except StackExhausted as deep:
                 raise self._stopped(Stop(StopReason.STACK_EXHAUSTED, stop.pc)) from deep
 

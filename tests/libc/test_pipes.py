@@ -54,7 +54,7 @@ def test_the_end_is_seen_when_no_writer_is_left(host: Harness) -> None:
 def test_writing_without_a_reader_sends_a_signal(host: Harness) -> None:
     reader, writer = pipe(host)
     host.call("close", reader)
-    with pytest.raises(GuestAbort, match="raise\\(13\\)"):
+    with pytest.raises(GuestAbort, match="ended by its own SIGPIPE"):
         host.call("write", writer, host.place(b"x"), 1)
     host.call("signal", 13, 1)  # SIG_IGN
     assert host.call("write", writer, host.place(b"x"), 1) == -1

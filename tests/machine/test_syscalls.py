@@ -34,12 +34,18 @@ _OTHERWISE = {"arm_set_tls": "set_tls", "arm_cacheflush": "cacheflush"}
 RW = Protection.R | Protection.W
 
 
-@pytest.mark.parametrize("arch", ARCHES)
-def test_every_number_is_the_kernels_own(arch: str) -> None:
+def kernel_headers(arch: str) -> list[Path]:
+    """Folders of Linux's headers for an ISA, the ISA's own first; skips the test if there are none."""
     includes = Path(zig()).parent / "lib/libc/include"
     folders = [includes / f"{name}-linux-any" for name in (_HEADERS[arch], "any")]
     if not all(folder.is_dir() for folder in folders):
         pytest.skip(f"this ziglang has no kernel headers in {includes}")
+    return folders
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_every_number_is_the_kernels_own(arch: str) -> None:
+    folders = kernel_headers(arch)
     command = [zig(), "clang", "-target", variant_of(arch).target.triple, "-nostdinc", "-E", "-dM"]
     command += [part for folder in folders for part in ("-isystem", str(folder))]
     done = subprocess.run(
@@ -223,7 +229,7 @@ def test_any_arguments_at_all_give_a_result_or_end_the_guest(machine: Machine, s
     dice = random.Random(f"{machine.arch.name} {seed}")
     with machine:
         area = machine.memory.map_anonymous(4 * PAGE)
-        known = sorted(set(names(machine.arch.name).values()))
+        known = sorted(set(names(machine.arch.name).values()) - {"rt_sigreturn", "sigreturn"})
         for _ in range(150):
             name = dice.choice(known)
             words = [dice.choice([dice.choice(WORDS), area, area + dice.randrange(4 * PAGE)]) for _ in range(6)]

@@ -13,7 +13,7 @@ from emu.libc.descriptors import O_CLOEXEC
 from emu.libc.errno import Errno
 from emu.libc.file_times import read_timespecs, set_times
 from emu.libc.files import read_into, status_bytes, statx_bytes, transfer_vectors, write_from
-from emu.libc.filesystem import MOST_DESCRIPTORS, Status, file_system, inode
+from emu.libc.filesystem import Status, file_system, inode
 from emu.libc.permissions import open_node
 from emu.libc.pipes import make_pipe
 from emu.linux.syscalls.kernel import call
@@ -169,21 +169,6 @@ def fcntl(kernel: SystemCalls, number: int, command: int, argument: int) -> int:
 def ftruncate(kernel: SystemCalls, number: int, size: int) -> int:
     file_system(kernel.libc).get(kernel.signed(number, 4)).resize(kernel.signed(size))
     return 0
-
-
-@call("poll", "ppoll", "ppoll_time64")
-def poll(kernel: SystemCalls, descriptors: int, count: int) -> int:
-    """struct pollfd: fd, events, revents. Files are always ready; descriptors that are not open give POLLNVAL."""
-    if count > MOST_DESCRIPTORS:
-        return -Errno.EINVAL
-    files = file_system(kernel.libc)
-    ready = 0
-    for place in range(descriptors, descriptors + 8 * count, 8):
-        number = kernel.signed(kernel.get(place, 4), 4)
-        events = files.ready(number, kernel.get(place + 4, 2) & 5) if number >= 0 else 0
-        kernel.put(place + 6, events, size=2)
-        ready += bool(events)
-    return ready
 
 
 _DT_DIR, _DT_REG = 4, 8

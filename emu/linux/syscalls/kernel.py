@@ -4,8 +4,8 @@ The CPU stops at the instruction that enters the kernel. `SystemCalls.answer` re
 (`emu.linux.syscalls.table`), works on guest memory, the hosted C library's file system (never the host's disk) and
 its clock, and continues after the instruction.
 
-There is one process with one thread, and signals are not delivered: a signal that would end the process raises
-GuestAbort. An unknown system call returns ENOSYS, and is counted in `SystemCalls.unknown`.
+There is one process with one thread. Its signals are those it sends itself (`emu.libc.signal_delivery`). An
+unknown system call returns ENOSYS, and is counted in `SystemCalls.unknown`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from emu.errors import Restart
 from emu.host.guard import typed_error
 from emu.isa.registry import ISAS
 from emu.libc.errno import Errno
@@ -25,6 +26,7 @@ from relink.errors import AddressSpaceError
 if TYPE_CHECKING:
     from emu.cpu.protocol import Cpu
     from emu.libc.library import Libc
+    from emu.libc.signal_delivery import Signals
     from emu.memory.guest_memory import GuestMemory
     from emu.memory.guest_view import GuestView
     from relink.image import Image
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 #: A handler: takes the kernel and one word per parameter, returns the result; FileError carries an errno.
 Handler = Callable[..., int]
 
+_ENDS_OF_HANDLERS = ("rt_sigreturn", "sigreturn")
 _MOST_UNKNOWN = 1024  #: limit for distinct unknown calls that are counted
 
 REGISTERED: dict[str, Handler] = {}  #: by name, filled as modules are imported
@@ -68,41 +71,56 @@ class SystemCalls:
         self.unknown: Counter[str] = Counter()  #: calls that returned ENOSYS: name or number -> count
         self.program_name = b""  #: target of /proc/self/exe
         self.break_start = self.break_end = 0  #: the program break: [start, end) is its heap
-        self.actions: dict[int, bytes] = {}  #: actions set by rt_sigaction, by signal
         self.image: Image | None = None  #: image of the program
         self._handlers = handlers
         self._names = names(self.arch.name)
         self._registers = (self.abi.number, *self.abi.arguments)
 
     def begin(self, program_name: bytes, image: Image | None) -> None:
-        """Reset the program break and signal actions for a program that starts."""
+        """Reset the program break and signals for a program that starts."""
         self.program_name, self.image = program_name, image
         self.break_start = self.break_end = 0
-        self.actions = {}
+        for reset in self.libc.at_start:
+            reset()
 
     def end(self) -> None:
         """Forget the program: its load has failed."""
         self.image = None
+
+    @property
+    def signals(self) -> Signals:
+        from emu.libc.signal_delivery import Signals
+
+        return self.libc.state(Signals)
 
     def answer(self, pc: int) -> int:
         """Perform the system call of the instruction at `pc`; return the address to continue at.
 
         Raises GuestExit, GuestAbort.
         """
-        cpu = self.cpu
+        cpu, libc = self.cpu, self.libc
         number, *words = cpu.read_registers(self._registers)
-        result = self._result(number & 0xFFFF_FFFF, words)
-        cpu.write_register(self.abi.result, result & self.arch.address_mask)
+        name = self.name_of(number)
+        if name in _ENDS_OF_HANDLERS:
+            return self.signals.returned(name)
         state = cpu.read_register("pc") & 1 if self.arch.code_address_bits else 0
-        return pc + self.isa.instruction_set(state).system_call | state
+        after = pc + self.isa.instruction_set(state).system_call
+        try:
+            result = self.perform(name, words)
+            cpu.write_register(self.abi.result, result & self.arch.address_mask)
+        except Restart:
+            after = pc
+        return self.signals.deliver(after | state) if libc.signals_pending else after | state
 
-    def _result(self, number: int, words: Sequence[int]) -> int:
-        return self.perform(self._names.get(number, f"system call {number}"), words)
+    def name_of(self, number: int) -> str:
+        """The name of a system call of this ISA, "system call NUMBER" if it is not known."""
+        number &= 0xFFFF_FFFF
+        return self._names.get(number, f"system call {number}")
 
     def perform(self, name: str, words: Sequence[int]) -> int:
         """Perform the system call `name` with these argument words; return its result or negative errno.
 
-        Raises GuestExit, GuestAbort.
+        Raises GuestExit, GuestAbort, and Restart for a call to be made again after a signal handler.
         """
         handler = self._handlers().get(name)
         if handler is None:
@@ -113,6 +131,8 @@ class SystemCalls:
             return handler(self, *words[: _arity(handler)])
         except FileError as error:
             return -error.errno
+        except Restart:
+            raise
         except AddressSpaceError:
             return -Errno.EFAULT
         except Exception as error:

@@ -1,4 +1,4 @@
-"""System calls for the process: exit, identity, limits, signals, thread pointer, time."""
+"""System calls for the process: exit, identity, limits, thread pointer, time."""
 
 from __future__ import annotations
 
@@ -9,17 +9,12 @@ from emu.libc.errno import Errno
 from emu.libc.filesystem import file_system
 from emu.libc.mapping import write_back
 from emu.libc.process import PROCESS_ID
+from emu.libc.readiness import duration
+from emu.libc.signal_delivery import Signals
 from emu.linux.syscalls.kernel import call
 
 if TYPE_CHECKING:
     from emu.linux.syscalls.kernel import SystemCalls
-
-#: Signals that do nothing unless caught: SIGCHLD SIGCONT SIGURG SIGWINCH.
-_IGNORED_SIGNALS = frozenset({17, 18, 23, 28})
-_SIGNALS = {
-    1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 4: "SIGILL", 5: "SIGTRAP", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE",
-    9: "SIGKILL", 10: "SIGUSR1", 11: "SIGSEGV", 12: "SIGUSR2", 13: "SIGPIPE", 14: "SIGALRM", 15: "SIGTERM",
-}  # fmt: skip
 
 
 @call("exit", "exit_group")
@@ -48,7 +43,7 @@ def setuid(kernel: SystemCalls, identity: int) -> int:
     return 0 if identity == 1000 else -Errno.EPERM
 
 
-@call("sched_yield", "set_robust_list", "sigaltstack", "riscv_flush_icache", "arm_cacheflush")
+@call("sched_yield", "set_robust_list", "riscv_flush_icache", "arm_cacheflush")
 def nothing_to_do(kernel: SystemCalls) -> int:
     return 0
 
@@ -148,48 +143,7 @@ def arm_set_tls(kernel: SystemCalls, address: int) -> int:
     return 0
 
 
-# ---------------------------------------------------------------- signals and waiting
-
-
-@call("rt_sigaction")
-def rt_sigaction(kernel: SystemCalls, signal: int, action: int, old: int) -> int:
-    """Actions are stored but never executed: only the program itself can send signals."""
-    if not 0 < signal <= 64 or signal in (9, 19):
-        return -Errno.EINVAL
-    size = kernel.word * (3 if kernel.abi.sigaction_restorer else 2) + 8
-    before = kernel.actions.get(signal, bytes(size))
-    if action:
-        kernel.actions[signal] = kernel.memory.read(action, size)
-    if old:
-        kernel.memory.write(old, before)
-    return 0
-
-
-@call("rt_sigprocmask")
-def rt_sigprocmask(kernel: SystemCalls, how: int, new: int, old: int, size: int) -> int:
-    if old:
-        kernel.memory.write(old, bytes(min(size, 8)))
-    return 0
-
-
-@call("kill", "tkill")
-def kill(kernel: SystemCalls, process: int, signal: int) -> int:
-    """Send a signal to the program itself; there is no other process."""
-    if kernel.signed(process) not in (PROCESS_ID, 0, -1, -PROCESS_ID):
-        return -Errno.ESRCH
-    handler = int.from_bytes(kernel.actions.get(signal, b"")[: kernel.word], "little")
-    if signal == 0 or handler == 1 or (handler == 0 and signal in _IGNORED_SIGNALS):  # SIG_IGN, SIG_DFL
-        return 0
-    name = _SIGNALS.get(signal, f"signal {signal}")
-    if handler and signal not in (6, 9):
-        raise GuestAbort(f"the guest sent itself {name}; signal handlers are not supported")
-    raise GuestAbort(f"the guest was ended by its own {name}")
-
-
-@call("tgkill")
-def tgkill(kernel: SystemCalls, group: int, process: int, signal: int) -> int:
-    return kill(kernel, process, signal)
-
+# ---------------------------------------------------------------- waiting
 
 _FUTEX_COMMAND, _FUTEX_WAIT, _FUTEX_WAIT_BITSET = 0x7F, 0, 9
 
@@ -209,6 +163,7 @@ def futex(kernel: SystemCalls, address: int, operation: int, value: int, timeout
 # ---------------------------------------------------------------- time
 
 _SECOND = 1_000_000_000
+_ABSOLUTE = 1  #: TIMER_ABSTIME
 
 
 def _clock(kernel: SystemCalls, clock: int, address: int, size: int) -> int:
@@ -259,7 +214,33 @@ def time(kernel: SystemCalls, address: int) -> int:
     return seconds
 
 
-@call("nanosleep", "clock_nanosleep", "clock_nanosleep_time64")
-def nanosleep(kernel: SystemCalls) -> int:
-    """Sleeping takes no time."""
-    return 0
+def _sleep(kernel: SystemCalls, nanoseconds: int, remaining: int, size: int) -> int:
+    left = kernel.libc.state(Signals).sleep(nanoseconds)
+    if left and remaining:
+        kernel.put(remaining, *divmod(left, _SECOND), size=size)
+    return -Errno.EINTR if left else 0
+
+
+@call("nanosleep")
+def nanosleep(kernel: SystemCalls, request: int, remaining: int) -> int:
+    """Sleeping takes no time, except for the interval timer."""
+    return _sleep(kernel, duration(kernel.libc, request, kernel.word) or 0, remaining, kernel.word)
+
+
+def _clock_nanosleep(kernel: SystemCalls, clock: int, flags: int, request: int, remaining: int, size: int) -> int:
+    wanted = duration(kernel.libc, request, size) or 0
+    if not 0 <= kernel.signed(clock, 4) <= 11:
+        return -Errno.EINVAL
+    if flags & _ABSOLUTE:
+        wanted, remaining = max(wanted - kernel.libc.clock(), 0), 0
+    return _sleep(kernel, wanted, remaining, size)
+
+
+@call("clock_nanosleep")
+def clock_nanosleep(kernel: SystemCalls, clock: int, flags: int, request: int, remaining: int) -> int:
+    return _clock_nanosleep(kernel, clock, flags, request, remaining, kernel.word)
+
+
+@call("clock_nanosleep_time64")
+def clock_nanosleep_time64(kernel: SystemCalls, clock: int, flags: int, request: int, remaining: int) -> int:
+    return _clock_nanosleep(kernel, clock, flags, request, remaining, 8)

@@ -1,0 +1,27 @@
+"""Functions with a time_t in their structures, which on some 32-bit ISAs exist twice: nanosleep, __nanosleep64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from emu.libc.table import register
+
+if TYPE_CHECKING:
+    from emu.libc.library import Libc
+
+
+def register_timed(name: str, prototype: str, run: Callable[..., int]) -> None:
+    """Register a function and its form with 64-bit times. `run` takes the size of time_t after the library;
+    `prototype` has {} for the name.
+    """
+
+    def call(libc: Libc, *args: int) -> int:
+        return run(libc, libc.isa.data.time_size, *args)
+
+    def call64(libc: Libc, *args: int) -> int:
+        return run(libc, 8, *args)
+
+    family, wide = run.__module__.rpartition(".")[2], f"__{name}64"
+    register(name, prototype.format(name), call, family=family)
+    register(wide, prototype.format(wide), call64, lambda isa: isa.data.time_size == 4, family=family)
