@@ -307,12 +307,7 @@ class Runner(BudgetedCalls):
                 pc = self._resume(unwinding)
                 self.in_host = False
             except BadGuestPointer as bad:
-                # As in a real C library, a guest's handler of SIGSEGV runs, and the function again after it.
-                fault = Stop(_ACCESSES[bad.error.write, bad.error.mapped], stop.pc, bad.error.address)
-                after = self.on_fault(fault)
-                if after is None:
-                    raise self._stopped(fault) from bad
-                pc, self.in_host = after, False
+                pc = self._fault_of_host(bad, stop.pc)
             except StackExhausted as deep:
                 raise self._stopped(Stop(StopReason.STACK_EXHAUSTED, stop.pc)) from deep
 
@@ -336,6 +331,17 @@ class Runner(BudgetedCalls):
         after = self.on_fault(stop)
         if after is None:
             raise self._stopped(stop)
+        return after
+
+    def _fault_of_host(self, bad: BadGuestPointer, pc: int) -> int:
+        """As `_handled`, for a bad pointer that the guest gave to a hosted function: it is called again after a
+        signal handler.
+        """
+        fault = Stop(_ACCESSES[bad.error.write, bad.error.mapped], pc, bad.error.address)
+        after = self.on_fault(fault)
+        if after is None:
+            raise self._stopped(fault) from bad
+        self.in_host = False
         return after
 
     def _stopped(self, stop: Stop) -> RelinkError:

@@ -158,13 +158,6 @@ stdin two
 uname 0 Linux
 clock 0 1700000000
 limit 0 8388608
-<10<12>> 0.3333
-<10<12>>suspended -1 1
-info 1 -1 77
-blocked 1 1
-fault 2 at 5, on the stack given 1
-fault 1 at 9, on the stack given 1
-pause -1 3
 signal 1
 atexit
 destructor

@@ -1,4 +1,3 @@
-#define _GNU_SOURCE
 /* A program with the C library linked into it: what it prints is the same on every ISA. */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +12,6 @@
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <time.h>
-#include <ucontext.h>
 #include <unistd.h>
 
 static int constructed;
@@ -70,63 +68,6 @@ static void files(void) {
     while (fgets(line, sizeof line, stdin)) printf("stdin %s", line);
 }
 
-static volatile int handled;
-static sigjmp_buf out;
-static char room[1 << 16], *page;
-
-static void count(int number) { handled++; }
-static void nest(int number) {
-    printf("<%d", number);
-    if (number == SIGUSR1) raise(SIGUSR2);
-    printf(">");
-}
-static void informed(int number, siginfo_t *info, void *context) {
-    printf("info %d %d %d\n", number == info->si_signo, info->si_code, info->si_value.sival_int);
-    sigaddset(&((ucontext_t *)context)->uc_sigmask, SIGHUP); /* what a handler changes is so when it returns */
-}
-static void repair(int number, siginfo_t *info, void *context) {
-    volatile char here;
-    printf("fault %d at %d, on the stack given %d\n", info->si_code, (int)((char *)info->si_addr - page),
-           &here >= room && &here < room + sizeof room);
-    if (handled++) siglongjmp(out, 3);
-    mprotect(page, 4096, PROT_READ | PROT_WRITE);
-}
-
-static void signals(void) {
-    struct sigaction action = {.sa_handler = nest};
-    sigset_t one, none;
-    sigemptyset(&none);
-    sigemptyset(&one);
-    sigaddset(&one, SIGUSR1);
-    sigaction(SIGUSR1, &action, 0);
-    sigaction(SIGUSR2, &action, 0);
-    volatile double third = 1.0 / 3;
-    raise(SIGUSR1);
-    printf(" %.4f\n", third);
-    sigprocmask(SIG_BLOCK, &one, 0);
-    raise(SIGUSR1);
-    printf("suspended %d", sigsuspend(&none));
-    printf(" %d\n", errno == EINTR);
-    action.sa_sigaction = informed;
-    action.sa_flags = SA_SIGINFO;
-    sigaction(SIGRTMIN + 1, &action, 0);
-    sigqueue(getpid(), SIGRTMIN + 1, (union sigval){.sival_int = 77});
-    sigprocmask(SIG_UNBLOCK, &one, &none);
-    printf("blocked %d %d\n", sigismember(&none, SIGHUP), sigismember(&none, SIGUSR1));
-    stack_t stack = {.ss_sp = room, .ss_size = sizeof room};
-    sigaltstack(&stack, 0);
-    action.sa_sigaction = repair;
-    action.sa_flags |= SA_ONSTACK;
-    sigaction(SIGSEGV, &action, 0);
-    page = mmap(0, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    page[5] = 7;
-    munmap(page, 4096);
-    if (!sigsetjmp(out, 1)) page[9] = 1;
-    signal(SIGALRM, count);
-    alarm(1);
-    printf("pause %d %d\n", pause(), handled);
-}
-
 int main(int argc, char **argv, char **envp) {
     if (argc > 1 && !strcmp(argv[1], "abort")) abort();
     if (argc > 1 && !strcmp(argv[1], "fault")) *(volatile int *)16 = 1;
@@ -149,7 +90,6 @@ int main(int argc, char **argv, char **envp) {
     printf("uname %d %s\n", uname(&names), names.sysname);
     printf("clock %d %lld\n", clock_gettime(CLOCK_REALTIME, &now), (long long)now.tv_sec);
     printf("limit %d %lld\n", getrlimit(RLIMIT_STACK, &limit), (long long)limit.rlim_cur);
-    signals();
     printf("signal %d\n", signal(SIGUSR1, SIG_IGN) == SIG_DFL && raise(SIGUSR1) == 0);
     fprintf(stderr, "to stderr\n");
     return 42;
