@@ -139,6 +139,6 @@ def system_calls(probe: Probe) -> Iterator[tuple[str, Callable[[random.Random], 
                 (probe.pointer(dice) if dice.random() < 0.5 else probe.number(dice, 64, signed=False)) & probe.mask
                 for _ in range(6)
             ]
-            probe.call(name, lambda: kernel._result(number, words))
+            probe.call(name, lambda: kernel.perform(kernel.name_of(number), words))
 
         yield name, run
