@@ -17,7 +17,14 @@ Made = dict[str, tuple[Cpu, "np.ndarray[tuple[int], np.dtype[np.uint8]]"]]
 
 CODE, DATA, SIZE = 0x1_0000, 0x2_0000, 0x1000
 #: What ends each test: an invalid instruction.
-END = {"x86_64": "0f0b", "i386": "0f0b", "aarch64": "00000000", "arm": "f000f0e7"}
+END = {
+    "x86_64": "0f0b",
+    "i386": "0f0b",
+    "aarch64": "00000000",
+    "arm": "f000f0e7",
+    "riscv64": "0000",
+    "riscv32": "0000",
+}
 #: Privileged, or of sets that CPUID does not report; then LOCK where it is invalid, and prefixes that contradict.
 X86_REFUSED = """
 fa fb e400 ec e600 ee 6c 6f f36f 0f06 0f08 0f09 0f30 0f32 0f20c0 0f22c0 0f21c0 0f23f8 0f0006 0f00c8 0f00d0
@@ -33,6 +40,10 @@ REFUSED = {
     "aarch64": """7f4000d5 9f4000d5 bf4000d5 df4f03d5 ff4f03d5 20421bd5 20423bd5 001018d5 001038d5 404238d5
         00c018d5 1f8708d5 407608d5 007808d5 000238d5 000138d5""",
     # mrs and msr of spsr, srs, mrs of a banked register, vmrs of fpsid and fpexc; mrc and mcr of MIDR, SCTLR
+    # csrr of mstatus, sstatus, mhartid, csrw of satp, mtvec; mret, sret, sfence.vma
+    **dict.fromkeys(
+        ("riscv64", "riscv32"), "73250030 73250010 732540f1 73100018 73105030 73002030 73002010 73000012"
+    ),
     "arm": "00004fe1 00f069e1 13056df9 000300e1 100af0ee 100af8ee 100f10ee 100f11ee 100f01ee 100f08ee 300f1dee",
 }
 #: x86 code that runs -> registers before and afterwards, and memory at DATA the same way.

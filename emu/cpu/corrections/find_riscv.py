@@ -1,5 +1,8 @@
 """RISC-V: reserved 16-bit instructions, among them Zcb's, run as no-ops in Unicorn: refused. rdtime, which Unicorn
 refuses: computed. fmin and fmax: `emu.cpu.corrections.find_riscv_float`.
+
+Unicorn runs user code in machine mode. Its instructions and registers are refused there (RISC-V privileged ISA,
+2.1, 3.3).
 """
 
 from __future__ import annotations
@@ -15,6 +18,10 @@ _RDTIME, _RDTIMEH = 0xC01, 0xC81
 #: (mask, pattern) of c.j, c.beqz, c.bnez, and RV32's c.jal; c.jr, c.jalr and c.ebreak are handled separately.
 _SHORT_BRANCHES = {32: frozenset({0xA001, 0xC001, 0xE001, 0x2001}), 64: frozenset({0xA001, 0xC001, 0xE001})}
 _LONG_BRANCHES = frozenset({0x63, 0x67, 0x6F, 0x73})
+_SYSTEM = 0x73
+_USER_CALLS = frozenset({0x0000_0073, 0x0010_0073, 0x1050_0073})  #: ecall, ebreak; wfi, which stops the run
+#: fflags, frm, fcsr; user code's counters.
+_USER_REGISTERS = frozenset((1, 2, 3, 0xC00, _RDTIME, 0xC02, 0xC80, _RDTIMEH, 0xC82))
 _TICK = 100  #: nanoseconds per tick of the time counter: 10 MHz, as on QEMU's "virt" board
 
 
@@ -22,9 +29,10 @@ Counters: TypeAlias = Mapping[int, Callable[[], int | None]]
 
 
 def riscv(bits: int, counters: Counters | None = None) -> Finder:
-    """A finder for code of `bits`. `counters` has what reads the CSRs of counters, by number; None: the read is
-    illegal.
+    """A finder for code of `bits`. `counters`, of boards, has what reads the CSRs of counters, by number; what
+    gives None makes the read illegal.
     """
+    user = counters is None
     branches = _SHORT_BRANCHES[bits]
     values: Counters = counters if counters is not None else {_RDTIME: _ticks, _RDTIMEH: lambda: _ticks() >> 32}
 
@@ -44,6 +52,9 @@ def riscv(bits: int, counters: Counters | None = None) -> Finder:
             word = int.from_bytes(code[position : position + 4], "little")
             if word & 0xFFFFF == word & 0xF80 | 0x02073 and word >> 20 in values:
                 yield Misrun(address + position, 4, _counter(word >> 7 & 31, values[word >> 20], bits))
+            elif user and word & 0x7F == _SYSTEM and _is_privileged(word):
+                yield Misrun(address + position, 4, None)
+                return
             if to_branch and word & 0x7F in _LONG_BRANCHES:
                 return
             found = judge(word, address + position)
@@ -52,6 +63,11 @@ def riscv(bits: int, counters: Counters | None = None) -> Finder:
             position += 4
 
     return find
+
+
+def _is_privileged(word: int) -> bool:
+    """Of the class of system instructions."""
+    return word >> 20 not in _USER_REGISTERS if word >> 12 & 3 else word not in _USER_CALLS
 
 
 def _reserved(half: int, bits: int) -> bool:
