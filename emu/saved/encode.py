@@ -128,7 +128,7 @@ class Encoder:
         for kind, make in self._KINDS:
             if isinstance(value, kind):
                 return make(self, value, name)
-        if is_project_module(type(value).__module__) and not isinstance(value, BaseException | _read_only_map()):
+        if is_project_module(type(value).__module__) and not isinstance(value, _read_only_map()):
             return self._object(value, name)
         if callable(value):
             return ["h", name]
