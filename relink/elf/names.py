@@ -89,10 +89,11 @@ class Names:
             return [self.text(index) for index in range(len(self))]
         if len(self) > _MOST_TEXTS:
             return self._texts()
-        known: list[str] | None = self.__dict__.get("known_texts")
-        if known is None:
-            known = self.__dict__["known_texts"] = self._texts()
-        return known.copy()
+        return self._known_texts.copy()
+
+    @cached_property
+    def _known_texts(self) -> list[str]:
+        return self._texts()
 
     def _texts(self) -> list[str]:
         compact = self.compact()

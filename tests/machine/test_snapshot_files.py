@@ -275,11 +275,12 @@ def test_parts_of_another_class_are_refused(saved: bytes, tmp_path: Path) -> Non
 def test_files_that_are_mapped_are_in_it(make_machine: MakeMachine, target: str, tmp_path: Path) -> None:
     """As larger libraries are: their files, too, are not needed by the reader."""
     path = tmp_path / "mapped.so"
-    path.write_bytes(fixture(target, "bss").read_bytes())
+    path.write_bytes(fixture(target, "libcuser").read_bytes())
     machine = make_machine()
     with reading(FileMode.FILE):
         image = machine.load(path).image
     assert image.decoded.mapping is not None
+    assert len(image.decoded.symbols.names.texts()) > 100  # which it keeps
     assert machine.link_maps.debug  # their memory has a defaultdict of deques
     state = state_of(machine)
     with machine.snapshot() as snapshot:
