@@ -81,11 +81,15 @@ VARIANTS: Mapping[str, Row] = {
     ),
 }
 #: Sources that are linked together, by the first's name.
-_GROUPS: Mapping[str, tuple[str, ...]] = {"strings": ("strings", "memory"), "regex": ("regex", "regex_parse")}
+_GROUPS: Mapping[str, tuple[str, ...]] = {
+    "strings": ("strings", "memory", "allocation"),
+    "regex": ("regex", "regex_parse"),
+}
 #: Sources none of whose functions passes a floating-point value in a register of its own on Arm.
 _PLAIN_SOURCES = frozenset(
     """
-    memory strings integers soft_float half patterns trees regex regex_parse strptime glob wordexp folders
+    allocation memory strings integers soft_float half patterns trees regex regex_parse strptime glob wordexp
+    folders
 """.split()
 )
 

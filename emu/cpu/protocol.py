@@ -20,6 +20,7 @@ from relink.memory.address_space import Pages, Protection
 
 if TYPE_CHECKING:
     from emu.cpu.events import Events
+    from emu.cpu.hooks.heap_hook import HeapCalls
     from emu.cpu.misrun import Finder
     from relink.arrays import U8
 
@@ -111,6 +112,10 @@ class Cpu(Protocol):
     shares_memory: bool  #: True: `map` uses the caller's buffer itself; False: it copies the buffer once
     #: the exact number of instructions of the last `run` with an instruction limit (or with `events.counting`)
     executed: int
+
+    @property
+    def heap_calls(self) -> HeapCalls | None:
+        """malloc and free inside the engine; None where that cannot be."""
 
     @property
     def events(self) -> Events:

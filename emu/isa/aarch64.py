@@ -180,6 +180,7 @@ AARCH64 = Isa(
         tls_get_addr_register=None,
         helpers=frozenset({Helpers.OUTLINE_ATOMICS}),
         compiled="aarch64",
+        allocation=("x0", "x16"),
         float_environment=FloatEnvironment(
             rounding=(("fpcr", 0),),
             modes=(0x000000, 0xC00000, 0x400000, 0x800000),

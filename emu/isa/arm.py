@@ -181,6 +181,7 @@ ARM = Isa(
         tls_get_addr_register=None,
         helpers=frozenset({Helpers.AEABI}),
         compiled="arm",
+        allocation=("r0", "r3"),
         float_environment=FloatEnvironment(
             rounding=(("fpscr", 0),),
             modes=(0x000000, 0xC00000, 0x400000, 0x800000),

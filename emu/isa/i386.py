@@ -168,6 +168,7 @@ I386 = Isa(
         tls_get_addr_register="eax",
         helpers=frozenset({Helpers.FLOAT128}),
         compiled="i386",
+        allocation=("ecx", "eax"),
         float_environment=FloatEnvironment(
             rounding=(("fpcw", 0), ("mxcsr", 3)),
             modes=(0x000, 0xC00, 0x800, 0x400),

@@ -206,6 +206,7 @@ def _isa(arch: str, word: int, table: SyscallTable, sonames: tuple[str, ...]) ->
             tls_get_addr_register=None,
             helpers=frozenset(),
             compiled=f"riscv{8 * word}",
+            allocation=("a0", "t1"),
             float_environment=FloatEnvironment(
                 rounding=(("fcsr", 5),),
                 modes=(0, 1, 3, 2),

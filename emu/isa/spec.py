@@ -177,6 +177,8 @@ class LibcAbi:
     helpers: frozenset[Helpers]
     compiled: str  #: folder of the hosted C library's compiled functions (`emu.libc.compiled`)
     float_environment: FloatEnvironment
+    #: registers of the argument and of the result in the compiled malloc (src/allocation.c); None: it has none
+    allocation: tuple[str, str] | None = None
     nan_is_negative: bool = False  #: whether a NaN that arithmetic makes is
 
 

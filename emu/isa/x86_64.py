@@ -180,6 +180,7 @@ X86_64 = Isa(
         tls_get_addr_register=None,
         helpers=frozenset({Helpers.FLOAT128}),
         compiled="x86_64",
+        allocation=("rdi", "rax"),
         float_environment=FloatEnvironment(
             rounding=(("fpcw", 0), ("mxcsr", 3)),
             modes=(0x000, 0xC00, 0x800, 0x400),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from emu.errors import Restart
 from emu.host.guard import guarded
 from emu.libc.compiled import CompiledLibrary, variant
+from emu.libc.quick_heap import QuickHeap
 from emu.memory.reach import reach_of
 from relink.elf import Names
 from relink.records import Assigned
@@ -60,6 +61,7 @@ class LibcSymbols(Assigned):
             self.in_python,
             lambda address: libc.call(address, "void(void)"),
         )
+        self._quick_heap = QuickHeap(runner.cpu, libc.heap, libc.arch, self.compiled, libc.isa.libc.allocation)
 
     def may_know(self, names: Names) -> NDArray[np.bool_] | None:
         return None
@@ -122,7 +124,8 @@ class LibcSymbols(Assigned):
                 pc = trap
             return self._deliver(pc) if self._libc.signals_pending else pc
 
-        trap = self._traps.add(name, guarded(f"{name}()", reached, self._runner), function.prototype)
+        handled = self._quick_heap.connecting(name, guarded(f"{name}()", reached, self._runner))
+        trap = self._traps.add(name, handled, function.prototype)
         return trap
 
     def _deliver(self, pc: int) -> int:

@@ -4,7 +4,7 @@ Sizes and free lists are outside guest memory. A guest that writes past a block 
 allocator, and an invalid `free` is always detected and reported.
 
 - Blocks of up to `SMALL_LIMIT` bytes have size classes 16 bytes apart. A freed block goes to the free list of its
-  class and is reused unchanged.
+  class and is reused unchanged (`emu.memory.small_blocks`).
 - Larger blocks are cut best-fit from free *extents*. A freed block is merged with adjacent free extents.
 - Extents come from arenas mapped with `map_anonymous`, each twice as large as the last. Arenas are never merged,
   since an access must not cross from one mapping into another.
@@ -17,20 +17,20 @@ from typing import TYPE_CHECKING
 
 from emu.errors import GuestAbort
 from emu.memory.limit import MemoryLimit
+from emu.memory.small_blocks import GRANULE, LARGEST, RUN, RUN_COST, SmallBlocks
 from relink.errors import AddressSpaceError
 
 if TYPE_CHECKING:
     from emu.ports import MappableMemory
     from relink.arch import Architecture
 
-ALIGNMENT = 16  #: bytes; the largest alignment of max_align_t of all ISAs, used on every ISA
-SMALL_LIMIT = 1024  #: bytes; the largest size class
+ALIGNMENT = GRANULE  #: bytes; the largest alignment of max_align_t of all ISAs, used on every ISA
+SMALL_LIMIT = LARGEST * GRANULE  #: bytes; the largest size class
 _COPIED = 1 << 20  #: bytes moved at a time when a block is resized
-#: Host memory for the book-keeping of one block, live or free, in bytes.
+#: Host memory for the book-keeping of one large block, live or free, in bytes.
 _BLOCK_COST = 200
 _FIRST_ARENA = 1 << 18
 _LARGEST_STEP = 1 << 26
-_RUN = 1 << 14  # bytes taken from the extents at a time for small blocks
 
 
 class Heap:
@@ -48,12 +48,10 @@ class Heap:
         #: Limit for arenas in bytes: beyond it malloc returns NULL, even below the machine's memory limit.
         self.limit = arch.address_mask if limit is None else limit
         self._account = account or MemoryLimit()  # for book-keeping; arenas are charged as pages
-        self._cut = self._charged = 0  # number of small blocks cut and charged so far
         self.mapped = 0  #: bytes of arenas so far
         self.refusals = 0  #: requests for which no memory was left
-        self._live: dict[int, int] = {}  # address -> capacity of each live block
-        self._bins: dict[int, list[int]] = {}  # size class -> free blocks, once there were any
-        self._run = self._run_end = 0
+        self.small = SmallBlocks()
+        self._live: dict[int, int] = {}  # address -> capacity of each other live block
         self._extents: list[tuple[int, int]] = []  # (size, start), sorted: best fit is one bisection
         self._extent_at: dict[int, int] = {}  # start -> size
         self._extent_ending: dict[int, int] = {}  # end -> start
@@ -66,24 +64,12 @@ class Heap:
         """The address of a new block of at least `size` bytes (a unique block even for 0), or 0 beyond the
         limit.
         """
-        capacity = (size + 15) & -16 or 16
-        if capacity > SMALL_LIMIT:
-            address = self._take(capacity)
-            if not address:
-                return 0
-        else:
-            freed = self._bins.get(capacity >> 4)
-            if freed:
-                address = freed.pop()
-            else:
-                address = self._run
-                if address + capacity > self._run_end:
-                    address = self._new_run(capacity)
-                    if not address:
-                        return 0
-                self._run = address + capacity
-                self._cut += 1
-        self._live[address] = capacity
+        granules = (size + 15) >> 4 or 1
+        if granules <= LARGEST:
+            return self.small.take(granules) or self._take_small(granules)
+        address = self._take(granules * GRANULE)
+        if address:
+            self._live[address] = granules * GRANULE
         return address
 
     def calloc(self, count: int, size: int) -> int:
@@ -100,9 +86,7 @@ class Heap:
         """
         if not address:
             return self.malloc(size)
-        old = self._live.get(address)
-        if old is None:
-            raise self._bad_pointer("realloc", address)
+        old = self._capacity("realloc", address)
         capacity = (size + 15) & -16 or 16
         if capacity <= old and capacity * 2 > old:
             return address
@@ -136,23 +120,23 @@ class Heap:
 
     def free(self, address: int) -> None:
         """Free a block; 0 is ignored. Raises GuestAbort with the pointer if it is not a live block."""
+        if self.small.give(address):
+            return
         capacity = self._live.pop(address, 0)
-        if not capacity:
-            if not address:
-                return
-            raise self._bad_pointer("free", address)
-        if capacity <= SMALL_LIMIT:
-            self._bins.setdefault(capacity >> 4, []).append(address)
-        else:
+        if capacity:
             self._give(address, capacity)
+        elif address:
+            raise self._bad_pointer("free", address)
 
     def usable_size(self, address: int) -> int:
         """The usable bytes at `address` (0 for NULL). Raises GuestAbort for a pointer that is not a live block."""
-        if not address:
-            return 0
-        capacity = self._live.get(address)
+        return self._capacity("malloc_usable_size", address) if address else 0
+
+    def _capacity(self, function: str, address: int) -> int:
+        """The usable bytes of a live block."""
+        capacity = self.small.size_at(address) or self._live.get(address)
         if capacity is None:
-            raise self._bad_pointer("malloc_usable_size", address)
+            raise self._bad_pointer(function, address)
         return capacity
 
     # ---------------------------------------------------------------- for people
@@ -160,45 +144,65 @@ class Heap:
     @property
     def live_blocks(self) -> int:
         """The number of live blocks."""
-        return len(self._live)
+        return len(self._live) + self.small.count()[0]
 
     @property
     def live_bytes(self) -> int:
         """The bytes in live blocks, including rounding."""
-        return sum(self._live.values())
+        return sum(self._live.values()) + self.small.count()[1]
 
     def blocks(self) -> dict[int, int]:
         """Every live block: address -> usable bytes, in order of address."""
-        return dict(sorted(self._live.items()))
+        return dict(sorted([*self._live.items(), *self.small.live()]))
 
     def _bad_pointer(self, function: str, address: int) -> GuestAbort:
-        for start, size in self._live.items():
-            if start < address < start + size:
-                inside = f"{address - start} bytes into the block at {start:#x}"
-                return GuestAbort(f"{function}(): {address:#x} is {inside}")
+        around = (start for start, size in self._live.items() if start < address < start + size)
+        if start := next(around, 0) or self.small.containing(address):
+            inside = f"{address - start} bytes into the block at {start:#x}"
+            return GuestAbort(f"{function}(): {address:#x} is {inside}")
         for start, size in self._extent_at.items():
             if start <= address < start + size:
                 return GuestAbort(f"{function}(): double free: {address:#x} is in memory that was already freed")
-        if any(address in freed for freed in self._bins.values()):
+        if self.small.is_free(address):
             return GuestAbort(f"{function}(): double free of {address:#x}")
         return GuestAbort(f"{function}(): invalid pointer {address:#x}: it was never allocated by the heap")
 
     # ---------------------------------------------------------------- extents
 
-    def _new_run(self, capacity: int) -> int:
-        """Start a new run for small blocks; the rest of the old one becomes a smaller free block."""
-        left = self._run_end - self._run
-        if left:
-            self._bins.setdefault(left >> 4, []).append(self._run)
-            self._run = self._run_end = 0
-        if not self._account.take((self._cut - self._charged) * _BLOCK_COST):
-            return 0
-        self._charged = self._cut
-        start = self._take(_RUN)
-        if start:
-            self._run_end = start + _RUN
-            return start
-        return self._take(capacity)  # near the limit: a single block instead of a run
+    def _take_small(self, granules: int) -> int:
+        """A small block from a new run; near the limit a single block instead of a run."""
+        if not self.small.is_full:
+            if not self._account.take(RUN_COST):
+                return 0
+            start = self._take_run()
+            if start:
+                self.small.add_run(start)
+                return self.small.take(granules)
+            self._account.give(RUN_COST)
+        address = self._take(granules * GRANULE)
+        if address:
+            self._live[address] = granules * GRANULE
+        return address
+
+    def _take_run(self) -> int:
+        """Cut a run from the smallest extent that has one at a multiple of its size."""
+        most = 2 * RUN - ALIGNMENT  # such an extent has one anywhere
+        fits = (
+            (size, start)
+            for size, start in self._extents[bisect_left(self._extents, (RUN, 0)) :]
+            if -start % RUN + RUN <= size
+        )
+        found = next(fits, None)
+        if found is None:
+            if not self._grow(most):
+                return 0
+            found = self._extents[bisect_left(self._extents, (most, 0))]
+        size, start = found
+        self._forget(start, size)
+        run = start + -start % RUN
+        self._give(start, run - start)
+        self._give(run + RUN, start + size - run - RUN)
+        return run
 
     def _take(self, size: int) -> int:
         """Cut `size` bytes from the smallest extent that has them; map a new arena if none has. 0: no memory."""

@@ -225,8 +225,13 @@ class _Place:
         before = {address: traps.exchange(address, new) for address in self._traps}
         original = traps.add(name, next(iter(before.values())).handler)
         self._enter = lambda: nullcontext(original)
+        quick = self._machine.cpu.heap_calls
+        if quick is not None:
+            quick.pause(1)
 
         def undo() -> None:
+            if quick is not None:
+                quick.pause(-1)
             for address, trap in before.items():
                 if traps.get(address) is new:  # it is another's when the library has been unloaded
                     traps.exchange(address, trap)

@@ -69,6 +69,7 @@ BUILTIN_FUNCTIONS = (
 #: Attributes that a file does not hold, with what they are when it is read.
 RENEWED: dict[str, dict[str, object]] = {
     "relink.memory.address_space.Region": {"discarded": None},
+    "emu.memory.small_blocks.SmallBlocks": {"_views": None, "_saved": None},
     "emu.run.runner.Runner": {"at_end": None, "file": None},
 }
 #: Attributes that a reader computes anew, by class.

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.cpu.events import Events
+from emu.cpu.hooks.heap_hook import HeapCalls
 from emu.cpu.pages import PAGE_SIZE, PageMap, map_each
 from emu.cpu.protocol import Cpu, CpuContext, Pages, Protection, Stop
 from emu.cpu.unicorn.isas import ISAS
@@ -50,6 +51,7 @@ class FakeCpu:
     page_size = page_cost = PAGE_SIZE
     shares_memory = True
     executed = 0
+    heap_calls = None
 
     def __init__(self, arch: str, script: Iterable[Step] = ()) -> None:
         self.arch = arch
@@ -210,6 +212,10 @@ class RecordingCpu:
     @property
     def events(self) -> Events:
         return self.inner.events
+
+    @property
+    def heap_calls(self) -> HeapCalls | None:
+        return self.inner.heap_calls
 
     @property
     def native(self) -> Any:

@@ -41,6 +41,7 @@ from emu.cpu.unicorn import api
 from emu.cpu.unicorn.api import emu_start, uc
 from emu.cpu.unicorn.checks import Closed
 from emu.cpu.unicorn.code_pages import CodePages
+from emu.cpu.unicorn.heap_calls import UnicornHeapCalls
 from emu.cpu.unicorn.isas import CPSR_IT, ISAS, MODELS
 from emu.cpu.unicorn.late_maps import LateMaps
 from emu.cpu.unicorn.memory import UnicornMemory
@@ -94,7 +95,8 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
         isa = ISAS[arch] if model is None else MODELS[arch, model]
         self._handle = handle = api.open_engine(arch, isa)
         super().__init__(handle, isa)
-        self._kept = [self._look, self._seen]
+        self._kept: list[Any] = [self._look, self._seen]
+        self.heap_calls = UnicornHeapCalls(handle, self._slots, self._kept)
         self._free = weakref.finalize(self, _release, handle, self._watch, self._kept)
         self._free.atexit = False  # a thread that outlives the main thread may be in the engine
         api.install_recorders(handle, isa, self._seen)

@@ -10,6 +10,7 @@ from emu.cpu.protocol import Pages, Protection
 from emu.cpu.unicorn import api, late_maps
 from emu.cpu.unicorn.api import uc
 from emu.cpu.unicorn.checks import host_address, mapped_together
+from emu.cpu.unicorn.heap_calls import UnicornHeapCalls
 from emu.cpu.unicorn.isas import UnicornIsa
 from emu.cpu.unicorn.quick_stores import QuickStores
 from emu.cpu.unicorn.translations import UnicornTranslations
@@ -29,6 +30,7 @@ class UnicornMemory(UnicornTranslations):
     _trap_end: int
     stops_at_blocks: bool
     _stores: QuickStores
+    heap_calls: UnicornHeapCalls
 
     if TYPE_CHECKING:
 
@@ -98,6 +100,7 @@ class UnicornMemory(UnicornTranslations):
         if not pieces:
             raise AddressSpaceError("the range is empty", address=address, size=size)
         self._stores.changing(address, size)
+        self.heap_calls.unmapped(address, address + size)
         if not self._late:
             self._unmap(pieces)
             return
