@@ -99,7 +99,8 @@ def _compiled() -> dict[str, list[str]]:
     """The names of compiled functions by the ISAs that have them."""
     found: dict[str, list[str]] = defaultdict(list)
     for name, isa in ISAS.items():
-        for symbol in compiled.index(compiled.variant(isa, isa.convention)):
+        symbols = compiled.index(compiled.variant(isa, isa.convention))
+        for symbol in (each for each in symbols if not each.startswith("__relink_")):
             found[symbol].append(name)
     grouped: dict[str, list[str]] = defaultdict(list)
     for symbol in sorted(found):

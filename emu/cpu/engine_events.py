@@ -15,6 +15,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from emu.cpu.events import Access, Recorded, Recording, Sink, Watch
+from emu.cpu.hooks.heap_hook import HeapCalls
 from emu.cpu.protocol import Protection, Stop, StopReason
 from relink.errors import AddressSpaceError
 
@@ -37,6 +38,10 @@ class ObservedCpu(Protocol):
     """The part of a `Cpu` that its events use."""
 
     executed: int
+
+    @property
+    def heap_calls(self) -> HeapCalls | None:
+        """See `Cpu`."""
 
     def read_register(self, name: str) -> int: ...
     def read(self, address: int, size: int) -> bytes: ...
@@ -96,6 +101,8 @@ class EngineEvents:
     def report_traps(self, more: int) -> None:
         """See `emu.cpu.events.Events.report_traps`."""
         self._trap_reports += more
+        if self._cpu.heap_calls is not None:  # calls that get to no trap otherwise
+            self._cpu.heap_calls.pause(more)
         self._update()
 
     def _update(self) -> None:

@@ -147,9 +147,11 @@ class SmallBlocks:
         """Cut blocks from the run at an address from now on; the rest of the one before becomes a free block."""
         views = self._views or self._view()
         state = views.state
-        if left := state[_END] - state[_NEXT]:
-            views.words[state[_NEXT]] = FREE | state[left]
-            state[left] = state[_NEXT] + 1
+        rest, end = state[_NEXT], state[_END]
+        if rest < end:
+            state[_NEXT] = end  # first: a signal handler may call the guest
+            views.words[rest] = FREE | state[end - rest]
+            state[end - rest] = rest + 1
         self._runs.append(address)
         needed = len(self._runs) * _GRANULES
         if needed > len(self._words):

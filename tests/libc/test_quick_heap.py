@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,14 @@ def _quick(machine: Machine) -> bool:
     return machine.cpu.heap_calls is not None
 
 
+def _noting(function: Callable[[Heap, int], int], calls: list[int]) -> Callable[[Heap, int], int]:
+    def noted(heap: Heap, value: int) -> int:
+        calls.append(value)
+        return function(heap, value)
+
+    return noted
+
+
 def _steps(seed: int, count: int) -> bytes:
     rng = random.Random(seed)
     sizes = (0, 1, 15, 16, 17, 40, 100, 1008, 1024, 1025, 5000, 70_000)
@@ -89,7 +98,7 @@ def test_the_engine_is_left_for_new_runs_only(target: str, monkeypatch: pytest.M
         calls: list[int] = []
         for name in ("malloc", "free"):
             original = getattr(Heap, name)
-            monkeypatch.setattr(Heap, name, lambda heap, n, f=original: calls.append(n) or f(heap, n))
+            monkeypatch.setattr(Heap, name, _noting(original, calls))
         assert library.pairs(500) == 7
         assert len(calls) == (0 if _quick(machine) else 1000)
         taken = [library.take(64) for _ in range(600)]

@@ -40,6 +40,7 @@ class _Imports:
 OWN_C = r"""
 #include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include "own.h"
 
 extern int read_adc(int channel);
@@ -55,6 +56,13 @@ int parse(const char *text)
 }
 void check(int n) { assert(n > 0); }
 void spin(void) { for (;;) counter++; }
+int grab(void)
+{
+    void *volatile block = malloc(8);
+    int got = block != 0;
+    free(block);
+    return got;
+}
 """
 
 Session = Callable[..., pytest.RunResult]

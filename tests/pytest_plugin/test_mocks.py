@@ -62,6 +62,14 @@ def test_a_function_of_the_hosted_library_is_mocked(lib, guest):
     with pytest.raises(KeyError):
         lib.check(0)
 
+def test_malloc_is_mocked_however_often_it_ran(lib, guest):
+    assert [lib.grab() for _ in range(3)] == [1, 1, 1]
+    malloc, free = guest.mock("malloc", returns=0), guest.spy("free")
+    assert [lib.grab(), malloc.calls, free.calls] == [0, [(8,)], [(0,)]]
+    malloc.undo()
+    free.undo()
+    assert lib.grab() == 1
+
 def test_what_cannot_be_mocked_is_told(lib, guest):
     with pytest.raises(MockError, match="neither calls nor defines a function read_adcs; it has read_adc"):
         guest.mock("read_adcs")

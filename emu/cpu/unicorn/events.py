@@ -27,7 +27,6 @@ from emu.cpu.hooks.event_hooks import Log, Places, event_hook
 from emu.cpu.protocol import Protection, Stop, StopReason
 from emu.cpu.unicorn import api
 from emu.cpu.unicorn.api import uc
-from emu.cpu.unicorn.heap_calls import UnicornHeapCalls
 from emu.cpu.unicorn.isas import CPSR_IT
 from emu.cpu.unicorn.lost_stores import check_run, check_step
 from relink.errors import MachineError
@@ -52,7 +51,6 @@ class HookedCpu(ObservedCpu, Protocol):
     """The part of a UnicornCpu that its events use."""
 
     arch: str
-    heap_calls: UnicornHeapCalls
 
     @property
     def handle(self) -> ctypes.c_void_p: ...
@@ -125,10 +123,6 @@ class UnicornEvents(EngineEvents):
         self._logs: list[_Recording] = []
         self._known: set[int] = set()  #: addresses at which runs began, of which NEW_BLOCKS knows
         self._began = self._began_thumb = 0
-
-    def report_traps(self, more: int) -> None:
-        self._engine.heap_calls.pause(more)  # they are calls of host functions too
-        super().report_traps(more)
 
     def _guard_again(self) -> None:
         self._engine.record_all_faults(bool(self._watches))
