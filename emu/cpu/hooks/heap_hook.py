@@ -92,7 +92,7 @@ from typing import Final, Protocol
 
 from emu.cpu.hooks.stop_hook import HOST, HostCode, mapped_code
 
-_CODE: Final[Mapping[str, HostCode]] = {
+HEAP_CODE: Final[Mapping[str, HostCode]] = {
     "x86_64": HostCode(
         (0, 0x160),
         bytes.fromhex(
@@ -192,6 +192,6 @@ class HeapCall(ctypes.Structure):
 
 def heap_hook(function: HeapFunction) -> int | None:
     """The address of the hook; None on unsupported hosts."""
-    code = _CODE.get(HOST)
+    code = HEAP_CODE.get(HOST)
     address = mapped_code(None if code is None else code.code)
     return None if address is None or code is None else address + code.entries[function]
