@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from emu.cpu.hooks.heap_hook import HeapFunction
 from emu.libc.compiled import CompiledLibrary
 
 if TYPE_CHECKING:
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
     from emu.memory.heap import Heap
     from relink.arch import Architecture
 
-_FUNCTIONS = {function.name.lower(): function for function in HeapFunction}
+_FUNCTIONS = frozenset({"malloc", "free"})  #: the names of `emu.cpu.hooks.heap_hook.HeapFunction`
 
 
 class QuickHeap:
@@ -34,21 +33,22 @@ class QuickHeap:
         """The trap handler of a Python function that the compiled one of this name calls when nothing else helps,
         such as at its first call, in a new engine too (snapshots in files).
         """
-        function = _FUNCTIONS.get(name)
-        if function is None or self._registers is None or self._cpu.heap_calls is None:
+        if name not in _FUNCTIONS or self._registers is None:
             return handler
 
         def reached() -> int:
-            self._connect(name, function)
+            self._connect(name)
             return handler()
 
         return reached
 
-    def _connect(self, name: str, function: HeapFunction) -> None:
+    def _connect(self, name: str) -> None:
+        from emu.cpu.hooks.heap_hook import HeapFunction
+
         place = self._compiled.lookup(f"__relink_{name}_place")
         calls, registers = self._cpu.heap_calls, self._registers
         if place is None or calls is None or registers is None:
             return
         address = place & self._arch.code_address_mask
         if not calls.has(address):
-            calls.add(address, function, self._heap.small.arrays, *registers)
+            calls.add(address, HeapFunction[name.upper()], self._heap.small.arrays, *registers)

@@ -11,13 +11,13 @@ through all runs. Freed blocks are reused last in, first out.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emu.cpu.hooks.heap_hook import BlockArrays
-from emu.cpu.hooks.stop_hook import MULTIPLIER, PLACE_SHIFT
+if TYPE_CHECKING:
+    from emu.cpu.hooks.heap_hook import BlockArrays
 
 GRANULE: Final = 16  #: bytes
 LARGEST: Final = 64  #: granules of the largest block
@@ -48,6 +48,8 @@ class _Views(NamedTuple):
 
     def add(self, address: int, number: int) -> None:
         """Add a run, for which there is room."""
+        from emu.cpu.hooks.stop_hook import MULTIPLIER, PLACE_SHIFT
+
         key, mask = address >> _SHIFT, self.arrays.mask
         at = (key * MULTIPLIER & (1 << 64) - 1) >> PLACE_SHIFT & mask
         while self.table[2 * at + 1]:
@@ -166,6 +168,8 @@ class SmallBlocks:
 
     def _view(self) -> _Views:
         """Look at the arrays anew. They may come from a file: raises ValueError if they do not fit."""
+        from emu.cpu.hooks.heap_hook import BlockArrays  # when a block is needed, as with an engine
+
         runs, words = self._runs, self._words
         if self._state.dtype != np.uint64 or self._state.shape != (_STATE,):
             raise ValueError("the state of a heap's small blocks has another shape")

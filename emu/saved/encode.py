@@ -77,6 +77,7 @@ OMITTED: dict[str, tuple[str, ...]] = {
     "emu.parts.Parts": ("observation",),
     "relink.elf.decoded.Decoded": ("results", "mapping"),
     "relink.objects.combined.CombinedObjects": ("results", "mapping", "debug_sections"),
+    "relink.elf.names.Names": ("known_texts",),
     "relink.elf.symbols.SymbolTable": ("_asked", "_found", "_rows"),
 }
 _SCALARS = (bool, int, float, str)
