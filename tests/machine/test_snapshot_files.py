@@ -79,6 +79,19 @@ def test_linked_objects_are_in_it(make_machine: MakeMachine, target: str, tmp_pa
             read.unload(image)
 
 
+def test_names_that_were_asked_for_are_no_part_of_it(
+    make_machine: MakeMachine, target: str, tmp_path: Path
+) -> None:
+    machine = make_machine()
+    image = machine.load(fixture(target, "basic-dwarf"), allow_unresolved=True).image
+    texts = image.decoded.symbols.names.texts()
+    assert "known_texts" in vars(image.decoded.symbols.names)
+    with machine.snapshot() as snapshot:
+        snapshot.save(tmp_path / "file")
+    with Machine.from_snapshot(tmp_path / "file") as read:
+        assert read.linker.images[0].decoded.symbols.names.texts() == texts
+
+
 @pytest.mark.parametrize("target", ["x86_64-clang", "arm-gcc", "loongarch64-clang"])
 def test_another_process_reads_it(make_machine: MakeMachine, target: str, tmp_path: Path) -> None:
     machine = _prepared(make_machine, target)
