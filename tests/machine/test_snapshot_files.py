@@ -355,7 +355,7 @@ def test_parts_that_do_not_fit_together_later_are_a_typed_error(
             image.link_map()
         with pytest.raises(TypeError):  # a user's own error
             image.symbol()  # type: ignore[call-arg]
-        with patch.dict(vars(read.heap), _bins=None), pytest.raises(SnapshotFileError):
+        with patch.dict(vars(read.heap), small=None), pytest.raises(SnapshotFileError):
             read.heap.malloc(30)
         with read.snapshot() as again:  # objects of guarded classes are written like others
             again.save(tmp_path / "again")
