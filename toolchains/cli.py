@@ -17,7 +17,7 @@ from rich.table import Table
 
 from emu.fetch.errors import FetchError
 from toolchains import build as building
-from toolchains import compiled_library
+from toolchains import compiled_library, host_code
 from toolchains.engine import Engine, Gnu, Llvm, Zig
 from toolchains.errors import ToolchainError
 from toolchains.image import CONTAINERS, STAGES, Buildah, timed_build
@@ -153,6 +153,7 @@ def build(
     _say_what_is_lacking(which, targets)
     if engine is EngineName.ZIG and output is None:
         compiled_library.build()
+        host_code.build()
     size = sum(entry.size for entry in manifest.values())
     out.print(
         f"{tally['built']} built, {tally['kept']} unchanged, {len(strays)} removed; "
@@ -171,7 +172,8 @@ def check(arch: Arch = None, engine: Builder = EngineName.ZIG, compiler: Which =
     with tempfile.TemporaryDirectory(prefix="relink-check-") as place:
         rebuilt, _ = _build(_engine(engine, which), targets, jobs, Path(place), {})
     problems = building.differences(manifest, rebuilt)
-    stale = compiled_library.differences() if engine is EngineName.ZIG and not arch else []
+    whole = engine is EngineName.ZIG and not arch
+    stale = [*compiled_library.differences(), *host_code.differences()] if whole else []
     for sentence in [*(f"{name}: {problem}" for name, problem in problems.items()), *stale]:
         err.print(sentence, markup=False, highlight=False, soft_wrap=True)
     out.print(f"{len(rebuilt) - len(problems)} of {len(rebuilt)} files are identical")

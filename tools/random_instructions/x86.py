@@ -312,6 +312,4 @@ def ignored(bench: Here, code: bytes) -> dict[str, int]:
         mask |= 0x10
     if mnemonic.startswith(("rcp", "rsqrt")):  # 12 bits on hardware
         return {"flags": mask, instruction.op_str.partition(",")[0]: (1 << 128) - 1}
-    x87_only = code.lstrip(bytes((*range(0x40, 0x50), 0x66)))[:1] in {bytes((n,)) for n in range(0xD8, 0xE0)}
-    undefined = 0x4500 if mnemonic in ("fsqrt", "fxtract") else 0  # C3, C2 and C0
-    return {"flags": mask, "fpsw": 0x200 | undefined if x87_only else 0}  # C1
+    return {"flags": mask}

@@ -48,10 +48,9 @@ _XOP = 0x8F  #: also pop to memory, which has zeros where XOP has its opcode map
 #: (opcode map, opcode) of VEX codes on general registers: BMI1 and BMI2, which Unicorn has.
 _BMI = frozenset({(2, 0xF2), (2, 0xF3), (2, 0xF5), (2, 0xF6), (2, 0xF7), (3, 0xF0)})
 _SAHF, _LAHF = 0x9E, 0x9F  #: with a REX prefix Unicorn uses spl instead of ah
-_STATUS_IN_AREA, _MXCSR_IN_AREA, _PARTS_IN_AREA = 2, 24, 512  #: offsets in fxsave's area, and behind it in xsave's
+_MXCSR_IN_AREA, _PARTS_IN_AREA = 24, 512  #: offsets in fxsave's area, and behind it in xsave's
 _X87_PART, _SSE_PARTS = 1, 6  #: bits of what xrstor restores
 _MASKS = 0x1F80  #: the mask bits of MXCSR: exceptions that do not trap
-_ZERO_DIVISION = 4  #: a flag in x87's status word
 _EXPLICIT = (0x60, 0x61)  #: the opcodes of string comparisons with lengths in registers
 _EQUAL_ORDERED = 0xC  #: bits of a string comparison's control, and their value for this one
 
@@ -64,13 +63,11 @@ def _in_memory(opcode: bytes, group: frozenset[int]) -> bytes:
 
 def _suspect(bits: int, denormals: bool) -> re.Pattern[bytes]:
     """A pattern that does not occur in code without such instructions."""
-    patterns = [rb"[\xc4\xc5\x62\x8f]|\xd9[\xf0-\xff]|\x0f\x3a[\x40\x41\x60-\x63]|\xdf\xe0|\xdb[\xe2\xe3]"]
+    patterns = [rb"[\xc4\xc5\x62\x8f]|\xd9[\xf0-\xff]|\x0f\x3a[\x40\x41\x60-\x63]"]
     patterns += [_in_memory(bytes((0x0F, second)), group) for second, group in _MXCSR.items()]
-    patterns += [_in_memory(bytes((first,)), group) for first, group in find_x87.STATE.items()]
-    patterns += [_in_memory(bytes((first,)), frozenset({1})) for first in find_x87.FISTTP]
-    patterns.append(_in_memory(bytes((find_x87.FBSTP[0],)), frozenset({find_x87.FBSTP[1]})))
-    patterns += [find_x87.COMPARISON.encode("latin-1"), find_sse.pattern(denormals=denormals).encode("latin-1")]
-    patterns.append(find_mmx.pattern(bits))
+    groups = (*find_x87.LOADS.items(), find_x87.FBSTP)
+    patterns += [_in_memory(bytes((first,)), frozenset({group})) for first, group in groups]
+    patterns += [find_sse.pattern(denormals=denormals).encode("latin-1"), find_mmx.pattern(bits)]
     if bits == 64:
         patterns += [rb"[\x40-\x4f][\x9e\x9f]", find_upper.PATTERN]
     patterns += [find_privileged.PATTERN if bits == 64 else find_privileged.PATTERN_32, find_prefixes.PATTERN]
@@ -95,11 +92,10 @@ class X86:
     def _found(self, code: bytes, address: int, *, to_branch: bool) -> Iterator[Misrun]:
         if self._suspect.search(code) is None:
             return
-        position, names = 0, list[str]()
+        position = 0
         while position < len(code):
             size, name = self._decoded(code[position : position + _LONGEST], address + position)
-            found = self._judge(code, address, position, size, names)
-            names.append(name)
+            found = self._judge(code, address, position, size)
             if found is not None:
                 yield found
                 if found.run is None:
@@ -125,28 +121,19 @@ class X86:
             self._disassembler.detail = True
         return self._disassembler
 
-    def _judge(self, block: bytes, begin: int, position: int, size: int, before: list[str]) -> Misrun | None:
-        """Of the instruction at a position in a block; `before`: the names of those before it."""
+    def _judge(self, block: bytes, begin: int, position: int, size: int) -> Misrun | None:
+        """Of the instruction at a position in a block."""
         piece, address = block[position : position + _LONGEST], begin + position
 
         def detail() -> Any:
             (instruction,) = self._disassembler.disasm(piece[:size], address, 1)
             return instruction
 
-        def following() -> Iterator[str]:
-            at = position + size
-            while at < len(block):
-                length, name = self._decoded(block[at : at + _LONGEST], begin + at)
-                yield name
-                if name.startswith(_BRANCHES):
-                    return
-                at += length or len(block)
-
         code = X86Code(address, size, self._bits, piece, detail)
         found = (
             self._encoded(code)
             or find_prefixes.judge(code)
-            or find_x87.judge(code, before, following())
+            or find_x87.judge(code)
             or self._general(code)
             or find_upper.judge(code)
             or find_sse.judge(code, denormals=self._denormals)
@@ -223,11 +210,9 @@ def _mxcsr(code: X86Code, kind: int) -> Misrun:
         if kind == _LDMXCSR:
             guest.write_register("mxcsr", value)
             return Outcome.DONE
-        control, _, status = guest.load(at, _STATUS_IN_AREA + 1)
-        if find_x87.traps(control):
+        if find_x87.traps(guest.load(at, 1)[0]):
             return Outcome.REFUSED
-        guest.set_zero_division(bool(status & _ZERO_DIVISION))
-        return Then(lambda guest: guest.flush_to_zero(value))
+        return Then(partial(_restored, True, value))
 
     return code.replaced(run, corrected=kind in (_FXRSTOR, _XRSTOR))
 
@@ -238,13 +223,17 @@ def _restore(guest: Guest, at: int, parts: str) -> Outcome | Then:
     value = int.from_bytes(guest.load(at + _MXCSR_IN_AREA, 4), "little") if wanted & _SSE_PARTS else None
     if value is not None and value >> 16:
         return Outcome.REFUSED
-    control, _, status = guest.load(at, _STATUS_IN_AREA + 1)
-    from_area = wanted & saved & _X87_PART
-    if (from_area and find_x87.traps(control)) or (value is not None and ~value & _MASKS):
+    x87 = bool(wanted & saved & _X87_PART)
+    if (x87 and find_x87.traps(guest.load(at, 1)[0])) or (value is not None and ~value & _MASKS):
         return Outcome.REFUSED
-    if wanted & _X87_PART:
-        guest.set_zero_division(bool(from_area and status & _ZERO_DIVISION))
-    return Outcome.PREPARED if value is None else Then(lambda guest: guest.flush_to_zero(value))
+    return Then(partial(_restored, x87, value))
+
+
+def _restored(x87: bool, mxcsr: int | None, guest: Guest) -> None:
+    if x87:
+        find_x87.clean(guest)
+    if mxcsr is not None:
+        guest.flush_to_zero(mxcsr)
 
 
 def _compare_strings(code: X86Code, guest: Guest) -> Outcome:

@@ -302,9 +302,9 @@ def execute(registers: X87Registers, opcode: int) -> None:
     """Run the instruction D9 `opcode`, with operands in its registers (`emu.cpu.corrections.x87_stack`)."""
     out = Result(registers.read_register("fpcw"))
     x, y = (split(registers.read_register(name)) for name in ("st0", "st1"))
-    status = registers.read_register("fpsw") & ~(_C0 | _C1 | _C2 | _C3)
+    status = registers.read_register("fpsw") & ~_C1
     if opcode in (_FPTAN, _FSINCOS, _FSIN, _FCOS):
-        _trigonometric(registers, out, x, opcode, status)
+        _trigonometric(registers, out, x, opcode, status & ~_C2)
         return
     if opcode in _BINARY:
         result = _BINARY[opcode](out, x, y)
@@ -316,6 +316,7 @@ def execute(registers: X87Registers, opcode: int) -> None:
     elif opcode == _FSCALE:
         result = _scale(out, x, y)
     else:
+        status &= ~(_C0 | _C2 | _C3)
         result = _remainder(out, x, y, nearest=opcode == _FPREM1)
     registers.write_register("fpsw", status | out.status)
     registers.write_register("st0", result)

@@ -123,8 +123,10 @@ def open_engine(arch: str, isa: UnicornIsa) -> ctypes.c_void_p:
         box_singles(f"_{isa.mode.lower()}")
     elif isa.engine == "X86":
         from emu.cpu.unicorn.denormal_operands import notice_denormals
+        from emu.cpu.unicorn.x87 import execute_x87
 
         notice_denormals()
+        execute_x87()
     handle = ctypes.c_void_p()
     engine, mode = getattr(uc, f"UC_ARCH_{isa.engine}"), getattr(uc, f"UC_MODE_{isa.mode}")
     check(uclib.uc_open(engine, mode, ctypes.byref(handle)), f"open {arch}")
@@ -209,7 +211,6 @@ class Context:
     def __init__(self, handle: ctypes.c_void_p) -> None:
         self.pointer = ctypes.c_void_p()
         self.owner = handle
-        self.zero_division = False  #: the flag of x87 (`emu.cpu.unicorn.float_state`)
         check(uclib.uc_context_alloc(handle, ctypes.byref(self.pointer)), "allocate a context")
         self._size = int(uclib.uc_context_size(handle))
         weakref.finalize(self, uclib.uc_context_free, self.pointer)

@@ -11,6 +11,5 @@ from emu.cpu.unicorn.replaced import replace_functions
 @functools.cache
 def notice_denormals() -> bool:
     """False, with a warning in the log, where that cannot be done."""
-    return replace_functions(
-        [f"{name}_x86_64" for name in NAMES], (), CODE, "x86: the flag for denormal operands will not be set"
-    )
+    loss = "x86: the flag for denormal operands will not be set"
+    return replace_functions([f"{name}_x86_64" for name in NAMES], lambda _: (), CODE, loss)

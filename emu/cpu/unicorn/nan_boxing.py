@@ -17,4 +17,4 @@ def box_singles(suffix: str) -> bool:
     libc().pthread_key_create(ctypes.byref(key), None)
     used = [address(libc(), name) for name in USED_OF_C] + [address(uclib, name + suffix) for name in USED]
     names = [name + suffix for name in REPLACED]
-    return replace_functions(names, (*used, key.value), CODE, "RISC-V: singles will not be NaN-boxed")
+    return replace_functions(names, lambda _: (*used, key.value), CODE, "RISC-V: singles will not be NaN-boxed")

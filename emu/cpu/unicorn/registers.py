@@ -18,8 +18,7 @@ from emu.cpu.unicorn.gdt import Gdt
 from emu.cpu.unicorn.isas import UnicornIsa
 from relink.errors import MachineError, MachineInUse
 
-_SETTLED = frozenset({"mxcsr", "fpsw"})  #: x86's registers with exception flags
-_ZERO_DIVISION = 4  #: this flag in x87's status word
+_SETTLED = frozenset({"mxcsr"})  #: x86's register with exception flags that the engine keeps elsewhere
 _FS = 0x6000  #: mstatus: the floating-point unit is on. While it is off, the engine reads anything for fcsr
 
 
@@ -178,7 +177,7 @@ class UnicornRegisters:
             return
         api.reg_write(self._handle, identifier, reference)
         if name in _SETTLED:
-            self._float_control_written(name, value)
+            self.flush_to_zero(value)
 
     def read_registers(self, names: Sequence[str]) -> list[int]:
         """Several registers with one call of the engine."""
@@ -218,7 +217,7 @@ class UnicornRegisters:
             for name in self._gated.intersection(names):
                 self.write_register(name, values[names.index(name)])
             for name in _SETTLED.intersection(names):
-                self._float_control_written(name, values[names.index(name)])
+                self.flush_to_zero(values[names.index(name)])
 
     def _plain(self, name: str) -> int:
         identifier, buffer, reference = self._slots[name]
@@ -236,12 +235,6 @@ class UnicornRegisters:
         finally:
             self.write_register("mstatus", status)
 
-    def _float_control_written(self, name: str, value: int) -> None:
-        if name == "mxcsr":
-            self.flush_to_zero(value)
-        else:
-            self.set_zero_division(bool(value & _ZERO_DIVISION))
-
     def register_group(self, names: Sequence[str]) -> UnicornGroup:
         """See `DeviceCpu.register_group`."""
         return UnicornGroup(self, GroupData([self._slots[name][0] for name in names], self._isa.word))
@@ -252,16 +245,12 @@ class UnicornRegisters:
         return StopGroup(self, GroupData([self._slots[name][0] for name in names], self._isa.word))
 
     def settle_flags(self) -> None:
-        """x86: update MXCSR and x87's status word with the flags of executed instructions."""
+        """x86: update MXCSR with the flags of executed instructions."""
         self._float_state.settle()
 
     def flush_to_zero(self, mxcsr: int) -> None:
         """x86: set whether SSE flushes results to zero, by this value of MXCSR."""
         self._float_state.flush(mxcsr)
-
-    def set_zero_division(self, raised: bool) -> None:
-        """x86: set whether the flag in x87's status word is a true one (`emu.cpu.unicorn.float_state`)."""
-        self._float_state.zero_division = raised
 
     def set_thread_pointer(self, address: int) -> None:
         """Set fs_base, tpidr_el0, tpidruro, tp; on i386 the base of the segment that %gs selects."""
@@ -285,8 +274,6 @@ class UnicornRegisters:
         if self._running:
             self._refuse_other_threads()
         context = api.Context(self._handle)
-        if "fpsw" in self._isa.names:
-            context.zero_division = self._float_state.saved_zero_division()
         api.uclib.uc_context_save(self._handle, context.pointer)
         return context
 
@@ -300,7 +287,6 @@ class UnicornRegisters:
         self._at_stop = None
         api.uclib.uc_context_restore(self._handle, context.pointer)
         self._suspended = None
-        self._float_state.zero_division = context.zero_division
 
     def register_values(self) -> list[int]:
         """See `Cpu.register_values`."""

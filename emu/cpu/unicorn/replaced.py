@@ -12,7 +12,7 @@ import functools
 import mmap
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
 import numpy as np
@@ -32,9 +32,12 @@ class _LinkMap(ctypes.Structure):
     _fields_ = (("address", ctypes.c_uint64), ("name", ctypes.c_char_p), ("dynamic", ctypes.c_uint64))
 
 
-def replace_functions(names: Sequence[str], more: Iterable[int], code: Mapping[str, HostCode], loss: str) -> bool:
+def replace_functions(
+    names: Sequence[str], more: Callable[[int], Iterable[int]], code: Mapping[str, HostCode], loss: str
+) -> bool:
     """Replace functions of the library by those of `code`, which is by host. The code's state is their addresses
-    and `more`. False where the library or the host does not allow it; the log then warns of `loss`.
+    and `more` of the code's address. False where the library or the host does not allow it; the log then warns of
+    `loss`.
     """
     try:
         _replace(names, more, code.get(HOST))
@@ -46,7 +49,7 @@ def replace_functions(names: Sequence[str], more: Iterable[int], code: Mapping[s
     return True
 
 
-def _replace(names: Sequence[str], more: Iterable[int], code: HostCode | None) -> None:
+def _replace(names: Sequence[str], more: Callable[[int], Iterable[int]], code: HostCode | None) -> None:
     if sys.platform != "linux" or code is None:
         raise OSError(f"there is no machine code for {sys.platform} on {HOST}")
     originals = [address(uclib, name) for name in names]
@@ -55,7 +58,7 @@ def _replace(names: Sequence[str], more: Iterable[int], code: HostCode | None) -
     if missing:
         raise LookupError(f"this Unicorn calls {', '.join(missing)} directly")
     state = _mapped(code.code)
-    for at, value in enumerate((*originals, *more)):
+    for at, value in enumerate((*originals, *more(state + STATE_SIZE))):
         ctypes.c_uint64.from_address(state + 8 * at).value = value
     for places, entry in zip(slots, code.entries, strict=True):
         for place in places:
