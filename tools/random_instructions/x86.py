@@ -7,6 +7,7 @@ from random import Random
 
 import capstone
 
+from tools.random_instructions import x87
 from tools.random_instructions.compare import Bench, Here
 from tools.random_instructions.layout import (
     DATA,
@@ -113,7 +114,9 @@ def _fill(names: tuple[str, ...], size: int) -> Fill:
         for n in range(16):
             data[VECTORS + 160 + 16 * n : VECTORS + 176 + 16 * n] = vector(rng, 16)
         fill_memory(rng, data)
-        if rng.random() < 0.3:
+        if x87.is_sequence(code):
+            x87.fill(rng, data, MEMORY - DATA)
+        elif rng.random() < 0.3:
             put(data, MEMORY - DATA, 10, _extended(rng))
         elif rng.random() < 0.3:
             put(data, MEMORY - DATA, 8, number(rng, 64))
@@ -258,6 +261,10 @@ def codes(rng: Random, bits: int, count: int) -> Iterator[tuple[str, bytes]]:
 def tests(rng: Random, bench: Bench, count: int, only: str) -> Iterator[tuple[str, bytes]]:
     """Codes that the disassembler knows, cut to size."""
     bits, left = (64 if bench.layout.name == "x86_64" else 32), count
+    if only and only in x87.GROUP:
+        for code in x87.codes(rng, lambda code: bool(bench.decoded(code)[0]), count):
+            yield x87.GROUP, code
+        return
     while left:
         for group, code in codes(rng, bits, 4 * left):
             size, mnemonic, _ = bench.decoded(code)

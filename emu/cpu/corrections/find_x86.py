@@ -63,7 +63,7 @@ def _in_memory(opcode: bytes, group: frozenset[int]) -> bytes:
 
 def _suspect(bits: int, denormals: bool) -> re.Pattern[bytes]:
     """A pattern that does not occur in code without such instructions."""
-    patterns = [rb"[\xc4\xc5\x62\x8f]|\xd9[\xf0-\xff]|\x0f\x3a[\x40\x41\x60-\x63]"]
+    patterns = [rb"[\xc4\xc5\x62\x8f]|\xd9[\xd8-\xdf\xf0-\xff]|\x0f\x3a[\x40\x41\x60-\x63]"]
     patterns += [_in_memory(bytes((0x0F, second)), group) for second, group in _MXCSR.items()]
     groups = (*find_x87.LOADS.items(), find_x87.FBSTP)
     patterns += [_in_memory(bytes((first,)), frozenset({group})) for first, group in groups]

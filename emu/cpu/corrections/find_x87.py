@@ -4,6 +4,7 @@
 - fldenv and frstor that unmask exceptions, which the engine would not raise: refused, as fldcw is by the engine.
   Reserved bits of the control and status words are then as processors have them.
 - fxtract and fbstp: computed.
+- fstpnce, which no manual has: refused.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from emu.cpu.misrun import Guest, Misrun, Outcome, Then
 #: First byte -> bits 3 to 5 of the next byte, for instructions that load the environment: fldenv; frstor.
 LOADS: Final[Mapping[int, int]] = {0xD9: 4, 0xDD: 4}
 FBSTP: Final = (0xDF, 6)
+_UNDOCUMENTED: Final = range(0xD8, 0xE0)  #: behind D9: fstpnce, which copies what is empty too
 _FXTRACT: Final = b"\xd9\xf4"
 _MASKS: Final = 0x3F  #: in the control word: exceptions that do not trap
 _CONTROL: Final = 0x1F3F  #: bits of the control word that are kept
@@ -63,6 +65,8 @@ def judge(code: X86Code) -> Misrun | None:
     group, in_memory = second >> 3 & 7, second < 0xC0
     if not code.size:
         return None
+    if first == 0xD9 and second in _UNDOCUMENTED:
+        return code.refused()
     if first == 0xD9 and second in x87.OPCODES:
         return code.replaced(partial(_compute, second))
     if code.opcode[:2] == _FXTRACT:

@@ -9,7 +9,7 @@ Source: Intel SDM volume 1, 8.1.2 and 8.5.1.1.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, NamedTuple, TypeAlias
 
@@ -19,6 +19,7 @@ from emu.cpu.misrun import Guest, Outcome, Then
 Run: TypeAlias = Callable[[Guest], "Outcome | Then"]
 
 _STACK_FAULT, _OVERFLOW, _FLAGS = 0x41, 0x200, 0xFF  #: IE and SF; C1
+_QUOTIENT, _INCOMPLETE = 0x4500, 0x400  #: C3, C2 and C0
 _TOP: Final = 11
 _EMPTY: Final = 3
 
@@ -36,12 +37,14 @@ class Effect(NamedTuple):
     turns: int = 0  #: of the stack's top
     looks: bool = False  #: fxam, for which an empty register is a class of its own
     empties: bool = False  #: afterwards all registers are empty
+    remainder: bool = False  #: fprem and fprem1, which on a fault clear C2 and leave C0 and C3
     unknown: bool = False  #: what is empty afterwards depends on memory, or on the operand
 
 
 _NONE: Final = Effect()
 _PUSH, _STORE, _STORE_POP = Effect(pushes=True), Effect((0,)), Effect((0,), pops=1)
 _ONE, _TWO, _TWO_POP = Effect((0,), result=0), Effect((0, 1), result=0), Effect((0, 1), pops=1, result=1)
+_REMAINDER: Final = Effect((0, 1), result=0, remainder=True)
 _TWICE: Final = Effect((0,), pushes=True, result=0, unknown=True)
 _COMPARE_POP_POP: Final = Effect((0, 1), pops=2)
 
@@ -80,8 +83,8 @@ _SINGLE: Final = {
     (0xD9, 0xE0): _ONE, (0xD9, 0xE1): _ONE, (0xD9, 0xE4): _STORE, (0xD9, 0xE5): Effect(looks=True),
     **{(0xD9, second): _PUSH for second in range(0xE8, 0xEF)},
     (0xD9, 0xF0): _ONE, (0xD9, 0xF1): _TWO_POP, (0xD9, 0xF2): _TWICE, (0xD9, 0xF3): _TWO_POP,
-    (0xD9, 0xF4): _TWICE, (0xD9, 0xF5): _TWO, (0xD9, 0xF6): Effect(turns=-1), (0xD9, 0xF7): Effect(turns=1),
-    (0xD9, 0xF8): _TWO, (0xD9, 0xF9): _TWO_POP, (0xD9, 0xFA): _ONE, (0xD9, 0xFB): _TWICE, (0xD9, 0xFC): _ONE,
+    (0xD9, 0xF4): _TWICE, (0xD9, 0xF5): _REMAINDER, (0xD9, 0xF6): Effect(turns=-1), (0xD9, 0xF7): Effect(turns=1),
+    (0xD9, 0xF8): _REMAINDER, (0xD9, 0xF9): _TWO_POP, (0xD9, 0xFA): _ONE, (0xD9, 0xFB): _TWICE, (0xD9, 0xFC): _ONE,
     (0xD9, 0xFD): _TWO, (0xD9, 0xFE): _ONE, (0xD9, 0xFF): _ONE, (0xDA, 0xE9): _COMPARE_POP_POP,
     (0xDB, 0xE3): Effect(empties=True), (0xDE, 0xD9): _COMPARE_POP_POP,
 }  # fmt: skip
@@ -137,7 +140,7 @@ def execute(found: Effect, inner: Run | None, guest: Guest) -> Outcome | Then:
     stack = _Stack(guest)
     if found.looks and stack.empty(0):
         return _examine(stack, guest)
-    below = [number for number in found.reads if stack.empty(number)]
+    below = {number: guest.read_register(f"st{number}") for number in found.reads if stack.empty(number)}
     above = found.pushes and not stack.empty(-1)
     for number in below:
         _put(guest, stack, number)
@@ -145,7 +148,7 @@ def execute(found: Effect, inner: Run | None, guest: Guest) -> Outcome | Then:
     outcome = inner(guest) if inner is not None else Outcome.PREPARED
     if not (below or above or fills) or outcome is Outcome.REFUSED:
         return outcome
-    finish = partial(_finish, found, tuple(below), above, stack.status & _FLAGS)
+    finish = partial(_finish, found, below, above, stack.status)
     if outcome is Outcome.DONE:
         finish(guest)
         return outcome
@@ -165,23 +168,27 @@ def _put(guest: Guest, stack: _Stack, number: int) -> None:
     guest.write_register(f"st{number}", INDEFINITE)
 
 
-def _finish(found: Effect, below: tuple[int, ...], above: bool, flags: int, guest: Guest) -> None:
-    """After an instruction that read the empty registers `below` or pushed onto a full one, or filled one.
+def _finish(found: Effect, below: Mapping[int, int], above: bool, before: int, guest: Guest) -> None:
+    """After an instruction that read the empty registers `below`, with their contents before it, or pushed onto a
+    full one, or filled one.
 
-    `flags`: the exception flags before it.
+    `before`: the status word then.
     """
     stack = _Stack(guest)
     if found.fills is not None and (found.fills or not found.pops):
         stack.set_empty(found.fills - found.pops, False)
     if not (below or above):
         return
-    status = stack.status & ~(_OVERFLOW | _FLAGS) | flags | _STACK_FAULT
+    status = stack.status & ~(_OVERFLOW | _FLAGS) | before & _FLAGS | _STACK_FAULT
+    if found.remainder:
+        status = status & ~_QUOTIENT | before & _QUOTIENT & ~_INCOMPLETE
     guest.write_register("fpsw", status | (0 if below else _OVERFLOW))
     moved = found.pushes - found.pops
-    for number in below:
+    for number, content in below.items():
         kept = number + moved & 7 or not found.pushes  # not the one that was pushed onto
-        if kept and number >= found.pops and not found.exchanges and number not in (found.result, found.fills):
+        if kept and not found.exchanges and number not in (found.result, found.fills):
             stack.set_empty(number + moved, True)
+            guest.write_register(f"st{number + moved & 7}", content)
     if found.pushes:
         guest.write_register("st0", INDEFINITE)
     if found.result is not None and found.result + moved >= 0:

@@ -14,20 +14,6 @@ INVALID, ZERO_DIVISION, INEXACT, ROUNDED_UP = 1, 4, 0x20, 0x200  #: bits of the 
 _BIAS: Final = 0x3FFF << 64
 
 
-def fits(bits: int, size: int) -> bool:
-    """Whether a number, truncated, is a signed integer of `size` bytes."""
-    number = split(bits)
-    if number.kind != "finite":
-        return False
-    limit = 1 << 8 * size - 1
-    return -limit <= int(number.value) < limit
-
-
-def discard(registers: X87Registers) -> None:
-    """Pop a number that an integer cannot hold, which is invalid."""
-    pop(registers, registers.read_register("fpsw") & ~ROUNDED_UP | INVALID)
-
-
 def decimal(registers: X87Registers) -> int:
     """Pop a number as 18 decimal digits and a sign, in 80 bits."""
     number, out = split(registers.read_register("st0")), Result(registers.read_register("fpcw"))
@@ -37,9 +23,10 @@ def decimal(registers: X87Registers) -> int:
         digits, rest = divmod(size.numerator, size.denominator)
         half = 2 * rest - size.denominator
         up = (half > 0 or (half == 0 and digits & 1)) if out.mode == 0 else out.mode == 1 + (not number.negative)
-        digits += bool(rest and up)
+        up = bool(rest and up)
+        digits += up
         if digits < 10**18:
-            pop(registers, status | (INEXACT if rest else 0))
+            pop(registers, status | (INEXACT if rest else 0) | (ROUNDED_UP if up else 0))
             return int(str(digits), 16) | number.negative << 79
     pop(registers, status | INVALID)
     return INDEFINITE

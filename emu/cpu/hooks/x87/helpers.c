@@ -183,6 +183,11 @@ HELPER(fdecstp)
     cpu->stack_top = (cpu->stack_top - 1) & 7;
     tell(cpu, 0);
 }
+HELPER(ffree_STN, u32 number)
+{
+    cpu->empty[(cpu->stack_top + number) & 7] = 1;
+    tell(cpu, 0);
+}
 HELPER(fchs_ST0)
 {
     ST0->top ^= 1 << 15;
