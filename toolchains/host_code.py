@@ -18,7 +18,7 @@ _SOURCE = "helpers.c"
 _FLAGS = (
     "-ffreestanding", "-nostdinc", "-fno-builtin", "-O2", "-std=gnu11", "-fno-ident", "-fno-stack-protector",
     "-fno-asynchronous-unwind-tables", "-fno-unwind-tables", "-fno-exceptions", "-fPIC", "-fno-strict-aliasing",
-    "-fno-jump-tables", "-fno-vectorize", "-fno-slp-vectorize", "-fomit-frame-pointer",
+    "-fno-jump-tables", "-fno-vectorize", "-fno-slp-vectorize", "-fomit-frame-pointer", "-fno-math-errno",
     "-fdebug-compilation-dir=.", "-Wall", "-Wextra", "-Werror", "-I.",
 )  # fmt: skip
 _SCRIPT = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from random import Random
 
 import capstone
@@ -223,6 +224,7 @@ _LEFT_OUT = {
     "0f38": {0x80, 0x81, 0x82, 0xF5, 0xF6} - {0xF6},
     "0f3a": set(),
 }
+_SEQUENCES = 0.1  #: of the tests are sequences of x87 instructions
 _PREFIXES = (b"", b"\x66", b"\xf3", b"\xf2")
 
 
@@ -261,19 +263,24 @@ def codes(rng: Random, bits: int, count: int) -> Iterator[tuple[str, bytes]]:
 def tests(rng: Random, bench: Bench, count: int, only: str) -> Iterator[tuple[str, bytes]]:
     """Codes that the disassembler knows, cut to size."""
     bits, left = (64 if bench.layout.name == "x86_64" else 32), count
+    sequences = x87.codes(rng, lambda code: bool(bench.decoded(code)[0]))
     if only and only in x87.GROUP:
-        for code in x87.codes(rng, lambda code: bool(bench.decoded(code)[0]), count):
+        for code in islice(sequences, count):
             yield x87.GROUP, code
         return
     while left:
         for group, code in codes(rng, bits, 4 * left):
             size, mnemonic, _ = bench.decoded(code)
+            if left and not only and rng.random() < _SEQUENCES:
+                left -= 1
+                yield x87.GROUP, next(sequences)
             if size and left and only in group and not mnemonic.startswith(_NOT_COMPARED):
                 left -= 1
                 yield group, code[:size]
 
 
-#: x87's transcendental functions (right, but not always hardware's last bit); what depends on the machine.
+#: x87's transcendental functions (right, but not always hardware's last bit), and its partial remainders; what
+#: depends on the machine.
 _NOT_COMPARED = (
     "fsin",
     "fcos",
@@ -281,6 +288,7 @@ _NOT_COMPARED = (
     "fpatan",
     "f2xm1",
     "fyl2x",
+    "fprem",
     "sys",
     "rd",
     "cpuid",

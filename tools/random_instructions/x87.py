@@ -13,8 +13,8 @@ _FIRST: Final = range(0xD8, 0xE0)
 _REGISTERS: Final = 0xC0  #: second bytes from here on name registers
 #: Not tried: instructions that load or store the environment or control word, by bits 3 to 5 of the second byte.
 _ENVIRONMENTS: Final = {0xD9: (4, 5, 6), 0xDB: (4, 6), 0xDD: (4, 5, 6)}
-#: Behind D9: transcendental functions, which are right but not always hardware's last bit; remainders, which differ
-#: between processors while they are partial; fstpnce, which no manual has.
+#: Behind D9: transcendental functions, right but not always hardware's last bit; remainders, which differ between
+#: processors while they are partial; fstpnce, which no manual has.
 _NOT_COMPARED: Final = (0xF0, 0xF1, 0xF2, 0xF3, 0xF9, 0xFB, 0xFE, 0xFF, 0xF5, 0xF8, *range(0xD8, 0xE0))
 _OTHERS: Final = (b"\x9b", b"\x0f\x77")  #: fwait, emms
 _HIGH: Final = 1 << 63
@@ -33,9 +33,9 @@ def _one(rng: Random) -> bytes:
     return b"" if first == 0xD9 and second in _NOT_COMPARED else bytes((first, second))
 
 
-def codes(rng: Random, known: Callable[[bytes], bool], count: int) -> Iterator[bytes]:
-    """Sequences of one to eight instructions that are `known`, those in memory at MEMORY."""
-    for _ in range(count):
+def codes(rng: Random, known: Callable[[bytes], bool]) -> Iterator[bytes]:
+    """Sequences of one to eight instructions that are `known`, without end; operands in memory are at MEMORY."""
+    while True:
         code, most = b"", rng.choice((3, 6, SLOT))
         while len(code) < most:
             one = _one(rng)
@@ -64,7 +64,9 @@ def extended(rng: Random) -> int:
         )
     )
     near = rng.choice((0x3FFF, 0x3FFF, 0x3F81, 0x3C01, 0x407E, 0x43FE, 0x403E, 0x401E))
-    exponent = rng.choice((0, 0x7FFF, rng.randrange(1, 4), 0x7FFE - rng.randrange(70), rng.randrange(0x8000), near))
+    exponent = rng.choice(
+        (0, 0x7FFF, rng.randrange(1, 4), 0x7FFE - rng.randrange(70), rng.randrange(0x8000), near)
+    )
     if rng.random() < 0.6:
         exponent = near + rng.randrange(-66, 67)
     if exponent and rng.random() < 0.95:
@@ -89,4 +91,3 @@ def fill(rng: Random, data: bytearray, memory: int) -> None:
             put(data, at, 4, number(rng, 32))
         else:
             put(data, at, 10, int(f"{rng.choice((0, 8))}{0:01}{rng.randrange(10**18):018}", 16))
-

@@ -108,7 +108,9 @@ class Result:
             mantissa, exponent = mantissa >> 1, exponent + 1
         if exponent > _HIGHEST:
             self.status |= _OE | _PE
+            self.status &= ~_C1
             if self.mode in (0, 1 + (not sign)):
+                self.status |= _C1
                 return infinity(sign)
             return int(sign) << 79 | _HIGHEST + _BIAS << 64 | (1 << 64) - 1
         if not mantissa >> 63:
@@ -338,8 +340,10 @@ def _trigonometric(registers: X87Registers, out: Result, x: Number, opcode: int,
         sine, cosine = _circular(x.value)
         if opcode == _FPTAN:
             results = [out.rounded(sine / cosine), one]
-        else:
+        elif opcode == _FSINCOS:
             results = [out.rounded(value) for value in (sine, cosine)]
+        else:
+            results = [out.rounded(sine if opcode == _FSIN else cosine)] * 2
     if opcode == _FPTAN and special is None:
         results[1] = one
     registers.write_register("fpsw", status | out.status)

@@ -169,17 +169,16 @@ static int root(struct cpu *cpu, struct number *x)
     }
     flags = denormal(x) ? DENORMAL : 0;
     int power = normalized(x, &fraction) - BIAS, odd = power & 1;
-    u128 value = (u128)fraction << (63 + odd), rest = 0;
-    u64 result = 0;
-    for (int at = 0; at < 64; at++) {
-        rest = rest << 2 | (u64)(value >> 126);
-        value <<= 2;
-        u128 next = (u128)result << 2 | 1;
-        result <<= 1;
-        if (rest >= next) {
-            rest -= next;
-            result++;
-        }
+    u128 value = (u128)fraction << (63 + odd), rest;
+    /* 48 bits from the host, then a step of Newton's method; both are too small. */
+    u64 result = __builtin_sqrt((double)(u64)(value >> 64)) * (4294967296.0 - 0x1p-18);
+    rest = value - (u128)result * result;
+    u64 more = (u64)(rest >> 16) / ((result >> 15) + 1);
+    rest -= more * (2 * (u128)result + more);
+    result += more;
+    while (rest > 2 * (u128)result) {
+        rest -= 2 * (u128)result + 1;
+        result++;
     }
     u64 low = !rest ? 0 : rest > result ? HIGH | 1 : 1;
     return flags | pack(cpu, x, 0, ((power - odd) >> 1) + BIAS, (u128)result << 64 | low);
