@@ -89,10 +89,11 @@ class Names:
             return [self.text(index) for index in range(len(self))]
         if len(self) > _MOST_TEXTS:
             return self._texts()
-        return self._known_texts.copy()
+        return self.known_texts.copy()
 
     @cached_property
-    def _known_texts(self) -> list[str]:
+    def known_texts(self) -> list[str]:
+        """Every name as text, kept; `texts` gives a copy."""
         return self._texts()
 
     def _texts(self) -> list[str]:
