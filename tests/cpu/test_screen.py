@@ -30,6 +30,9 @@ WRONG = {
         "4c 9f",
         "f0 8906",
         "0fbcc1",
+        "f2 0fbdc1",
+        "f2 0fbdc1 c5f8 58c1",
+        "0f1ac1 c5f8 58c1",
         "66f3 0f10c1",
         "fa",
         "8cc8",
@@ -101,7 +104,9 @@ def test_what_passes_has_nothing_to_be_found(target: str) -> None:
         if hook.passes(code):
             passed += 1
             states = (0, 1) if arch == "arm" else (0,)
-            assert not any([*find(code, BEGIN | state)] for state in states), code.hex()
+            found = [each for state in states for each in find(code, BEGIN | state)]
+            # Of one byte: a reserved code, which nothing can be said of.
+            assert not [each for each in found if each.run or each.size > 1], code.hex()
     assert passed > 200
 
 

@@ -34,7 +34,7 @@ f08906 f08506 f0ff36 f0f726 f00fba2601 f087c1 f00fc1c1 f08d06 f00f2806 f0f3a4 f0
 f2f3a6 f3f2a6 66f30f10c1 f2f30f10c1 f3660f6fc1 f366480f6fc1
 """
 REFUSED = {
-    "x86_64": X86_REFUSED + "0f01f8 440f20c0 cd80 8ee0",
+    "x86_64": X86_REFUSED + "0f01f8 440f20c0 cd80 8ee0 f20fbcc1 f20fbdc1",
     "i386": X86_REFUSED.replace("f366480f6fc1", "") + "07 17 1f",
     # msr uao, pan, spsel, daifset, daifclr, daif; registers of EL1 and AArch32's; tlbi, dc isw, at
     "aarch64": """7f4000d5 9f4000d5 bf4000d5 df4f03d5 ff4f03d5 20421bd5 20423bd5 001018d5 001038d5 404238d5

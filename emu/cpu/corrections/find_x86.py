@@ -42,6 +42,8 @@ _FXRSTOR, _LDMXCSR, _XRSTOR = 1, 2, 5
 #: Byte after 0f -> bits 3 to 5 of the next byte, for instructions that transfer MXCSR from or to memory: fxsave,
 #: fxrstor, ldmxcsr, stmxcsr, xsave, xrstor and xsaveopt; xrstors, xsavec and xsaves.
 _MXCSR = {_FXSAVE_GROUP: frozenset(range(7)), _XSAVES_GROUP: frozenset({3, 4, 5})}
+#: No operations that the disassembler does not know, some of which later processors define (SDM volume 2, "NOP").
+_RESERVED_NOP = re.compile(rb"\A([\x26\x2e\x36\x3e\x64-\x67\xf2\xf3]*[\x40-\x4f]?\x0f)[\x18-\x1e]", re.DOTALL)
 _BRANCHES = ("j", "call", "ret", "loop", "int", "iret", "sys", "hlt", "ud2")
 _VEX3, _VEX2, _EVEX = 0xC4, 0xC5, 0x62
 _XOP = 0x8F  #: also pop to memory, which has zeros where XOP has its opcode map
@@ -96,6 +98,9 @@ class X86:
         while position < len(code):
             size, name = self._decoded(code[position : position + _LONGEST], address + position)
             found = self._judge(code, address, position, size)
+            if not (size or found) and (not to_branch or position + _LONGEST <= len(code)):
+                # Reserved, or cut off. What follows cannot be looked at.
+                found = Misrun(address + position, 1, None)
             if found is not None:
                 yield found
                 if found.run is None:
@@ -106,9 +111,11 @@ class X86:
 
     def _decoded(self, code: bytes, address: int) -> tuple[int, str]:
         """(size of the instruction, its name); (0, "") when the disassembler does not know it."""
-        # To its end: in finalisers of generators an interrupt is lost.
-        rows = list(self._opened().disasm_lite(code, address, 1))
-        return (int(rows[0][1]), str(rows[0][2])) if rows else (0, "")
+        for piece in (code, _RESERVED_NOP.sub(b"\\1\x1f", code)):
+            # To its end: in finalisers of generators an interrupt is lost.
+            if rows := list(self._opened().disasm_lite(piece, address, 1)):
+                return int(rows[0][1]), str(rows[0][2])
+        return 0, ""
 
     def _opened(self) -> Any:
         """The disassembler."""

@@ -21,8 +21,9 @@ _Halves: TypeAlias = NDArray[np.uint32]
 _OK, _MODRM, _IMM8, _IMM32, _NO_66 = 1, 2, 4, 8, 0x40
 #: Opcodes of one byte: test has an immediate, and others of its group none; of the operand's size; of 16 bits.
 _TEST, _WHOLE, _IMM16 = 0x10, 0x20, 0x80
-#: Opcodes behind 0f: with 66 and no other prefix; with 66, f2 or f3 (else it is MMX); with f2 or f3 and not 66.
-_BY_66, _SSE, _BY_REPEAT = 0x10, 0x20, 0x80
+#: Opcodes behind 0f: with 66 and no other prefix; with 66, f2 or f3 (else it is MMX); with f2 or f3 and not 66;
+#: with f3 and not 66.
+_BY_66, _SSE, _BY_REPEAT, _BY_F3 = 0x10, 0x20, 0x80, 0xC0
 
 
 def _opcodes(rows: Iterable[tuple[int, Iterable[int]]]) -> NDArray[np.uint8]:
@@ -54,7 +55,8 @@ def _x86(bits: int) -> Tables:
         (
             (0, [0x05, 0xA2, *range(0xC8, 0xD0)]),
             (_MODRM, [0x0D, 0x10, 0x11, 0x13, 0x14, 0x15, *range(0x17, 0x20), 0x28, 0x29, 0x2E, 0x2F]),
-            (_MODRM | _BY_REPEAT, [0x2A, 0x2C, 0x2D, 0xB8, *((0xBC, 0xBD) if bits == 64 else ())]),
+            (_MODRM | _BY_REPEAT, [0x2A, 0x2C, 0x2D]),
+            (_MODRM | _BY_F3, [0xB8, *((0xBC, 0xBD) if bits == 64 else ())]),
             (_MODRM, () if bits == 64 else (0xBC, 0xBD)),
             (_MODRM, [*range(0x40, 0x50), 0x51, *range(0x54, 0x60), *range(0x90, 0xA0)]),
             (_MODRM | _SSE, [*range(0x60, 0x70), 0x74, 0x75, 0x76, 0x7C, 0x7D, 0x7E, 0x7F]),
