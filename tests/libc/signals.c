@@ -67,6 +67,24 @@ int repaired(void) {
     page[5] = 7; /* runs again once the handler has opened the page */
     return got * 10 + page[5];
 }
+int repaired_in_the_engine(void) { /* stores that the engine makes in functions of its own */
+    action segv = {open_page, {0}, 4, 0};
+    page = mmap(0, 4096, 1, 0x22, -1, 0);
+    sigaction(11, &segv, 0);
+#if defined(__x86_64__) || defined(__i386__)
+    __asm__ volatile("fld1; fstpt (%0)" : : "r"(page) : "memory");
+    return got * 10 + (page[9] == 0x3f && page[8] == -1);
+#elif defined(__aarch64__)
+    mprotect((void *)page, 4096, 3);
+    for (int i = 0; i < 4096; i++) page[i] = 1;
+    mprotect((void *)page, 4096, 1);
+    __asm__ volatile("dc zva, %0" : : "r"(page) : "memory");
+    return got * 10 + (!page[0] && !page[31]);
+#else
+    page[5] = 7;
+    return got * 10 + (page[5] == 7);
+#endif
+}
 int nested(void) {
     action user = {(void (*)(int, void *, void *))again, {0}, 0x40000000, 0};
     sigaction(12, &user, 0);

@@ -51,6 +51,7 @@ def test_abort_runs_a_handler_of_sigabrt_which_may_leave_it(library: Library) ->
 
 def test_a_fault_whose_cause_the_handler_removed_is_run_again(library: Library) -> None:
     assert library.function("repaired", "int(void)")() == 1102 * 10 + 7
+    assert library.function("repaired_in_the_engine", "int(void)")() == 1102 * 10 + 1
     with pytest.raises(GuestFault, match="unmapped memory at 0x10"):
         Machine(library.image.architecture.name).load(library.image.name).function("unhandled", "int(void)")()
 

@@ -15,6 +15,7 @@ import pytest
 from emu import Machine
 from emu.cpu.events import Access, Recorded, Rows
 from emu.cpu.protocol import StopReason
+from emu.cpu.unicorn import api as unicorn_api
 from emu.debug.observation import Hit
 from emu.errors import BudgetExceeded
 from relink.errors import AddressSpaceError, MachineError, MachineInUse, UnresolvedSymbol
@@ -339,18 +340,30 @@ def test_a_watched_page_does_not_break_a_reservation(machine: Machine) -> None:
 _LOST = {"x86_64": "d9eb db3f c3", "aarch64": "20740bd5 c0035fd6"}
 
 
-@pytest.mark.parametrize("target", _LOST, indirect=True)
-def test_a_store_that_the_engine_would_lose_is_an_error(machine: Machine, target: str) -> None:
-    code = machine.memory.map_anonymous(4096, Protection.R | Protection.W | Protection.X)
-    machine.memory.write(code, bytes.fromhex(_LOST[target]))
-    data = machine.memory.map_anonymous(8192)
-    machine.memory.write(data, bytes([7]) * 8192)
-    store = partial(machine.call, code, "void(void *)")
-    with machine.watch(data + 4096 + 512, 8):
-        with pytest.raises(MachineError, match=f"stores to {data + 4096:#x}"[:-2]):
-            store(data + 4096)
-        store(data)
-    assert machine.memory.read(data, 8) != machine.memory.read(data + 4096, 8) == bytes([7]) * 8
+@pytest.mark.parametrize("leaves", [True, False], ids=["left at once", "left late"])
+@pytest.mark.parametrize("target", _LOST)
+def test_a_watched_store_in_a_function_of_the_engine(
+    target: str, leaves: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is made and reported; where the engine cannot leave it at once, an error."""
+    if not leaves:
+        monkeypatch.setattr(unicorn_api, "leaving_function", lambda engine, mode: 0)
+    with Machine(target) as machine:
+        code = machine.memory.map_anonymous(4096, Protection.R | Protection.W | Protection.X)
+        machine.memory.write(code, bytes.fromhex(_LOST[target]))
+        data, hits = machine.memory.map_anonymous(8192), list[int]()
+        machine.memory.write(data, bytes([7]) * 8192)
+        store = partial(machine.call, code, "void(void *)")
+        with machine.watch(data + 4096 + 8, 2, action=lambda hit: hits.append(hit.address)):
+            if leaves:
+                store(data + 4096)
+            else:
+                with pytest.raises(MachineError, match=f"stores to {data + 4096:#x}"[:-2]):
+                    store(data + 4096)
+            store(data)
+        assert bool(hits) is leaves
+        assert (machine.memory.read(data, 8) == machine.memory.read(data + 4096, 8)) is leaves
+        assert leaves or machine.memory.read(data + 4096, 8) == bytes([7]) * 8
 
 
 @pytest.mark.parametrize("target", ["x86_64", "i386"], indirect=True)

@@ -16,6 +16,7 @@ from typing import Final
 from emu.cpu.corrections import x87, x87_transfer
 from emu.cpu.corrections.x86_code import X86Code
 from emu.cpu.misrun import Guest, Misrun, Outcome, Then
+from relink.errors import GuestAccessError
 
 #: First byte -> bits 3 to 5 of the next byte, for instructions that load the environment: fldenv; frstor.
 LOADS: Final[Mapping[int, int]] = {0xD9: 4, 0xDD: 4}
@@ -55,7 +56,14 @@ def _compute(number: int, guest: Guest) -> Outcome:
 
 
 def _to_decimal(code: X86Code, guest: Guest) -> Outcome:
-    guest.store(code.location(guest), x87_transfer.decimal(guest).to_bytes(10, "little"))
+    before = {name: guest.read_register(name) for name in ("fpsw", "fptag")}
+    number = x87_transfer.decimal(guest)
+    try:
+        guest.store(code.location(guest), number.to_bytes(10, "little"))
+    except GuestAccessError:  # the engine executes it then
+        for name, value in before.items():
+            guest.write_register(name, value)
+        raise
     return Outcome.DONE
 
 

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from emu.cpu.hooks.stop_hook import MULTIPLIER, StopRequest, exception_hook
 from emu.cpu.protocol import Protection, StopReason
+from emu.cpu.unicorn.bad_stores import leaving_function, recording_hook
 from emu.cpu.unicorn.isas import UnicornIsa
 from emu.cpu.unicorn.library import constants, uc, uc_class, uclib
 from relink.errors import AddressSpaceError
@@ -242,9 +243,10 @@ _INSTRUCTION_HOOK = ctypes.CFUNCTYPE(None, _HOOK_ARGUMENTS, _HOOK_ARGUMENTS)
 class _Record:
     """The arguments of a callback's last call, stored in a buffer by a C hook."""
 
-    def __init__(self, layout: str) -> None:
+    def __init__(self, layout: str, more: int = 0) -> None:
+        """`more`: bytes behind the arguments."""
         described = struct.Struct(layout)
-        self.unpack, self.buffer = described.unpack_from, bytearray(described.size)
+        self.unpack, self.buffer = described.unpack_from, bytearray(described.size + more)
         self.engine = memoryview(self.buffer)[:8].cast("Q")  #: 0: there was no call
         self.write = partial(described.pack_into, self.buffer, 0)
 
@@ -273,7 +275,8 @@ class Seen:
     """
 
     def __init__(self) -> None:
-        self._memory = _Record("=QiQiqQ")
+        self._memory = _Record("=QiQiqQ", 8)
+        self._leave = memoryview(self._memory.buffer)[-8:].cast("Q")  #: a function's address
         self._exception = _Record("=QIQ")
         self._syscall = _Record("=QQ")
         self.memory_hooks: list[ctypes.c_size_t] = []  #: of bad memory accesses
@@ -290,6 +293,17 @@ class Seen:
         if hook is None:
             return ctypes.cast(self.callbacks[1], ctypes.c_void_p), None
         return ctypes.c_void_p(hook), self._exception.place
+
+    def memory_recorder(self) -> tuple[ctypes.c_void_p, ctypes.c_void_p | None]:
+        """The hook for bad memory accesses and its data; in machine code where the host allows it."""
+        hook = recording_hook()
+        if hook is None:
+            return ctypes.cast(self.callbacks[0], ctypes.c_void_p), None
+        return ctypes.c_void_p(hook), self._memory.place
+
+    def leave_stores(self, function: int) -> None:
+        """Have the engine leave an instruction at a bad store by this function; 0: as Unicorn has it."""
+        self._leave[0] = function
 
     def access(self) -> tuple[int, int]:
         """(address, bytes) of the memory fault last recorded, which remains; (0, 0) if there is none."""
@@ -348,10 +362,10 @@ def record_bad_accesses(handle: ctypes.c_void_p, seen: Seen, places: Iterable[tu
     """
     while seen.memory_hooks:  # a signal handler may raise anywhere: one hook too many does no harm
         check(uclib.uc_hook_del(handle, seen.memory_hooks.pop()), "remove a hook")
-    memory = ctypes.cast(seen.callbacks[0], ctypes.c_void_p)
+    hook, data = seen.memory_recorder()
     kinds = uc.UC_HOOK_MEM_INVALID & ~uc.UC_HOOK_MEM_FETCH_INVALID
     for place in places:
-        seen.memory_hooks.append(add_hook(handle, kinds, memory, place=place))
+        seen.memory_hooks.append(add_hook(handle, kinds, hook, data, place=place))
 
 
 def install_recorders(handle: ctypes.c_void_p, isa: UnicornIsa, seen: Seen) -> None:
@@ -359,6 +373,7 @@ def install_recorders(handle: ctypes.c_void_p, isa: UnicornIsa, seen: Seen) -> N
     the engine.
     """
     syscall = ctypes.cast(seen.callbacks[2], ctypes.c_void_p)
+    seen.leave_stores(leaving_function(isa.engine, isa.mode))
     record_bad_accesses(handle, seen, (_EVERYWHERE,))
     add_hook(handle, uc.UC_HOOK_INTR, *seen.exception_recorder())
     add_hook(handle, uc.UC_HOOK_INTR, EMU_STOP)

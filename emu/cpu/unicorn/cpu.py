@@ -46,7 +46,7 @@ from emu.cpu.unicorn.isas import CPSR_IT, ISAS, MODELS
 from emu.cpu.unicorn.late_maps import LateMaps
 from emu.cpu.unicorn.memory import UnicornMemory
 from emu.cpu.unicorn.quick_stores import QuickStores
-from emu.cpu.unicorn.stops import BLOCK_ENDED, LIMIT_REACHED, REFUSED
+from emu.cpu.unicorn.stops import BLOCK_ENDED, LIMIT_REACHED, REFUSED, STORE_FAULTS
 from emu.cpu.unicorn.system import UnicornSystem
 from emu.cpu.unicorn.untranslatable import UNTRANSLATABLE
 from emu.cpu.watchdog import WATCHDOG, Watch
@@ -215,6 +215,7 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
         if self._native is None:
             self._late.end()
             self._stores.end()
+            self._seen.leave_stores(0)  # hooks of others may come after that for bad accesses, and permit them
             self._native = api.native(self._handle, self._isa, self)
         return self._native
 
@@ -310,6 +311,8 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
             self._until.value = until
             if self._inspector is not None:
                 self._inspector.look_away(False)
+        if status in STORE_FAULTS:
+            return self._explain(status, reached)
         if reached == pc and self._observed is not None and (event := self._observed.stop(pc)) is not None:
             return event
         if reached in (page, pc):  # pc: the instruction itself straddles the two pages

@@ -5,7 +5,7 @@ from __future__ import annotations
 from emu.cpu.hooks.stop_hook import StopRequest
 from emu.cpu.unicorn import api
 from emu.cpu.unicorn.api import emu_start, uc
-from emu.cpu.unicorn.stops import LIMIT_REACHED, UnicornStops
+from emu.cpu.unicorn.stops import LIMIT_REACHED, STORE_FAULTS, UnicornStops
 
 
 class UnicornLimits(UnicornStops):
@@ -52,10 +52,15 @@ class UnicornLimits(UnicornStops):
     ) -> tuple[int, int]:
         """Go on to the hook's instruction from what the first run of the engine gave, if that has been made."""
         try:
-            if started is not None and request.stopped and not self._look.stopped and not self._interrupted():
+            if (
+                started is not None
+                and (request.stopped and started[0] not in STORE_FAULTS)
+                and not (self._look.stopped or self._interrupted())
+            ):
                 return LIMIT_REACHED, started[1]
             status, stopped_at = self._enter(begin, started)
-            return (LIMIT_REACHED if request.stopped else status), stopped_at
+            reached = request.stopped and status not in STORE_FAULTS
+            return (LIMIT_REACHED if reached else status), stopped_at
         finally:
             assert self._meter is not None
             self._meter.end_whole(bool(request.stopped))

@@ -1,8 +1,6 @@
-"""Stores that Unicorn loses: to a page that may not be written, where it makes them in a function of its own.
-
-It stops at once for a store that it has translated. After one by a function (AArch64 `dc zva`; x86 `fxsave`) it
-goes on to the next access of memory, or until the run ends as if nothing had been: the store is not made, and its
-place is not known. On pages that are closed because memory on them is watched, that must not pass.
+"""Stores that Unicorn loses: to a page that may not be written, where it makes them in a function of its own and
+cannot leave it at once (`emu.cpu.unicorn.bad_stores`). It goes on to the next access of memory, or to the end of
+the run: the store is not made. On pages that are closed because memory on them is watched, that must not pass.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from emu.cpu.protocol import Stop, StopReason
 from emu.cpu.unicorn.api import uc
 from emu.cpu.unicorn.devices import EVER, UnicornDevices
 from emu.cpu.unicorn.quick_run import QuickRun
-from emu.cpu.unicorn.stops import LIMIT_REACHED
+from emu.cpu.unicorn.stops import LIMIT_REACHED, STORE_FAULTS
 
 if TYPE_CHECKING:
     from emu.cpu.hooks.meter import Meter
@@ -118,6 +118,8 @@ class UnicornPieces(UnicornDevices, ObservedEngine):
         if look.armed:
             status, at = self._disarm(pc, (status, at), meter)
             limit = status == LIMIT_REACHED
+        elif stopped and status in STORE_FAULTS:
+            status, at = self._enter(pc, (status, at))
         elif stopped == LIMIT:
             look.left = look.stopped = 0
             status, at = (LIMIT_REACHED, at) if look.budget == 1 else self._last_block(at)
@@ -139,7 +141,7 @@ class UnicornPieces(UnicornDevices, ObservedEngine):
         assert self._limit_hooks is not None
         look = self._look
         request = self._limit_hooks.armed[look.armed]
-        if request.stopped and not look.stopped and not self._interrupted():
+        if request.stopped and not (look.stopped or started[0] in STORE_FAULTS) and not self._interrupted():
             meter.reached_inside()
             request.left = request.stopped = 0
             return LIMIT_REACHED, started[1]
@@ -154,7 +156,7 @@ class UnicornPieces(UnicornDevices, ObservedEngine):
         if status == LIMIT_REACHED and exact:
             self._suspended = at if self._interworking else None
             return Stop(StopReason.INSTRUCTION_LIMIT, at)
-        if self._trap_start <= at < self._trap_end:
+        if self._trap_start <= at < self._trap_end and status not in STORE_FAULTS:
             return Stop(StopReason.TRAP, at)
         stop = self._explain(status, at)
         if meter is not None and (stop.reason.is_fault or stop.reason is StopReason.BREAK):

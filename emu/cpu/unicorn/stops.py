@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from emu.cpu.unicorn.events import UnicornEvents
 
 _PROTECTION: Final = frozenset({uc.UC_ERR_FETCH_PROT, uc.UC_ERR_WRITE_PROT})
+#: What the engine returns after a bad store. Where it cannot leave the instruction at once
+#: (`emu.cpu.unicorn.bad_stores`), it may have stopped for another reason after it.
+STORE_FAULTS: Final = frozenset({uc.UC_ERR_WRITE_UNMAPPED, uc.UC_ERR_WRITE_PROT})
 _ONE: Final = ctypes.c_size_t(1)
 REFUSED: Final = -1  #: the status for an instruction that `emu.cpu.hooks.inspector` refuses
 BLOCK_ENDED: Final = -2  #: the status at the end of a block, with `stops_at_blocks`
@@ -168,6 +171,12 @@ class UnicornStops(UnicornFirstBlocks):
                 return status, stopped_at
             pc = self._read_place() | self.code_state
 
+    def _forget_stops(self) -> None:
+        """The run has ended where other hooks have asked for a stop too."""
+        self._look.left = self._look.stopped = 0
+        if self._watched is not None:
+            self._watched.forget()
+
     def _looked(self, status: int, pc: int) -> tuple[int, int] | None:
         """After a stop before the block at `pc`: how the run ends; None: it goes on."""
         look = self._look
@@ -207,6 +216,8 @@ class UnicornStops(UnicornFirstBlocks):
                 assert code_pages is not None
                 status = self._permitted(code_pages, status, pc)
             if not (refused and status == uc.UC_ERR_OK) and not (self._late and self._made_late(status, pc)):
+                if status in STORE_FAULTS:
+                    self._forget_stops()
                 return status, pc
             pc = self._read_place() | self.code_state
             if self._inspector is not None:
@@ -234,9 +245,7 @@ class UnicornStops(UnicornFirstBlocks):
         continue. REFUSED before what must not be translated.
         """
         if pc in code_pages.bad:
-            self._look.left = self._look.stopped = 0
-            if self._watched is not None:
-                self._watched.forget()
+            self._forget_stops()
             return REFUSED
         if status == uc.UC_ERR_FETCH_PROT:
             return uc.UC_ERR_OK if code_pages.fetch(pc) else status
