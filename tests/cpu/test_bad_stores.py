@@ -133,6 +133,28 @@ def _same(bench: Bench, one: bytes, other: bytes) -> bool:
     return one.replace(HOLE.to_bytes(word, "little"), DATA.to_bytes(word, "little")) == other
 
 
+def test_a_store_to_a_page_of_code_is_made(bench: Bench) -> None:
+    """Pages that are writable and executable lose the permission to write when they are executed."""
+    cpu, content, rwx = bench.cpu, bytes(range(256)) * 2, RW | Protection.X
+    cpu.protect(CODE, PAGE, rwx)
+    cpu.map(HOLE, PAGE, rwx, page_buffer())
+    for name, case in _CASES[bench.guest.name].items():
+        _load(bench, case)
+        results = []
+        for place in (DATA, HOLE + 1024, CODE + 1024):
+            cpu.write(place, content)
+            if place == HOLE + 1024:
+                cpu.write(HOLE, bench.guest.code("return"))
+                bench.prepare()
+                assert cpu.run(HOLE) == (StopReason.TRAP, TRAPS, None)
+            bench.prepare(value=0x1234, address=place)
+            assert cpu.run(CODE) == (StopReason.TRAP, TRAPS, None), name
+            word = bench.guest.word
+            stored = cpu.read(place, len(content))
+            results.append(stored.replace(place.to_bytes(word, "little"), DATA.to_bytes(word, "little")))
+        assert results[0] == results[1] == results[2], name
+
+
 @pytest.mark.parametrize("memory", _FAULTS)
 def test_a_store_that_the_engine_cannot_leave_at_once_is_a_fault_too(
     bench: Bench, memory: str, monkeypatch: pytest.MonkeyPatch
