@@ -253,6 +253,21 @@ def test_arm_doubles_are_pairs_of_singles(bench: Bench) -> None:
     assert bench.cpu.read_registers(["s2", "s3"]) == [0x5566_7788, 0x1122_3344]
 
 
+@pytest.mark.parametrize("bench", ["arm"], indirect=True)
+def test_arm_modes_that_do_not_exist_are_refused(bench: Bench) -> None:
+    before = bench.cpu.read_register("cpsr")
+    for value in (0, 0x15, 0x6000_0020):
+        with pytest.raises(MachineError, match=f"cpsr {value:#x} has the mode"):
+            bench.cpu.write_register("cpsr", value)
+        with pytest.raises(MachineError, match="which Arm does not have"):
+            bench.cpu.write_registers({"r0": 1, "cpsr": value})
+    assert bench.cpu.read_register("cpsr") == before
+    assert bench.cpu.read_register("r0") == 0
+    for mode in (0x11, 0x12, 0x13, 0x17, 0x1B, 0x1F, 0x10):
+        bench.cpu.write_register("cpsr", mode)
+        assert bench.cpu.read_register("cpsr") == mode
+
+
 def test_save_and_restore_carry_all_registers_and_no_memory(bench: Bench) -> None:
     cpu, guest = bench.cpu, bench.guest
     entry = bench.load("add 1")

@@ -29,7 +29,7 @@ def test_a_fault_is_shown_with_all_that_the_guest_did(session: Session) -> None:
             "=> 0x",
             "#0 0x",
             "<parse+0x",
-            "=>    15     return *(const volatile int *)",
+            "=>    16     return *(const volatile int *)",
             "add(1, 1) -> 2\nparse('xyz') raised GuestFault",
             "-- guest stdout --",
             "parsing xyz",

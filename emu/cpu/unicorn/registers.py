@@ -20,7 +20,8 @@ from relink.errors import MachineError, MachineInUse
 
 _SETTLED = frozenset({"mxcsr"})  #: x86's register with exception flags that the engine keeps elsewhere
 _FS = 0x6000  #: mstatus: the floating-point unit is on. While it is off, the engine reads anything for fcsr
-
+#: Values of cpsr's lowest five bits: user, FIQ, IRQ, supervisor, monitor, abort, hypervisor, undefined, system.
+_MODES = frozenset({0x10, 0x11, 0x12, 0x13, 0x16, 0x17, 0x1A, 0x1B, 0x1F})
 
 #: Bytes of a register -> its format in an array with 8 bytes for each. Wider ones have buffers of their own.
 _FORMATS = {2: "H6x", 4: "I4x", 8: "Q"}
@@ -60,6 +61,12 @@ class _Batch:
         else:
             for buffer, value in zip(self._buffers, values, strict=True):
                 buffer.value = value
+
+
+def _check_mode(cpsr: int) -> None:
+    """Raise MachineError for a mode that Arm does not have: the engine would end the process."""
+    if cpsr & 0x1F not in _MODES:
+        raise MachineError(f"cpsr {cpsr:#x} has the mode {cpsr & 0x1F:#x}, which Arm does not have")
 
 
 class GroupData:
@@ -127,8 +134,9 @@ class UnicornRegisters:
         #: The values of `_place` at the last stop; None: since changed, or not read together.
         self._at_stop: tuple[int, ...] | None = None
         self._gated = frozenset({"fcsr"} if "fcsr" in isa.names else ())
+        self._with_mode = frozenset({"cpsr"} if self._interworking else ())
         #: Registers that take more than a call of the engine.
-        self._special = _SETTLED | self._interworking | self._gated
+        self._special = _SETTLED | self._interworking | self._gated | self._with_mode
         self.code_state = 0  #: Arm: the Thumb bit at the last stop
         self._suspended: int | None = None  # Arm: the address at which a fault or limit may have left an IT block
         self._running = 0  # the thread that runs the guest; 0: none
@@ -169,6 +177,8 @@ class UnicornRegisters:
             self._refuse_other_threads()
         if name in _SETTLED:
             self._float_state.settle()
+        if name in self._with_mode:
+            _check_mode(value)
         self._at_stop = None
         identifier, buffer, reference = self._slots[name]
         buffer.value = value
@@ -210,6 +220,8 @@ class UnicornRegisters:
         batch = self._batches.get(names) or self._batch(names)
         if batch.special and not _SETTLED.isdisjoint(names):
             self._float_state.settle()
+        if batch.special and not self._with_mode.isdisjoint(names):
+            _check_mode(values[names.index("cpsr")])
         self._at_stop = None
         batch.put(values)
         api.reg_write_batch(self._handle, batch.numbers, batch.places, batch.count)
