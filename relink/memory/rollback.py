@@ -33,7 +33,9 @@ class Rollback:
         calls = self._calls
         try:
             while calls:
-                function, args = calls.pop()
+                # No call between the two: a signal handler's exception would come between them.
+                function, args = calls[-1]
+                del calls[-1]
                 function(*args)
         finally:
             if calls:
