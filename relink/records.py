@@ -130,8 +130,8 @@ class _LazyInit(_Lazy):
         cls: Any = self.owner
         fields = cls.__record_fields__.values()
         if not self.wanted:
-            self.wanted = {f.name for f in fields if f.init}
             self.needed = {f.name for f in fields if f.init and f.default is f.factory is _MISSING}
+            self.wanted = {f.name for f in fields if f.init}  # last: for other threads both are known then
         values = dict(zip(cls.__match_args__, positional, strict=False))
         twice = len(values) < len(positional) or not values.keys().isdisjoint(given)
         values.update(given)

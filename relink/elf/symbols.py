@@ -150,7 +150,8 @@ class SymbolTable(SymbolRows):
             known = self.strings.names(self.records["name"][symbols], "symbol names", again=True)
             if len(symbols) <= _MOST_FOUND:
                 if len(self._asked) >= _MOST_ASKED:
-                    del self._asked[next(iter(self._asked))]
+                    for oldest in [*self._asked][:1]:  # of a copy: other threads change it too
+                        self._asked.pop(oldest, None)
                 self._asked[key] = known
         return known
 
