@@ -38,6 +38,7 @@ UNBOUNDED = {
     "event_hook": "kinds of events",
     "mapped_code": "hooks in machine code",
     "register_number": "registers of engines",
+    "leaving_function": "functions of engines",
     "constants": "ISAs of engines",
     "_computation": "instructions of LSX",
     "_triples": "tables of instructions in files of this project",
