@@ -244,7 +244,8 @@ class Inspector:
             request = self._engine.inexact if inexact else self._engine.instructions
             self._engine.hook_instruction(address, request, guard)
         elif address in self._inexact and not inexact:
-            self._always, self._engine.inexact.left = True, 1
+            # A 2 stays: the hook lets a prepared instruction by.
+            self._always, self._engine.inexact.left = True, self._engine.inexact.left or 1
         elif address in self._guarded and (found is None or found.guard != self._guarded[address]):
             del self._guarded[address]
             self._engine.hook_instruction(address, self._engine.instructions)
