@@ -29,8 +29,6 @@ def _arm_frame(context: int, call: str, number: int) -> SignalFrame:
     return SignalFrame(
         size=floats + 512 + 16,
         alignment=8,
-        skew=0,
-        number=None,
         info=0 if context else None,
         context=context,
         stack=context + 8,
@@ -41,14 +39,10 @@ def _arm_frame(context: int, call: str, number: int) -> SignalFrame:
             *saved(numbered("d", 32), floats + 8, 8),
             Saved("fpscr", floats + 8 + 256, 4),
         ),
-        pointers=(),
         constants={
             floats: words((0x5646_5001, 288), 4),
             **({} if context else {0: words((0x5AC3_C35A,), 4)}),
         },
-        return_at=None,
-        popped=0,
-        floats=None,
         fault=FaultWords(
             (machine + 80, 4), (machine, 4), (machine + 4, 4), PageFault(0x7, 0xF, 0x800, 0x8000_0000), {}
         ),
@@ -61,14 +55,8 @@ ARM_SIGNALS = SignalAbi(
     frame=_arm_frame(INFO_SIZE, "rt_sigreturn", 173),
     plain=_arm_frame(0, "sigreturn", 119),
     arguments=numbered("r", 3),
-    entry={},
     cleared=("cpsr", _IT),
     thumb=("cpsr", _THUMB),
-    frame_record=None,
-    least_stack=2048,
-    illegal=1,
-    trap=1,
-    trap_length=0,
 )
 
 _STACK, _MASK, _MACHINE = generic_context(8, INFO_SIZE)
@@ -78,11 +66,6 @@ _RECORD = _EXTRA + 4096
 AARCH64_SIGNALS = SignalAbi(
     frame=SignalFrame(
         size=_RECORD + 16,
-        alignment=16,
-        skew=0,
-        number=None,
-        info=0,
-        context=INFO_SIZE,
         stack=_STACK,
         mask=_MASK,
         registers=(
@@ -92,11 +75,7 @@ AARCH64_SIGNALS = SignalAbi(
             Saved("fpcr", _EXTRA + 12, 4),
             *saved(numbered("v", 32), _EXTRA + 16, 16),
         ),
-        pointers=(),
         constants={_EXTRA: words((0x4650_8001, 528), 4)},
-        return_at=None,
-        popped=0,
-        floats=None,
         fault=FaultWords(
             (_MACHINE, 8),
             None,
@@ -104,17 +83,9 @@ AARCH64_SIGNALS = SignalAbi(
             PageFault(0x9200_0007, 0x9200_000F, 0x40, -0x1000_0000),
             {_ESR: words((0x4553_5201, 16), 4)},
         ),
-        call="rt_sigreturn",
         return_code=words((0xD280_1168, 0xD400_0001), 4),  # mov x8, #139; svc #0
     ),
-    plain=None,
     arguments=numbered("x", 3),
-    entry={},
-    cleared=None,
-    thumb=None,
     frame_record=("x29", _RECORD),
     least_stack=5120,
-    illegal=1,
-    trap=1,
-    trap_length=0,
 )

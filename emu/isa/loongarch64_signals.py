@@ -9,7 +9,6 @@ from __future__ import annotations
 from emu.isa.convention import numbered
 from emu.isa.signal_abi import (
     INFO_SIZE,
-    NO_FAULT_WORDS,
     Saved,
     SignalAbi,
     SignalFrame,
@@ -25,11 +24,6 @@ _END = _VECTORS + 32 * 16 + 16
 SIGNALS = SignalAbi(
     frame=SignalFrame(
         size=_END + 16,
-        alignment=16,
-        skew=0,
-        number=None,
-        info=0,
-        context=INFO_SIZE,
         stack=_STACK,
         mask=_MASK,
         registers=(
@@ -38,23 +32,10 @@ SIGNALS = SignalAbi(
             *saved(numbered("fcc", 8), _VECTORS + 512, 1),
             Saved("fcsr", _VECTORS + 520, 4),
         ),
-        pointers=(),
         constants={_MACHINE + 33 * 8: words((1,), 4), _EXTENDED: words((0x5358_0001, _END - _EXTENDED), 4)},
-        return_at=None,
-        popped=0,
-        floats=None,
-        fault=NO_FAULT_WORDS,
-        call="rt_sigreturn",
         return_code=words((0x0382_2C0B, 0x002B_0000), 4),  # ori a7, zero, 139; syscall 0
     ),
-    plain=None,
     arguments=("a0", "a1", "a2"),
-    entry={},
-    cleared=None,
-    thumb=None,
-    frame_record=None,
     least_stack=4096,
     illegal=0x80,
-    trap=1,
-    trap_length=0,
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from emu.isa.signal_abi import (
     INFO_SIZE,
-    NO_FAULT_WORDS,
     Saved,
     SignalAbi,
     SignalFrame,
@@ -22,11 +21,6 @@ def signals(word: int) -> SignalAbi:
     return SignalAbi(
         frame=SignalFrame(
             size=floats + 528,
-            alignment=16,
-            skew=0,
-            number=None,
-            info=0,
-            context=INFO_SIZE,
             stack=stack,
             mask=mask,
             registers=(
@@ -34,23 +28,7 @@ def signals(word: int) -> SignalAbi:
                 *saved((f"f{n}" for n in range(32)), floats, 8),
                 Saved("fcsr", floats + 256, 4, 0xFF),
             ),
-            pointers=(),
-            constants={},
-            return_at=None,
-            popped=0,
-            floats=None,
-            fault=NO_FAULT_WORDS,
-            call="rt_sigreturn",
             return_code=words((0x08B0_0893, 0x0000_0073), 4),  # li a7, 139; ecall
         ),
-        plain=None,
         arguments=("a0", "a1", "a2"),
-        entry={},
-        cleared=None,
-        thumb=None,
-        frame_record=None,
-        least_stack=2048,
-        illegal=1,
-        trap=1,
-        trap_length=0,
     )

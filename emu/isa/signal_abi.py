@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from relink.records import dataclass
+from relink.records import dataclass, field
 
 INFO_SIZE = 128  #: bytes of siginfo_t
 
@@ -64,24 +64,24 @@ class FloatArea(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignalFrame:
-    """One kind of frame."""
+    """One kind of frame. The defaults are those of the ISAs that Linux has had since its generic ucontext_t."""
 
     size: int
-    alignment: int
-    skew: int  #: the frame starts this many bytes below a multiple of the alignment
-    number: int | None  #: offset of the signal's number
-    info: int | None  #: offset of siginfo_t
-    context: int | None  #: offset of ucontext_t
+    alignment: int = 16
+    skew: int = 0  #: the frame starts this many bytes below a multiple of the alignment
+    number: int | None = None  #: offset of the signal's number
+    info: int | None = 0  #: offset of siginfo_t
+    context: int | None = INFO_SIZE  #: offset of ucontext_t
     stack: int | None  #: offset of stack_t
     mask: tuple[tuple[int, int], ...]  #: (offset, size) of the parts of the mask of blocked signals
     registers: tuple[Saved, ...]  #: `pc` is one of them
-    pointers: tuple[tuple[int, int], ...]  #: (offset of a word, offset that it points to)
-    constants: Mapping[int, bytes]
-    return_at: int | None  #: offset of the return address; None: it is in the link register
-    popped: int  #: bytes that returning pops before it enters the kernel
-    floats: FloatArea | None
-    fault: FaultWords
-    call: str  #: the system call that ends the handler
+    pointers: tuple[tuple[int, int], ...] = ()  #: (offset of a word, offset that it points to)
+    constants: Mapping[int, bytes] = field(default_factory=dict)
+    return_at: int | None = None  #: offset of the return address; None: it is in the link register
+    popped: int = 0  #: bytes that returning pops before it enters the kernel
+    floats: FloatArea | None = None
+    fault: FaultWords = NO_FAULT_WORDS
+    call: str = "rt_sigreturn"  #: the system call that ends the handler
     return_code: bytes  #: the kernel's own code that makes it, for handlers without a restorer
 
 
@@ -90,17 +90,17 @@ class SignalAbi:
     """How signal handlers are entered and left."""
 
     frame: SignalFrame
-    plain: SignalFrame | None  #: the frame of handlers without SA_SIGINFO, where it is another
+    plain: SignalFrame | None = None  #: the frame of handlers without SA_SIGINFO, where it is another
     #: Registers of a handler's arguments, if the frame does not have them: number, siginfo_t, ucontext_t.
     arguments: tuple[str, ...]
-    entry: Mapping[str, int]  #: registers with a fixed value at the entry
-    cleared: tuple[str, int] | None  #: the bits of a register that are cleared at the entry
-    thumb: tuple[str, int] | None  #: register and bit of what is bit 0 of code addresses
-    frame_record: tuple[str, int] | None  #: the frame pointer, and the offset of the record it points to
-    least_stack: int  #: MINSIGSTKSZ
-    illegal: int  #: si_code of SIGILL for an undefined instruction
-    trap: int  #: si_code of SIGTRAP for a breakpoint
-    trap_length: int  #: bytes of the breakpoint instruction that the kernel has passed
+    entry: Mapping[str, int] = field(default_factory=dict)  #: registers with a fixed value at the entry
+    cleared: tuple[str, int] | None = None  #: the bits of a register that are cleared at the entry
+    thumb: tuple[str, int] | None = None  #: register and bit of what is bit 0 of code addresses
+    frame_record: tuple[str, int] | None = None  #: the frame pointer, and the offset of the record it points to
+    least_stack: int = 2048  #: MINSIGSTKSZ
+    illegal: int = 1  #: si_code of SIGILL for an undefined instruction
+    trap: int = 1  #: si_code of SIGTRAP for a breakpoint
+    trap_length: int = 0  #: bytes of the breakpoint instruction that the kernel has passed
 
 
 def generic_context(word: int, at: int) -> tuple[int, tuple[tuple[int, int], ...], int]:

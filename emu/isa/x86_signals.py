@@ -41,9 +41,7 @@ _CONTEXT_64 = 8 + 40  #: of struct sigcontext: behind the return address, and fl
 _INFO_64 = 8 + 304
 FRAME_64 = SignalFrame(
     size=8 + 304 + INFO_SIZE,
-    alignment=16,
     skew=8,
-    number=None,
     info=_INFO_64,
     context=8,
     stack=8 + 16,
@@ -53,25 +51,19 @@ FRAME_64 = SignalFrame(
         *saved(("rdi", "rsi", "rbp", "rbx", "rdx", "rax", "rcx", "sp", "pc"), _CONTEXT_64 + 64, 8),
         Saved("rflags", _CONTEXT_64 + 136, 8, _FLAGS),
     ),
-    pointers=(),
     # UC_FP_XSTATE is not set: there is an FXSAVE image only. CS, GS, FS, SS.
     constants={8: words((6,), 8), _CONTEXT_64 + 144: words((0x33, 0, 0, 0x2B), 2)},
     return_at=0,
     popped=8,
     floats=_fxsave(0, 16, _CONTEXT_64 + 184),
     fault=FaultWords((_CONTEXT_64 + 176, 8), (_CONTEXT_64 + 160, 8), (_CONTEXT_64 + 152, 8), _FAULTS, {}),
-    call="rt_sigreturn",
     return_code=bytes.fromhex("48c7c00f000000 0f05"),  # mov rax, 15; syscall
 )
 SIGNALS_64 = SignalAbi(
     frame=FRAME_64,
-    plain=None,
     arguments=("rdi", "rsi", "rdx"),
     entry={"rax": 0, **_ENTRY},
     cleared=("rflags", 0x10500),  # DF, RF, TF
-    thumb=None,
-    frame_record=None,
-    least_stack=2048,
     illegal=2,
     trap=0x80,
     trap_length=1,
@@ -101,7 +93,6 @@ _REGISTERS, _SEGMENTS, _WORDS = _context_32(_SC)
 _RT_REGISTERS, _RT_SEGMENTS, _RT_WORDS = _context_32(_RT_SC)
 PLAIN_32 = SignalFrame(
     size=8 + 88 + 112 + 4 + 8,
-    alignment=16,
     skew=4,
     number=4,
     info=None,
@@ -109,7 +100,6 @@ PLAIN_32 = SignalFrame(
     stack=None,
     mask=((_SC + 80, 4), (_SC + 88 + 112, 4)),
     registers=_REGISTERS,
-    pointers=(),
     constants=_SEGMENTS,
     return_at=0,
     popped=8,
@@ -120,7 +110,6 @@ PLAIN_32 = SignalFrame(
 )
 FRAME_32 = SignalFrame(
     size=16 + INFO_SIZE + 20 + 88 + 8 + 8,
-    alignment=16,
     skew=4,
     number=4,
     info=16,
@@ -134,7 +123,6 @@ FRAME_32 = SignalFrame(
     popped=4,
     floats=_floats_32(_RT_SC + 76),
     fault=_RT_WORDS,
-    call="rt_sigreturn",
     return_code=bytes.fromhex("b8ad000000 cd80"),  # mov eax, 173; int 0x80
 )
 SIGNALS_32 = SignalAbi(
@@ -143,9 +131,6 @@ SIGNALS_32 = SignalAbi(
     arguments=("eax", "edx", "ecx"),  # besides the stack: for handlers built with regparm
     entry=_ENTRY,
     cleared=("eflags", 0x10500),
-    thumb=None,
-    frame_record=None,
-    least_stack=2048,
     illegal=2,
     trap=0x80,
     trap_length=1,
