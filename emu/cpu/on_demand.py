@@ -1,4 +1,4 @@
-"""A table whose rows are made when they are asked for."""
+"""A mapping that makes each value when its key is first looked up."""
 
 from __future__ import annotations
 

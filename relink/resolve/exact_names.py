@@ -139,7 +139,11 @@ class ScopeNames:
         return np.array([image.bias for image in self.images], np.uint64)
 
     def find(self, names: Sequence[bytes]) -> list[Export | None] | None:
-        """The definitions of names, None for one that no image has; None where a walk has to tell of any."""
+        """The definition of each name, None for a name that no image defines.
+
+        None in place of the list if the index cannot answer for one of them, and each name has to be looked up
+        image by image.
+        """
         found, partly = list(map(self.by_name.get, names)), self.certain < len(self.images)
         if None in found:
             odd = any(one is None and name in self.by_name for name, one in zip(names, found, strict=True))

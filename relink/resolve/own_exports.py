@@ -50,7 +50,7 @@ def certainly_own(
     kept: Kept,
 ) -> tuple[Bools, int] | None:
     """Which references (`symbols`, indices in the image's table) bind to the image itself, and its number in the
-    bindings; None where a walk is to tell of all of them.
+    bindings; None if all have to be looked up image by image.
 
     Only those that are `eligible` are: defined in the image, and not for COPY, which binds to another definition.
     `before` are the sources that are asked before all images. In `kept` is what was found of the same references.
