@@ -6,8 +6,9 @@ For engines that share the caller's buffers: guest memory is read and written by
 from __future__ import annotations
 
 import itertools
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,6 +33,7 @@ class Piece(NamedTuple):
 
 
 _start_of = attrgetter("start")
+_piece: Callable[[tuple[object, ...]], Piece] = partial(tuple.__new__, Piece)  # without the cost of a call
 #: [permissions of a page][needed permissions] -> whether they suffice; operators of enums are slow
 _SUFFICE = tuple(tuple(given & needed == needed for needed in range(8)) for given in range(8))
 READABLE, WRITABLE, _EXECUTABLE = (
@@ -41,7 +43,7 @@ READABLE, WRITABLE, _EXECUTABLE = (
 
 def piece_of(start: int, memory: memoryview, protection: Protection) -> Piece:
     """The piece of a new mapping."""
-    return Piece(start, start + memory.nbytes, memory, protection, _EXECUTABLE[protection])
+    return _piece((start, start + memory.nbytes, memory, protection, _EXECUTABLE[protection]))
 
 
 def map_each(
@@ -81,10 +83,11 @@ class PageMap:
             index < len(known) and known[index].start < last.end
         ):
             return False
-        if any(one.end > other.start for one, other in itertools.pairwise(pieces)):
-            return False
-        if any(piece.end <= piece.start or (piece.start | piece.end) % PAGE_SIZE for piece in pieces):
-            return False
+        position = 0
+        for piece in pieces:
+            if not position <= piece.start < piece.end or (piece.start | piece.end) % PAGE_SIZE:
+                return False
+            position = piece.end
         known[index:index] = pieces
         self.found.clear()
         return True
@@ -190,12 +193,21 @@ class PageMap:
 
     def remove(self, address: int, size: int) -> None:
         """Remove pages and the references to their memory. Raises AddressSpaceError if any is unmapped."""
-        piece = self.at(address)
-        if piece is not None and (piece.start, piece.end) == (address, address + size):  # the usual case
-            self.found.clear()
-            del self._pieces[bisect_right(self._pieces, address, key=_start_of) - 1]
-            return
-        del self._pieces[self._isolate(address, size)]
+        if not self.remove_whole(address, size):
+            del self._pieces[self._isolate(address, size)]
+
+    def remove_whole(self, address: int, size: int) -> bool:
+        """Remove consecutive pieces that are exactly this range, the usual case; False where they are not."""
+        pieces, position, end = self._pieces, address, address + size
+        first = after = bisect_left(pieces, address, key=_start_of)
+        while position < end and after < len(pieces) and pieces[after].start == position:
+            position = pieces[after].end
+            after += 1
+        if position != end or first == after:
+            return False
+        self.found.clear()
+        del pieces[first:after]
+        return True
 
     def _isolate(self, address: int, size: int) -> slice:
         """Split pieces at both ends of the range; return the slice of pieces for the range."""

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import enum
 from collections import defaultdict, deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from emu.isa.registry import ISAS
@@ -214,13 +213,14 @@ class LinkMaps(Assigned):
 
     # ------------------------------------------------------------ kept up to date
 
-    @contextmanager
-    def changing(self, state: State, added: int = 0) -> Iterator[None]:
-        """Announce changes before and after the block, which maps or unmaps images; `added` of them are new."""
+    def change(self, state: State, operation: Callable[[], None], added: int = 0) -> None:
+        """Announce a change before and after the operation, which maps or unmaps images; `added` of them are
+        new.
+        """
         self.added += added
         self._announce(state)
         try:
-            yield
+            operation()
         finally:
             self.relink()
         self._announce(State.CONSISTENT)

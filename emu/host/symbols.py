@@ -10,8 +10,7 @@ Symbols are given as a table by name, or as a function that is called with each 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias, cast
 
@@ -43,6 +42,10 @@ def symbol_of(value: object) -> Symbol | None:
     return symbol if isinstance(symbol, Symbol) else None
 
 
+#: The traps of a load, and what they were made for.
+Owner: TypeAlias = "tuple[list[int], dict[tuple[str, int], tuple[int, object]]]"
+
+
 class HostSymbols(Assigned):
     """Makes definitions for a user's symbols. A trap belongs to the load it was made for.
 
@@ -66,7 +69,7 @@ class HostSymbols(Assigned):
         #: Raises ForeignObject for objects of another machine; set by who knows what this one's are.
         self.check_objects: Callable[..., object] = lambda *values: None
         # The last list is that of the current load; the first is for bindings outside of loads, which stay.
-        self._owners: list[tuple[list[int], dict[tuple[str, int], tuple[int, object]]]] = [([], {})]
+        self._owners: list[Owner] = [([], {})]
         #: Traps to remove when an image is unloaded.
         self.owned: defaultdict[Image, list[int]] = defaultdict(list)
 
@@ -146,15 +149,13 @@ class HostSymbols(Assigned):
 
     # ------------------------------------------------------------ for the resolver
 
-    @contextmanager
-    def owned_by(self, traps: list[int]) -> Iterator[None]:
-        """Append traps created in the block to `traps`."""
-        owner = (traps, dict[tuple[str, int], tuple[int, object]]())
+    def begin(self, owner: Owner) -> None:
+        """Append traps that are created from now on to those of `owner`, until `end` is called with it."""
         self._owners.append(owner)
-        try:
-            yield
-        finally:
-            self._owners.remove(owner)
+
+    def end(self, owner: Owner) -> None:
+        """Undo `begin`, if it has been called."""
+        self._owners[:] = [each for each in self._owners if each is not owner]
 
     def sources(self, symbols: Symbols | None, traps: list[int] | None = None) -> list[SymbolSource | Lookup]:
         """The symbol sources for a user's `symbols`; empty for None."""

@@ -44,8 +44,10 @@ class PendingLoad:
         if self._failure is not None:
             raise self._failure
         started = time.perf_counter()
-        while (step := self.next_step) not in (None, until):
-            assert step is not None
+        while self._steps:
+            step = next(iter(self._steps))
+            if step == until:
+                break
             try:
                 self._steps.pop(step)()
             except BaseException as error:

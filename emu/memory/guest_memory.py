@@ -35,6 +35,19 @@ def _split(run: Pages, low: int, high: int) -> Iterator[tuple[Pages, bool]]:
         yield Pages(start, end - start, run.protection), low <= start < high
 
 
+def _spans(pages: Sequence[Pages]) -> list[tuple[int, int]]:
+    """Page ranges, in ascending order, as the offsets and sizes of those that follow each other directly."""
+    spans: list[tuple[int, int]] = []
+    start = end = 0
+    for offset, size, _ in pages:
+        if offset != end and start != end:
+            spans.append((start, end - start))
+        if offset != end or start == end:
+            start = offset
+        end = offset + size
+    return [*spans, (start, end - start)] if start != end else spans
+
+
 class GuestMemory(HostMemory):
     """Guest memory: the linker's `AddressSpace`, with reads, writes and mappings for other parts."""
 
@@ -66,24 +79,27 @@ class GuestMemory(HostMemory):
             super().publish(region, mapped)
 
     def publish_all(self, regions: Sequence[tuple[Region, tuple[Pages, ...]]]) -> None:
-        pages = sum(run.size for _, runs in regions for run in runs if run.protection) // PAGE
-        one_by_one = len(regions) < 2 or any(region.foreign or region in self._committed for region, _ in regions)
-        if one_by_one or not self.limit.take(self._cpu.page_cost * pages):
+        size, charged, known = 0, list[tuple[Region, bytearray]](), False
+        for region, runs in regions:
+            known = known or region.foreign or region in self._committed
+            committed = bytearray(region.size // PAGE)
+            for offset, length, protection in runs:
+                if protection:
+                    size += length
+                    committed[offset // PAGE : (offset + length) // PAGE] = b"\1" * (length // PAGE)
+            charged.append((region, committed))
+        if known or not self.limit.take(self._cpu.page_cost * (size // PAGE)):
             super().publish_all(regions)  # tells which one exceeds the limit
             return
-        for region, runs in regions:
-            committed = self._committed[region] = bytearray(region.size // PAGE)
-            for offset, size, protection in runs:
-                if protection:
-                    committed[offset // PAGE : (offset + size) // PAGE] = b"\1" * (size // PAGE)
+        self._committed.update(charged)
         done = False
         try:
             self._cpu.map_all([(region.address, region.buffer, runs) for region, runs in regions])
             done = True
         finally:
             for region, runs in regions:
-                mapped = runs if done else [run for run in runs if self._has(region, run)]
-                super().publish(region, mapped)
+                region.pages = runs if done else tuple(run for run in runs if self._has(region, run))
+            self.changes += 1
 
     def _has(self, region: Region, run: Pages) -> bool:
         """Whether the CPU has mapped a page range."""
@@ -92,13 +108,26 @@ class GuestMemory(HostMemory):
     def release(self, region: Region) -> None:
         pages, region.pages = region.pages, ()
         with Rollback() as rest:  # all of it, also where a signal handler raises
-            for offset, size, _ in reversed(pages):
-                rest.callback(self._cpu.unmap, region.address + offset, size)
+            for start, size in reversed(_spans(pages)):
+                rest.callback(self._unmap, region.address + start, size)
             super().release(region)
         self.damaged.discard(region)
         committed = self._committed.pop(region, None)
         if committed is not None:
             self.limit.give(self._cpu.page_cost * committed.count(1))
+
+    def _unmap(self, address: int, size: int) -> None:
+        """Unmap consecutive pages in the CPU, also where a signal handler raises meanwhile."""
+        try:
+            self._cpu.unmap(address, size)
+        except BaseException:
+            position, end = address, address + size
+            while position < end:
+                mapped = min(self._cpu.extent(position, Protection.NONE), end - position)
+                if mapped:
+                    self._cpu.unmap(position, mapped)
+                position += mapped or PAGE
+            raise
 
     def _map(self, region: Region, run: Pages, *, zeroed: bool = False) -> None:
         """Map a page range of a region in the CPU. Raises AddressSpaceError beyond the memory limit."""

@@ -55,10 +55,12 @@ from relink.tls import LoadTls
 def _phase(body: Callable[[Load], None]) -> Callable[[Load], None]:
     """Make a method a phase: it checks the order, is timed, and rolls the load back when it raises."""
     phase = Phase(body.__name__)
+    timed = TIMED.get(phase)
 
     @wraps(body)
     def run(load: Load) -> None:
-        load._check_turn(phase)
+        if load._running is not None or load._ended or NEXT[load.done] is not phase:
+            load._check_turn(phase)
         if load.done is None:
             load.state.under_way.append(load)
         load._running = phase
@@ -71,8 +73,8 @@ def _phase(body: Callable[[Load], None]) -> Callable[[Load], None]:
             raise
         finally:
             load._running = None
-        if phase in TIMED:
-            load.timings.add(TIMED[phase], time.perf_counter() - started)
+        if timed is not None:
+            load.timings.add(timed, time.perf_counter() - started)
         load.done = phase
 
     return run
@@ -127,8 +129,9 @@ class Load:
 
     def run_to(self, phase: Phase | str) -> None:
         """Run all phases up to and including this one. Raises LoadOrderError when it has already run."""
-        last = Phase(phase)
-        if self.next is None or ORDER.index(last) < ORDER.index(self.next):
+        last = phase if phase.__class__ is Phase else Phase(phase)
+        following = self.next
+        if following is None or ORDER.index(last) < ORDER.index(following):
             self._check_turn(last)
         with WithoutCollections():
             while self.step() is not last:

@@ -77,7 +77,7 @@ def test_no_relocation_and_no_symbol_makes_a_call_of_the_engine(
             return Counter(calls)
 
     few = cost(FEW)
-    assert few["map"], "the counters count"
+    assert few["map"] or few["map_all"], "the counters count"
     assert cost(MANY) == few
 
 

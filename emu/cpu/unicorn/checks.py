@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from ctypes import addressof, c_char
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -56,7 +56,7 @@ def host_address(
     """
     if buffer.nbytes != size or buffer.dtype != _BYTE or not buffer.flags.c_contiguous:
         raise AddressSpaceError("the buffer does not fit the mapping", address=address, size=size)
-    host = _address_of(cast(Any, buffer))
+    host = _address_of(buffer)
     if host % PAGE_SIZE:
         raise AddressSpaceError("the buffer is not page-aligned", address=address, size=size)
     if address + size - 1 >> isa.address_bits:
@@ -75,10 +75,12 @@ def mapped_together(
     """
     pieces, hosts = list[Piece](), dict[int, int]()
     for address, buffer, runs in regions:
-        memory, host = memoryview(cast(Any, buffer)), _address_of(cast(Any, buffer))
+        memory, host = buffer.data, _address_of(buffer)
         if host % PAGE_SIZE or memory.itemsize != 1 or not memory.c_contiguous:
             return None
         for offset, size, protection in runs:
+            if offset + size > memory.nbytes:
+                return None
             start = address + offset
             pieces.append(piece_of(start, memory[offset : offset + size], protection))
             hosts[start] = host + offset

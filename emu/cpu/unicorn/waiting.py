@@ -11,14 +11,14 @@ import functools
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from threading import RLock
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
 
 import numpy as np
 
 from emu.cpu.pages import PAGE_SIZE, PageMap, map_each
 from emu.cpu.protocol import Pages, Protection
 from emu.cpu.unicorn.checks import Closed, host_address, mapped_together
-from emu.cpu.unicorn.isas import GDT_PAGE, ISAS
+from emu.cpu.unicorn.isas import GDT_PAGE, ISAS, UnicornIsa
 from relink.errors import AddressSpaceError, MachineError
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ def _while_waiting(
 
     @functools.wraps(method)
     def called(self: WaitingCpu, /, *args: _P.args, **named: _P.kwargs) -> _R:
-        with _lock_of(self):
-            if _is_waiting(self):
+        with vars(self).get("_lock", _NO_LOCK):
+            if (self.__class__ is WaitingCpu and "_lock" in vars(self)) or _is_waiting(self):
                 return method(self, *args, **named)
         return cast(_R, getattr(self, method.__name__)(*args, **named))
 
@@ -72,13 +72,14 @@ class WaitingCpu:
 
     def __init__(self, arch: str) -> None:
         vars(self).update(
-            arch=arch, registers=ISAS[arch].printed, _pages=PageMap(), _traps=(0, 0), _thread_pointer=None,
-            _changes=0, _lock=RLock(),
+            arch=arch, registers=ISAS[arch].printed, _isa=ISAS[arch], _pages=PageMap(), _traps=(0, 0),
+            _thread_pointer=None, _changes=0, _lock=RLock(),
         )  # fmt: skip
 
     if TYPE_CHECKING:
         arch: str
         registers: tuple[str, ...]
+        _isa: UnicornIsa
         _pages: PageMap
         _traps: tuple[int, int]
         _thread_pointer: int | None
@@ -132,6 +133,10 @@ class WaitingCpu:
             raise
         return made
 
+    def _refuses(self, end: int) -> bool:
+        """Whether the engine may have to refuse a mapping that ends there, for overlapping its own page."""
+        return end > GDT_PAGE and self.arch == "i386"
+
     def _change(self, **values: object) -> None:
         vars(self).update(values, _changes=self._changes + 1)
 
@@ -150,21 +155,19 @@ class WaitingCpu:
     @_while_waiting
     def map(self, address: int, size: int, protection: Protection, buffer: U8, *, zeroed: bool = False) -> None:
         """See `UnicornCpu.map`."""
-        host_address(ISAS[self.arch], self._traps, address, size, protection, buffer)
-        if (
-            self.arch == "i386" and address + size > GDT_PAGE
-        ):  # the engine has to refuse what overlaps its own page
+        host_address(self._isa, self._traps, address, size, protection, buffer)
+        if self._refuses(address + size):
             self._make_engine()
             self.map(address, size, protection, buffer)
             return
-        self._pages.add(address, memoryview(cast(Any, buffer)), protection)
+        self._pages.add(address, buffer.data, protection)
         self._change()
 
     @_while_waiting
     def map_all(self, regions: Sequence[tuple[int, U8, Sequence[Pages]]]) -> None:
         """See `UnicornCpu.map_all`."""
-        found = mapped_together(ISAS[self.arch], self._traps, regions)
-        if found is None or self.arch == "i386" or not self._pages.add_all(found.pieces):
+        found = mapped_together(self._isa, self._traps, regions)
+        if found is None or self._refuses(found.pieces[-1].end) or not self._pages.add_all(found.pieces):
             map_each(self.map, regions)
         self._change()
 
@@ -178,9 +181,10 @@ class WaitingCpu:
     @_while_waiting
     def unmap(self, address: int, size: int) -> None:
         """See `UnicornCpu.unmap`."""
-        if not self._pages.covering(address, size, "unmap of unmapped memory"):
-            raise AddressSpaceError("the range is empty", address=address, size=size)
-        self._pages.remove(address, size)
+        if not self._pages.remove_whole(address, size):
+            if not self._pages.covering(address, size, "unmap of unmapped memory"):
+                raise AddressSpaceError("the range is empty", address=address, size=size)
+            self._pages.remove(address, size)
         self._change()
 
     @_while_waiting
