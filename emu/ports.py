@@ -7,7 +7,9 @@ takes the class. No part gets the whole machine: its constructor lists everythin
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from relink.records.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from emu.cpu.protocol import Cpu, Protection, Stop

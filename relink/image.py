@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from relink.elf.constants import VERSYM_HIDDEN, DynamicFlag1, SymbolBind, Symbol
 from relink.errors import UnresolvedSymbol
 from relink.module import Module
 from relink.records import Assigned, dataclass, field
+from relink.records.tuples import NamedTuple
 from relink.relocate.result import Relocated
 from relink.resolve.bindings import HOST, UNRESOLVED, Bindings
 from relink.resolve.resolver import Resolver

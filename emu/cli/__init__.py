@@ -7,7 +7,7 @@
     quick, typer_app                        read plain command lines; help, and all other command lines
     options, observing, fuzzing, placing    options shared by several commands; those of `fuzz` and of `link`
     output, plain, text                     print reports (frozen dataclasses) as JSON or tables
-    errors, log                             messages for exceptions; log messages
+    errors; log, messages                   messages for exceptions; log messages, their handler
     inspect_archive                         `inspect` for archives
     inspect_records, inspect_view           the report of `inspect` for ELF files; printing it
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 import time
 import warnings
@@ -23,6 +22,7 @@ from emu.errors import CallError, StaticFunctionWarning
 from relink.arch import Architecture
 from relink.elf.constants import SymbolType
 from relink.errors import AddressSpaceError
+from relink.log import Log
 from relink.records import dataclass, replace
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from emu.load.lazy_binding import FirstCall
     from emu.machine import Machine
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 
 #: The result type of a function without a known prototype: an unsigned word.
 _GUESSED_RESULT = "unsigned long"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
@@ -19,6 +18,7 @@ from emu.fuzz import Fuzzer
 from emu.fuzz.files import read_dictionary, read_inputs, save_input
 from emu.handles import Function
 from relink.errors import RelinkError, UnresolvedSymbol
+from relink.log import Log
 from relink.records import dataclass
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from emu.library import Library
     from emu.machine import Machine
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 _PERIOD = 5.0  #: seconds between two lines of progress, and between two looks for what is to be written
 _INSTRUCTIONS = 100_000
 _GUESS = "int {}(const unsigned char *data, size_t size)"

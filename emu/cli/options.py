@@ -5,13 +5,13 @@ A group is a frozen dataclass whose fields are options. A command with a paramet
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from emu.cli.command import Option, Usage
+from relink.log import Log
 from relink.records import dataclass, field
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from relink.load.plan import Plan
     from relink.search.search_path import SearchPath
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 #: The values of `relink.relocate.lazy.BindMode`, without importing the linker for --help.
 _BINDINGS = ("now", "lazy", "faithful")
 
@@ -256,7 +256,6 @@ class Running:
         """The given float ABI, else that of the first of `sources` that has one and was found."""
         from emu.isa.registry import float_convention
         from relink.arch import FloatAbi
-        from relink.objects.float_abi import first_float_abi
 
         had = {abi.value: abi for abi in FloatAbi if float_convention(arch.name, abi) is not None}
         if self.float_abi is not None:
@@ -266,6 +265,8 @@ class Running:
             return had[self.float_abi]
         if len(had) == 1:
             return None
+        from relink.objects.float_abi import first_float_abi
+
         files = (search.find(source, arch) for source in sources)
         found = first_float_abi([file for file in files if file is not None], arch)
         return found if found in had.values() else None

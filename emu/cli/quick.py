@@ -6,10 +6,11 @@ returns None; Typer then reads it or reports the error.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin
 
 from emu.cli.command import Argument, Command, Option
 from relink.records import fields, is_dataclass
@@ -65,13 +66,13 @@ def read(command: Command, arguments: Sequence[str]) -> Callable[[], None] | Non
 
 
 def _read(function: Callable[..., None], arguments: list[str]) -> Callable[[], None]:
-    hints = get_type_hints(function, include_extras=True)
-    hints.pop("return", None)
+    spellings = [text.partition("=")[0] for text in arguments if text.startswith("-")]
+    hints = _hints(function, getattr(function, "__wrapped__", function).__globals__, spellings)
     groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
     positional = [name for name, hint in hints.items() if name not in groups and _mark(hint, Argument)]
     if len(positional) != 1 or hints[positional[0]].__origin__ is not str:
         raise _NotPlain
-    targets = _targets(hints, groups)
+    targets = _targets(hints, groups, spellings)
     given: dict[str | None, dict[str, Any]] = {name: {} for name in (None, *groups)}
     texts = _distribute(arguments, targets, given)
     if len(texts) != 1:
@@ -85,14 +86,27 @@ def _read(function: Callable[..., None], arguments: list[str]) -> Callable[[], N
     return partial(call)
 
 
-def _targets(hints: dict[str, Any], groups: dict[str, Any]) -> dict[str, _Target]:
-    """The options by all their names."""
+def _hints(owner: Any, names: dict[str, Any], spellings: Sequence[str]) -> dict[str, Any]:
+    """The evaluated annotations of a function or a class, without those of options that are not spelled: all of
+    them would take longer than the load of a small file.
+    """
+    return {
+        name: names[text] if text in names else eval(text, names)
+        for name, text in owner.__annotations__.items()
+        if name != "return" and ("Option(" not in text or any(spelling in text for spelling in spellings))
+    }
+
+
+def _targets(hints: dict[str, Any], groups: dict[str, Any], spellings: Sequence[str]) -> dict[str, _Target]:
+    """The options that are spelled, by all their names."""
     found: dict[str, _Target] = {}
     members: list[tuple[str | None, str, Any]]
     members = [(None, name, hint) for name, hint in hints.items() if name not in groups]
     for group_name, group in groups.items():
-        types = get_type_hints(group, include_extras=True)
-        members += [(group_name, f.name, types[f.name]) for f in fields(group) if f.init]
+        types: dict[str, Any] = {}
+        for base in group.__mro__[-2::-1]:  # all but `object`
+            types |= _hints(base, vars(sys.modules[base.__module__]), spellings)
+        members += [(group_name, f.name, types[f.name]) for f in fields(group) if f.init and f.name in types]
     for owner, member, hint in members:
         option = _mark(hint, Option)
         if option is None:

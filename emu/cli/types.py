@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, ClassVar
 
 from emu.calls.declarations import Scope
@@ -12,13 +11,14 @@ from emu.calls.types import CType, Enumeration, Struct, sized
 from emu.cli.command import Usage
 from emu.errors import CallError
 from emu.isa.registry import convention
+from relink.log import Log
 from relink.records import dataclass
 
 if TYPE_CHECKING:
     from emu.cli.options import Loading, Search, Target
     from emu.cli.plain import Console
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from operator import attrgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from emu.cpu.protocol import Pages, Protection
 from relink.errors import AddressSpaceError, GuestAccessError
+from relink.records.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from relink.arrays import U8

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from relink.memory.address_space import Pages, Protection
+from relink.records.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from emu.cpu.events import Events

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from relink.arch import FloatAbi
 from relink.records import dataclass, field, replace
+from relink.records.tuples import NamedTuple
 
 
 class FloatFormat(NamedTuple):

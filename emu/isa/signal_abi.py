@@ -7,9 +7,9 @@ are in bytes from the start of the frame, which is the stack pointer at the hand
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from relink.records import dataclass, field
+from relink.records.tuples import NamedTuple
 
 INFO_SIZE = 128  #: bytes of siginfo_t
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
 from emu.isa.convention import BINARY128, CallingConvention, DataModel
 from emu.isa.signal_abi import SignalAbi
 from emu.isa.struct_stat import StructStat
 from relink.records import dataclass
+from relink.records.tuples import NamedTuple
 
 
 @dataclass(frozen=True)

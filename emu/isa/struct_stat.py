@@ -5,7 +5,7 @@ glibc, sysdeps/unix/sysv/linux/**/bits/struct_stat.h; with a 64-bit time_t on 32
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from relink.records.tuples import NamedTuple
 
 
 class StructStat(NamedTuple):

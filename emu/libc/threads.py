@@ -6,17 +6,17 @@ mutex would wait forever, so it aborts with a message.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from emu.errors import GuestAbort
 from emu.libc.errno import Errno
 from emu.libc.table import export, register
+from relink.log import Log
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 _RECURSIVE, _ERRORCHECK = 1, 2
 _MOST_KEYS = 1024
 _MOST_MUTEXES = 1 << 18  #: limit for mutexes that are held or have a type

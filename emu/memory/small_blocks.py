@@ -11,12 +11,15 @@ through all runs. Freed blocks are reused last in, first out.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
-from numpy.typing import NDArray
+
+from relink.records.tuples import NamedTuple
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from emu.cpu.hooks.heap_hook import BlockArrays
 
 GRANULE: Final = 16  #: bytes

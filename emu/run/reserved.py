@@ -5,7 +5,6 @@ from __future__ import annotations
 from threading import RLock, current_thread
 from typing import Protocol
 
-from emu.run.unfit import refuse
 from relink.errors import MachineInUse
 
 
@@ -36,6 +35,8 @@ class Reserved:
         runner = self._runner
         try:
             if error is not None and runner.file is not None:
+                from emu.run.unfit import refuse
+
                 refuse(error, runner.file)
         finally:
             runner.user.release()

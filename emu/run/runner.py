@@ -23,7 +23,6 @@ from emu.run.budget import BudgetedCalls
 from emu.run.reserved import Reserved, used_elsewhere, used_out_of_turn
 from emu.run.stack import Stack
 from emu.run.traps import TrapTable
-from emu.run.unfit import refuse
 from relink.errors import MachineError, RelinkError
 
 if TYPE_CHECKING:
@@ -176,6 +175,8 @@ class Runner(BudgetedCalls):
                     self.at_end()
         except Exception as error:
             if self.file is not None:
+                from emu.run.unfit import refuse
+
                 refuse(error, self.file)
             raise
         finally:

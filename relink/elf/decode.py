@@ -21,7 +21,6 @@ from relink.elf.decoded import Decoded
 from relink.elf.dynamic import Dynamic
 from relink.elf.findings import Findings
 from relink.elf.headers import Header, read_header, read_program_headers
-from relink.elf.section_table import read_sections
 from relink.elf.segments import check_not_debug_file, check_special, loadable_segments, special_segment
 from relink.elf.source import Source, buffer, open_source
 from relink.errors import MalformedElf, Truncated
@@ -67,6 +66,8 @@ def decode_sections(source: Source, *, name: str | None = None) -> Decoded:
 
     Raises ElfError as `decode` does, and for damaged section headers.
     """
+    from relink.elf.section_table import read_sections
+
     name, path, data = open_source(source, name)
     if len(data) == 0:
         raise Truncated(name, "the file is empty", 0)

@@ -13,7 +13,6 @@ from relink.elf.dynamic import Dynamic
 from relink.elf.findings import Findings
 from relink.elf.headers import Header, Section, section_bytes
 from relink.elf.relocations import RelocationTable, read_relocations, read_relr
-from relink.elf.section_table import read_sections
 from relink.elf.segments import special_segment
 from relink.elf.source import FileMapping, file_mapping
 from relink.elf.strings import StringTable
@@ -340,6 +339,8 @@ class Decoded:
         Raises ElfError for a bad table in a relocatable object. In other files section headers are optional, so a
         missing or damaged table reads as empty.
         """
+        from relink.elf.section_table import read_sections
+
         try:
             return tuple(read_sections(self.name, self.header, self.data)) if len(self.data) else ()
         except ElfError:

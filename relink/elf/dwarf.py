@@ -17,7 +17,6 @@ them as C text ("int add(int a, double b)").
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -36,6 +35,7 @@ from relink.elf.dwarf_places import EntryPlaces, entry_places
 from relink.elf.dwarf_text import Writer
 from relink.elf.dwarf_walk import entry, members, named_types, variable_address
 from relink.errors import DebugInfoError
+from relink.log import Log
 from relink.records import dataclass, field
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ __all__ = ["DebugTypes", "debug_types", "prototype", "prototypes", "variable_typ
 
 Source = Decoded | str | os.PathLike[str]
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 _ASSEMBLER = 0x8001  #: DW_LANG_Mips_Assembler: assemblers describe functions without their parameters
 _NO_CALL = 3  #: DW_CC_nocall: the compiler changed the function's calling convention
 _ORDINARY = (1, 2)  #: DW_CC_normal, DW_CC_program

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from operator import itemgetter
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
@@ -25,13 +25,13 @@ from relink.elf.constants import (
 )
 from relink.elf.contents import ProgramHeader
 from relink.elf.findings import Findings
-from relink.elf.foreign import foreign_kind
 from relink.elf.layout import ELF32, ELF64, Layout
 from relink.elf.linker_script import script_kind
 from relink.elf.source import check_not_cut
 from relink.elf.strings import StringTable
 from relink.errors import MalformedElf, NotElf, Truncated, UnsupportedElf
 from relink.records import dataclass
+from relink.records.tuples import NamedTuple
 
 #: Limit for the size of an image (bytes, first to last segment); beyond it p_vaddr or p_memsz is taken to be
 #: damaged.
@@ -132,6 +132,8 @@ def read_header(name: str, data: bytes, findings: Findings | None = None, *, cor
 def _layout(name: str, data: bytes, findings: Findings) -> Layout:
     """The record formats for the class and byte order in e_ident."""
     if data[:4] != ELF_MAGIC:
+        from relink.elf.foreign import foreign_kind
+
         foreign = foreign_kind(data) or script_kind(data)
         raise NotElf(name, foreign or "not an ELF file: it does not begin with the bytes 7f 45 4c 46", 0)
     if len(data) < _IDENT_SIZE:

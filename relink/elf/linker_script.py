@@ -17,11 +17,11 @@ import re
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
 from relink.arrays import U8
 from relink.elf.source import map_file
 from relink.errors import UnsupportedElf, printable
+from relink.records.tuples import NamedTuple
 
 _MOST = 1 << 20  #: size limit in bytes; real scripts have a few hundred
 #: Patterns are compiled when they are first used: few processes read a script.

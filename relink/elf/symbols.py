@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from relink.elf.names import NO_NAMES, Names, flat_indices
 from relink.elf.strings import StringTable
 from relink.errors import ElfError, MalformedElf
 from relink.records import cached_property, dataclass
+from relink.records.tuples import NamedTuple
 
 #: Up to one symbol in this many has its name read separately; for more, the names of all symbols are read.
 _PART = 16

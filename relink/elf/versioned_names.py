@@ -8,7 +8,7 @@ Linkers interpret these names for every kind of output (GNU ld, bfd/elflink.c; l
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from relink.records.tuples import NamedTuple
 
 
 class VersionedName(NamedTuple):

@@ -18,7 +18,7 @@ from __future__ import annotations
 import enum
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from relink.elf.source import FileMapping
 from relink.errors import AddressSpaceError
 from relink.memory.host_pages import host_pages, map_private, map_zeros, read_private
 from relink.records import dataclass
+from relink.records.tuples import NamedTuple
 
 __all__ = ["AddressSpace", "HostMemory", "Pages", "Protection", "Region"]
 

@@ -7,12 +7,12 @@ The buffer of most images has every byte of their address range. For an image wh
 from __future__ import annotations
 
 from itertools import accumulate
-from typing import NamedTuple
 
 import numpy as np
 
 from relink.arrays import I64, U64
 from relink.records import Assigned, cached_property
+from relink.records.tuples import NamedTuple
 
 #: Beyond every buffer: the index of an address between clusters is at least this.
 _NOWHERE = 1 << 62

@@ -15,7 +15,6 @@ from relink.elf import Decoded, Header, Names, decode
 from relink.elf.constants import SymbolBind
 from relink.elf.linker_script import is_linker_script, neighbour
 from relink.elf.source import Source, is_archive, open_source
-from relink.elf.versioned_names import names_defined, versioned
 from relink.errors import UnsupportedElf
 from relink.objects.options import ObjectOptions
 
@@ -83,6 +82,8 @@ def _pulled(objects: list[ObjectFile], archives: Sequence[Archive], options: Obj
         for file in objects:
             _ = file.symbols.names  # raises the first error
         return objects
+    from relink.elf.versioned_names import names_defined, versioned
+
     defined: set[str] = set()
     wanted = dict.fromkeys(options.undefined)  # in the order of first reference
     meant = options.wrapped.reference

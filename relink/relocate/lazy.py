@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from relink.memory import placement as place
 from relink.memory.buffers import read_words, write_words
 from relink.module import Module
 from relink.records import dataclass, field
+from relink.records.tuples import NamedTuple
 from relink.resolve.resolver import Resolver
 from relink.resolve.scopes import LookupScope
 

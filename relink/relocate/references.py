@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from relink.arrays import I64
+from relink.records.tuples import NamedTuple
 from relink.resolve.bindings import Bindings
 
 

@@ -9,7 +9,6 @@ executable, tables without DT_GNU_HASH) is left to the batches.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from relink.arrays import I64
 from relink.elf import Decoded, Names
 from relink.elf.constants import SHN_ABS, SHN_UNDEF, VERSYM_INDEX, SymbolBind, SymbolType, Visibility
 from relink.module import Module
+from relink.records.tuples import NamedTuple
 from relink.resolve.bindings import NO_SYMBOL, UNRESOLVED, Bindings
 from relink.resolve.definitions import NOT_DEFINED, VersionIds, definition_of, definitions
 from relink.resolve.scope_index import ScopeIndex, ScopeIndices

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from relink.elf.constants import FileType
 from relink.elf.headers import read_header
 from relink.elf.linker_script import ScriptInput, is_script_file, script_inputs
 from relink.elf.source import is_archive, map_file
 from relink.errors import LibraryNotFound, UnsupportedElf, printable
+from relink.records.tuples import NamedTuple
 from relink.search.search_path import SearchPath, Source, resolve_in_root
 
 _DEEPEST = 8  #: nesting limit for scripts that name scripts

@@ -29,13 +29,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, NamedTuple, TypeAlias
+from typing import BinaryIO, TypeAlias
 
 from relink.arch import Architecture
 from relink.elf import Decoded
 from relink.elf.constants import DynamicFlag1
 from relink.errors import printable
 from relink.records import dataclass, field
+from relink.records.tuples import NamedTuple
 
 #: A library: a path, its bytes, a binary file object, or a decoded image (for example from memory).
 Source: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Decoded"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from ctypes import addressof, c_char
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from emu.cpu.pages import PAGE_SIZE, Piece, piece_of
 from emu.cpu.protocol import Pages, Protection
 from emu.cpu.unicorn.isas import UnicornIsa
 from relink.errors import AddressSpaceError, MachineError
+from relink.records.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from relink.arrays import U8

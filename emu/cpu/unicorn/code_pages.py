@@ -13,7 +13,6 @@ searched again; after `_MOST_STEPS` of these the page keeps both permissions and
 from __future__ import annotations
 
 import ctypes
-import logging
 from collections import Counter
 from collections.abc import Callable
 from enum import Enum, auto
@@ -26,8 +25,9 @@ from emu.cpu.unicorn import api
 from emu.cpu.unicorn.api import uc
 from emu.cpu.unicorn.untranslatable import LONGEST, UNTRANSLATABLE
 from relink.errors import AddressSpaceError
+from relink.log import Log
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 _WINDOW: Final = 1 << 20  #: bytes made executable at once, of pages that are not writable
 #: Bytes of read-only code; more is not searched, which would bring all of it into memory.
 _LARGEST: Final = 16 << 20

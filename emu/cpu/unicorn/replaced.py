@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from emu.cpu.hooks.stop_hook import HOST, HostCode
 from emu.cpu.unicorn.library import uclib
+from relink.log import Log
 
 STATE_SIZE: Final = 0x10000  #: the distance from a code's state to the code: a multiple of any page's size
 _LINK_MAP: Final = 2  #: RTLD_DI_LINKMAP
@@ -42,9 +43,7 @@ def replace_functions(
     try:
         _replace(names, more, code.get(HOST))
     except (OSError, AttributeError, LookupError) as error:
-        import logging
-
-        logging.getLogger(__name__).warning("%s: %s", loss, error)
+        Log(__name__).warning("%s: %s", loss, error)
         return False
     return True
 
