@@ -15,7 +15,7 @@ from relink.elf import Decoded
 from relink.elf.constants import VERSYM_HIDDEN, DynamicFlag1, SymbolBind, SymbolType, Visibility
 from relink.errors import UnresolvedSymbol
 from relink.module import Module
-from relink.records import Assigned, dataclass, field
+from relink.records import Assigned, cached_property, dataclass, field
 from relink.records.tuples import NamedTuple
 from relink.relocate.result import Relocated
 from relink.resolve.bindings import HOST, UNRESOLVED, Bindings
@@ -98,8 +98,12 @@ class Image(Module):
         self.file: tuple[int, int] | None = None  #: device and inode of its file, if known
         self.scopes: ScopeRecord[Image] = ScopeRecord()
         self.lifetime = Lifetime(no_delete=bool(decoded.flags_1 & _NO_DELETE))
-        self.relocated = Relocated()
         self.successor: Image | None = None  #: the image that has taken its place (`relink.load.replace`)
+
+    @cached_property
+    def relocated(self) -> Relocated:
+        """The result of its relocation; empty before."""
+        return Relocated()
 
     def __repr__(self) -> str:
         return f"<Image {self.name} {self.stage.name.lower()}>"

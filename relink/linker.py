@@ -175,11 +175,10 @@ class Linker(LinkerState):
 
     def _release_all(self, images: Sequence[Image], undone: Image | None = None) -> None:
         """Release images, and undo one load of `undone`."""
-        closing = [(each, each.base, each.region.size) for each in images]
+        closing = [(each, each.base, each.region.size) for each in images] if self.observers else []
         gone = set(images)
-        remaining, remaining_global = (
-            [image for image in found if image not in gone] for found in (self.images, self.global_scope)
-        )
+        remaining = [image for image in self.images if image not in gone]
+        remaining_global = [image for image in self.global_scope if image not in gone]
         rest = Rollback()
         rest.callback(self.call_scopes.clear)
         rest.callback(emit.closed, self.observers, closing)

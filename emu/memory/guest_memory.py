@@ -110,11 +110,12 @@ class GuestMemory(HostMemory):
         with Rollback() as rest:  # all of it, also where a signal handler raises
             for start, size in reversed(_spans(pages)):
                 rest.callback(self._unmap, region.address + start, size)
-            super().release(region)
+            self._remove(region)
         self.damaged.discard(region)
         committed = self._committed.pop(region, None)
         if committed is not None:
             self.limit.give(self._cpu.page_cost * committed.count(1))
+        self._give_back(region)
 
     def _unmap(self, address: int, size: int) -> None:
         """Unmap consecutive pages in the CPU, also where a signal handler raises meanwhile."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from emu.cpu.protocol import Stop, StopReason
 from relink.errors import RelinkError
@@ -49,6 +47,24 @@ class Budget:
         return f"{self.limit} instructions"
 
 
+class OneBudget:
+    """The block of a `with` statement whose outermost calls share one budget (`BudgetedCalls.one_budget`)."""
+
+    __slots__ = ("_calls", "_outermost")
+
+    def __init__(self, calls: BudgetedCalls) -> None:
+        self._calls = calls
+        self._outermost = not (calls.depth or calls.in_operation)
+
+    def __enter__(self) -> None:
+        if self._outermost:
+            self._calls.in_operation = True
+
+    def __exit__(self, *raised: object) -> None:
+        if self._outermost:
+            self._calls.in_operation, self._calls.shared = False, None
+
+
 class BudgetedCalls:
     """The part of a `Runner` for the limits of its calls: see there."""
 
@@ -56,8 +72,10 @@ class BudgetedCalls:
         self.max_instructions, self.timeout = max_instructions, timeout
         self.depth = 0  #: number of calls in progress
         self._budget = self._unlimited = Budget(0, 0.0)
-        self._sharing = False  #: whether outermost calls share one budget
-        self._shared: Budget | None = None  #: the shared budget, once the first of them has begun
+        #: Whether outermost calls belong to something larger, and share one budget: a load, an unload, the end of
+        #: a thread.
+        self.in_operation = False
+        self.shared: Budget | None = None  #: the shared budget, once the first of them has begun
         self._reached = 0  #: the trap or system call being handled
 
     @abstractmethod
@@ -65,34 +83,23 @@ class BudgetedCalls:
         """The exception for a guest that stopped before the end of its call."""
 
     def _new_budget(self, max_instructions: int | None, timeout: float | None) -> Budget:
-        shares = self._sharing and max_instructions is None and timeout is None
-        if shares and self._shared is not None:
-            return self._shared
+        shares = self.in_operation and max_instructions is None and timeout is None
+        if shares and self.shared is not None:
+            return self.shared
         instructions = self.max_instructions if max_instructions is None else max_instructions
         seconds = self.timeout if timeout is None else timeout
         if not (instructions or seconds or shares):
             return self._unlimited
         budget = Budget(instructions, seconds)
         if shares:
-            self._shared = budget
+            self.shared = budget
         return budget
 
-    @property
-    def in_operation(self) -> bool:
-        """Whether calls belong to something larger: a load, an unload, the end of a thread."""
-        return self._sharing
-
-    @contextmanager
-    def one_budget(self) -> Iterator[None]:
-        """Outermost calls in the block, as of constructors or exit handlers, share one budget."""
-        if self.depth or self._sharing:
-            yield
-            return
-        self._sharing = True
-        try:
-            yield
-        finally:
-            self._sharing, self._shared = False, None
+    def one_budget(self) -> OneBudget:
+        """Outermost calls in the block of a `with` statement, as of constructors or exit handlers, share one
+        budget.
+        """
+        return OneBudget(self)
 
     def check_budget(self) -> None:
         """Raise BudgetExceeded when the current call has exceeded its time. Cheap, for use in long operations."""

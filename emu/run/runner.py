@@ -157,7 +157,7 @@ class Runner(BudgetedCalls):
         try:
             if self.depth:
                 return self._call_nested(plan, address, args)
-            if max_instructions or timeout or self.max_instructions or self.timeout or self._sharing:
+            if max_instructions or timeout or self.max_instructions or self.timeout or self.in_operation:
                 self._budget = self._new_budget(max_instructions, timeout)
             else:
                 self._budget = self._unlimited

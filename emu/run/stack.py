@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 from emu.memory.guest_memory import GuestMemory
 from relink.memory.address_space import Protection
@@ -41,14 +42,10 @@ class Stack(Assigned):
         self.bottom: int = start  #: the lowest address
         self.top: int = (start + size) & -self.ALIGNMENT
         address = self.top + word * (len(strings) + 2)
-        pointers = []
-        for string in strings:
-            memory.write(address, string)
-            pointers.append(address)
-            address += len(string)
+        pointers = [*accumulate(map(len, strings[:-1]), initial=address)] if strings else []
         count = len(arguments)
         table = [*pointers[:count], 0, *pointers[count:], 0]
-        memory.write(self.top, b"".join(pointer.to_bytes(word, "little") for pointer in table))
+        memory.write(self.top, b"".join([*(pointer.to_bytes(word, "little") for pointer in table), *strings]))
         #: (argc, address of argv, address of envp)
         self.constructor_arguments = (count, self.top, self.top + word * (count + 1))
 

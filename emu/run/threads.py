@@ -44,10 +44,17 @@ class Thread:
         self.blocks: dict[int, tuple[int, int]] = {}
         self.alive = True
         tcb = ISAS[arch.name].tcb
-        for offset in tcb.self_pointers:
-            memory.write_uint(self.thread_pointer + offset, arch.word_size, self.thread_pointer)
+        words = dict.fromkeys(tcb.self_pointers, self.thread_pointer)
         if tcb.stack_guard is not None:
-            memory.write_uint(self.thread_pointer + tcb.stack_guard, arch.word_size, STACK_GUARD)
+            words[tcb.stack_guard] = STACK_GUARD
+        if words:  # the rest of the block is zero
+            word, first = arch.word_size, min(words)
+            content = bytearray(max(words) + word - first)
+            for offset, value in words.items():
+                content[offset - first : offset - first + word] = (value & arch.address_mask).to_bytes(
+                    word, "little"
+                )
+            memory.write(self.thread_pointer + first, content)
 
     def outlive(self) -> None:
         """End the thread: the machine has returned to a snapshot in which it did not exist."""

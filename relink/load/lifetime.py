@@ -39,6 +39,8 @@ def settle(root: Image) -> None:
 
 def initialisation_order(new: Sequence[Image], root: Image) -> list[Image]:
     """New images, dependencies first; the root is last even in a dependency cycle (glibc's force_first)."""
+    if len(new) < 2:
+        return [*new]
     ordered = dependency_order(reversed(new), _needs)
     mine = set(new)
     return sorted((image for image in ordered if image in mine), key=lambda image: image is root)
@@ -46,6 +48,8 @@ def initialisation_order(new: Sequence[Image], root: Image) -> list[Image]:
 
 def teardown_order(images: Sequence[Image]) -> list[Image]:
     """The images, dependents first: the order of destructors when the process ends."""
+    if len(images) < 2:
+        return [image for image in images if not image.closed]
     by_turn = sorted(images, key=lambda image: image.lifetime.init_index)
     order = dependency_order(by_turn, _outlived_by)
     # Images that constructors of a failed load have loaded may still refer to that load's images.

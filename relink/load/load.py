@@ -179,8 +179,12 @@ class Load:
     @_phase
     def open(self) -> None:
         """Find and decode the file and all its dependencies. Raises ElfError, LibraryNotFound, LinkError(s)."""
-        with reading(self.options.mapping, self.state.search.folders):
+        mode, folders = self.options.mapping, self.state.search.folders
+        if mode is None and not folders:  # as files are read anyway
             self.root, self.nodes = self._find()
+        else:
+            with reading(mode, folders):
+                self.root, self.nodes = self._find()
         self._changes = self.state.changes
         emit.opened(self.state.observers, self.nodes)
         if self.options.strict:

@@ -69,7 +69,10 @@ def initialisers(plan: Plan) -> Iterator[tuple[Image, str, int]]:
     if plan.root in plan.images and decoded.is_executable and not plan.relocates_itself(plan.root):
         for which, address in _array(plan.root, "preinit_array", decoded.preinit_array):
             yield plan.root, which, address
-    for image in sorted(plan.initialise, key=lambda image: not image.decoded.flags_1 & _INIT_FIRST):
+    order = plan.initialise
+    if len(order) > 1:
+        order = sorted(order, key=lambda image: not image.decoded.flags_1 & _INIT_FIRST)
+    for image in order:
         if image.already_initialised or (plan.program and image is plan.root):
             continue  # the C library of a program that will be started runs them before main
         for which, address in constructors(image):

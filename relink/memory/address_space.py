@@ -26,7 +26,7 @@ from relink.arch import Architecture, architecture
 from relink.arrays import U8
 from relink.elf.source import FileMapping
 from relink.errors import AddressSpaceError
-from relink.memory.host_pages import host_pages, map_private, map_zeros, read_private
+from relink.memory.host_pages import give_back, host_pages, map_private, map_zeros, read_private
 from relink.records import dataclass
 from relink.records.tuples import NamedTuple
 
@@ -132,6 +132,9 @@ class Region:
             self.buffer[offset : offset + size] = 0
 
 
+_NO_MEMORY = np.zeros(0, np.uint8)
+
+
 class AddressSpace(Protocol):
     """The memory that the linker links into."""
 
@@ -224,11 +227,23 @@ class HostMemory:
             self.publish(region, pages)
 
     def release(self, region: Region) -> None:
+        self._remove(region)
+        self._give_back(region)
+
+    def _remove(self, region: Region) -> None:
         index = bisect_right(self._starts, region.address) - 1
         if index < 0 or self._regions[index] is not region:
             raise AddressSpaceError("no such region", address=region.address, size=region.size)
         self.changes += 1
         del self._starts[index], self._regions[index]
+
+    def _give_back(self, region: Region) -> None:
+        """Let another region have the host memory of one that is not mapped anywhere any more, if possible."""
+        if region.has_file or region.foreign or region.discarded is not None:
+            return
+        buffer, region.buffer = region.buffer, _NO_MEMORY
+        if not give_back(buffer, 1):
+            region.buffer = buffer
 
     def region_at(self, address: int) -> Region | None:
         """The region that covers `address`."""

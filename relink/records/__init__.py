@@ -320,7 +320,7 @@ def _compiled(cls: type, name: str, parameters: str, body: list[str], names: dic
 
 def _init(cls: Any) -> Any:
     names: dict[str, Any] = {"_set": object.__setattr__, "_missing": _MISSING}
-    positional, keyword, body = ["self"], list[str](), list[str]()
+    positional, keyword, body, assigned = ["self"], list[str](), list[str](), list[str]()
     frozen = cls.__record_frozen__
     for f in cls.__record_fields__.values():
         value = f.name
@@ -336,7 +336,11 @@ def _init(cls: Any) -> Any:
         if f.init:
             optional = f.default is not _MISSING or f.factory is not _MISSING
             (keyword if f.kw_only else positional).append(f"{f.name}={default}" if optional else f.name)
+        assigned.append(f"{f.name}={value}")
         body.append(f"_set(self, {f.name!r}, {value})" if frozen else f"self.{f.name} = {value}")
+    slots = {slot for base in cls.__mro__[:-1] for slot in _slots_of(base)}
+    if frozen and assigned and slots.isdisjoint(cls.__record_fields__):  # in half the time
+        body = [f"self.__dict__.update({', '.join(assigned)})"]
     if hasattr(cls, "__post_init__"):
         body.append("self.__post_init__()")
     parameters = ", ".join([*positional, *(["*", *keyword] if keyword else [])])

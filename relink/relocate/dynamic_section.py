@@ -10,6 +10,7 @@ from __future__ import annotations
 from relink.arch import Architecture
 from relink.elf import Decoded
 from relink.elf.constants import REBASED_TAGS
+from relink.memory import placement as place
 from relink.memory.address_space import Protection
 from relink.memory.buffers import WORDS
 from relink.memory.once import once_per_file
@@ -33,6 +34,26 @@ def rebase_dynamic_section(image: Module) -> None:
 
 def rebased_places(decoded: Decoded, architecture: Architecture, runs: Runs) -> list[int]:
     """Where the words that glibc rebases are in a buffer that has these `runs` of an image."""
+    if runs is place.contiguous(decoded):
+        return _places_of(decoded, architecture)
+    return _places(decoded, architecture, runs)
+
+
+def _places_of(decoded: Decoded, architecture: Architecture) -> list[int]:
+    """The same for the buffer that has all addresses: found once for each file and architecture."""
+    known = _known(decoded)
+    if (found := known.get(id(architecture))) is None or found[0] is not architecture:
+        known[id(architecture)] = found = architecture, _places(decoded, architecture, place.contiguous(decoded))
+    return found[1]
+
+
+@once_per_file
+def _known(decoded: Decoded) -> dict[int, tuple[Architecture, list[int]]]:
+    """The places of a file by the identity of the architecture, as far as they have been asked for."""
+    return {}
+
+
+def _places(decoded: Decoded, architecture: Architecture, runs: Runs) -> list[int]:
     header = decoded.dynamic_segment
     if not architecture.rebases_dynamic_section or header is None or not header.flags & _WRITABLE:
         return []

@@ -75,6 +75,8 @@ class LookupScope:
 
 def breadth_first(first: Sequence[Member]) -> list[Member]:
     """The search list that begins with `first`."""
+    if len(first) == 1 and not (first[0].scopes.dependencies or first[0].scopes.filtees):
+        return [first[0]]
     order = list(dict.fromkeys(first))
     present = set(order)
     position = 0
@@ -99,9 +101,12 @@ def search_list(first: Sequence[Member]) -> list[Member]:
     return sorted(order, key=lambda i: i not in first and not i.decoded.flags_1 & DynamicFlag1.INTERPOSE)
 
 
-def lookup_order(image: Member, global_scope: Iterable[Member]) -> list[Member]:
+def lookup_order(image: Member, global_scope: Sequence[Member]) -> list[Member]:
     """The images in which the references of `image` are looked up, in order (its RTLD_DEFAULT)."""
-    own = chain.from_iterable(group.members for group in image.scopes.groups)
+    groups = image.scopes.groups
+    if len(groups) == 1 and groups[0].members == global_scope:
+        return [member for member in groups[0].members if member.stage is not _CLOSED]
+    own = chain.from_iterable(group.members for group in groups)
     lists = (own, global_scope) if image.scopes.deep_bind else (global_scope, own)
     return [member for member in dict.fromkeys(chain.from_iterable(lists)) if member.stage is not _CLOSED]
 
@@ -132,7 +137,8 @@ def leave_groups(images: Iterable[Member], roots: Collection[Member], failed: Gr
 def join_global(global_scope: list[Member], images: Iterable[Member]) -> None:
     """Add images to the global scope; a program goes to its head (the first one, if there are several)."""
     global_scope += images
-    program = next((image for image in global_scope if image.decoded.is_executable), None)
-    if program is not None:
-        global_scope.remove(program)
-        global_scope.insert(0, program)
+    for image in global_scope:
+        if image.decoded.is_executable:
+            global_scope.remove(image)
+            global_scope.insert(0, image)
+            break
