@@ -14,7 +14,6 @@ from threading import RLock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dataclasses import Field as _StandardField
     from dataclasses import dataclass as dataclass
     from dataclasses import field as field
     from dataclasses import fields as fields
@@ -373,32 +372,13 @@ def _repr(cls: Any) -> Any:
     return recursive_repr()(__repr__)
 
 
-# ---------------------------------------------------------------- as the standard library sees it
+def _standard_fields(cls: Any) -> Any:
+    from relink.records.standard import fields_of  # only `dataclasses` asks for them
 
-
-def _standard(cls: Any) -> Any:
-    """A standard dataclass with the same fields; `dataclasses` reads its field descriptions."""
-    import dataclasses
-
-    body: dict[str, Any] = {"__annotations__": {}}
-    for f in cls.__record_fields__.values():
-        given: dict[str, Any] = {"init": f.init, "repr": f.repr, "compare": f.compare, "kw_only": f.kw_only}
-        if f.default is not _MISSING:
-            given["default"] = f.default
-        elif f.factory is not _MISSING:
-            given["default_factory"] = f.factory
-        body["__annotations__"][f.name] = next(
-            (base.__annotations__[f.name] for base in cls.__mro__[:-1] if f.name in base.__annotations__), "object"
-        )
-        body[f.name] = dataclasses.field(**given)
-    made = type(cls.__name__, (), {**body, "__doc__": cls.__doc__ or cls.__name__})
-    return dataclasses.dataclass(init=False, repr=False, frozen=cls.__record_frozen__)(made)
-
-
-def _standard_fields(cls: Any) -> dict[str, _StandardField[Any]]:
-    made: dict[str, _StandardField[Any]] = _standard(cls).__dataclass_fields__
-    return made
+    return fields_of(cls, _MISSING)
 
 
 def _standard_parameters(cls: Any) -> Any:
-    return _standard(cls).__dataclass_params__
+    from relink.records.standard import parameters_of
+
+    return parameters_of(cls, _MISSING)
