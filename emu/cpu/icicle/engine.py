@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
-from emu.cpu.loongarch64 import ENGINE_ARCHITECTURE, SLEIGH_ROOT
+from emu.cpu.loongarch64 import ENGINE_ARCHITECTURES, SLEIGH_ROOT
 from emu.cpu.loongarch64.hostops import HostOperations
 from emu.cpu.protocol import Protection, StopReason
 
@@ -93,7 +93,7 @@ def _create(*, jit: bool) -> Any:
         before = os.environ.get("GHIDRA_SRC")
         os.environ["GHIDRA_SRC"] = str(SLEIGH_ROOT)
         try:
-            engine = icicle.Icicle(ENGINE_ARCHITECTURE, jit=jit, optimize_instructions=False)
+            engine = icicle.Icicle(ENGINE_ARCHITECTURES[jit], jit=jit, optimize_instructions=False)
         finally:
             if before is None:
                 del os.environ["GHIDRA_SRC"]
