@@ -76,6 +76,9 @@ class Names:
 
     def text(self, index: int) -> str:
         """Name `index` as text; bytes that are not UTF-8 become surrogate escapes."""
+        known: list[str] | None = self.__dict__.get("known_texts")
+        if known is not None:
+            return known[index]
         return self.raw(index).decode("utf-8", "surrogateescape")
 
     def raw(self, index: int) -> bytes:

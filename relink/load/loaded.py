@@ -50,7 +50,8 @@ class LoadedImages:
 
     def has_soname(self, name: str) -> bool:
         """Whether an image has that SONAME."""
-        return any(image.decoded.soname == name for image in self._images.get(name, ()) if image in self._turns)
+        images = self._images.get(name)
+        return images is not None and any(image.decoded.soname == name for image in images if image in self._turns)
 
     def from_file(self, path: Path) -> Image | None:
         """The image that was read from a file, also under another name. An inode may have been reused, so the

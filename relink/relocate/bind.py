@@ -29,6 +29,7 @@ _HIDDEN = (int(Visibility.HIDDEN), int(Visibility.INTERNAL))
 _WEAK, _TLS = int(SymbolBind.WEAK), int(SymbolType.TLS)
 _MOST_KEPT = 1 << 16  #: symbols of a file, up to which what is asked is kept
 _FEW = 8  #: symbols that are looked at one by one
+_MOST_TEXTS = 16  #: groups of symbols whose names are kept with a file
 #: The uses other than an address.
 _USES = {Role.JUMP_SLOT: Use.CALL, Role.COPY: Use.COPY}
 
@@ -138,7 +139,7 @@ def settle_unresolved(
     if not len(open_):
         return {}
     indices = references.symbols[open_ - 1]
-    names = symbols.names_of(indices).texts()
+    names = _texts_of(image.decoded, indices)
     copied = (references.binding_of[Use.COPY][indices] == open_).tolist()
     stand_ins: dict[int, int] = {}
     stood_in: list[tuple[int, int]] = []
@@ -167,6 +168,24 @@ def settle_unresolved(
             stand_ins[index] = address
     bound.define_hosts(stood_in)
     return stand_ins
+
+
+def _texts_of(decoded: Decoded, symbols: I64) -> list[str]:
+    """The names of some symbols. Those of few are kept: they are undefined in each load of the file."""
+    if len(symbols) > _FEW:
+        return decoded.symbols.names_of(symbols).texts()
+    kept, key = _kept_texts(decoded), symbols.tobytes()
+    known = kept.get(key)
+    if known is None:
+        if len(kept) >= _MOST_TEXTS:
+            kept.clear()
+        known = kept[key] = decoded.symbols.names_of(symbols).texts()
+    return known
+
+
+@once_per_file
+def _kept_texts(decoded: Decoded) -> dict[bytes, list[str]]:
+    return {}
 
 
 def _open_ones(bound: Bindings) -> I64:

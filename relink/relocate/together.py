@@ -110,8 +110,8 @@ class Together:
         open_ = np.delete(columns.elements, known)
         others = Bindings.empty(len(open_) + 1, (image, *scope.images))
         others.asked = few.asked[np.concatenate(([0], open_))]
-        references = [few.references[element - 1] for element in open_.tolist()]
-        environment.resolver.ask_after(image, others, references, np.arange(1, len(open_) + 1), scope)
+        asked = few.open(open_.tolist())._replace(where=np.arange(1, len(open_) + 1))
+        environment.resolver.ask_after(image, others, asked, scope)
         settle_unresolved(
             image,
             References(others, others.asked[1:], entries.binding_of),

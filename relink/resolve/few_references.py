@@ -9,21 +9,27 @@ executable, tables without DT_GNU_HASH) is left to the batches.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
+from weakref import ref
 
 import numpy as np
 
-from relink.arrays import I64
+from relink.arrays import I64, U8
 from relink.elf import Decoded, Names
 from relink.elf.constants import SHN_ABS, SHN_UNDEF, VERSYM_INDEX, SymbolBind, SymbolType, Visibility
+from relink.elf.contents import frozen
 from relink.module import Module
 from relink.records.tuples import NamedTuple
 from relink.resolve.bindings import NO_SYMBOL, UNRESOLVED, Bindings
 from relink.resolve.definitions import NOT_DEFINED, VersionIds, definition_of, definitions
-from relink.resolve.scope_index import ScopeIndex, ScopeIndices
+from relink.resolve.scope_index import SMALLEST_SCOPE, ScopeIndex, ScopeIndices
 from relink.resolve.scopes import LookupScope
 
 _LOCAL, _UNIQUE, _TLS = int(SymbolBind.LOCAL), int(SymbolBind.GNU_UNIQUE), int(SymbolType.TLS)
 _DEFAULT = int(Visibility.DEFAULT)
+_MOST_SCOPES = 8  #: for which what was found is kept, of each file
+#: The files of a scope, and numbers.
+Key: TypeAlias = "tuple[ref[Decoded] | int, ...]"
 
 
 class Reference(NamedTuple):
@@ -52,6 +58,23 @@ class Few:
             self.references.append(Reference(symbol, own, names.raw(number), hashes[number], version, call))
         self.asked: I64 = np.array([0, *symbols], np.int64)  #: the symbols of the elements of the bindings
         self.asked.flags.writeable = False
+        #: What was found in scopes of these files; the last number is that of the image itself among them.
+        self.known: dict[Key | None, Found] = {}
+
+    def keep(self, key: Key, found: Found) -> None:
+        """Keep what was found in a scope; the oldest goes."""
+        while len(self.known) >= _MOST_SCOPES:
+            self.known.pop(next(iter(self.known), None), None)
+        self.known[key] = found
+
+    def open(self, elements: Sequence[int]) -> Open:
+        """Some references as sources are asked for them."""
+        asked = [self.references[element - 1] for element in elements]
+        names = Names.of([reference.name for reference in asked])
+        _ = names.known_texts
+        uses = frozen(np.array([reference.call for reference in asked], np.uint8))  # `Use.CALL` is 1
+        where = frozen(np.array(elements, np.int64))
+        return Open(where, names, uses, tuple(reference.version for reference in asked))
 
 
 def version_of(decoded: Decoded, symbol: int) -> str | None:
@@ -62,26 +85,68 @@ def version_of(decoded: Decoded, symbol: int) -> str | None:
     return names[index] if 1 < index < len(names) else None
 
 
+class Open(NamedTuple):
+    """The references that no image of a scope defines, as sources are asked for them."""
+
+    where: I64  #: the elements of the bindings
+    names: Names
+    uses: U8
+    versions: tuple[str | None, ...]
+
+
+class Found(NamedTuple):
+    """The definitions of few references in a scope, as far as they follow from the files of its images."""
+
+    #: (element, number of the image in the bindings, value, whether the load bias is added) of each
+    places: tuple[tuple[int, int, int, bool], ...]
+    bindings: Bindings  #: without addresses and images
+    open: Open | None
+
+
 class FewBound(NamedTuple):
-    """The bindings of few references, symbol 0 first, and the elements that no image of the scope defines."""
+    """The bindings of few references, symbol 0 first, and what is open."""
 
     bindings: Bindings
-    open: list[int]
+    open: Open | None
 
 
 def bind_few(
     image: Module, few: Few, scope: LookupScope, versions: VersionIds, indices: ScopeIndices
 ) -> FewBound | None:
     """Bind references in the images of a scope. None where a batch has to be made of them."""
-    images, count = scope.images, len(few.references) + 1
-    address, size, type_ = [0] * count, [0] * count, [0] * count
-    provider, symbols, open_ = [UNRESOLVED] * count, [NO_SYMBOL] * count, list[int]()
-    index = indices.of(images)
-    for element, reference in enumerate(few.references, 1):
-        found = definition_in_scope(image, reference, images, versions, index)
+    images = scope.images
+    key: Key | None = None
+    if len(images) < SMALLEST_SCOPE:  # of larger ones there is an index, which counts what it is asked
+        own = [number for number, each in enumerate(images) if each is image]
+        key = (*[ref(each.decoded) for each in images], *own)
+    found = few.known.get(key)
+    if found is None:
+        found = _found(image, few, images, versions, indices.of(images))
         if found is None:
             return None
-        number, symbol = found
+        if key is not None:
+            few.keep(key, found)
+    address = [0] * (len(few.references) + 1)
+    for element, number, value, rebased in found.places:
+        owner = images[number - 1] if number else image
+        address[element] = value + owner.bias & owner.architecture.address_mask if rebased else value
+    bindings = found.bindings.copy()
+    bindings.address, bindings.images = np.array(address, np.uint64), (image, *images)
+    return FewBound(bindings, found.open)
+
+
+def _found(
+    image: Module, few: Few, images: Sequence[Module], versions: VersionIds, index: ScopeIndex | None
+) -> Found | None:
+    """Search the images for all references. None where a batch has to be made of them."""
+    count = len(few.references) + 1
+    size, type_, places = [0] * count, [0] * count, list[tuple[int, int, int, bool]]()
+    provider, symbols, open_ = [UNRESOLVED] * count, [NO_SYMBOL] * count, list[int]()
+    for element, reference in enumerate(few.references, 1):
+        definition = definition_in_scope(image, reference, images, versions, index)
+        if definition is None:
+            return None
+        number, symbol = definition
         if symbol == NOT_DEFINED:
             open_.append(element)
             continue
@@ -89,20 +154,19 @@ def bind_few(
         row = owner.decoded.symbols.row(symbol)
         if row.section == SHN_UNDEF or row.bind == _UNIQUE:
             return None
-        rebased = row.section != SHN_ABS and row.type != _TLS
-        address[element] = row.value + owner.bias & int(owner.address_mask) if rebased else row.value
+        places.append((element, number, row.value, row.section != SHN_ABS and row.type != _TLS))
         size[element], type_[element], provider[element], symbols[element] = row.size, row.type, number, symbol
     bindings = Bindings(
-        np.array(address, np.uint64),
+        np.zeros(count, np.uint64),
         np.array(size, np.uint64),
         np.array(type_, np.uint8),
         np.array(provider, np.int32),
         np.array(symbols, np.int64),
         np.zeros(count, np.bool_),
-        (image, *images),
+        (),
         few.asked,
     )
-    return FewBound(bindings, open_)
+    return Found(tuple(places), bindings, few.open(open_) if open_ else None)
 
 
 def definition_in_scope(

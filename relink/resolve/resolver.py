@@ -26,7 +26,7 @@ from relink.module import Module, TlsModule
 from relink.records import Assigned, dataclass
 from relink.resolve.bindings import HOST, UNRESOLVED, Bindings
 from relink.resolve.definitions import NO_VERSION, NOT_DEFINED, VersionIds, definition_of, definitions
-from relink.resolve.few_references import Few, Reference, bind_few
+from relink.resolve.few_references import Few, Open, bind_few
 from relink.resolve.own_exports import Kept, certainly_own, split
 from relink.resolve.scope_index import ScopeIndex, ScopeIndices
 from relink.resolve.scopes import LookupScope
@@ -131,20 +131,15 @@ class Resolver(Assigned):
         if found is None:
             return None
         bindings, open_ = found
-        if open_:
-            references = [few.references[element - 1] for element in open_]
-            self.ask_after(image, bindings, references, np.array(open_), scope)
+        if open_ is not None:
+            self.ask_after(image, bindings, open_, scope)
         return bindings
 
-    def ask_after(
-        self, image: Module, bindings: Bindings, references: Sequence[Reference], where: I64, scope: LookupScope
-    ) -> None:
-        """Ask the sources after the images for references, which are `where` in the bindings."""
-        required = np.array([self.versions.of(reference.version) for reference in references], np.int64)
-        uses = np.array([Use.CALL if reference.call else Use.ADDRESS for reference in references], np.uint8)
-        names = Names.of([reference.name for reference in references])
-        search = _Search(bindings, where, names, required, uses, scope.images, image)
-        self._ask([*scope.after, *self.after], search, np.arange(len(where)))
+    def ask_after(self, image: Module, bindings: Bindings, asked: Open, scope: LookupScope) -> None:
+        """Ask the sources after the images for references of an image."""
+        required = np.array(list(map(self.versions.of, asked.versions)), np.int64)
+        search = _Search(bindings, asked.where, asked.names, required, asked.uses, scope.images, image)
+        self._ask([*scope.after, *self.after], search, np.arange(len(asked.where)))
 
     def _search_open(
         self, bindings: Bindings, open_: I64, defined: Bools, scope: LookupScope, uses: U8 | None, kept: Kept

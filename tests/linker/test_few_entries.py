@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import random
+from collections.abc import Callable
+from typing import Any
+from weakref import ref
 
 import pytest
 
 from relink import Image, Linker, LoadOptions
 from relink.errors import LinkErrors, RelinkError
 from relink.relocate import bind, few_entries
-from relink.resolve import resolver
+from relink.resolve import few_references, resolver
+from relink.search.decoded_cache import CACHE
 from tests.linker.craft import DATA, FUNC, GLOBAL, IFUNC, UNIQUE, Library, Rel, Sym, undefined
 from tests.linker.helpers import linker_for
 from tests.linker.numbers import SYMBOLIC
@@ -90,6 +95,51 @@ def test_random_libraries_are_relocated_as_by_arrays(arch: str, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("arch", ARCHES)
+def test_what_was_found_in_a_scope_is_what_would_be_found_again(
+    arch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In whatever order the same files are loaded and unloaded, at other addresses and in other linkers."""
+    rng = random.Random(arch)
+    numbers = {"searched": 0, "asked": 0}
+
+    def noting(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*args: Any) -> Any:
+            numbers[name] += 1
+            return function(*args)
+
+        return called
+
+    monkeypatch.setattr(few_references, "_found", noting("searched", few_references._found))
+    monkeypatch.setattr(resolver, "bind_few", noting("asked", few_references.bind_few))
+    for _ in range(4):
+        libraries = [simpler(rng, some_library(rng, arch, number, 4)) for number in range(4)]
+        for _ in range(5):
+            linkers = linker_for(arch, *libraries), linker_for(arch, *libraries)
+            size = rng.choice([0x1000, 0x5000])
+            for linker in linkers:
+                linker.memory.reserve(size)  # other addresses than before
+            for _ in range(4):
+                name, deep_bind = f"lib{rng.randrange(4)}.so", rng.random() < 0.2
+                options = LoadOptions(local=rng.random() < 0.5, deep_bind=deep_bind, unresolved=_anywhere)
+                quick = outcome(linkers[0], name, options)
+                before = numbers.copy()
+                with monkeypatch.context() as patch:
+                    patch.setattr(few_references, "SMALLEST_SCOPE", 0)  # nothing is kept
+                    assert outcome(linkers[1], name, options) == quick
+                numbers |= before
+                loaded = [image for image in linkers[0].images if image.references]
+                if loaded and rng.random() < 0.4:
+                    number = linkers[0].images.index(rng.choice(loaded))
+                    for linker in linkers:
+                        linker.unload(linker.images[number])
+    assert numbers["asked"] - numbers["searched"] > 5, f"seldom found again: {numbers}"
+
+
+def _anywhere(image: object, symbol: str) -> int:
+    return 0x1000 + len(symbol)
+
+
+@pytest.mark.parametrize("arch", ARCHES)
 def test_only_simple_entries_are_applied_one_by_one(arch: str) -> None:
     plain = Sym("plain", DATA + 8, 1, type=FUNC)
     ifunc = Sym("ifunc", DATA + 16, 1, type=IFUNC)
@@ -123,3 +173,22 @@ def test_what_a_file_says_of_its_entries_is_read_once() -> None:
     assert first is not None
     assert first is second
     assert [reference.name for reference in first.few.references] == [b"value"]
+
+
+def test_what_was_found_is_kept_for_a_few_scopes_and_does_not_keep_their_files() -> None:
+    value = Sym("value", DATA + 8, 1)
+    library = Library("x86_64", "lib.so", symbols=[value], relocations=[Rel(DATA + 32, 1, value)]).image()
+    few = None
+    for number in range(12):
+        linker = linker_for("x86_64")
+        linker.load(Library("x86_64", f"first{number}.so").image())
+        entries = few_entries.entries_of(linker.load(library))
+        assert entries is not None
+        assert few is None or entries.few is few, "otherwise this shows nothing"
+        few = entries.few
+    assert few is not None
+    assert 1 < len(few.known) <= few_references._MOST_SCOPES
+    del linker, entries
+    CACHE.clear()
+    gc.collect()
+    assert all(file() is None for key in few.known if key for file in key if isinstance(file, ref))
