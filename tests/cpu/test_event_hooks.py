@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from emu import Machine
-from emu.cpu.hooks.event_hooks import HOOKS, Log, Places
-from relink.memory.address_space import Protection
+from emu.cpu.hooks.event_hooks import Log, Places
+
+from .host_hooks import HOSTS, mapped_hooks
 
 
 class Hooks:
@@ -17,8 +18,7 @@ class Hooks:
 
     def __init__(self, machine: Machine, host: str, name: str) -> None:
         self.machine, self.stops = machine, 0
-        self.code = machine.memory.map_anonymous(4096, Protection.R | Protection.X)
-        machine.memory.write(self.code, HOOKS[name][host])
+        self.code = mapped_hooks(machine, host)[f"events.{name}"]
         self.stop = machine.define("uc_emu_stop", (self._stop, "void uc_emu_stop(void *)"))
         self.at = machine.heap.malloc(ctypes.sizeof(Places))
 
@@ -36,7 +36,7 @@ class Hooks:
         return self.stops > before
 
 
-@pytest.mark.parametrize("host", ["x86_64", "aarch64"])
+@pytest.mark.parametrize("host", HOSTS)
 def test_the_hook_of_every_host_stops_at_places(host: str) -> None:
     with Machine(host) as machine:
         hooks, places = Hooks(machine, host, "place"), Places()
@@ -53,14 +53,14 @@ def test_the_hook_of_every_host_stops_at_places(host: str) -> None:
         assert [hooks.call(places, 0x1000, 4) for _ in range(2)] == [False, True]
 
 
-@pytest.mark.parametrize("host", ["x86_64", "aarch64"])
+@pytest.mark.parametrize("host", HOSTS)
 def test_the_hooks_of_every_host_write_rows(host: str) -> None:
     with Machine(host) as machine:
         block = machine.heap.malloc(64)
         machine.memory.write(block, (0x4000).to_bytes(8, "little") + bytes((3, 0, 12, 0)))
         cases: dict[str, tuple[tuple[int, ...], tuple[int, ...], bool]] = {
             "log": ((0xFFFF_FFFF_0000_0000, 1 << 32 | 6), (0xFFFF_FFFF_0000_0000, 6), False),
-            "new block": ((block, block), (0x4000, 12, 0x4000), True),
+            "new_block": ((block, block), (0x4000, 12, 0x4000), True),
             "access": ((17, 0x5000, 8, 99), (0x5000, 8, 17), True),
         }
         for name, (arguments, row, stored_when_full) in cases.items():
@@ -68,13 +68,13 @@ def test_the_hooks_of_every_host_write_rows(host: str) -> None:
             buffer = machine.heap.malloc(256)
             log.next, log.end, log.stop = buffer, buffer + 16 * len(row), hooks.stop
             stops = [hooks.call(log, *arguments) for _ in range(3)]
-            assert stops == {"log": [False, False, True], "new block": [False, True, True]}.get(name, [False] * 3)
+            assert stops == {"log": [False, False, True], "new_block": [False, True, True]}.get(name, [False] * 3)
             written = np.frombuffer(machine.memory.read(buffer, 16 * len(row)), np.uint64).reshape(2, -1)
             assert written.tolist() == [list(row)] * 2, name
-            assert (log.next > log.end) == (stored_when_full and name == "new block")
+            assert (log.next > log.end) == (stored_when_full and name == "new_block")
 
 
-@pytest.mark.parametrize("host", ["x86_64", "aarch64"])
+@pytest.mark.parametrize("host", HOSTS)
 def test_the_edge_hook_of_every_host_writes_each_pair_once(host: str) -> None:
     with Machine(host) as machine:
         hooks, log = Hooks(machine, host, "edge"), Log()

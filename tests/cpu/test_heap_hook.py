@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from emu import Machine
-from emu.cpu.hooks.heap_hook import HEAP_CODE, BlockArrays, HeapCall, HeapFunction
+from emu.cpu.hooks.heap_hook import BlockArrays, HeapCall, HeapFunction
 from emu.memory.small_blocks import LARGEST, RUN, SmallBlocks
-from relink.memory.address_space import Protection
+
+from .host_hooks import HOSTS, mapped_hooks
 
 _ARGUMENT, _RESULT = 3, 5  #: numbers of registers
 
@@ -23,9 +24,8 @@ class HostHeap:
     def __init__(self, machine: Machine, host: str, blocks: SmallBlocks) -> None:
         self.machine, self.blocks, memory = machine, blocks, machine.memory
         self.registers = {_ARGUMENT: 0, _RESULT: 0}
-        self.code = memory.map_anonymous(4096, Protection.R | Protection.X)
-        memory.write(self.code, HEAP_CODE[host].code)
-        self.entries = [self.code + entry for entry in HEAP_CODE[host].entries]
+        hooks = mapped_hooks(machine, host)
+        self.entries = {HeapFunction.MALLOC: hooks["heap.allocate"], HeapFunction.FREE: hooks["heap.release"]}
         self._views = views = blocks._view()
         self._sources = np.asarray(views.state), np.asarray(views.words), views.addresses, views.table
         self.places = [machine.heap.malloc(each.nbytes) for each in self._sources]
@@ -67,7 +67,7 @@ class HostHeap:
         return self.registers[_RESULT]
 
 
-@pytest.fixture(params=HEAP_CODE)
+@pytest.fixture(params=HOSTS)
 def heap(request: pytest.FixtureRequest) -> Iterator[HostHeap]:
     blocks = SmallBlocks()
     taken = []

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from emu import Machine
-from emu.cpu.hooks.fill_hook import FILL_CODE, TABLE_BYTES, Fill, fill
+from emu.cpu.hooks.fill_hook import TABLE_BYTES, Fill, fill
 from emu.cpu.pages import PageMap
 from emu.cpu.protocol import Protection, Stop, StopReason
 from emu.cpu.unicorn.isas import CPSR_IT
@@ -17,6 +17,7 @@ from relink.memory.address_space import Protection as Pages
 from tests.assembler import assembled
 
 from .guests import CODE, DATA, HOLE, PAGE, RW, STACK, Bench, page_buffer
+from .host_hooks import HOSTS, mapped_hooks
 
 FAR = 0x10_0000
 OTHERS = 260  #: pages, more than the TLB has entries
@@ -120,12 +121,11 @@ def test_code_after_a_thumb_it_block_is_not_conditional() -> None:
             assert machine.call(code | 1, "int(int, unsigned, int, unsigned)", *arguments) == 15
 
 
-@pytest.mark.parametrize("host", FILL_CODE)
+@pytest.mark.parametrize("host", HOSTS)
 def test_the_hook_of_every_host_tells_code_from_data(host: str) -> None:
     with Machine(host) as machine:
         memory, cpsr = machine.memory, [0x6000_0030 | CPSR_IT]
-        hook = memory.map_anonymous(PAGE, Pages.R | Pages.X)
-        memory.write(hook, FILL_CODE[host])
+        hook = mapped_hooks(machine, host)["fill.fill"]
         table, place = machine.heap.malloc(TABLE_BYTES), machine.heap.malloc(ctypes.sizeof(Fill))
         entry = machine.heap.malloc(16)
         memory.write(table, bytes(TABLE_BYTES))

@@ -12,7 +12,6 @@ from emu.cpu.hooks.limit_hooks import LimitHooks
 from emu.cpu.hooks.stop_hook import (
     ASKED,
     CUTS,
-    HOST_CODE,
     LIMIT,
     MULTIPLIER,
     PLACE_SHIFT,
@@ -20,12 +19,11 @@ from emu.cpu.hooks.stop_hook import (
     StopRequest,
 )
 from emu.cpu.protocol import Stop, StopReason
-from emu.cpu.unicorn.quick_run import RUN_CODE
 from relink.errors import MachineInUse
-from relink.memory.address_space import Protection
 from tests.alarms import alarms, assert_nothing_raised_is_lost
 
 from .guests import CODE, Bench
+from .host_hooks import HOSTS, mapped_hooks
 
 
 class HostHook:
@@ -33,9 +31,7 @@ class HostHook:
 
     def __init__(self, machine: Machine, host: str) -> None:
         self.machine, self.stops = machine, 0
-        memory = machine.memory
-        self.hook = memory.map_anonymous(4096, Protection.R | Protection.X)
-        memory.write(self.hook, HOST_CODE[host])
+        self.hook = mapped_hooks(machine, host)["stop.before"]
         self.place = machine.heap.malloc(ctypes.sizeof(StopRequest))
         stop = machine.define("uc_emu_stop", (self._stop, "void uc_emu_stop(void *)"))
         self.request = StopRequest(stop=stop, multiplier=MULTIPLIER)
@@ -55,7 +51,7 @@ class HostHook:
         return self.request.stopped
 
 
-@pytest.mark.parametrize("host", HOST_CODE)
+@pytest.mark.parametrize("host", HOSTS)
 def test_the_hook_of_every_host_counts_calls_and_stops(host: str) -> None:
     with Machine(host) as machine:
         hook = HostHook(machine, host)
@@ -67,7 +63,7 @@ def test_the_hook_of_every_host_counts_calls_and_stops(host: str) -> None:
         assert [hook.come_to() for _ in range(3)] == [0, 0, 0]
 
 
-@pytest.mark.parametrize("host", HOST_CODE)
+@pytest.mark.parametrize("host", HOSTS)
 def test_the_hook_of_every_host_counts_instructions_and_stops(host: str) -> None:
     with Machine(host) as machine:
         hook = HostHook(machine, host)
@@ -96,7 +92,7 @@ def test_the_hook_of_every_host_counts_instructions_and_stops(host: str) -> None
         assert hook.come_to(0xFFFF_FFFF_FFFF_0000, 300) == LIMIT
 
 
-@pytest.mark.parametrize("host", HOST_CODE)
+@pytest.mark.parametrize("host", HOSTS)
 def test_the_hook_of_every_host_arms_the_one_inside_a_block(host: str) -> None:
     with Machine(host) as machine:
         hook = HostHook(machine, host)
@@ -123,7 +119,7 @@ def test_the_hook_of_every_host_arms_the_one_inside_a_block(host: str) -> None:
         assert hook.come_to(0x5000, 16) == LIMIT
 
 
-@pytest.mark.parametrize("host", RUN_CODE)
+@pytest.mark.parametrize("host", HOSTS)
 def test_the_code_of_every_host_runs_the_engine_and_reads_its_place(host: str) -> None:
     with Machine(host) as machine:
         calls: list[tuple[int, ...]] = []
@@ -136,15 +132,13 @@ def test_the_code_of_every_host_runs_the_engine_and_reads_its_place(host: str) -
             calls.append((engine, numbers, places, count))
             return 0
 
-        memory = machine.memory
         functions = [
             machine.define("uc_emu_start", (start, "int(void *, uint64_t, uint64_t, uint64_t, size_t)")),
             machine.define("uc_reg_read_batch", (read, "int(void *, void *, void *, int)")),
         ]
-        code, data = memory.map_anonymous(4096, Protection.R | Protection.X), machine.heap.malloc(128)
-        memory.write(code, RUN_CODE[host])
+        code, data = mapped_hooks(machine, host)["run.run"], machine.heap.malloc(128)
         words = (0x1234, data + 80, data + 88, functions[0], 0x50, 0x60, 7, functions[1], 0, 0, 0x8001, 0x9000)
-        memory.write(data, struct.pack("<12Q", *words))
+        machine.memory.write(data, struct.pack("<12Q", *words))
         assert machine.call(code, "int(void *)", data) == 8
         assert calls == [(0x1234, 0x8001, 0x9000, 0, 0), (0x1234, 0x50, 0x60, 7)]
 

@@ -4,7 +4,7 @@ fmin and fmax of a signalling NaN and a number return the number since version 2
 a NaN: computed. The engine is stopped for them only if there is such an operand (`emu.cpu.hooks.guard_hook`).
 fsgnj.s of a register with itself into itself, for which nothing is translated, is computed as well.
 
-Source: RISC-V unprivileged ISA, 20.6. NaN boxing: `emu.cpu.hooks.nan_boxing`.
+Source: RISC-V unprivileged ISA, 20.6. NaN boxing: `emu.cpu.unicorn.nan_boxing`.
 """
 
 from __future__ import annotations

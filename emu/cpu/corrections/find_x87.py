@@ -1,4 +1,4 @@
-"""x87 instructions that `emu/cpu/hooks/x87` does not execute, and what replaces them.
+"""x87 instructions that `hooks/native/x87.c` does not execute, and what replaces them.
 
 - Transcendental functions and remainders: computed by `emu.cpu.corrections.x87`.
 - fldenv and frstor that unmask exceptions, which the engine would not raise: refused, as fldcw is by the engine.

@@ -40,7 +40,7 @@ _LAST: Final = (1 << 64) - 1
 _KINDS: Final = {
     Recorded.BLOCKS: (uc.UC_HOOK_BLOCK, "log", 2),
     Recorded.INSTRUCTIONS: (uc.UC_HOOK_CODE, "log", 2),
-    Recorded.NEW_BLOCKS: (uc.UC_HOOK_EDGE_GENERATED, "new block", 3),
+    Recorded.NEW_BLOCKS: (uc.UC_HOOK_EDGE_GENERATED, "new_block", 3),
     Recorded.EDGES: (uc.UC_HOOK_BLOCK, "edge", 3),
 }
 _NO_TRIM: Final = frozenset({StopReason.FETCH_UNMAPPED, StopReason.FETCH_PROTECTED})

@@ -10,19 +10,17 @@ from __future__ import annotations
 import ctypes
 import functools
 import mmap
-import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emu.cpu.hooks.stop_hook import HOST, HostCode
+from emu.cpu.hooks.host_code import HOST, host_code, with_numbers
 from emu.cpu.unicorn.library import uclib
 from relink.log import Log
 
-STATE_SIZE: Final = 0x10000  #: the distance from a code's state to the code: a multiple of any page's size
 _LINK_MAP: Final = 2  #: RTLD_DI_LINKMAP
 #: Dynamic tags, and the sizes of their entries.
 _SYMBOLS, _SLOTS_SIZE, _SLOTS, _END, _RELOCATION, _SYMBOL = 6, 2, 23, 0, 24, 24
@@ -33,35 +31,66 @@ class _LinkMap(ctypes.Structure):
     _fields_ = (("address", ctypes.c_uint64), ("name", ctypes.c_char_p), ("dynamic", ctypes.c_uint64))
 
 
+class Copy:
+    """A copy of the code with its own numbers. Raises OSError on hosts that have none."""
+
+    def __init__(self, file: str) -> None:
+        code = host_code(HOST)
+        if sys.platform != "linux" or code is None:
+            raise OSError(f"there is no machine code for {sys.platform} on {HOST}")
+        self._size, self._begin = len(code.content), with_numbers(code.content)
+        offsets = {name.split(".", 1)[1]: at for name, at in code.places.items() if name.startswith(file + ".")}
+        self.places = {name: self._begin + offset for name, offset in offsets.items()}  #: what is of the file
+
+    def of_kind(self, kind: str) -> dict[str, int]:
+        """NAME -> the address of KIND.NAME."""
+        return {name.removeprefix(kind): at for name, at in self.places.items() if name.startswith(kind)}
+
+    def set(self, name: str, *values: int) -> None:
+        """Set one or more numbers from number.NAME on."""
+        for at, value in enumerate(values):
+            ctypes.c_uint64.from_address(self.places[f"number.{name}"] + 8 * at).value = value
+
+    def finish(self) -> None:
+        """Make the code executable."""
+        _protect(self._begin, self._size, _READ_EXECUTE)
+
+
 def replace_functions(
-    names: Sequence[str], more: Callable[[int], Iterable[int]], code: Mapping[str, HostCode], loss: str
-) -> bool:
-    """Replace functions of the library by those of `code`, which is by host. The code's state is their addresses
-    and `more` of the code's address. False where the library or the host does not allow it; the log then warns of
-    `loss`.
+    file: str, suffix: str, loss: str, prepare: Callable[[Copy], None] = lambda copy: None
+) -> Copy | None:
+    """Replace functions of the library, whose names end in `suffix`, by those of `hooks/native/FILE.c`; before,
+    `prepare` sets more numbers. None if the library or the host does not allow it: the log then warns of `loss`.
     """
     try:
-        _replace(names, more, code.get(HOST))
+        copy = Copy(file)
+        _replace(copy, suffix, prepare)
     except (OSError, AttributeError, LookupError) as error:
         Log(__name__).warning("%s: %s", loss, error)
-        return False
-    return True
+        return None
+    return copy
 
 
-def _replace(names: Sequence[str], more: Callable[[int], Iterable[int]], code: HostCode | None) -> None:
-    if sys.platform != "linux" or code is None:
-        raise OSError(f"there is no machine code for {sys.platform} on {HOST}")
-    originals = [address(uclib, name) for name in names]
-    slots = [list(_slots(original)) for original in originals]
-    missing = [name for name, places in zip(names, slots, strict=True) if not places]
+def _replace(copy: Copy, suffix: str, prepare: Callable[[Copy], None]) -> None:
+    replacements = copy.of_kind("replaces.")
+    slots = {name: list(_slots(address(uclib, name + suffix))) for name in replacements}
+    missing = [name for name, places in slots.items() if not places]
     if missing:
         raise LookupError(f"this Unicorn calls {', '.join(missing)} directly")
-    state = _mapped(code.code)
-    for at, value in enumerate((*originals, *more(state + STATE_SIZE))):
-        ctypes.c_uint64.from_address(state + 8 * at).value = value
-    for places, entry in zip(slots, code.entries, strict=True):
-        for place in places:
-            _set(place, state + STATE_SIZE + entry)
+    for name, place in copy.of_kind("original.").items():
+        ctypes.c_uint64.from_address(place).value = address(uclib, name + suffix)
+    for name, place in copy.of_kind("library.").items():
+        ctypes.c_uint64.from_address(place).value = address(libc(), name)
+    if "number.key" in copy.places:
+        key = ctypes.c_uint()
+        if libc().pthread_key_create(ctypes.byref(key), None):
+            raise OSError("the C library has no more keys for values of threads")
+        copy.set("key", key.value)
+    prepare(copy)
+    copy.finish()
+    for name, replacement in replacements.items():
+        for place in slots[name]:
+            _set(place, replacement)
 
 
 @functools.cache
@@ -99,21 +128,6 @@ def _relocations() -> tuple[int, NDArray[np.uint64], NDArray[np.uint64]]:
     numbers = relocations[:, 1] >> np.uint64(32)
     values = _array(symbols, (int(numbers.max()) + 1) * _SYMBOL).reshape(-1, _SYMBOL // 8)[numbers, 1]
     return base, relocations[:, 0].copy(), values
-
-
-def _mapped(code: bytes) -> int:
-    """The address of state that is writable, before code that is executable."""
-    with open(os.memfd_create("relink-emu functions"), "wb") as file:
-        file.write(bytes(STATE_SIZE) + code)
-        file.flush()
-        mapping = mmap.mmap(file.fileno(), STATE_SIZE + len(code), mmap.MAP_PRIVATE, _READ_WRITE)
-    _kept.append(np.frombuffer(mapping, np.uint8))
-    address = int(_kept[-1].ctypes.data)
-    _protect(address + STATE_SIZE, len(code), _READ_EXECUTE)
-    return address
-
-
-_kept: list[NDArray[np.uint8]] = []  #: mapped until the process ends
 
 
 def _set(place: int, value: int) -> None:

@@ -1,10 +1,4 @@
 /* x87's numbers as Unicorn keeps them, and their rounding. Source: Intel SDM volume 1, 4.8, 4.9 and 8.5. */
-typedef unsigned char u8;
-typedef unsigned short u16;
-typedef unsigned u32;
-typedef unsigned long u64;
-typedef unsigned __int128 u128;
-
 /* A number of 80 bits as Unicorn keeps it. The bytes behind it are not used otherwise. */
 struct number {
     u64 fraction;

@@ -1,7 +1,9 @@
-#include "numbers.h"
-#include "arithmetic.h"
-#include "conversions.h"
-#include "translator.h"
+/* Executing x87 instructions (emu.cpu.unicorn.x87). */
+#include "hook.h"
+#include "x87/numbers.h"
+#include "x87/arithmetic.h"
+#include "x87/conversions.h"
+#include "x87/translator.h"
 
 static struct number *pushed(struct cpu *cpu)
 {
@@ -69,8 +71,8 @@ static void compare_to_flags(struct cpu *cpu, int quiet)
     cpu->flags = (result >> 8) & 0x45;
 }
 
-#define HELPER(name, ...) ENTRY(helper_##name) void helper_##name(struct cpu *cpu, ##__VA_ARGS__)
-#define RESULT(name) ENTRY(helper_##name) u64 helper_##name(struct cpu *cpu)
+#define HELPER(name, ...) ENTRY(x87, helper_##name) HOOK void helper_##name(struct cpu *cpu, ##__VA_ARGS__)
+#define RESULT(name) ENTRY(x87, helper_##name) HOOK u64 helper_##name(struct cpu *cpu)
 #define ST0 reg(cpu, 0)
 #define ARITHMETIC(name, call)                                                       \
     HELPER(name##_ST0_FT0)                                                           \
@@ -122,15 +124,16 @@ HELPER(fildll_ST0, long value)
 HELPER(fldt_ST0, u64 address)
 {
     void *from = __builtin_return_address(0);
-    u64 fraction = state.load8(cpu, address, from), top = state.load2(cpu, address + 8, from);
+    u64 fraction = original_cpu_ldq_data_ra(cpu, address, from);
+    u64 top = original_cpu_lduw_data_ra(cpu, address + 8, from);
     set(pushed(cpu), 0, top, fraction);
     tell(cpu, 0);
 }
 HELPER(fstt_ST0, u64 address)
 {
     void *from = __builtin_return_address(0);
-    state.store8(cpu, address, ST0->fraction, from);
-    state.store2(cpu, address + 8, ST0->top, from);
+    original_cpu_stq_data_ra(cpu, address, ST0->fraction, from);
+    original_cpu_stw_data_ra(cpu, address + 8, ST0->top, from);
     tell(cpu, 0);
 }
 HELPER(fbld_ST0, u64 address)
@@ -138,10 +141,10 @@ HELPER(fbld_ST0, u64 address)
     void *from = __builtin_return_address(0);
     u64 value = 0;
     for (int at = 8; at >= 0; at--) {
-        u8 digits = state.load1(cpu, address + at, from);
+        u8 digits = original_cpu_ldub_data_ra(cpu, address + at, from);
         value = value * 100 + (digits >> 4) * 10 + (digits & 15);
     }
-    int negative = state.load1(cpu, address + 9, from) >> 7 & 1;
+    int negative = original_cpu_ldub_data_ra(cpu, address + 9, from) >> 7 & 1;
     struct number *x = pushed(cpu);
     from_integer(x, value);
     x->top |= negative << 15;
@@ -227,7 +230,7 @@ CONSTANT(fldln2, 0x3ffe, 0xb17217f7d1cf79ab, 1)
 HELPER(fldcw, u32 value)
 {
     if (~value & 0x3f)
-        state.raise(cpu, ILLEGAL_INSTRUCTION, __builtin_return_address(0));
+        original_raise_exception_ra(cpu, ILLEGAL_INSTRUCTION, __builtin_return_address(0));
     cpu->control = (value & 0x1f3f) | 0x40;
-    state.update(cpu);
+    original_update_fp_status(cpu);
 }

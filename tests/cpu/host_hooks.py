@@ -1,0 +1,18 @@
+"""Hooks in machine code of any host as functions of a guest."""
+
+from __future__ import annotations
+
+from emu import Machine
+from emu.cpu.hooks.host_code import HOSTS, host_code
+from relink.memory.address_space import Protection
+
+__all__ = ["HOSTS", "mapped_hooks"]
+
+
+def mapped_hooks(machine: Machine, host: str) -> dict[str, int]:
+    """Map a host's code into a machine: FILE.NAME -> guest address."""
+    code = host_code(host)
+    assert code is not None
+    begin = machine.memory.map_anonymous(-(-len(code.content) // 4096) * 4096, Protection.R | Protection.X)
+    machine.memory.write(begin, code.content)
+    return {name: begin + offset for name, offset in code.places.items()}
