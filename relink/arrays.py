@@ -21,6 +21,9 @@ else:  # numpy.typing takes half a millisecond to import
     U8 = U16 = U32 = U64 = I64 = Bools = AnyArray = np.ndarray
 
 
+_FEW = 32  #: elements of an array for which a set is quicker
+
+
 def one_of(array: AnyArray, values: Iterable[int]) -> Bools:
     """bool[n]: which elements are among a few values. For short arrays `np.isin` takes ten times as long."""
     found: Bools = np.zeros(array.shape, np.bool_)
@@ -34,3 +37,21 @@ def indices_where(condition: AnyArray) -> NDArray[np.intp]:
     as long.
     """
     return condition.nonzero()[0]
+
+
+def distinct(array: AnyArray) -> AnyArray:
+    """[n]: the distinct integers of a one-dimensional array, in order. `np.unique` imports `numpy.ma` at its first
+    use, in 10 ms, and takes ten times as long where most elements are distinct.
+    """
+    if len(array) < _FEW:
+        return np.array(sorted(set(array.tolist())), array.dtype)
+    ordered = np.sort(array)
+    kept = np.ones(len(ordered), np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=kept[1:])
+    return ordered[kept]
+
+
+def without(array: AnyArray, others: AnyArray) -> AnyArray:
+    """[n]: the distinct elements of `array` that are not among `others`, in order, as `np.setdiff1d`."""
+    found = distinct(array)
+    return found[np.isin(found, distinct(others), assume_unique=True, invert=True)]

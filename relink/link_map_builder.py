@@ -10,7 +10,7 @@ import numpy as np
 
 from relink.arch import Reloc, Role
 from relink.arch.spec import Slot
-from relink.arrays import I64
+from relink.arrays import I64, distinct
 from relink.elf.constants import LINKABLE_TYPES, SHN_ABS, SectionFlag, SymbolBind, SymbolType, Visibility
 from relink.elf.object_relocations import RELOCATION_SECTIONS
 from relink.elf.objects import COMMON, UNDEFINED
@@ -222,7 +222,7 @@ class _Mapper:
         got = [s for s in self.decoded.sections if s.name.startswith(".got")]
         names = self.decoded.symbols.names
         for table in self.decoded.relocations:
-            for number in np.unique(table.type).tolist():
+            for number in distinct(table.type).tolist():
                 reloc_type = self.arch.relocations.get(number)
                 entries = np.flatnonzero(table.type == number)
                 if reloc_type is None or (kind := _dynamic_kind(reloc_type)) is None:

@@ -17,6 +17,7 @@ from emu.host.symbols import symbol_of
 from emu.patch.functions import Patch, Patcher, Undoable
 from relink.arch import Role
 from relink.arch.fields import Word
+from relink.arrays import distinct
 from relink.image import Image, Symbol
 from relink.memory.buffers import read_words
 
@@ -95,7 +96,7 @@ def _places(image: Image, name: str) -> Iterator[tuple[int, int]]:
     symbols, arch = image.decoded.symbols, image.architecture
     same = np.array([text == name for text in symbols.names.texts()], np.bool_)
     for table in image.decoded.relocations:
-        for number in np.unique(table.type).tolist():
+        for number in distinct(table.type).tolist():
             row = arch.relocations.get(number)
             chosen = (table.type == number) & same[table.symbol]
             if row is None or row.static or row.formula is None or row.formula.text not in _ADDRESSES:

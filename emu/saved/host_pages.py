@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.errors import SnapshotError
-from relink.arrays import I64, U8
+from relink.arrays import I64, U8, distinct
 from relink.memory.address_space import PAGE
 from relink.memory.host_pages import mapped_at
 
@@ -163,7 +163,7 @@ class HostPages:
         if not self.replaced:
             return pages
         whole = [np.arange(offset // PAGE, (offset + size) // PAGE) for offset, size in self.replaced]
-        return np.unique(np.concatenate([pages, *whole]))
+        return distinct(np.concatenate([pages, *whole]))
 
     def keep(self, pages: I64) -> None:
         """Make the present content of some pages the base of these pages; no other page has been changed."""

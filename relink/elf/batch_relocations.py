@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from relink.arrays import I64, U32, U64, AnyArray, Bools, indices_where, one_of
+from relink.arrays import I64, U32, U64, AnyArray, Bools, distinct, indices_where, one_of
 from relink.elf.batch_symbols import BatchSymbols
 from relink.elf.constants import SectionFlag, SectionType
 from relink.elf.object_relocations import RELOCATION_SECTIONS, ObjectRelocations
@@ -154,7 +154,7 @@ class BatchRelocations:
         target = batch.sections[self.targets]
         room = np.where(target["type"] == _NOBITS, 0, target["size"]).astype(np.uint64)
         bad = (self.symbol >= limit[self.table]) | (self.offset >= room[self.table])
-        found = np.unique(self.table[bad])
+        found = distinct(self.table[bad])
         return found[[number not in self._odd for number in found.tolist()]]
 
 

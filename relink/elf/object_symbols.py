@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from relink.arch import Architecture
-from relink.arrays import I64, U8, U32, AnyArray, Bools, indices_where
+from relink.arrays import I64, U8, U32, AnyArray, Bools, distinct, indices_where
 from relink.elf.constants import (
     SHN_ABS,
     SHN_COMMON,
@@ -128,7 +128,7 @@ def symbol_sections(
     meanings = dict(_RESERVED)
     if arch is not None and arch.large_common is not None:
         meanings[arch.large_common] = COMMON
-    for index in np.unique(raw[~behind]).tolist():
+    for index in distinct(raw[~behind]).tolist():
         if index not in meanings:
             symbol = int(reserved[raw == index][0])
             raise UnsupportedElf(

@@ -13,7 +13,7 @@ from array import array
 
 import numpy as np
 
-from relink.arrays import I64, U8, U32, U64, indices_where
+from relink.arrays import I64, U8, U32, U64, distinct, indices_where
 from relink.elf.contents import frozen
 from relink.elf.names import flat_indices
 from relink.errors import MalformedElf
@@ -44,7 +44,7 @@ def decode_relr(name: str, words: U64, word_size: int, most: int) -> U64:
         raise MalformedElf(name, f"DT_RELR names {total} words to rebase, the image has room for {most}")
     row, bit = np.nonzero(np.unpackbits(bits.view(np.uint8).reshape(-1, 8), axis=1, bitorder="little"))
     places = origin[row] + bit.astype(np.uint64) * np.uint64(word_size)
-    if bool((places[1:] <= places[:-1]).any()) and len(np.unique(places)) != len(places):
+    if bool((places[1:] <= places[:-1]).any()) and len(distinct(places)) != len(places):
         raise MalformedElf(name, "DT_RELR rebases a word twice")
     return frozen(places)
 
@@ -85,7 +85,7 @@ def decode_aps2(name: str, data: U8, bits: int, has_addends: bool, most: int) ->
         )
     groups = _group_heads(name, numbers, total, has_addends)
     offset_delta, info, addend_delta = (np.zeros(total, np.int64) for _ in range(3))
-    for flags in np.unique(groups.flags).tolist():
+    for flags in distinct(groups.flags).tolist():
         _fill(numbers, groups.of(flags), flags, offset_delta, info, addend_delta)
     offset = (np.cumsum(offset_delta) + numbers[1]).astype(np.uint64) & np.uint64((1 << bits) - 1)
     addend = None

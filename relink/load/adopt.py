@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from relink.arch import Architecture, Role
-from relink.arrays import U8, U64
+from relink.arrays import U8, U64, distinct
 from relink.elf import Decoded, decode, decode_memory
 from relink.elf.constants import PAGE, FileType, SymbolType
 from relink.errors import LinkError, MalformedElf, TlsError, UnsupportedElf
@@ -229,7 +229,7 @@ def _own_entries(decoded: Decoded, arch: Architecture, region: Region, formula: 
     defined = np.append((symbols.section != 0) & (symbols.type == SymbolType.TLS), False)
     value = np.append(symbols.value, np.uint64(0))
     for table in decoded.relocations:
-        for number in np.unique(table.type).tolist():
+        for number in distinct(table.type).tolist():
             row = arch.relocations.get(number)
             if row is None or row.formula is None or row.formula.text != formula or row.role is Role.TLSDESC:
                 continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from relink.arch import Architecture, Role
-from relink.arrays import U64
+from relink.arrays import U64, distinct
 from relink.elf import Decoded
 from relink.elf.constants import REBASED_TAGS
 from relink.errors import LinkError
@@ -63,7 +63,7 @@ def _relative_words(decoded: Decoded, arch: Architecture, region: Region) -> U64
     """The current values of the words with RELATIVE relocations."""
     offsets = [decoded.relr]
     for table in decoded.relocations:
-        for number in np.unique(table.type).tolist():
+        for number in distinct(table.type).tolist():
             row = arch.relocations.get(number)
             if row is not None and row.role is Role.RELATIVE:
                 offsets.append(table.offset[table.type == number])

@@ -17,7 +17,7 @@ import numpy as np
 
 from relink.arch import Architecture, FloatAbi
 from relink.arch.spec import Stub
-from relink.arrays import I64
+from relink.arrays import I64, distinct
 from relink.elf import ProgramHeader
 from relink.elf.batch_symbols import BatchSymbols
 from relink.elf.constants import SegmentType
@@ -139,7 +139,7 @@ def _place(layout: Layout, tables: InputTables, got_size: int, callees: I64) -> 
         far = far_callees(layout.arch, layout, tables, callees)
         if not len(far):
             break
-        callees = np.union1d(callees, far)
+        callees = distinct(np.concatenate((callees, far)))
         _place_once(layout, tables, got_size, callees)
     return callees
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from relink.arrays import distinct
 from relink.elf.constants import SectionFlag, SymbolBind
 from relink.errors import LinkError
 from relink.objects.combined import CODE_FRAGMENTS, CONSTRUCTORS, DESTRUCTORS, groups_and_copies
@@ -82,12 +83,12 @@ def _references(symbols: Symbols, tables: InputTables) -> list[list[int]]:
     edges = _edges(symbols)
     for table in map(tables.one, range(len(tables))):
         number = table.target.number
-        rows = np.unique(table.symbol)
+        rows = distinct(table.symbol)
         targets = symbols.kept[rows]
         kept = (targets >= 0) & (targets != about[number])
         if table.target.name.startswith(_FRAMES):  # it only describes the code that it refers to
             kept &= ~(code[targets] & (symbols.bind[rows] == SymbolBind.LOCAL))
-        references[number] += np.unique(targets[kept]).tolist()
+        references[number] += distinct(targets[kept]).tolist()
         for row in edges.keys() & set(rows.tolist()) if edges else ():
             references[number] += edges[row]
     # Members of a group are kept together (gABI, "Section Groups").

@@ -10,7 +10,7 @@ import numpy as np
 from relink.arch import Architecture, Reloc, Role
 from relink.arch.fields import Word
 from relink.arch.spec import Slot, Stub
-from relink.arrays import I64, Bools, indices_where, one_of
+from relink.arrays import I64, Bools, distinct, indices_where, one_of, without
 from relink.elf.constants import SymbolType
 from relink.elf.objects import ABSOLUTE, UNDEFINED
 from relink.objects.combined import StubTable
@@ -44,7 +44,7 @@ def assign_slots(arch: Architecture, tables: InputTables) -> tuple[Slots, int]:
     slots: Slots = {}
     size = arch.got_header * arch.word_size
     for kind, parts in wanted.items():
-        symbols = np.unique(np.concatenate(parts))
+        symbols = distinct(np.concatenate(parts))
         step = kind.words * arch.word_size
         if kind is Slot.TLS_LD:  # one slot for the whole image, the same for all symbols
             slots[kind] = symbols, np.full(len(symbols), size)
@@ -105,7 +105,7 @@ def _in_other_set(row: Reloc, tables: InputTables, used: I64) -> Bools:
 def choose_callers(layout: PlacedLayout, tables: InputTables, callees: I64) -> None:
     """Choose the output sections that get a copy of the stubs: those whose code refers to `callees`."""
     entries = np.isin(tables.symbol, callees) if len(callees) else np.zeros(len(tables.symbol), np.bool_)
-    callers = set(tables.target[np.unique(tables.table[entries])].tolist())
+    callers = set(tables.target[distinct(tables.table[entries])].tolist())
     for output in layout.outputs:
         output.has_stubs = any(section.number in callers and section.kind in CODE for section in output.sections)
     if len(callees) and not any(output.has_stubs for output in layout.outputs):
@@ -140,14 +140,14 @@ def far_callees(arch: Architecture, layout: Layout, tables: InputTables, stubs: 
             tables.move(number, symbol, addend)
             table = tables.one(number)
         found.append(table.symbol[far])
-    return np.setdiff1d(np.concatenate(found), stubs)
+    return without(np.concatenate(found), stubs)
 
 
 def _far(arch: Architecture, tables: InputTables, table: InputTable) -> Bools:
     """Which entries are branches that do not reach a symbol in the image."""
     addends = tables.addends(table)
     far = np.zeros(len(table.offset), np.bool_)
-    for type_ in np.unique(table.type).tolist():
+    for type_ in distinct(table.type).tolist():
         row = arch.relocations.get(type_)
         if row is not None and row.role is Role.BRANCH and row.word is not None:
             mine = indices_where((table.type == type_) & (tables.symbols.section[table.symbol] > 0))

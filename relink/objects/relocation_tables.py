@@ -9,7 +9,7 @@ import numpy as np
 
 from relink.arch import Architecture, Role
 from relink.arch.fields import address_bits
-from relink.arrays import I64, U8, U32, U64, Bools, indices_where, one_of
+from relink.arrays import I64, U8, U32, U64, Bools, distinct, indices_where, one_of
 from relink.elf.batch_relocations import BatchRelocations
 from relink.elf.object_batch import ObjectBatch
 from relink.elf.objects import UNDEFINED
@@ -39,7 +39,7 @@ class InputTable(NamedTuple):
 def addends_in_place(arch: Architecture, content: U8, offsets: U64, types: U32) -> I64:
     """The addends that places hold, of entries without (SHT_REL); 0 for places that are not whole in `content`."""
     addends = np.zeros(len(offsets), np.int64)
-    for number in np.unique(types).tolist():
+    for number in distinct(types).tolist():
         row = arch.relocations.get(number)
         if row is not None and row.word is not None:
             whole = offsets + np.uint64(row.word.size) <= np.uint64(len(content))
@@ -115,7 +115,7 @@ class InputTables:
 
         Sections that describe code may have such entries, which are then ignored; code and data may not.
         """
-        for number in np.unique(found.table[gone]).tolist():
+        for number in distinct(found.table[gone]).tolist():
             target = self.sections[int(place[number])]
             if target.name.startswith(_TABLES):
                 continue
@@ -185,7 +185,7 @@ class InputTables:
                 found.append(symbols[self.symbols.section[symbols] == UNDEFINED])
         if not any(map(len, found)):
             return np.zeros(0, np.int64)
-        rows = np.unique(np.concatenate(found))
+        rows = distinct(np.concatenate(found))
         wanted: I64 = rows[rows != 0]
         return wanted
 

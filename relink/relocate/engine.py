@@ -24,7 +24,7 @@ import numpy as np
 
 from relink.arch import Reloc, Role
 from relink.arch.fields import address32
-from relink.arrays import I64, U8, U32, U64, Bools
+from relink.arrays import I64, U8, U32, U64, Bools, without
 from relink.elf import RelocationTable
 from relink.elf.constants import SymbolType
 from relink.errors import (
@@ -264,7 +264,7 @@ class Relocator(Relocation):
         if self._waits(reloc_type):
             indices = indices_of(table, entries)
             entries = bound_at_once(self.image, table, indices, self.binding)
-            if len(later := np.setdiff1d(indices, entries)):
+            if len(later := without(indices, entries)):
                 self.waiting.append((table, reloc_type, later))
         for part in self._parts(table, reloc_type, entries):
             self._finish(self._gather(self.batch(table, reloc_type, part)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from relink.arch import Role
+from relink.arrays import distinct
 from relink.elf.constants import SymbolType
 from relink.errors import RelocationError, UnsupportedRelocation
 from relink.relocate.batch import Batch
@@ -19,7 +20,7 @@ NO_ADDRESS = "the symbol is thread-local: its address differs in every thread"
 
 def keep_own(relocation: Relocation, batch: Batch) -> None:
     """Refuse offsets in the image's TLS block (local dynamic) for symbols of other images."""
-    places = np.unique(batch.binding_index)
+    places = distinct(batch.binding_index)
     images = relocation.bound.images
     provider = relocation.bound.provider[places].tolist()
     # An undefined strong symbol is already reported.

@@ -12,7 +12,7 @@ import numpy as np
 from relink.arch import Reloc, Role, loongarch_stack
 from relink.arch.fields import Word
 from relink.arch.spec import Slot, reloc
-from relink.arrays import I64, U64, Bools
+from relink.arrays import I64, U64, Bools, distinct
 from relink.elf import RelocationTable
 from relink.elf.constants import SymbolType
 from relink.errors import (
@@ -327,7 +327,7 @@ class ObjectRelocator(Relocator):
         indices, operands = indices[order], operands[order]
         assert isinstance(table, CombinedTable)
         section = np.searchsorted(table.starts, indices, side="right")
-        for number in np.unique(section).tolist():
+        for number in distinct(section).tolist():
             steps = np.flatnonzero(section == number)
             result = loongarch_stack.run(table.type[indices[steps]].astype(np.int64), operands[steps])
             for step, problem in result.problems:
@@ -337,7 +337,7 @@ class ObjectRelocator(Relocator):
             self._store_popped(table, indices[steps[result.entries]], result.values)
 
     def _store_popped(self, table: RelocationTable, indices: I64, values: U64) -> None:
-        for number in np.unique(table.type[indices]).tolist():
+        for number in distinct(table.type[indices]).tolist():
             mine = table.type[indices] == number
             self.store(self.batch(table, self.arch.relocations[number], indices[mine]), values[mine])
 

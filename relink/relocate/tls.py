@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from relink.arch import Architecture
-from relink.arrays import I64, U8, U64, Bools
+from relink.arrays import I64, U8, U64, Bools, distinct
 from relink.elf.constants import SymbolType
 from relink.memory.address_space import PAGE, AddressSpace, Pages, Protection, Region
 from relink.memory.buffers import write_words
@@ -90,7 +90,7 @@ def _providers(bound: Bindings, index: I64) -> I64:
 
 def _with_module(bound: Bindings, provider: I64) -> list[int]:
     """Which of these providers are images with thread-local storage."""
-    return [n for n in np.unique(provider).tolist() if n >= 0 and bound.images[n].tls is not None]
+    return [n for n in distinct(provider).tolist() if n >= 0 and bound.images[n].tls is not None]
 
 
 class DescriptorStubs(Assigned):

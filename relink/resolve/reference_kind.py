@@ -14,7 +14,7 @@ import numpy as np
 
 from relink.arch import Role
 from relink.arch.spec import Slot
-from relink.arrays import U8
+from relink.arrays import U8, distinct
 from relink.elf.constants import SymbolType
 from relink.module import Module
 
@@ -60,7 +60,7 @@ def _kinds(image: Module) -> U8:
     table = image.decoded.symbols
     kinds = np.full(len(table), _KINDS.index(ReferenceKind.UNKNOWN), np.uint8)
     for relocations in image.decoded.relocations:
-        for number in np.unique(relocations.type).tolist():
+        for number in distinct(relocations.type).tolist():
             kind = _of_row(image.architecture.relocations.get(number))
             if kind is not ReferenceKind.UNKNOWN:
                 kinds[relocations.symbol[relocations.type == number]] = _KINDS.index(kind)
