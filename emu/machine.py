@@ -170,6 +170,7 @@ class Machine(DebuggedGuest, PatchedGuest, ObservedGuest, SnapshotGuest, TypedGu
         finally:
             self.linker.close()
             self.cpu.close()
+            self.memory.close()
 
     # ------------------------------------------------------------ loading
 

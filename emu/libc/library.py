@@ -103,7 +103,9 @@ class Libc:
         """The definition of the symbol `name` (without version): a function, the address of a variable, or
         None.
         """
-        return self.function(name) or self.data_symbol(name)
+        from emu.libc import table
+
+        return (self.function(name) or self.data_symbol(name)) if table.knows(name) else None
 
     def function(self, name: str) -> HostFunction | None:
         """The exported function, bound to this library."""

@@ -154,6 +154,11 @@ def find(name: str, isa: Isa) -> Export | DataExport | None:
     return rows[0] if rows else _data.get(name)
 
 
+def knows(name: str) -> bool:
+    """Whether there is a row for `name` on any ISA."""
+    return name in _functions or name in _data or family_of(name) is not None
+
+
 def family_of(name: str) -> str | None:
     """The family that exports `name`, from the generated index."""
     return _index().get(name)

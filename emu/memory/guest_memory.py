@@ -101,6 +101,12 @@ class GuestMemory(HostMemory):
                 region.pages = runs if done else tuple(run for run in runs if self._has(region, run))
             self.changes += 1
 
+    def close(self) -> None:
+        """Let the next machine have the host memory of this one's stack and threads; the CPU has been closed."""
+        for region in self._anonymous.values():
+            if region.name in _ALWAYS_WRITABLE:
+                self._give_back(region, region.size)
+
     def _has(self, region: Region, run: Pages) -> bool:
         """Whether the CPU has mapped a page range."""
         return bool(self._cpu.extent(region.address + run.offset, Protection.NONE))

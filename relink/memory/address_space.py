@@ -237,12 +237,14 @@ class HostMemory:
         self.changes += 1
         del self._starts[index], self._regions[index]
 
-    def _give_back(self, region: Region) -> None:
-        """Let another region have the host memory of one that is not mapped anywhere any more, if possible."""
+    def _give_back(self, region: Region, most: int = 1 << 16) -> None:
+        """Let another region have the host memory of one that is not mapped anywhere any more, if possible, and if
+        it has no more than `most` bytes.
+        """
         if region.has_file or region.foreign or region.discarded is not None:
             return
         buffer, region.buffer = region.buffer, _NO_MEMORY
-        if not give_back(buffer, 1):
+        if not give_back(buffer, 1, most):
             region.buffer = buffer
 
     def region_at(self, address: int) -> Region | None:

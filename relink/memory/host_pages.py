@@ -26,10 +26,14 @@ def host_pages(size: int, at_once: int = 0) -> U8:
     The host allocates a page on first access, and the first `at_once` bytes now, which takes half the time where
     all of them will be written.
     """
-    if size <= _LARGEST_SPARE and (spare := _spare.get(size)):
-        with suppress(IndexError):  # another thread may have taken it
+    if spare := _spare.get(size):
+        try:
             again = spare.pop()
-            again.fill(0)
+        except IndexError:
+            pass  # another thread has taken it
+        else:
+            if size <= _LARGEST_CLEARED:
+                again.fill(0)
             return again
     try:
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _no_reserve()
@@ -45,19 +49,29 @@ def host_pages(size: int, at_once: int = 0) -> U8:
 #: Memory that was given back, by its size: to clear it takes a twentieth of the time of a new mapping, whose pages
 #: the host makes at the first access to each.
 _spare: dict[int, list[U8]] = {}
-_LARGEST_SPARE, _MOST_SPARE = 1 << 16, 4  #: bytes, and how many of each size
+_MOST_SIZES, _MOST_SPARE = 16, 4  #: so many sizes, and of each so many
+_LARGEST_CLEARED = 1 << 17  #: bytes; the host takes the pages of larger ones back and makes new ones
 
 
-def give_back(buffer: U8, references: int) -> bool:
-    """Keep the memory of `host_pages` for its next caller, if nothing refers to the array, or to a part of it,
-    besides the caller's `references`; whether it does that.
+def give_back(buffer: U8, references: int, most: int = _LARGEST_CLEARED) -> bool:
+    """Keep the memory of `host_pages`, up to `most` bytes, for its next caller, if nothing refers to the array, or
+    to a part of it, besides the caller's `references`; whether it does that.
     """
     base: object = buffer.base
     if type(base) is not memoryview or type(base.obj) is not mmap.mmap:
         return False  # a part of other memory
-    if len(buffer) > _LARGEST_SPARE or getrefcount(buffer) > references + 2:
+    size = len(buffer)
+    if size > most or getrefcount(buffer) > references + 2:
         return False
-    spare = _spare.setdefault(len(buffer), [])
+    if size > _LARGEST_CLEARED:
+        if sys.platform != "linux":
+            return False  # the pages may keep their contents
+        base.obj.madvise(mmap.MADV_DONTNEED)
+    spare = _spare.get(size)
+    if spare is None:
+        while len(_spare) >= _MOST_SIZES:
+            _spare.pop(next(iter(_spare)), None)
+        spare = _spare[size] = []
     if len(spare) < _MOST_SPARE:
         spare.append(buffer)
     return True

@@ -12,7 +12,8 @@ from relink.module import Module
 from relink.records import dataclass
 from relink.resolve.sources import DataAddress, ThreadLocal
 
-_TLS = int(SymbolType.TLS)
+_TLS, _FUNC, _OBJECT = int(SymbolType.TLS), int(SymbolType.FUNC), int(SymbolType.OBJECT)
+_FEW = 4  #: definitions that are quicker stored one by one
 #: Values of `Bindings.provider` for providers that are not images.
 UNRESOLVED = -1
 HOST = -2
@@ -108,21 +109,21 @@ class Bindings:
         """
         thread_local = isinstance(definition, ThreadLocal)
         self.address[where] = definition.offset if isinstance(definition, ThreadLocal) else definition
-        data = SymbolType.OBJECT if isinstance(definition, DataAddress) else SymbolType.FUNC
-        self.type[where] = SymbolType.TLS if thread_local else data
+        data = _OBJECT if isinstance(definition, DataAddress) else _FUNC
+        self.type[where] = _TLS if thread_local else data
         self.size[where] = definition.size if isinstance(definition, DataAddress) else 0
         self.symbol[where] = NUMBER if number else NO_SYMBOL
         self.provider[where] = HOST
 
     def define_hosts(self, definitions: Sequence[tuple[int, int]]) -> None:
         """`define_host` of several (reference, definition)."""
-        if any(type(address) is not int for _, address in definitions):
+        if len(definitions) <= _FEW or any(type(address) is not int for _, address in definitions):
             for number, address in definitions:
                 self.define_host(number, address)
         elif definitions:
             where = np.array([number for number, _ in definitions])
             self.address[where] = np.array([address for _, address in definitions], np.uint64)
-            self.type[where], self.size[where], self.symbol[where] = SymbolType.FUNC, 0, NO_SYMBOL
+            self.type[where], self.size[where], self.symbol[where] = _FUNC, 0, NO_SYMBOL
             self.provider[where] = HOST
 
     def number_of(self, image: Module) -> int:

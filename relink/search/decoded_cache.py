@@ -52,14 +52,20 @@ class DecodedCache:
         """What identifies a file's content now (`status`: its state, if known); None where it is not kept."""
         if not self.enabled:
             return None
+        path = os.fspath(path)
         try:
             found = os.stat(path) if status is None else status
         except (OSError, ValueError):
             return None
         if time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) < _SETTLED:
             return None
-        names = _absolute(os.fspath(path)), name or os.fspath(path), file_mode()
+        names = _absolute(path), name or path, file_mode()
         return *names, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+    @staticmethod
+    def file_of(key: Key | None) -> tuple[int, int] | None:
+        """Device and inode of the file with this key; None for other contents."""
+        return (key[3], key[4]) if key is not None and len(key) > 2 else None
 
     def content_key(self, content: bytes, name: str | None) -> Key | None:
         """What identifies an image given as bytes; None where it is not to be kept."""

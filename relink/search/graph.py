@@ -94,6 +94,9 @@ def closure(root: Node, context: SearchContext, preload: Sequence[Node] = ()) ->
 
     Missing libraries are nodes with `missing` set. Raises ElfError for a damaged file.
     """
+    if not preload and (root.decoded is None or not (root.decoded.filtees or root.decoded.needed)):
+        root.names.add(root.name)
+        return [root]
     twins = _Twins()
     order = []
     for node in (root, *preload):
@@ -153,7 +156,7 @@ def root(
         if (same := context.loaded_from(path)) is not None:
             return Node(str(source), None, "already loaded", image=same)
     decoded = open_image(source, context.architecture, name, options, key=key)
-    return Node(decoded.name, None, "asked for", decoded=decoded)
+    return Node(decoded.name, None, "asked for", decoded=decoded, file=CACHE.file_of(key))
 
 
 def survey(

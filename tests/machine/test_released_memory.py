@@ -16,7 +16,7 @@ from tests.linker.craft import DATA, Library, Sym
 @pytest.fixture(autouse=True)
 def _large(monkeypatch: pytest.MonkeyPatch) -> None:
     """The libraries made here span a MiB."""
-    monkeypatch.setattr(host_pages, "_LARGEST_SPARE", 1 << 21)
+    monkeypatch.setattr(HostMemory._give_back, "__defaults__", (1 << 21,))
     monkeypatch.setattr(host_pages, "_spare", {})
 
 
@@ -92,10 +92,29 @@ def test_what_is_kept_is_bounded() -> None:
         libraries = [machine.load(_library("x86_64", f"{n}.so", b"1")) for n in range(20)]
         for library in libraries:
             machine.unload(library.image)
-    assert [len(each) for each in host_pages._spare.values()] == [host_pages._MOST_SPARE]
-    large = HostMemory("x86_64")
-    large.release(large.reserve(4 << 20))
+    assert {len(each) for each in host_pages._spare.values()} == {1, host_pages._MOST_SPARE}
+    memory = HostMemory("x86_64")
+    for number in range(1, 2 * host_pages._MOST_SIZES):
+        memory.release(memory.reserve(number << 12))
+    memory.release(memory.reserve(4 << 20))
+    assert len(host_pages._spare) == host_pages._MOST_SIZES
     assert max(host_pages._spare) < 4 << 20
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_a_machine_gets_a_clear_stack_and_thread(arch: str) -> None:
+    for _ in range(3):
+        with Machine(arch) as machine:
+            stack, thread = machine.stack, machine.threads.main
+            addresses = [(stack.bottom, stack.top), (thread.start, machine.thread_pointer)]
+            for low, high in addresses:
+                assert not any(machine.memory.read(low, min(high - low, 1 << 16)))
+                assert not any(machine.memory.read(max(high - (1 << 14), low), min(high - low, 1 << 14) - 64))
+                machine.memory.write(low, b"\xff" * min(high - low, 1 << 15))
+                machine.memory.write(max(high - (1 << 13), low), b"\xff" * 64)
+            region = machine.memory.region_at(stack.bottom)
+        assert region is not None
+        assert len(region.buffer) == 0, "the next machine has it"
 
 
 def test_only_whole_mappings_are_kept() -> None:
