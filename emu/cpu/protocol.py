@@ -21,6 +21,7 @@ from relink.records.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from emu.cpu.events import Events
+    from emu.cpu.hooks.first_call_hook import FirstCalls
     from emu.cpu.hooks.heap_hook import HeapCalls
     from emu.cpu.misrun import Finder
     from relink.arrays import U8
@@ -119,6 +120,10 @@ class Cpu(Protocol):
         """malloc and free inside the engine; None where that cannot be."""
 
     @property
+    def first_calls(self) -> FirstCalls | None:
+        """Jump slots bound inside the engine; None where that cannot be."""
+
+    @property
     def events(self) -> Events:
         """Breakpoints, watched memory, single steps, records of what runs."""
 
@@ -136,9 +141,8 @@ class Cpu(Protocol):
     # -- memory --
     def map(self, address: int, size: int, protection: Protection, buffer: U8, *, zeroed: bool = False) -> None:
         """Map `buffer` (uint8, C-contiguous, `size` bytes, page-aligned on the host if `shares_memory`); `zeroed`:
-        nothing has been written to it yet.
-
-        The CPU keeps a reference to a shared buffer until `unmap`. Raises AddressSpaceError on overlap.
+        nothing has been written to it yet. The CPU keeps a reference to a shared buffer until `unmap`. Raises
+        AddressSpaceError on overlap.
         """
 
     def map_all(self, regions: Sequence[tuple[int, U8, Sequence[Pages]]]) -> None:
@@ -156,9 +160,8 @@ class Cpu(Protocol):
         """Read guest memory, ignoring permissions. Raises GuestAccessError if any byte is unmapped."""
 
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
-        """Write guest memory, ignoring permissions, and drop stale translations.
-
-        Raises GuestAccessError, with nothing written, if any byte is unmapped.
+        """Write guest memory, ignoring permissions, and drop stale translations. Raises GuestAccessError, with
+        nothing written, if any byte is unmapped.
         """
 
     def load(self, address: int, size: int) -> bytes:
@@ -168,9 +171,8 @@ class Cpu(Protocol):
         """Write guest memory with the guest's permissions. Raises GuestAccessError, with nothing written."""
 
     def extent(self, address: int, needed: Protection) -> int:
-        """A number of bytes from `address` on that are mapped with at least `needed` permissions; 0 for none.
-
-        It may be less than the real extent when the engine manages the following pages separately.
+        """A number of bytes from `address` on that are mapped with at least `needed` permissions; 0 for none. It
+        may be less than the real extent when the engine manages the following pages separately.
         """
 
     # -- registers --

@@ -42,7 +42,7 @@ class SpanMap:
         position, end = address, address + size
         while position < end:
             span = self.find(position)
-            if span is None or span.protection & needed != needed:
+            if span is None or int.__and__(span.protection, needed) != needed:  # a flag's own is slow
                 raise GuestAccessError(position, end - position, write=write, mapped=span is not None)
             position = span.end
 

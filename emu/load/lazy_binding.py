@@ -13,12 +13,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from emu.errors import Frame, UnresolvedCall
+from emu.load.look_ahead import LookAhead
 from relink.arch.spec import SlotNamed
 from relink.errors import LinkError, UnresolvedSymbol, printable_lines
 from relink.image import Image, image_of
 from relink.load import emit
 from relink.records import dataclass
-from relink.relocate.lazy import LazySlots
+from relink.relocate.lazy import LazySlots, SlotBinding
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from emu.debug.link_maps import LinkMaps
     from emu.load.initialisers import Initialisers
     from emu.memory.guest_memory import GuestMemory
-    from emu.ports import HostGuest
+    from emu.run.runner import Runner
     from emu.run.traps import TrapTable
     from relink.linker import Linker
 
@@ -66,18 +67,19 @@ class LazyCalls:
         traps: TrapTable,
         initialisers: Initialisers,
         link_maps: LinkMaps,
-        guest: HostGuest,
+        runner: Runner,
         frame: Callable[[int], Frame],
     ) -> None:
         self._linker, self._memory, self._cpu, self._traps = linker, memory, cpu, traps
-        self._initialisers, self._link_maps, self._guest, self._frame = initialisers, link_maps, guest, frame
+        self._initialisers, self._link_maps, self._guest, self._frame = initialisers, link_maps, runner, frame
+        self._ahead = LookAhead(linker, memory, cpu, runner, self._note)
         self._start: float = time.perf_counter()
         self._blocks: dict[Image, int] = {}
         self._resolvers: dict[Image, int] = {}
         self._first_calls: deque[FirstCall] = deque(maxlen=_REMEMBERED)
         #: First calls whose caller is not named yet: it is, at the latest before an image goes.
         self._unnamed: list[tuple[float, str, int, str, str | None, str | None, int]] = []
-        self.changes = 0  #: number of slots bound so far
+        self._changes = 0
 
     def slot_traps(self, slots: LazySlots) -> tuple[int, int]:
         traps = self._traps
@@ -92,6 +94,12 @@ class LazyCalls:
         return self._link_maps.link_map_address(image), trap
 
     @property
+    def changes(self) -> int:
+        """A number that increases with each slot that is bound."""
+        self._ahead.settle()
+        return self._changes
+
+    @property
     def first_calls(self) -> deque[FirstCall]:
         """The last first calls, in the order they happened."""
         self.name_callers()
@@ -99,9 +107,10 @@ class LazyCalls:
 
     def name_callers(self) -> None:
         """Find the functions that have made the first calls so far, while their images are there."""
+        self._ahead.settle()
         if self._unnamed:
             unnamed, self._unnamed = self._unnamed, []
-            self.changes += 1
+            self._changes += 1
             for seconds, image, caller, symbol, version, provider, address in unnamed:
                 frame = self._frame(caller)
                 self._first_calls.append(FirstCall(seconds, image, frame, symbol, version, provider, address))
@@ -109,6 +118,7 @@ class LazyCalls:
     def forget(self, image: Image) -> None:
         """Free the traps of an image that has been unloaded."""
         traps = self._traps
+        self._ahead.forget(image)
         if (start := self._blocks.pop(image, None)) is not None:
             traps.remove_block(start)
         if (trap := self._resolvers.pop(image, None)) is not None:
@@ -128,8 +138,8 @@ class LazyCalls:
         # An ifunc resolver or a symbol source may run guest code.
         guest.in_host = guest.between_instructions = True
         try:
-            self.changes += 1
-            answer = linker.bind_slot(image_of(slots.image), slot)
+            self._changes += 1
+            answer = self._ahead.bind(slots, slot, self._blocks.get(image_of(slots.image)))
             address = answer.address
             if answer.indirect and answer.provider is not None:
                 address = self._initialisers.ifunc_target(answer.provider, address)
@@ -140,13 +150,25 @@ class LazyCalls:
         if answer.kind == "weak":
             raise UnresolvedCall(answer.name, self._frame(caller))
         self._memory.write_uint(int(slots.place[slot]), linker.architecture.word_size, address)
-        provider = answer.provider.name if answer.provider is not None else None
-        seconds, image = time.perf_counter() - self._start, slots.image.name
-        self._unnamed.append((seconds, image, caller, answer.name, answer.version, provider, address))
-        if len(self._unnamed) >= _UNNAMED:
-            self.name_callers()
+        self._remember(slots, answer, caller, address, time.perf_counter())
         emit.slot_bound(linker.observers, image_of(slots.image), answer, address)
         return address
+
+    def _note(self, slots: LazySlots, answer: SlotBinding, caller: int, at: float) -> None:
+        """The engine has bound a slot."""
+        self._changes += 1
+        self._remember(slots, answer, caller & slots.image.architecture.code_address_mask, answer.address, at)
+
+    def _remember(self, slots: LazySlots, answer: SlotBinding, caller: int, address: int, at: float) -> None:
+        provider = answer.provider.name if answer.provider is not None else None
+        called = slots.image.name, caller, answer.name, answer.version, provider, address
+        self._unnamed.append((at - self._start, *called))
+        if len(self._unnamed) >= _UNNAMED:
+            self.name_callers()
+
+    def forget_answers(self) -> None:
+        """Forget what has been looked up ahead of calls: the machine has returned to a snapshot."""
+        self._ahead.forget_all()
 
     def _resolve(self, slots: LazySlots) -> int:
         """Bind like ld.so's resolver: read the slot from the PLT header's arguments, and undo the header's

@@ -113,6 +113,8 @@ class LinkerSymbols(Assigned):
 class InsteadOfLdso(Assigned):
     """The `SymbolSource` of what an image of ld.so, or of its C library, cannot do."""
 
+    is_settled = True
+
     def __init__(self, own: LinkerSymbols, linker: Linker) -> None:
         self._own, self._linker = own, linker
         self._sonames = ISAS[linker.architecture.name].libc.sonames

@@ -71,6 +71,7 @@ class Runner(BudgetedCalls):
     #: Called when the outermost call has ended, if set: for what cannot be done during a call.
     at_end: Callable[[], object] | None = None
     at_call: Callable[[], Callable[[], object]] | None = None  #: before each outermost call; what to do after it
+    entry: Callable[..., Stop] | None = None  #: takes the place of `execution.run`, which it calls
     _calls = call_number = 0  #: number of calls so far; that of the innermost one in progress
 
     def __init__(
@@ -268,8 +269,9 @@ class Runner(BudgetedCalls):
 
         Raises GuestFault, BudgetExceeded, and exceptions of trap handlers.
         """
-        run, traps, budget = self.execution.run, self._traps, self._budget
+        traps, budget = self._traps, self._budget
         while True:
+            run = self.entry or self.execution.run
             if budget.bounded:
                 if budget.overdue:  # a short run may end before the engine checks the clock
                     raise self._stopped(Stop(StopReason.TIMEOUT, pc))

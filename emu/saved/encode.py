@@ -70,7 +70,8 @@ BUILTIN_FUNCTIONS = (
 RENEWED: dict[str, dict[str, object]] = {
     "relink.memory.address_space.Region": {"discarded": None},
     "emu.memory.small_blocks.SmallBlocks": {"_views": None, "_saved": None},
-    "emu.run.runner.Runner": {"at_end": None, "file": None},
+    "emu.run.runner.Runner": {"at_end": None, "file": None, "entry": None},
+    "emu.load.look_ahead.LookAhead": {"_prepared": {}, "_armed": {}, "_calls": None},
 }
 #: Attributes that a reader computes anew, by class.
 OMITTED: dict[str, tuple[str, ...]] = {

@@ -45,6 +45,7 @@ UNSAVED: Mapping[str, frozenset[str]] = {
             "_unlimited",
             "_reached",
             "raised_in_call",
+            "entry",
             "_calls",
             "call_number",
         }
@@ -54,7 +55,7 @@ UNSAVED: Mapping[str, frozenset[str]] = {
     "relink.memory.address_space.HostMemory": frozenset({"changes"}),
     "relink.memory.address_space.Region": frozenset({"discarded"}),
     "emu.run.traps.TrapTable": frozenset({"changes"}),
-    "emu.load.lazy_binding.LazyCalls": frozenset({"changes"}),
+    "emu.load.lazy_binding.LazyCalls": frozenset({"_changes", "_ahead"}),
     "relink.resolve.definitions.VersionIds": frozenset({"_of_image"}),
 }
 

@@ -158,6 +158,7 @@ class SavedState:
 
     def restore(self, state: State) -> None:
         """Make this the state."""
+        self._parts.lazy_calls.forget_answers()
         quick = state.guarded is self._guarded and self.marks() == self._marks
         changed = _changed(state.watched) if state.watched is self._watched else None
         assigned = state.assigned is not self._assigned or ASSIGNMENTS.last is not self._assignment

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
@@ -30,6 +30,9 @@ from relink.records import dataclass, field
 from relink.records.tuples import NamedTuple
 from relink.resolve.resolver import Resolver
 from relink.resolve.scopes import LookupScope
+
+if TYPE_CHECKING:
+    from relink.resolve.one_name import Bound
 
 #: Jump slots that are not bound during the load: the entries of one type of a table.
 Waiting: TypeAlias = tuple[RelocationTable, Reloc, I64]
@@ -103,14 +106,23 @@ class LazySlots:
 
         index, image = self.symbol.item(slot), self.image
         found = bind_call(resolver, image, index, scope)
-        name, version = found.name, found.version
         kind = "host" if found.is_host else "weak" if found.provider is None else "image"
         if kind == "weak" and image.decoded.symbols.bind[index] != SymbolBind.WEAK:
-            raise UnresolvedSymbol(image.name, name, version, detail="bound at its first call")
-        address = found.address + self.addend.item(slot) & image.architecture.address_mask
-        answer = SlotBinding(name, version, address, found.provider, found.type == _IFUNC, kind)
+            raise UnresolvedSymbol(image.name, found.name, found.version, detail="bound at its first call")
+        answer = self._answer(slot, found, kind)
         self.bound[slot] = answer
         return answer
+
+    def look_up(self, slot: int, resolver: Resolver, scope: LookupScope) -> SlotBinding | None:
+        """What `bind` would answer now, for a function of an image. Nothing shows that it was looked up."""
+        from relink.resolve.one_name import bound_in_images
+
+        found = bound_in_images(resolver, self.image, self.symbol.item(slot), scope)
+        return None if found is None else self._answer(slot, found, "image")
+
+    def _answer(self, slot: int, found: Bound, kind: str) -> SlotBinding:
+        address = found.address + self.addend.item(slot) & self.image.architecture.address_mask
+        return SlotBinding(found.name, found.version, address, found.provider, found.type == _IFUNC, kind)
 
 
 def bound_at_once(image: Module, table: RelocationTable, indices: I64, binding: BindMode) -> I64:

@@ -1,7 +1,7 @@
 """Binding one reference without arrays: a call through a jump slot that is not bound.
 
 `Resolver.bind` binds thousands of references in the time in which it binds one. Here one takes a few microseconds.
-The rules are the same, and tests check that both agree.
+The rules are the same, and tests check that both agree. `bound_in_images` binds a call before it is made.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from relink.resolve.sources import (
 )
 
 _TLS, _FUNC, _OBJECT = int(SymbolType.TLS), int(SymbolType.FUNC), int(SymbolType.OBJECT)
+_IFUNC = int(SymbolType.GNU_IFUNC)
 _LOCAL, _UNIQUE, _DEFAULT = int(SymbolBind.LOCAL), int(SymbolBind.GNU_UNIQUE), int(Visibility.DEFAULT)
 
 
@@ -56,29 +57,63 @@ class _Asked(NamedTuple):
 
 def bind_call(resolver: Resolver, image: Module, symbol: int, scope: LookupScope) -> Bound:
     """Bind the entry `symbol` of an image's symbol table for a call (`Use.CALL`), as `Resolver.bind` does."""
-    table = image.decoded.symbols
     if image.decoded.is_relocatable or not symbol:
         return _bound_in_batch(resolver, image, symbol, scope)
+    asked, reference = _asked(image, symbol)
+    if reference.own:
+        return _defined(resolver, image, symbol, asked)
+    for sources in (scope.before, resolver.before):
+        if sources and (found := _ask_sources(resolver, sources, asked)) is not None:
+            return found
+    place = _definition(resolver, image, reference, scope)
+    if place is not None:
+        return _defined(resolver, *place, asked)
+    for sources in (scope.after, resolver.after):
+        if sources and (found := _ask_sources(resolver, sources, asked)) is not None:
+            return found
+    return Bound(asked.name, asked.version, 0, 0, None)
+
+
+def bound_in_images(resolver: Resolver, image: Module, symbol: int, scope: LookupScope) -> Bound | None:
+    """What `bind_call` would answer, for an answer that the images alone give and that changes nothing
+    (STB_GNU_UNIQUE), and a function that can be called as it is; None elsewhere. No source is asked.
+    """
+    if image.decoded.is_relocatable or not symbol:
+        return None
+    asked, reference = _asked(image, symbol)
+    place: tuple[Module, int] | None = (image, symbol)
+    if not reference.own:
+        if any(is_worth_asking(source, asked.name) for source in (*scope.before, *resolver.before)):
+            return None
+        place = _definition(resolver, image, reference, scope)
+    if place is None:
+        return None
+    row = place[0].decoded.symbols.row(place[1])
+    if row.bind == _UNIQUE or row.type in (_IFUNC, _TLS):
+        return None
+    return _defined(resolver, *place, asked)
+
+
+def _asked(image: Module, symbol: int) -> tuple[_Asked, Reference]:
+    table = image.decoded.symbols
     table.check_names()
     row = table.row(symbol)
     own = row.section != SHN_UNDEF and (row.bind == _LOCAL or row.visibility != _DEFAULT)
     name = table.strings.raw(row.name_at)
     text, version = name.decode("utf-8", "surrogateescape"), version_of(image.decoded, symbol)
-    asked = _Asked(text, version, image, symbol)
-    if own:
-        return _defined(resolver, image, symbol, asked)
-    for sources in (scope.before, resolver.before):
-        if sources and (found := _ask_sources(resolver, sources, asked)) is not None:
-            return found
-    reference = Reference(symbol, own, name, gnu_hash_of(name), version, True)
+    hash_ = 0 if own else gnu_hash_of(name)
+    return _Asked(text, version, image, symbol), Reference(symbol, own, name, hash_, version, True)
+
+
+def _definition(
+    resolver: Resolver, image: Module, reference: Reference, scope: LookupScope
+) -> tuple[Module, int] | None:
+    """The definition of a reference in the images of a scope: an image, and an index in its symbol table."""
     images, index = scope.images, resolver.indices.of(scope.images)
     place = definition_in_scope(image, reference, images, resolver.versions, index, alone=True)
-    if place is not None and place[1] != NOT_DEFINED:
-        return _defined(resolver, images[place[0] - 1] if place[0] else image, place[1], asked)
-    for sources in (scope.after, resolver.after):
-        if sources and (found := _ask_sources(resolver, sources, asked)) is not None:
-            return found
-    return Bound(text, version, 0, 0, None)
+    if place is None or place[1] == NOT_DEFINED:
+        return None
+    return images[place[0] - 1] if place[0] else image, place[1]
 
 
 def _ask_sources(resolver: Resolver, sources: Sequence[AnySource], asked: _Asked) -> Bound | None:

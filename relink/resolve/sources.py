@@ -11,7 +11,7 @@ A source is a `SymbolSource`, or a function of a `SymbolRequest`. Its answer is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
 import numpy as np
@@ -87,8 +87,10 @@ class SymbolSource(Protocol):
     def may_know(self, names: Names) -> Bools | None:
         """Which of the names `lookup` should be called for (None: all), so that large batches stay fast.
 
-        A source may also have a property `is_idle`: whether it has no definition of any name now; and a method
-        `knows`: whether `lookup` should be called for one name, which is asked instead of this for few.
+        A source may also have a property `is_idle`: whether it has no definition of any name now; a method
+        `knows`: whether `lookup` should be called for one name, which is asked instead of this for few; and a
+        property `is_settled`: whether it knows the same names as long as no image comes or goes. Calls are looked
+        up ahead only where all sources before the images are settled.
         """
 
 
@@ -112,6 +114,10 @@ class DefinedSymbols:
     def is_idle(self) -> bool:
         return not self.addresses
 
+    @property
+    def is_settled(self) -> bool:
+        return len(self.addresses) == len(self._hashes)
+
 
 class _FunctionSource:
     def __init__(self, function: Lookup) -> None:
@@ -129,6 +135,11 @@ def source_from(function: Lookup) -> SymbolSource:
 def as_source(source: SymbolSource | Lookup) -> SymbolSource:
     """The source itself, or a `SymbolSource` made of a function."""
     return cast(SymbolSource, source) if hasattr(source, "lookup") else _FunctionSource(source)
+
+
+def are_settled(sources: Iterable[SymbolSource | Lookup]) -> bool:
+    """Whether sources know the same names as long as no image comes or goes."""
+    return all(getattr(source, "is_settled", False) for source in sources)
 
 
 def is_worth_asking(source: SymbolSource | Lookup, name: str) -> bool:

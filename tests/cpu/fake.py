@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.cpu.events import Events
+from emu.cpu.hooks.first_call_hook import FirstCalls
 from emu.cpu.hooks.heap_hook import HeapCalls
 from emu.cpu.pages import PAGE_SIZE, PageMap, map_each
 from emu.cpu.protocol import Cpu, CpuContext, Pages, Protection, Stop
@@ -51,7 +52,7 @@ class FakeCpu:
     page_size = page_cost = PAGE_SIZE
     shares_memory = True
     executed = 0
-    heap_calls = None
+    heap_calls = first_calls = None
 
     def __init__(self, arch: str, script: Iterable[Step] = ()) -> None:
         self.arch = arch
@@ -216,6 +217,10 @@ class RecordingCpu:
     @property
     def heap_calls(self) -> HeapCalls | None:
         return self.inner.heap_calls
+
+    @property
+    def first_calls(self) -> FirstCalls | None:
+        return self.inner.first_calls
 
     @property
     def native(self) -> Any:

@@ -17,7 +17,7 @@ from relink import Image, Linker, LoadOptions
 from relink.resolve import own_exports
 from relink.resolve import resolver as resolving
 from relink.resolve.bindings import Bindings
-from relink.resolve.one_name import bind_call
+from relink.resolve.one_name import bind_call, bound_in_images
 from relink.resolve.resolver import Resolver, Use
 from relink.resolve.scope_index import ScopeIndex
 from tests.linker.craft import (
@@ -145,7 +145,10 @@ def compare_calls(linker: Linker, image: Image, monkeypatch: pytest.MonkeyPatch)
         providers = [eager.images[n] if n >= 0 else None for n in eager.provider.tolist()]
     expected = list(zip(providers, eager.address.tolist(), strict=True))
     unique = dict(resolver.unique)
+    ahead = [bound_in_images(resolver, image, symbol, kept) for symbol in symbols.tolist()]
+    assert resolver.unique == unique
     lazy = [bind_call(resolver, image, symbol, kept) for symbol in symbols.tolist()]
+    assert all(early is None or early == late for early, late in zip(ahead, lazy, strict=True))
     resolver.unique = unique
     assert [(bound.provider, bound.address) for bound in lazy] == expected
 

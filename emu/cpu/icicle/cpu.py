@@ -56,7 +56,7 @@ class IcicleCpu(EngineTiers, ObservedEngine):
     page_cost = 8448  #: measured: the engine keeps a byte of permissions beside each byte
     shares_memory = False
     registers = (*INTEGER_REGISTERS, "pc")
-    heap_calls = None
+    heap_calls = first_calls = None
 
     def __init__(self, arch: str = "loongarch64") -> None:
         if arch != "loongarch64":

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 
 from emu.cpu.unicorn.library import uclib
-from emu.cpu.unicorn.replaced import address, replace_functions
+from emu.cpu.unicorn.replaced import Copy, address, replace_functions
 
 _LOSS = "stores of a few instructions to memory that may not be written will be noticed late"
 
 
 @functools.cache
+def _code() -> Copy | None:
+    return replace_functions("bad_stores", "", _LOSS)
+
+
 def recording_hook() -> int | None:
     """The address of the hook for bad accesses; None, with a warning in the log, where there is none."""
-    copy = replace_functions("bad_stores", "", _LOSS)
+    copy = _code()
     return None if copy is None else copy.places["record"]
+
+
+def key_of_threads() -> int | None:
+    """The key (pthread_setspecific) of the function by which a thread leaves the engine at its next `cpu_exit`.
+    None where Unicorn's own is not replaced.
+    """
+    copy = _code()
+    return None if copy is None else ctypes.c_uint64.from_address(copy.places["number.key"]).value
 
 
 @functools.cache

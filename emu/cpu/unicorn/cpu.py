@@ -41,6 +41,7 @@ from emu.cpu.unicorn import api
 from emu.cpu.unicorn.api import emu_start, uc
 from emu.cpu.unicorn.checks import Closed
 from emu.cpu.unicorn.code_pages import CodePages
+from emu.cpu.unicorn.first_calls import UnicornFirstCalls
 from emu.cpu.unicorn.heap_calls import UnicornHeapCalls
 from emu.cpu.unicorn.isas import CPSR_IT, ISAS, MODELS
 from emu.cpu.unicorn.late_maps import LateMaps
@@ -81,6 +82,7 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
     has `xpsr ipsr msp psp control primask basepri faultmask` too.
     """
 
+    _first_calls: UnicornFirstCalls | None = None
     page_size = page_cost = PAGE_SIZE
     shares_memory = True
     executed = 0
@@ -197,6 +199,14 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
         exact = self._observed is None and not (windows and windows.ended_by)
         return self._stop_of(status, stopped_at, meter, exact=exact)
 
+    @property
+    def first_calls(self) -> UnicornFirstCalls | None:
+        """See `Cpu.first_calls`. The hook is installed when this is first asked for."""
+        if self._first_calls is None and self._native is None:
+            traps = self._trap_start, self._trap_end
+            self._first_calls = UnicornFirstCalls.of(self._handle, self._slots, self._isa, traps, self._kept)
+        return self._first_calls
+
     # ---------------------------------------------------------------- events
 
     _observed: UnicornEvents | None = None
@@ -213,6 +223,8 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
     def native(self) -> Any:
         """This engine as a `unicorn.Uc`; docs/events.md says what may be done with it."""
         if self._native is None:
+            if self._first_calls is not None:
+                self._first_calls.end()
             self._late.end()
             self._stores.end()
             self._seen.leave_stores(0)  # hooks of others may come after that for bad accesses, and permit them

@@ -1,0 +1,110 @@
+"""Jump slots bound at their first calls inside the engine: the hook of `emu.cpu.hooks.first_call_hook`."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+from emu.cpu.hooks.first_call_hook import MONOTONIC, FirstCallBlock, FirstCallData, NotedCall, first_call_hook
+from emu.cpu.unicorn import api
+from emu.cpu.unicorn.api import uc
+from emu.cpu.unicorn.bad_stores import key_of_threads, leaving_function
+from emu.cpu.unicorn.isas import UnicornIsa
+from emu.cpu.unicorn.replaced import address, libc
+from relink.arrays import U64
+
+_MOST = 64  #: calls that are noted in one run
+_LINKS = {"ARM64": "x30", "ARM": "lr", "RISCV": "ra"}  #: the register of the return address, by Unicorn's engine
+
+
+class UnicornFirstCalls:
+    """The `FirstCalls` of a UnicornCpu."""
+
+    @classmethod
+    def of(
+        cls,
+        handle: ctypes.c_void_p,
+        slots: api.RegisterSlots,
+        isa: UnicornIsa,
+        traps: tuple[int, int],
+        kept: list[Any],
+    ) -> UnicornFirstCalls | None:
+        """Install the hook for the traps in [start, end); None on hosts without it. What is added to `kept` lives
+        as long as the engine.
+        """
+        hook, key = first_call_hook(), key_of_threads()
+        if hook is None or key is None:
+            return None
+        made = cls(_data(slots, isa, key))
+        kept.append(made)
+        callback, data = ctypes.c_void_p(hook), ctypes.byref(made._data)
+        place = traps[0], traps[1] - 1
+        api.add_hook(handle, uc.UC_HOOK_MEM_FETCH_UNMAPPED, callback, data, place=place)
+        return made
+
+    def __init__(self, data: FirstCallData) -> None:
+        self._data = data
+        self._calls = (NotedCall * _MOST)()
+        self._blocks: dict[int, tuple[U64, U64]] = {}
+        self._listed: Any = None
+        data.calls, data.most = ctypes.addressof(self._calls), _MOST
+
+    def prepare(self, start: int, answers: U64, places: U64) -> None:
+        """See `FirstCalls`."""
+        self._blocks[start] = answers, places
+        self._list()
+
+    def forget(self, start: int) -> None:
+        """See `FirstCalls`."""
+        if self._blocks.pop(start, None) is not None:
+            self._list()
+
+    def _list(self) -> None:
+        """The last one prepared comes first."""
+        blocks = reversed(self._blocks.items())
+        rows = [(start, len(some[0]), some[0].ctypes.data, some[1].ctypes.data) for start, some in blocks]
+        listed = (FirstCallBlock * len(rows))(*(FirstCallBlock(*row) for row in rows))
+        self._data.blocks = 0  # a signal handler may raise anywhere
+        self._listed, self._data.block = listed, ctypes.addressof(listed)
+        self._data.blocks = len(rows)
+
+    def open(self) -> None:
+        """See `FirstCalls`."""
+        self._data.open = 1
+
+    def close(self) -> None:
+        """See `FirstCalls`."""
+        self._data.open = 0
+
+    def end(self) -> None:
+        """Have all traps stop the engine, for good."""
+        self._data.most = 0
+
+    @property
+    def any(self) -> bool:
+        """See `FirstCalls`."""
+        return bool(self._data.count)
+
+    def take(self) -> list[tuple[int, int, float]]:
+        """See `FirstCalls`."""
+        count = self._data.count
+        found = [(call.trap, call.back, call.seconds + call.nanoseconds / 1e9) for call in self._calls[:count]]
+        self._data.count = 0
+        return found
+
+
+def _data(slots: api.RegisterSlots, isa: UnicornIsa, key: int) -> FirstCallData:
+    link = _LINKS.get(isa.engine)
+    functions = ("uc_reg_read", "uc_reg_write_batch", "uc_mem_read", "uc_mem_write")
+    return FirstCallData(
+        0, 0, 0, 0, 0, 0,
+        *(address(api.uclib, name) for name in functions),
+        *(address(libc(), name) for name in ("clock_gettime", "pthread_setspecific")),
+        leaving_function(isa.engine, isa.mode),
+        key,
+        isa.word,
+        slots["pc"][0],
+        -1 if link is None else slots[link][0],
+        slots["sp"][0],
+        MONOTONIC,
+    )  # fmt: skip

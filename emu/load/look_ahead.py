@@ -1,0 +1,210 @@
+"""Looking ahead in lazy binding: what the next first calls of an image will be bound to.
+
+A program calls functions in about the order of its jump slots, since linkers number them by first use. So when a
+slot is bound, the following ones are looked up as well (`LazySlots.look_up`), one at first, and twice as many
+each time that this was of use: the code that looks up is in the host's caches just then. A first call whose answer
+is known is bound inside the engine (`emu.cpu.hooks.first_call_hook`), or, where there is no such hook, without
+looking it up.
+
+Nobody can tell: a slot is bound at its first call, to what the scope says then. Answers are dropped when anything
+that they follow from has changed, which is checked before each run of the engine, since guest code by itself can
+change none of it. Calls that the engine has bound are recorded when the run ends, with the time of the call. Where
+an observer waits for bindings, instructions are counted, or events are asked for, all is done by the trap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from emu.cpu.protocol import Protection
+from emu.run.traps import TrapTable
+from relink.arrays import U64
+from relink.image import Image, image_of
+from relink.memory.address_space import PAGE
+from relink.resolve.sources import are_settled
+
+if TYPE_CHECKING:
+    from emu.cpu.hooks.first_call_hook import FirstCalls
+    from emu.cpu.protocol import Cpu, Stop
+    from emu.memory.guest_memory import GuestMemory
+    from emu.run.runner import Runner
+    from relink.linker import Linker
+    from relink.relocate.lazy import LazySlots, SlotBinding
+    from relink.resolve.resolver import AnySource, Resolver
+    from relink.resolve.scopes import LookupScope
+
+_MOST_AHEAD = 64  #: slots looked up at once
+_MOST_PREPARED = 64  #: images
+_MOST_ARMED = 4  #: of them, whose calls the engine binds: each is checked before each run
+_MOST_IDLE = 64  #: runs without a first call, after which the engine binds none until the next trap
+
+
+class _Prepared:
+    """The answers for the slots of one image, and what they follow from. `start` is the address of the first of
+    their traps; None: they have none of their own.
+    """
+
+    def __init__(self, slots: LazySlots, start: int | None, scope: LookupScope, before: list[AnySource]) -> None:
+        self.slots, self.start, self.scope, self.before = slots, start, scope, before
+        self.image, self.sources = image_of(slots.image), (*scope.before, *before)
+        self.changes = -1  #: of memory, when slots were last known to be writable
+        self.answers: dict[int, SlotBinding] = {}
+        self.addresses: U64 = np.zeros(len(slots), np.uint64)  #: those of `answers`; 0: none
+        self.ahead = 0  #: slots looked up last
+        self.used = True  #: whether any answer found then has been of use
+
+    def take(self, slot: int) -> SlotBinding:
+        """The answer for a slot, which becomes its binding."""
+        answer = self.slots.bound[slot] = self.answers.pop(slot)
+        self.addresses[slot] = 0
+        self.used = True
+        return answer
+
+    def look_up(self, after: int, resolver: Resolver) -> None:
+        """Find answers for the slots after one."""
+        self.ahead = max(min(2 * self.ahead, _MOST_AHEAD) if self.used else self.ahead // 2, 1)
+        self.used = False
+        slots, bound, known = self.slots, self.slots.bound, self.answers
+        left = (each for each in range(after + 1, len(slots)) if each not in bound and each not in known)
+        for slot in islice(left, self.ahead):
+            answer = slots.look_up(slot, resolver, self.scope)
+            if answer is not None:
+                known[slot] = answer
+                self.addresses[slot] = answer.address
+
+
+class LookAhead:
+    """The answers of one machine. `record` is called for each call that the engine has bound: with the image's
+    slots, the slot's binding, the return address, and the time as of `time.perf_counter`.
+    """
+
+    def __init__(
+        self,
+        linker: Linker,
+        memory: GuestMemory,
+        cpu: Cpu,
+        runner: Runner,
+        record: Callable[[LazySlots, SlotBinding, int, float], object],
+    ) -> None:
+        self._linker, self._memory, self._cpu, self._runner = linker, memory, cpu, runner
+        self._record = record
+        self._prepared: dict[Image, _Prepared] = {}
+        self._armed: dict[int, _Prepared] = {}  #: by `start`; the last one used comes last
+        self._calls: FirstCalls | None = None  #: those of the CPU, once they have been asked for
+        self._idle = 0
+
+    def bind(self, slots: LazySlots, slot: int, start: int | None) -> SlotBinding:
+        """Bind a slot, whose trap has been reached, and look further slots up. `start` is as for `_Prepared`.
+        Raises UnresolvedSymbol.
+        """
+        linker, image = self._linker, image_of(slots.image)
+        prepared = self._prepared.get(image)
+        if prepared is not None and not self._holds(prepared):
+            self.forget(image)
+            prepared = None
+        if prepared is not None and slot in prepared.answers:
+            answer = prepared.take(slot)
+        else:
+            answer = linker.bind_slot(image, slot)
+            if prepared is None:
+                before = list(linker.resolver.before)
+                prepared = _Prepared(slots, start, linker.call_scope(image), before)
+                if not self._holds(prepared):
+                    return answer
+                while len(self._prepared) >= _MOST_PREPARED:
+                    self.forget(next(iter(self._prepared)))
+                self._prepared[image] = prepared
+            prepared.look_up(slot, linker.resolver)
+        self._arm(prepared)
+        return answer
+
+    def forget(self, image: Image) -> None:
+        """Drop the answers for an image."""
+        prepared = self._prepared.pop(image, None)
+        if prepared is not None and prepared.start is not None:
+            self._disarm(prepared.start)
+
+    def forget_all(self) -> None:
+        """Drop all answers: the machine has returned to another state."""
+        for image in list(self._prepared):
+            self.forget(image)
+
+    def _holds(self, prepared: _Prepared) -> bool:
+        """Whether the answers for an image are what look-ups would answer now."""
+        linker = self._linker
+        return (
+            not linker.observers
+            and linker.resolver.before == prepared.before
+            and linker.call_scope(prepared.image) is prepared.scope
+            and are_settled(prepared.sources)
+        )
+
+    # ------------------------------------------------------------ in the engine
+
+    def _arm(self, prepared: _Prepared) -> None:
+        """Have the engine bind calls by these answers."""
+        start = prepared.start
+        if self._calls is None and start is not None:
+            self._calls = self._cpu.first_calls
+        calls = self._calls
+        if calls is None or start is None:
+            return
+        self._idle, self._runner.entry = 0, self._run
+        if start in self._armed:
+            self._armed[start] = self._armed.pop(start)
+            return
+        while len(self._armed) >= _MOST_ARMED:
+            self._disarm(next(iter(self._armed)))
+        self._armed[start] = prepared
+        calls.prepare(start, prepared.addresses, prepared.slots.place)
+
+    def _disarm(self, start: int) -> None:
+        if self._armed.pop(start, None) is not None and self._calls is not None:
+            self._calls.forget(start)
+
+    def _run(self, pc: int, *, max_instructions: int = 0, timeout: float = 0.0) -> Stop:
+        """`Cpu.run`, binding first calls inside the engine."""
+        run, calls, memory = self._runner.execution.run, self._calls, self._memory
+        for start, prepared in tuple(self._armed.items()):
+            if not self._holds(prepared):
+                self.forget(prepared.image)
+            elif prepared.changes != memory.changes and not self._can_write(prepared):
+                self._disarm(start)
+        if calls is None or not self._armed or self._idle >= _MOST_IDLE:
+            self._runner.entry = None
+            return run(pc, max_instructions=max_instructions, timeout=timeout)
+        self._idle += 1
+        if max_instructions:
+            return run(pc, max_instructions=max_instructions, timeout=timeout)
+        calls.open()
+        try:
+            return run(pc, timeout=timeout)
+        finally:
+            calls.close()
+            self.settle()
+
+    def settle(self) -> None:
+        """Record the calls that the engine has bound since the last time."""
+        if self._calls is not None and self._calls.any:
+            for noted in self._calls.take():
+                self._note(*noted)
+
+    def _can_write(self, prepared: _Prepared) -> bool:
+        """Whether the guest may write to the slots: snapshots notice stores of the engine to such pages only."""
+        pages = np.unique(prepared.slots.place & np.uint64(-PAGE & (1 << 64) - 1)).tolist()
+        if not all(self._cpu.extent(page, Protection.W) for page in pages):
+            return False
+        prepared.changes = self._memory.changes
+        return True
+
+    def _note(self, trap: int, caller: int, seconds: float) -> None:
+        self._idle = 0
+        for start, prepared in self._armed.items():
+            slot = (trap - start) // TrapTable.spacing
+            if 0 <= slot < len(prepared.slots):
+                self._record(prepared.slots, prepared.take(slot), caller, seconds)
+                return
