@@ -2,7 +2,7 @@
 
 The guest reaches such a trap when it calls through the PLT entry of an unbound slot. The handler looks up the
 symbol, writes the slot, and continues at the function with all registers unchanged. Later calls go to the function
-directly.
+directly. Slots that are likely to be called next are looked up ahead (`emu.load.look_ahead`).
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@ directly. Unicorn does not notice such writes, so `write` drops the translations
 run, or at the guest's first access (`emu.cpu.unicorn.late_maps`).
 
 **Traps** are addresses where nothing is mapped. The guest's branch completes, the fetch fails with
-UC_ERR_FETCH_UNMAPPED, and all registers are unchanged. No hook is called, so no Python code runs.
+UC_ERR_FETCH_UNMAPPED, and all registers are unchanged. The only hook is that of first calls, machine code, once a
+jump slot has been bound lazily (`emu.cpu.hooks.first_call_hook`), so no Python code runs.
 
 **Faults** need hooks, because the error code alone gives neither the data address nor the exception number. The
 hooks are called for faults only and record their arguments; `_explain` interprets them.
