@@ -191,7 +191,6 @@ class Cpu(Protocol):
     # -- running --
     def run(self, pc: int, *, max_instructions: int = 0, timeout: float = 0.0) -> Stop:
         """Run from `pc` until a trap, a fault or a limit (0: none; `timeout` in seconds).
-
         On Arm bit 0 of `pc` selects Thumb. Registers keep the guest's values. After any stop the CPU can run
         again; after a limit the guest continues from the stop's pc as if it had not been stopped. Python signal
         handlers run within a fraction of a second; their exceptions end the run.
