@@ -317,7 +317,7 @@ class Decoded:
     @cached_property
     def symbols(self) -> SymbolTable:
         """DT_SYMTAB (see `relink.elf.symbols.read_symbols`)."""
-        referred = max((int(table.symbol.max()) + 1 for table in self.relocations if len(table)), default=0)
+        referred = max((table.last_symbol + 1 for table in self.relocations), default=0)
         return read_symbols(self.contents, self.header.layout, self.dynamic, self.strings, referred)
 
     @property

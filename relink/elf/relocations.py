@@ -10,7 +10,9 @@ from relink.elf.contents import Contents, frozen
 from relink.elf.dynamic import Dynamic
 from relink.elf.layout import Layout
 from relink.errors import MalformedElf
-from relink.records import dataclass
+from relink.records import cached_property, dataclass
+
+_SWEEP = 1 << 14  #: entries looked at in one array operation
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +33,21 @@ class RelocationTable:
 
     def __len__(self) -> int:
         return len(self.offset)
+
+    @cached_property
+    def alike(self) -> int:
+        """The number of entries at the start with the same type and symbol. Linkers put relative ones first."""
+        for start in range(0, len(self), _SWEEP):
+            part = slice(start, start + _SWEEP)
+            same = (self.type[part] == self.type[0]) & (self.symbol[part] == self.symbol[0])
+            if not same.all():
+                return start + int(same.argmin())
+        return len(self)
+
+    @property
+    def last_symbol(self) -> int:
+        """The highest symbol that an entry refers to; -1 without entries."""
+        return int(self.symbol[self.alike - 1 :].max()) if len(self) else -1
 
     def origin(self, index: int) -> tuple[str, int]:
         """(section, offset in it) of an entry, for messages."""

@@ -278,13 +278,13 @@ class SymbolTable(SymbolRows):
         """Whether there is any STB_GNU_UNIQUE symbol."""
         return bool((self.bind == np.uint8(SymbolBind.GNU_UNIQUE)).any())
 
-    @cached_property
-    def only_of_their_hash(self) -> Bools:
-        """The symbols that a look-up by DT_GNU_HASH finds, and no other with them, bool[n]."""
-        only = np.zeros(len(self), np.bool_)
+    def only_of_their_hash(self, symbols: I64) -> Bools:
+        """Which of some symbols a look-up by DT_GNU_HASH finds, and no other with them, bool[m]."""
+        only = np.zeros(len(symbols), np.bool_)
         if isinstance(self.hash_table, GnuHash):
-            only[self.hash_table.first : self.hash_table.count] = self.hash_table.sole
-        return frozen(only)
+            known = indices_where((symbols >= self.hash_table.first) & (symbols < self.hash_table.count))
+            only[known] = self.hash_table.sole(symbols[known])
+        return only
 
     def find(self, name: str | bytes) -> I64:
         """The indices of all definitions of one name, in chain order."""

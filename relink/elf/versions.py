@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
+from struct import Struct
 
 from relink.elf.constants import VERSYM_INDEX, DynamicTag
 from relink.elf.contents import Contents
@@ -11,20 +11,11 @@ from relink.elf.strings import StringTable
 from relink.errors import MalformedElf
 from relink.records import cached_property, dataclass
 
-_VERDEF = np.dtype(
-    [
-        ("version", "<u2"),
-        ("flags", "<u2"),
-        ("index", "<u2"),
-        ("count", "<u2"),
-        ("hash", "<u4"),
-        ("aux", "<u4"),
-        ("next", "<u4"),
-    ]
-)
-_VERDAUX = np.dtype([("name", "<u4"), ("next", "<u4")])
-_VERNEED = np.dtype([("version", "<u2"), ("count", "<u2"), ("file", "<u4"), ("aux", "<u4"), ("next", "<u4")])
-_VERNAUX = np.dtype([("hash", "<u4"), ("flags", "<u2"), ("index", "<u2"), ("name", "<u4"), ("next", "<u4")])
+#: vd_version, vd_flags, vd_ndx, vd_cnt, vd_hash, vd_aux, vd_next
+_VERDEF = Struct("<HHHHIII")
+_VERDAUX = Struct("<II")  #: vda_name, vda_next
+_VERNEED = Struct("<HHIII")  #: vn_version, vn_cnt, vn_file, vn_aux, vn_next
+_VERNAUX = Struct("<IHHII")  #: vna_hash, vna_flags, vna_other, vna_name, vna_next
 
 #: Version indices have 15 bits, so no valid chain is longer than this.
 _MOST = VERSYM_INDEX
@@ -121,7 +112,7 @@ def _chain(
     contents: Contents,
     at: int | None,
     count: int | None,
-    dtype: np.dtype[np.void],
+    record: Struct,
     what: str,
 ) -> list[tuple[int, tuple[int, ...]]]:
     """The records of a chain with their addresses.
@@ -132,10 +123,14 @@ def _chain(
     if at is None or (count == 0 and what.startswith("DT_")):
         return []
     records: list[tuple[int, tuple[int, ...]]] = []
+    known, begin = memoryview(b""), at  # the bytes from `begin` to the end of the segment
     while True:
-        if count is not None and len(records) == count and not contents.holds(at, dtype.itemsize):
-            break
-        row: tuple[int, ...] = contents.table(at, 1, dtype, what)[0].item()
+        if at - begin + record.size > len(known):
+            if count is not None and len(records) == count and not contents.holds(at, record.size):
+                break
+            contents.at(at, record.size, what)  # raises
+            known, begin = contents.tail(at, what).data, at
+        row = record.unpack_from(known, at - begin)
         records.append((at, row))
         if row[-1] == 0:
             break

@@ -75,11 +75,14 @@ def count_of(table: RelocationTable, entries: Selection) -> int:
     return len(range(*entries.indices(len(table.offset)))) if isinstance(entries, slice) else len(entries)
 
 
-def by_type(types: U32) -> Groups:
-    """The entries of each type: a slice when they are adjacent, as linkers sort them, else indices."""
+def by_type(types: U32, alike: int = 1) -> Groups:
+    """The entries of each type: a slice when they are adjacent, as linkers sort them, else indices. The first
+    `alike` are known to be of one type.
+    """
     if not len(types):
         return []
-    edges = np.flatnonzero(types[1:] != types[:-1]) + 1
+    rest = np.ascontiguousarray(types[alike - 1 :])
+    edges = np.flatnonzero(rest[1:] != rest[:-1]) + alike
     if len(edges) < _FEW_RUNS:
         starts = [0, *edges.tolist()]
         numbers = types[starts].tolist()
@@ -88,7 +91,7 @@ def by_type(types: U32) -> Groups:
             return [(n, slice(a, b)) for n, a, b in zip(numbers, starts, ends, strict=True)]
     # Linkers put the relative ones first, and sort the rest by symbol.
     first = int(edges[0])
-    number, rest = int(types[0]), types[first:]
+    number, rest = int(types[0]), rest[first - alike + 1 :]
     groups: Groups = [(n, np.flatnonzero(rest == n) + first) for n in np.flatnonzero(np.bincount(rest)).tolist()]
     if any(n == number for n, _ in groups):
         return [(n, np.flatnonzero(types == n)) for n in np.flatnonzero(np.bincount(types)).tolist()]

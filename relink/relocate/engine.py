@@ -175,13 +175,13 @@ class Relocator(Relocation):
         return tables_of(self.image.decoded, self._classify, self.result.errors)
 
     def _classify(self, table: RelocationTable) -> Groups:
-        types = np.ascontiguousarray(table.type)
-        if len(types) and int(types.max()) >= _TYPE_LIMIT:
+        types, alike = table.type, max(table.alike, 1)
+        if len(types) and int(types[alike - 1 :].max()) >= _TYPE_LIMIT:
             odd = np.flatnonzero(types >= _TYPE_LIMIT)
             name = f"type {int(types[odd[0]]):#x}"
             self.report(table, odd, UnknownRelocation, name, "no psABI defines this type")
             types = np.where(types >= _TYPE_LIMIT, 0, types)
-        return by_type(types)
+        return by_type(types, alike)
 
     def _bind_few(self) -> bool:
         """Bind the references of an image with few entries; False where they have to be bound as a batch."""

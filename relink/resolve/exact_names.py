@@ -97,7 +97,7 @@ def _many_exports(decoded: Decoded) -> Exports | None:
         if not isinstance(hashes, GnuHash) or len(hashes.chain) > MOST_AGAIN:
             return None
         symbols = np.arange(hashes.first, hashes.count)
-        certain = (table.only_of_their_hash[symbols] & exported(table, symbols)).tolist()
+        certain = (table.only_of_their_hash(symbols) & exported(table, symbols)).tolist()
         names, found = table.names_of(symbols), Exports(next(_numbers), {})
         for place, symbol in enumerate(symbols.tolist()):
             found.by_name[names.raw(place)] = export(table, symbol, found.file) if certain[place] else None

@@ -85,7 +85,7 @@ def certainly_own(
 
 def _possibly(table: SymbolTable, symbols: I64) -> Bools:
     """Which symbols a look-up of their names finds in this table, and no other."""
-    own: Bools = table.only_of_their_hash[symbols] & exported(table, symbols)
+    own: Bools = table.only_of_their_hash(symbols) & exported(table, symbols)
     if table.has_versions:  # a hidden one may have a version that is not declared: then nothing finds it
         own &= (table.version[symbols] & np.uint16(VERSYM_HIDDEN)) == 0
     return own

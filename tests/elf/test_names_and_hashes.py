@@ -214,7 +214,7 @@ def test_walks_of_many_chains_at_once_are_those_of_each(random: Random) -> None:
     found = table.walk(np.array(hashes, np.uint32))
     assert found is not None
     assert list(zip(found[0].tolist(), found[1].tolist(), strict=True)) == expected
-    for entry in np.flatnonzero(table.sole).tolist():
+    for entry in np.flatnonzero(table.sole(np.arange(first, first + count))).tolist():
         walks = [table.met_by(words_[entry] & ~1 | last) or [] for last in (0, 1)]
         assert [first + entry] in walks
 
@@ -222,7 +222,7 @@ def test_walks_of_many_chains_at_once_are_those_of_each(random: Random) -> None:
 def test_what_a_linker_writes_is_found_by_its_words_alone() -> None:
     names = [b"name%d" % number for number in range(200)]
     table = decode(Symbols(names, hashes=("gnu",), buckets=64).image()).symbols
-    assert table.only_of_their_hash.tolist() == [False] + [True] * 200
+    assert table.only_of_their_hash(np.arange(201)).tolist() == [False] + [True] * 200
     words_ = np.concatenate([table.chain_words(np.arange(1, 201)), np.array([12345], np.uint32)])
     found = table.has_hashes(words_)
     assert found is not None
