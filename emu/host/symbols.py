@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, TypeAlias, cast
 
-from emu.errors import BadGuestPointer, CallError, UnresolvedCall
+from emu.errors import BadGuestPointer, CallError
 from emu.host.functions import HostCallable, HostFunction, host_function
+from emu.host.unresolved import UnresolvedTraps
 from relink.errors import GuestAccessError
 from relink.image import Image, Symbol, image_of
 from relink.records import Assigned
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from emu.isa.convention import CallingConvention
     from emu.ports import HostGuest
     from emu.run.traps import TrapTable
-    from relink.module import Module
 
 #: A user's value for a symbol: a callable, a callable with its prototype, or an address.
 SymbolValue: TypeAlias = "HostCallable | HostFunction | tuple[HostCallable, str | Prototype] | int"
@@ -118,18 +117,9 @@ class HostSymbols(Assigned):
 
         return reached
 
-    def unresolved(self, traps: list[int], image: Module, symbol: str) -> int:
-        """A trap for an undefined symbol, added to `traps`. Calling it raises UnresolvedCall."""
-
-        name, stand_in, reached = f"unresolved {symbol}", None, partial(self._called_unresolved, symbol)
-        if image.decoded.is_relocatable:  # its code may refer to data at nearby addresses only
-            stand_in = self._stand_ins.add(image, name, reached)
-        address = self._traps.add(name, reached) if stand_in is None else stand_in
-        traps.append(address)
-        return address
-
-    def _called_unresolved(self, symbol: str) -> int:
-        raise UnresolvedCall(symbol, self._caller())
+    def unresolved(self, traps: list[int]) -> UnresolvedTraps:
+        """What makes traps for the undefined symbols of a load, and adds them to `traps`."""
+        return UnresolvedTraps(self._traps, self._stand_ins, self._caller, traps)
 
     # ------------------------------------------------------------ callbacks (see `emu.ports.Callbacks`)
 

@@ -105,7 +105,7 @@ class Loader(LoadSteps):
         passed_on["sources"] = host_symbols.sources(passed_on.pop("symbols", None), traps)
         passed_on["late_sources"] = host_symbols.sources(passed_on.pop("late_symbols", None), traps)
         if passed_on.pop("allow_unresolved", False) or passed_on.get("allow_deferred"):
-            passed_on.setdefault("unresolved", partial(host_symbols.unresolved, traps))
+            passed_on.setdefault("unresolved", host_symbols.unresolved(traps))
         if (mode := passed_on.get("mapping")) is not None:
             passed_on["mapping"] = FileMode(mode)
         try:

@@ -7,7 +7,7 @@ handler: Python code that returns the address at which the guest continues.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from operator import attrgetter
 from typing import TypeAlias
@@ -87,6 +87,16 @@ class TrapTable:
         self.changes += 1
         self._traps[address] = Trap(name, handler, prototype)
         return address
+
+    def add_each(self, traps: Sequence[Trap]) -> list[int]:
+        """`add` for several traps."""
+        again = min(len(self._free), len(traps))
+        start = self._take(len(traps) - again)  # raises
+        addresses = [self._free.pop() for _ in range(again)]
+        addresses += range(start, self._next, self.spacing)
+        self.changes += 1
+        self._traps.update(zip(addresses, traps, strict=True))
+        return addresses
 
     def add_at(self, address: int, name: str, handler: Handler) -> None:
         """Add a trap outside the range, at an unmapped address."""

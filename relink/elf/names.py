@@ -100,13 +100,12 @@ class Names:
         return self._texts()
 
     def _texts(self) -> list[str]:
-        compact = self.compact()
-        blob = compact.blob.tobytes()
-        ends = np.cumsum(compact.length).tolist()
-        return [
-            blob[begin:end].decode("utf-8", "surrogateescape")
-            for begin, end in zip(compact.start.tolist(), ends, strict=True)
-        ]
+        if not len(self.blob):
+            return [""] * len(self)
+        size = self.length + 1  # with a NUL, by which they are split
+        packed = self.blob.take(flat_indices(self.start, size), mode="clip")
+        packed[np.cumsum(size) - 1] = 0
+        return packed.tobytes().decode("utf-8", "surrogateescape").split("\0")[:-1]
 
     @cached_property
     def groups(self) -> tuple[I64, I64]:

@@ -44,7 +44,8 @@ class LoadOptions:
     preload: Sequence[Source] = ()  #: images before the root in the scope; they stay loaded as long as the root
     #: symbol sources searched before all images, for references of the new images
     sources: Sequence[SymbolSource | Lookup] = ()
-    #: (image, symbol) -> an address for an undefined strong symbol; None makes it an error.
+    #: (image, symbol) -> an address for an undefined strong symbol; None makes it an error. It may have a method
+    #: `each`: (image, symbols) -> the addresses of several.
     unresolved: Callable[[Module, str], int | None] = lambda image, symbol: None
     #: Defer undefined strong symbols, except thread-local and copied ones: a later load that adds a definition to
     #: their scope binds them. Until then their value is that of `unresolved`, or 0.

@@ -112,11 +112,11 @@ class _Lazy:
 class _LazyInit(_Lazy):
     """`__init__`: interpreted for the first instances, then compiled."""
 
-    __slots__ = ("left", "needed", "wanted")
+    __slots__ = ("left",)
 
     def __init__(self, owner: type, name: str, make: Any) -> None:
         super().__init__(owner, name, make)
-        self.left, self.wanted, self.needed = _FIRST, set[str](), set[str]()
+        self.left = _FIRST
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         self.left -= 1
@@ -127,25 +127,24 @@ class _LazyInit(_Lazy):
     def _fill(self, record: Any, /, *positional: Any, **given: Any) -> None:
         """What the compiled function does; that also raises the errors for wrong arguments."""
         cls: Any = self.owner
-        fields = cls.__record_fields__.values()
-        if not self.wanted:
-            self.needed = {f.name for f in fields if f.init and f.default is f.factory is _MISSING}
-            self.wanted = {f.name for f in fields if f.init}  # last: for other threads both are known then
-        values = dict(zip(cls.__match_args__, positional, strict=False))
-        twice = len(values) < len(positional) or not values.keys().isdisjoint(given)
-        values.update(given)
-        if twice or not self.needed <= values.keys() <= self.wanted:
-            self.make(cls)(record, *positional, **given)
-            return
         put = object.__setattr__ if cls.__record_frozen__ else setattr
-        for f in fields:
-            if f.name in values:
-                put(record, f.name, values[f.name])
-            elif f.factory is not _MISSING:
-                put(record, f.name, f.factory())
+        values = dict(zip(cls.__match_args__, positional, strict=False))
+        left = len(positional) + len(given)  # those that no field has taken
+        values.update(given)
+        for name, f in cls.__record_fields__.items():
+            if name in values and f.init:
+                left -= 1
+                put(record, name, values[name])
             elif f.default is not _MISSING:
-                put(record, f.name, f.default)
-        if hasattr(cls, "__post_init__"):
+                put(record, name, f.default)
+            elif f.factory is not _MISSING:
+                put(record, name, f.factory())
+            elif f.init:
+                left = -1  # it is missing
+                break
+        if left:
+            self.make(cls)(record, *positional, **given)
+        elif hasattr(cls, "__post_init__"):
             record.__post_init__()
 
 

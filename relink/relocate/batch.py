@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 
 from relink.arch import Reloc
-from relink.arrays import I64, U8, U32, U64, Bools
+from relink.arrays import I64, U8, U32, U64, Bools, indices_where
 from relink.elf import Decoded, RelocationTable
 from relink.errors import LinkError
 from relink.memory.once import once_per_file
@@ -82,7 +82,7 @@ def by_type(types: U32, alike: int = 1) -> Groups:
     if not len(types):
         return []
     rest = np.ascontiguousarray(types[alike - 1 :])
-    edges = np.flatnonzero(rest[1:] != rest[:-1]) + alike
+    edges = indices_where(rest[1:] != rest[:-1]) + alike
     if len(edges) < _FEW_RUNS:
         starts = [0, *edges.tolist()]
         numbers = types[starts].tolist()
@@ -92,9 +92,9 @@ def by_type(types: U32, alike: int = 1) -> Groups:
     # Linkers put the relative ones first, and sort the rest by symbol.
     first = int(edges[0])
     number, rest = int(types[0]), rest[first - alike + 1 :]
-    groups: Groups = [(n, np.flatnonzero(rest == n) + first) for n in np.flatnonzero(np.bincount(rest)).tolist()]
+    groups: Groups = [(n, indices_where(rest == n) + first) for n in indices_where(np.bincount(rest)).tolist()]
     if any(n == number for n, _ in groups):
-        return [(n, np.flatnonzero(types == n)) for n in np.flatnonzero(np.bincount(types)).tolist()]
+        return [(n, indices_where(types == n)) for n in indices_where(np.bincount(types)).tolist()]
     return sorted([(number, slice(0, first)), *groups], key=lambda group: group[0])
 
 

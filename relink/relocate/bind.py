@@ -6,12 +6,13 @@ entry, but calls bind to the function itself, and COPY relocations to the defini
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import compress
 
 import numpy as np
 
 from relink.arch import Architecture, Reloc, Role
-from relink.arrays import I64, U8, U32
+from relink.arrays import I64, U8, U32, indices_where
 from relink.elf import Decoded, SymbolTable
 from relink.elf.constants import SymbolBind, SymbolType, Visibility
 from relink.errors import UnresolvedSymbol
@@ -57,9 +58,9 @@ class SymbolsAsked:
         for mask in masks:
             mask[0] = False
         addressed, called, copied = masks
-        self.once, self.copies = np.flatnonzero(addressed | called), np.flatnonzero(copied)
+        self.once, self.copies = indices_where(addressed | called), indices_where(copied)
         self.uses: U8 = np.where(addressed[self.once], Use.ADDRESS, Use.CALL).astype(np.uint8)
-        self.both = np.flatnonzero((addressed & called)[self.once])
+        self.both = indices_where((addressed & called)[self.once])
         self.by_address = np.zeros(len(addressed), np.int64)
         self.by_address[self.once] = np.arange(1, len(self.once) + 1)
         self.usual = self.elements(np.zeros(0, np.int64))
@@ -141,33 +142,35 @@ def settle_unresolved(
     indices = references.symbols[open_ - 1]
     names = _texts_of(image.decoded, indices)
     copied = (references.binding_of[Use.COPY][indices] == open_).tolist()
-    stand_ins: dict[int, int] = {}
-    stood_in: list[tuple[int, int]] = []
-    for number, index, name, is_copied, (is_weak, is_thread_local, is_hidden) in zip(
-        open_.tolist(), indices.tolist(), names, copied, _kinds(symbols, indices), strict=True
-    ):
+    is_weak, is_thread_local, is_hidden = _kinds(symbols, indices)
+    result.weak_unresolved += compress(names, is_weak)
+    strong = [place for place, weak in enumerate(is_weak) if not weak]
+    addresses = _addresses(unresolved, image, [names[place] for place in strong])
+    numbers, stand_ins = indices.tolist(), dict[int, int]()
+    for place, address in zip(strong, addresses, strict=True):
         # A trap address cannot replace a thread-local variable or the contents for a COPY.
-        is_trapped = not (is_thread_local or is_copied)
-        if is_weak:
-            result.weak_unresolved.append(name)
-            continue
-        deferred = allow_deferred and is_trapped and not is_hidden
-        address = unresolved(image, name)
-        if address is None and deferred:
+        is_trapped = not (is_thread_local[place] or copied[place])
+        if address is None and allow_deferred and is_trapped and not is_hidden[place]:
             address = 0
         if address is None:
-            detail = "hidden: only the same image can define it" if is_hidden else ""
+            detail = "hidden: only the same image can define it" if is_hidden[place] else ""
             if allow_deferred and not is_trapped:
                 detail = "thread-local or copied: it cannot be deferred to a later load"
-            version = image.decoded.version_of(index)
-            result.errors.append(UnresolvedSymbol(image.name, name, version, detail=detail))
+            version = image.decoded.version_of(numbers[place])
+            result.errors.append(UnresolvedSymbol(image.name, names[place], version, detail=detail))
             continue
-        result.unresolved.append(name)
+        result.unresolved.append(names[place])
         if is_trapped:
-            stood_in.append((number, address))
-            stand_ins[index] = address
-    bound.define_hosts(stood_in)
-    return stand_ins
+            stand_ins[place] = address
+    bound.define_hosts(open_[[*stand_ins]], [*stand_ins.values()])
+    return {numbers[place]: address for place, address in stand_ins.items()}
+
+
+def _addresses(
+    unresolved: Callable[[Module, str], int | None], image: Module, names: Sequence[str]
+) -> Sequence[int | None]:
+    each: Callable[[Module, Sequence[str]], Sequence[int | None]] | None = getattr(unresolved, "each", None)
+    return [unresolved(image, name) for name in names] if each is None else each(image, names)
 
 
 def _texts_of(decoded: Decoded, symbols: I64) -> list[str]:
@@ -191,17 +194,17 @@ def _kept_texts(decoded: Decoded) -> dict[bytes, list[str]]:
 def _open_ones(bound: Bindings) -> I64:
     """The unresolved references; of few without the cost of arrays."""
     if len(bound.provider) > _FEW:
-        return np.flatnonzero(bound.provider[1:] == UNRESOLVED) + 1
+        return indices_where(bound.provider[1:] == UNRESOLVED) + 1
     providers = bound.provider.tolist()
     return np.array([number for number in range(1, len(providers)) if providers[number] == UNRESOLVED], np.int64)
 
 
-def _kinds(symbols: SymbolTable, indices: I64) -> Iterable[tuple[bool, bool, bool]]:
-    """Of each symbol whether it is weak, thread-local, and hidden; of few without the cost of arrays."""
+def _kinds(symbols: SymbolTable, indices: I64) -> tuple[list[bool], list[bool], list[bool]]:
+    """Which symbols are weak, thread-local, and hidden; of few without the cost of arrays."""
     if len(indices) <= _FEW:
-        rows = map(symbols.row, indices.tolist())
-        return [(row.bind == _WEAK, row.type == _TLS, row.visibility in _HIDDEN) for row in rows]
-    seen = symbols.visibility[indices]
-    weak, thread_local = symbols.bind[indices] == _WEAK, symbols.type[indices] == _TLS
+        rows = [*map(symbols.row, indices.tolist())]
+        weak, thread_local = [row.bind == _WEAK for row in rows], [row.type == _TLS for row in rows]
+        return weak, thread_local, [row.visibility in _HIDDEN for row in rows]
+    seen, types = symbols.visibility[indices], symbols.type[indices]
     hidden = (seen == _HIDDEN[0]) | (seen == _HIDDEN[1])
-    return zip(weak.tolist(), thread_local.tolist(), hidden.tolist(), strict=True)
+    return (symbols.bind[indices] == _WEAK).tolist(), (types == _TLS).tolist(), hidden.tolist()

@@ -24,7 +24,7 @@ import numpy as np
 
 from relink.arch import Reloc, Role
 from relink.arch.fields import address32
-from relink.arrays import I64, U8, U32, U64, Bools, without
+from relink.arrays import I64, U8, U32, U64, Bools, indices_where, without
 from relink.elf import RelocationTable
 from relink.elf.constants import SymbolType
 from relink.errors import (
@@ -177,7 +177,7 @@ class Relocator(Relocation):
     def _classify(self, table: RelocationTable) -> Groups:
         types, alike = table.type, max(table.alike, 1)
         if len(types) and int(types[alike - 1 :].max()) >= _TYPE_LIMIT:
-            odd = np.flatnonzero(types >= _TYPE_LIMIT)
+            odd = indices_where(types >= _TYPE_LIMIT)
             name = f"type {int(types[odd[0]]):#x}"
             self.report(table, odd, UnknownRelocation, name, "no psABI defines this type")
             types = np.where(types >= _TYPE_LIMIT, 0, types)
@@ -376,7 +376,7 @@ class Relocator(Relocation):
             value = self.wrapped(self.handlers.values(batch, value))
         fits = word.fits(value)
         if not isinstance(fits, bool) and not fits.all():
-            bad = np.flatnonzero(~fits)
+            bad = indices_where(~fits)
             example = int(value[bad[0]].astype(np.int64))
             problem = f"{example:#x} does not fit {word.description}"
             self.report_type(batch.table, batch.indices[bad], batch.reloc_type, RelocationOverflow, problem)

@@ -115,16 +115,15 @@ class Bindings:
         self.symbol[where] = NUMBER if number else NO_SYMBOL
         self.provider[where] = HOST
 
-    def define_hosts(self, definitions: Sequence[tuple[int, int]]) -> None:
-        """`define_host` of several (reference, definition)."""
-        if len(definitions) <= _FEW or any(type(address) is not int for _, address in definitions):
-            for number, address in definitions:
-                self.define_host(number, address)
-        elif definitions:
-            where = np.array([number for number, _ in definitions])
-            self.address[where] = np.array([address for _, address in definitions], np.uint64)
+    def define_hosts(self, where: I64, definitions: Sequence[int]) -> None:
+        """`define_host` of several."""
+        if len(definitions) > _FEW and {*map(type, definitions)} == {int}:
+            self.address[where] = np.array(definitions, np.uint64)
             self.type[where], self.size[where], self.symbol[where] = _FUNC, 0, NO_SYMBOL
             self.provider[where] = HOST
+            return
+        for number, address in zip(where.tolist(), definitions, strict=True):
+            self.define_host(number, address)
 
     def number_of(self, image: Module) -> int:
         """The image's index in `images`; the image is appended if it is not there."""

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from relink.arrays import I64, Bools
+from relink.arrays import I64, Bools, indices_where
 from relink.elf import SymbolTable
 from relink.elf.constants import VERSYM_HIDDEN, SymbolBind, Visibility
 from relink.elf.hashes import GnuHash
@@ -37,8 +37,8 @@ def split(table: SymbolTable, symbols: I64, copies: Bools | None) -> tuple[I64, 
     own = defined & ((table.bind[symbols] == _LOCAL) | (table.visibility[symbols] != _DEFAULT))
     if copies is not None:
         own &= ~copies
-    open_ = np.flatnonzero(~own & (symbols != 0))
-    return np.flatnonzero(own), open_, defined[open_]
+    open_ = indices_where(~own & (symbols != 0))
+    return indices_where(own), open_, defined[open_]
 
 
 def certainly_own(
@@ -73,7 +73,7 @@ def certainly_own(
     for other in earlier:
         if not own.any():
             break
-        chosen = np.flatnonzero(own)
+        chosen = indices_where(own)
         known = other.decoded.symbols.has_hashes(table.chain_words(symbols[chosen]))
         if known is None:
             return None

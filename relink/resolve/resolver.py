@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from relink.arrays import I64, U8, Bools
+from relink.arrays import I64, U8, Bools, indices_where
 from relink.elf import Names
 from relink.elf.constants import SymbolBind, Visibility
 from relink.errors import LinkError
@@ -320,7 +320,7 @@ class Resolver(Assigned):
             return [place for place, index in enumerate(pending.tolist()) if knows(search.names.text(index))]
         every = len(pending) == len(search.names)
         mask = source.may_know(search.names if every else search.names.take(pending))
-        found: list[int] = np.flatnonzero(mask).tolist() if mask is not None else []
+        found: list[int] = indices_where(mask).tolist() if mask is not None else []
         return range(len(pending)) if mask is None else found
 
     def _request(self, search: _Search, index: int) -> SymbolRequest:
@@ -370,7 +370,7 @@ class Resolver(Assigned):
             table = image.decoded.symbols
             if not table.has_unique:
                 continue
-            mine = np.flatnonzero(bindings.provider == number)
+            mine = indices_where(bindings.provider == number)
             unique = mine[table.bind[bindings.symbol[mine]] == _UNIQUE]
             names = table.names_of(bindings.symbol[unique])
             for place, where in enumerate(unique.tolist()):
