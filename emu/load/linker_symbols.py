@@ -8,14 +8,16 @@ images, and `pthread_create`, which divides by the alignment of ld.so's thread-l
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from emu.host.guard import guarded
 from emu.isa.registry import ISAS
+from relink.arrays import one_of
 from relink.elf import Names
+from relink.elf.names import gnu_hash_of
 from relink.records import Assigned, cached_property
 from relink.resolve.sources import DataAddress, SymbolRequest
 
@@ -31,6 +33,11 @@ if TYPE_CHECKING:
     from relink.linker import Linker
 
 _EAGAIN = 11
+
+
+@cache
+def _hash_of(name: str) -> int:
+    return gnu_hash_of(name.encode())
 
 
 class LinkerSymbols(Assigned):
@@ -59,15 +66,8 @@ class LinkerSymbols(Assigned):
     def _tls_plan(self) -> CallPlan:
         return self._runner.plan("void *__tls_get_addr(void *index)")
 
-    @cached_property
-    def _hashes(self) -> NDArray[np.uint32]:
-        return Names.of(list(self._known)).gnu_hash
-
     def may_know(self, names: Names) -> NDArray[np.bool_] | None:
-        hashes, found = names.gnu_hash, np.zeros(len(names), np.bool_)
-        for known in self._hashes:  # a handful: quicker than np.isin
-            found |= hashes == known
-        return found
+        return one_of(names.gnu_hash, map(_hash_of, self._known))
 
     def knows(self, name: str) -> bool:
         return name in self._known

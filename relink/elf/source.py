@@ -7,7 +7,7 @@ import mmap
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import BinaryIO
@@ -103,10 +103,12 @@ class FileMapping(mmap.mmap):
             problem = f"the file has been cut short while it was in use, from {len(self)} bytes to {size}"
             raise ElfError(self.name, problem)
         if overwritten:
-            with suppress(OSError):
+            try:
                 now = identity_of(os.stat(self.path))
-                if now[:2] == self.identity[:2] and now != self.identity:
-                    raise ElfError(self.name, "the file has been changed while it was being loaded")
+            except OSError:
+                return
+            if now[:2] == self.identity[:2] and now != self.identity:
+                raise ElfError(self.name, "the file has been changed while it was being loaded")
 
 
 def identity_of(status: os.stat_result) -> tuple[int, int, int, int]:

@@ -51,10 +51,12 @@ class StringTable:
             stop = self._bytes.find(0, offset)
             raw = self._bytes[offset:stop] if stop >= 0 else None
         else:
-            raw = self._read(offset)
+            near, end, _ = self._view[offset : offset + _WINDOW].tobytes().partition(b"\0")
+            raw = near if end else self._read(offset)
         if raw is None:
             raise MalformedElf(self.name, f"{what}: the string at offset {offset:#x} has no terminator")
-        self._spend(len(raw), 1, what)
+        if len(raw) > _SLACK:
+            self._spend(len(raw), 1, what)
         text = self._texts[offset] = raw.decode("utf-8", "surrogateescape")
         return text
 

@@ -61,7 +61,7 @@ class Versions:
         """The version name of each index; None for 0 (local), 1 (global) and undeclared indices."""
         found: dict[int, str] = {need.index: need.name for need in (*self.needed, *self.asked)}
         found.update({definition.index: definition.name for definition in self.defined})
-        return tuple(found.get(index) if index > 1 else None for index in range(max(found, default=1) + 1))
+        return (None, None, *map(found.get, range(2, max(found, default=1) + 1)))
 
     def name_of(self, index: int) -> str | None:
         """The version of a raw versym entry; None for an unversioned symbol or an undeclared index."""

@@ -65,12 +65,13 @@ def refuse_warnings(nodes: Sequence[Node]) -> None:
 
 def check_files(nodes: Sequence[Node], loaded: Sequence[Image]) -> None:
     """Raise ElfError where a new file that is mapped has been changed, or that of a loaded image cut short."""
-    for node in nodes:
-        if node.decoded is not None and (mapped := node.decoded.mapping) is not None and node.is_new:
+    new = {node.decoded.mapping for node in nodes if node.decoded is not None and node.is_new}
+    for mapped in new:
+        if mapped is not None:
             mapped.check()
     for image in loaded:
-        if (mapped := image.decoded.mapping) is not None:
-            mapped.check(overwritten=any(node.decoded is image.decoded and node.is_new for node in nodes))
+        if (mapped := image.decoded.mapping) is not None and mapped not in new:
+            mapped.check(overwritten=False)
 
 
 def put_program_first(plan: Plan) -> None:

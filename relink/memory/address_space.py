@@ -24,7 +24,6 @@ import numpy as np
 
 from relink.arch import Architecture, architecture
 from relink.arrays import U8
-from relink.elf.source import FileMapping
 from relink.errors import AddressSpaceError
 from relink.memory.host_pages import give_back, host_pages, map_private, map_zeros, read_private
 from relink.records import dataclass
@@ -112,17 +111,17 @@ class Region:
             start += part.size
         return None
 
-    def map_file(self, offset: int, file: FileMapping, file_offset: int, size: int, *, read: bool = False) -> bool:
+    def map_file(self, offset: int, descriptor: int, file_offset: int, size: int, *, read: bool = False) -> bool:
         """Map `size` bytes of a file privately at `offset`, or `read` them, which is quicker if most pages will be
-        written; False when the host cannot, or finds another file now.
+        written; False when the host cannot.
 
         The rest of the last page comes from the file too (zeros past its end).
         """
         if read:
-            return self.mappable and read_private(self.buffer, offset, file, file_offset, size)
+            return self.mappable and read_private(self.buffer, offset, descriptor, file_offset, size)
         for region in (self, *self.parts):
             region.has_file = True
-        return self.mappable and map_private(self.buffer, offset, file, file_offset, size)
+        return self.mappable and map_private(self.buffer, offset, descriptor, file_offset, size)
 
     def discard(self, offset: int, size: int) -> None:
         """Zero whole pages, and return their memory to the host where possible."""

@@ -153,45 +153,42 @@ def mapped_at(address: int, size: int, descriptor: int, offset: int) -> bool:
 
 
 @contextmanager
-def _opened(file: FileMapping, end: int) -> Iterator[int | None]:
-    """A descriptor of the file that is mapped; None when that is not found any more, or ends before `end`."""
+def opened(file: FileMapping | None) -> Iterator[int | None]:
+    """A descriptor of the file that is mapped, for `map_private`; None when that is not found any more."""
     try:
-        descriptor = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = None if file is None else os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
+        descriptor = None
+    if file is None or descriptor is None:
         yield None
         return
     try:
-        same = identity_of(os.fstat(descriptor)) == file.identity and len(file) >= end
-        yield descriptor if same else None
+        yield descriptor if identity_of(os.fstat(descriptor)) == file.identity else None
     finally:
         os.close(descriptor)
 
 
-def map_private(buffer: U8, offset: int, file: FileMapping, file_offset: int, size: int) -> bool:
+def map_private(buffer: U8, offset: int, descriptor: int, file_offset: int, size: int) -> bool:
     """Replace pages of `buffer` by a private mapping of a file. Python's mmap cannot place a mapping."""
     granularity = mmap.PAGESIZE
     if offset % granularity or file_offset % granularity:
         return False
-    with _opened(file, file_offset + size) as descriptor:
-        return descriptor is not None and mapped_at(buffer.ctypes.data + offset, size, descriptor, file_offset)
+    return mapped_at(buffer.ctypes.data + offset, size, descriptor, file_offset)
 
 
-def read_private(buffer: U8, offset: int, file: FileMapping, file_offset: int, size: int) -> bool:
+def read_private(buffer: U8, offset: int, descriptor: int, file_offset: int, size: int) -> bool:
     """Read pages of a file into zeroed ones of `buffer`, in huge pages if the host has them.
 
     Where most pages will be written, that takes half the time of a private mapping, of which each is copied at the
     first access; and a quarter less if the host allocates all of them beforehand.
     """
-    with _opened(file, file_offset + size) as descriptor:
-        if descriptor is None:
-            return False
-        end = min(offset + -(-size // _PAGE) * _PAGE, len(buffer))
-        if sys.platform == "linux":
-            if end - offset > _HUGE_PAGE:
-                _libc_madvise()(buffer.ctypes.data + offset, end - offset, mmap.MADV_HUGEPAGE)
-            _libc_madvise()(buffer.ctypes.data + offset, end - offset, _POPULATE_WRITE)  # from Linux 5.14 on
-        rest = buffer.data[offset:end]
-        with suppress(OSError):
-            while len(rest) and (count := os.preadv(descriptor, [rest], file_offset)):
-                rest, file_offset = rest[count:], file_offset + count
-        return len(rest) <= end - offset - size  # what is left is after the end of the file
+    end = min(offset + -(-size // _PAGE) * _PAGE, len(buffer))
+    if sys.platform == "linux":
+        if end - offset > _HUGE_PAGE:
+            _libc_madvise()(buffer.ctypes.data + offset, end - offset, mmap.MADV_HUGEPAGE)
+        _libc_madvise()(buffer.ctypes.data + offset, end - offset, _POPULATE_WRITE)  # from Linux 5.14 on
+    rest = buffer.data[offset:end]
+    with suppress(OSError):
+        while len(rest) and (count := os.preadv(descriptor, [rest], file_offset)):
+            rest, file_offset = rest[count:], file_offset + count
+    return len(rest) <= end - offset - size  # what is left is after the end of the file

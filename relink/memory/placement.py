@@ -14,6 +14,7 @@ from relink.elf.constants import FileType
 from relink.elf.contents import frozen
 from relink.errors import AddressSpaceError, ElfError, UnsupportedElf
 from relink.memory.address_space import PAGE, AddressSpace, Pages, Protection, Region, page_ceil, page_floor
+from relink.memory.host_pages import opened
 from relink.memory.once import once_per_file
 from relink.memory.runs import Run, Runs
 from relink.memory.sparse import clusters, reserve_parts
@@ -217,6 +218,12 @@ def content(decoded: Decoded) -> U8:
 
 
 def _fill(region: Region, decoded: Decoded) -> None:
+    with opened(decoded.mapping) as descriptor:
+        _fill_from(region, decoded, descriptor)
+
+
+def _fill_from(region: Region, decoded: Decoded, descriptor: int | None) -> None:
+    """Fill a region from the decoded file, and by mapping it if there is a `descriptor` of it."""
     runs = runs_in(region, decoded)
     filled = np.zeros(len(region.buffer) // PAGE, np.bool_)  # pages that hold bytes of a segment
     room = _Room(decoded.segments)
@@ -225,7 +232,7 @@ def _fill(region: Region, decoded: Decoded) -> None:
         first, end = page_floor(segment.vaddr) + move, page_ceil(segment.vaddr + segment.filesz) + move
         pages = slice(first // PAGE, end // PAGE)
         shared = bool(filled[pages].any())  # mapping it would overwrite another segment's bytes
-        mapped = not shared and _map(region, decoded, segment, move)
+        mapped = descriptor is not None and not shared and _map(region, decoded, descriptor, segment, move)
         if not mapped and segment.filesz:
             _copy(region, decoded, segment, move, filled, room)
         filled[pages] = True
@@ -245,15 +252,14 @@ def _zero(region: Region, begin: int, end: int, filled: Bools) -> None:
         region.buffer[max(begin, page * PAGE) : min(end, (page + 1) * PAGE)] = 0
 
 
-def _map(region: Region, decoded: Decoded, segment: ProgramHeader, move: int) -> bool:
+def _map(region: Region, decoded: Decoded, descriptor: int, segment: ProgramHeader, move: int) -> bool:
     """Map a segment's pages from the file; False when that is impossible."""
     lead = segment.vaddr % PAGE
-    mapped = decoded.mapping
-    if mapped is None or segment.filesz <= 0 or segment.offset % PAGE != lead:
+    if segment.filesz <= 0 or segment.offset % PAGE != lead:
         return False
     start, size = segment.vaddr - lead + move, segment.filesz + lead
     read = _is_written(decoded, segment)
-    return region.map_file(start, mapped, segment.offset - lead, size, read=read)
+    return region.map_file(start, descriptor, segment.offset - lead, size, read=read)
 
 
 def _is_written(decoded: Decoded, segment: ProgramHeader) -> bool:

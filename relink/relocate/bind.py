@@ -146,22 +146,21 @@ def settle_unresolved(
     result.weak_unresolved += compress(names, is_weak)
     strong = [place for place, weak in enumerate(is_weak) if not weak]
     addresses = _addresses(unresolved, image, [names[place] for place in strong])
-    numbers, stand_ins = indices.tolist(), dict[int, int]()
-    for place, address in zip(strong, addresses, strict=True):
-        # A trap address cannot replace a thread-local variable or the contents for a COPY.
-        is_trapped = not (is_thread_local[place] or copied[place])
-        if address is None and allow_deferred and is_trapped and not is_hidden[place]:
-            address = 0
-        if address is None:
-            detail = "hidden: only the same image can define it" if is_hidden[place] else ""
-            if allow_deferred and not is_trapped:
-                detail = "thread-local or copied: it cannot be deferred to a later load"
-            version = image.decoded.version_of(numbers[place])
-            result.errors.append(UnresolvedSymbol(image.name, names[place], version, detail=detail))
+    numbers, found = indices.tolist(), dict(zip(strong, addresses, strict=True))
+    # A trap address cannot replace a thread-local variable or the contents for a COPY.
+    trapped = [not (local or copy) for local, copy in zip(is_thread_local, copied, strict=True)]
+    for place in [place for place, address in found.items() if address is None]:
+        if allow_deferred and trapped[place] and not is_hidden[place]:
+            found[place] = 0
             continue
-        result.unresolved.append(names[place])
-        if is_trapped:
-            stand_ins[place] = address
+        del found[place]
+        detail = "hidden: only the same image can define it" if is_hidden[place] else ""
+        if allow_deferred and not trapped[place]:
+            detail = "thread-local or copied: it cannot be deferred to a later load"
+        version = image.decoded.version_of(numbers[place])
+        result.errors.append(UnresolvedSymbol(image.name, names[place], version, detail=detail))
+    result.unresolved += [names[place] for place in found]
+    stand_ins = {place: address for place, address in found.items() if trapped[place] and address is not None}
     bound.define_hosts(open_[[*stand_ins]], [*stand_ins.values()])
     return {numbers[place]: address for place, address in stand_ins.items()}
 

@@ -65,6 +65,7 @@ if TYPE_CHECKING:
 _TYPE_LIMIT = 1 << 16
 #: Entries applied at a time, in a handful of arrays of eight bytes each.
 _IN_CACHE = 1 << 14
+_IFUNC = int(SymbolType.GNU_IFUNC)
 _TLS_LETTERS = frozenset({"M", "T", "DTV"})
 
 
@@ -337,7 +338,7 @@ class Relocator(Relocation):
 
     def put_off_ifuncs(self, batch: Batch) -> None:
         """Defer references to STT_GNU_IFUNC symbols until their resolver has been called."""
-        indirect = self.bound.type[batch.binding_index] == SymbolType.GNU_IFUNC
+        indirect = self.bound.type[batch.binding_index] == _IFUNC
         if indirect.any():
             addend = batch.letters.get("A", np.zeros(len(batch.where), np.uint64))
             self.defer(batch.reloc_type, batch.where[indirect], batch.letters["S"][indirect], addend[indirect])

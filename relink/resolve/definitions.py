@@ -33,28 +33,30 @@ class VersionIds:
 
     def __init__(self) -> None:
         self._ids: dict[str, int] = {}
-        self._names: list[str] = []
+        self._names: list[str] = []  #: by id, as far as they have been asked for
         self._of_image: WeakKeyDictionary[Module, I64] = WeakKeyDictionary()
 
     def of(self, name: str | None) -> int:
         if name is None:
             return NO_VERSION
-        known = self._ids.get(name)
-        if known is None:
-            known = self._ids[name] = len(self._names)
-            self._names.append(name)
-        return known
+        return self._ids.setdefault(name, len(self._ids))
 
     def name_of(self, number: int) -> str | None:
         """The version with an id; None for NO_VERSION."""
+        if len(self._names) < len(self._ids):
+            self._names = [*self._ids]
         return None if number == NO_VERSION else self._names[number]
 
     def of_image(self, image: Module) -> I64:
         """The id of each version index of an image; the last element is for undeclared indices."""
         known = self._of_image.get(image)
         if known is None:
-            ids = [self.of(name) for name in image.decoded.versions.names]
-            known = self._of_image[image] = np.array([*ids, NO_VERSION], np.int64)
+            ids = self._ids
+            of_all = [
+                NO_VERSION if name is None else ids.setdefault(name, len(ids))
+                for name in image.decoded.versions.names
+            ]
+            known = self._of_image[image] = np.array([*of_all, NO_VERSION], np.int64)
         return known
 
 
