@@ -299,7 +299,7 @@ class LinkMaps(Assigned):
     def _tell_program(self) -> None:
         """Store the address of r_debug in DT_DEBUG of an executable (gABI, "Dynamic Section")."""
         image = self.executable
-        tags = [] if image is None else image.decoded.dynamic.tags.tolist()
+        tags = () if image is None else image.decoded.dynamic.tags
         if image is not None and DynamicTag.DEBUG in tags and (dynamic := self._dynamic(image)):
             place = dynamic + (2 * tags.index(DynamicTag.DEBUG) + 1) * self._word
             if self._memory.protection(place) is None:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from struct import Struct
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from relink.arrays import U8, AnyArray
+from relink.arrays import U8
 from relink.elf.constants import PAGE, FileType, SegmentType
 from relink.elf.contents import Contents, ProgramHeader, frozen
 from relink.elf.decoded import Decoded
@@ -146,19 +147,28 @@ def _assemble(
     return replace(decoded, dynamic=Dynamic.of(entries, normalise))
 
 
-def _dynamic_entries(found: ProgramHeader, header: Header, contents: Contents) -> AnyArray:
+def _dynamic_entries(found: ProgramHeader, header: Header, contents: Contents) -> list[tuple[int, int]]:
     """The entries of PT_DYNAMIC up to DT_NULL. p_filesz is ignored, as loaders do."""
-    record = header.layout.dynamic
-    tail = contents.tail(found.vaddr, "PT_DYNAMIC")
-    for size in (found.filesz, len(tail)):
-        rows: AnyArray = tail[: min(size, len(tail)) // record.itemsize * record.itemsize].view(record)
-        if (rows["tag"] == 0).any():
-            break
-    else:
-        contents.findings.warn("PT_DYNAMIC has no DT_NULL to the end of its segment")
-        return rows[: found.filesz // record.itemsize]
-    if size != found.filesz:
+    record, size = header.layout.dynamic, found.filesz
+    tail = contents.tail(found.vaddr, "PT_DYNAMIC").data
+    entries, ended = _up_to_null(record, tail[:size])
+    if ended:
+        return entries
+    rest, ended = _up_to_null(record, tail) if len(tail) > size else ([], False)
+    if ended:
         contents.findings.warn(
-            f"PT_DYNAMIC: no DT_NULL within p_filesz {found.filesz:#x}; loaders read on up to the next one"
+            f"PT_DYNAMIC: no DT_NULL within p_filesz {size:#x}; loaders read on up to the next one"
         )
-    return rows
+        return rest
+    contents.findings.warn("PT_DYNAMIC has no DT_NULL to the end of its segment")
+    return entries
+
+
+def _up_to_null(record: Struct, content: memoryview) -> tuple[list[tuple[int, int]], bool]:
+    """The entries before the first DT_NULL, and whether there is one."""
+    entries = list[tuple[int, int]]()
+    for tag, value in record.iter_unpack(content[: len(content) // record.size * record.size]):
+        if not tag:
+            return entries, True
+        entries.append((tag, value))
+    return entries, False

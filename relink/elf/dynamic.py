@@ -2,53 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import overload
 
-import numpy as np
-
-from relink.arrays import U64, AnyArray, indices_where
 from relink.elf.constants import ADDRESS_TAGS, DynamicTag
-from relink.elf.contents import frozen
 from relink.records import cached_property, dataclass
 
 
 @dataclass(frozen=True, eq=False)
 class Dynamic:
-    """The dynamic section up to DT_NULL: `tags` and `vals`, uint64[n] each, in file order."""
+    """The dynamic section up to DT_NULL: `tags` and `vals`, in file order."""
 
-    tags: U64
-    vals: U64
+    tags: tuple[int, ...]
+    vals: tuple[int, ...]
 
     @classmethod
     def empty(cls) -> Dynamic:
         """The dynamic section of an image without PT_DYNAMIC."""
-        nothing = frozen(np.empty(0, np.uint64))
-        return cls(nothing, nothing)
+        return cls((), ())
 
     @classmethod
-    def of(cls, entries: AnyArray, normalise: Callable[[int], int] | None = None) -> Dynamic:
-        """Build it from `Layout.dynamic` records, up to the first DT_NULL.
+    def of(cls, entries: Sequence[tuple[int, int]], normalise: Callable[[int], int] | None = None) -> Dynamic:
+        """Build it from entries (tag, value) without DT_NULL.
 
         `normalise` converts an address that a loader has rebased in memory back to a link-time address.
         """
-        ends = indices_where(entries["tag"] == 0)
-        if len(ends):
-            entries = entries[: ends[0]]
-        tags = entries["tag"].astype(np.uint64)
-        vals = entries["val"].astype(np.uint64)
+        tags, vals = zip(*entries, strict=True) if entries else ((), ())
         if normalise is not None:
-            for index, tag in enumerate(tags.tolist()):
-                if tag in ADDRESS_TAGS:
-                    vals[index] = normalise(int(vals[index]))
-        return cls(frozen(tags), frozen(vals))
+            vals = tuple(normalise(val) if tag in ADDRESS_TAGS else val for tag, val in entries)
+        return cls(tags, vals)
 
     @cached_property
     def _last(self) -> dict[int, int]:
         return dict(self)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        return iter(zip(self.tags.tolist(), self.vals.tolist(), strict=True))
+        return iter(zip(self.tags, self.vals, strict=True))
 
     def __len__(self) -> int:
         return len(self.tags)
@@ -66,5 +55,5 @@ class Dynamic:
 
     def values(self, tag: DynamicTag | int) -> list[int]:
         """Every value of `tag` in order."""
-        picked: list[int] = self.vals[self.tags == np.uint64(tag)].tolist()
-        return picked
+        wanted = int(tag)
+        return [val for known, val in self if known == wanted] if wanted in self._last else []

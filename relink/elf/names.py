@@ -198,8 +198,7 @@ class Names:
         blob = self.blob
         if len(blob) < 8:
             blob = np.concatenate([blob, np.zeros(8 - len(blob), np.uint8)])
-        words: U64 = np.lib.stride_tricks.sliding_window_view(blob, 8).view("<u8")[:, 0]
-        return words
+        return np.ndarray(len(blob) - 7, "<u8", blob, strides=(1,))
 
     def _words(self, names: I64) -> U64:
         """The words of the names at indices `names`, concatenated; bytes past the end of a name are zero."""

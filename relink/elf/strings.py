@@ -142,8 +142,9 @@ class StringTable:
 
     def _lengths(self, start: I64) -> I64:
         """`_length` of names that are far apart."""
+        windows: U8 = np.ndarray((len(self.data) - _WINDOW + 1, _WINDOW), np.uint8, self.data, strides=(1, 1))
         begin = np.minimum(start, len(self.data) - _WINDOW)  # the last ones begin within their windows
-        ends = np.lib.stride_tricks.sliding_window_view(self.data, _WINDOW)[begin] == 0
+        ends = windows[begin] == 0
         skipped = start - begin
         ends &= np.arange(_WINDOW) >= skipped[:, None]
         length: I64 = ends.argmax(axis=1) - skipped

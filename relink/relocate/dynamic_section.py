@@ -66,4 +66,4 @@ def _places(decoded: Decoded, architecture: Architecture, runs: Runs) -> list[in
 @once_per_file
 def _rebased(decoded: Decoded) -> tuple[int, ...]:
     """The numbers of the entries that glibc rebases."""
-    return tuple(number for number, tag in enumerate(decoded.dynamic.tags.tolist()) if tag in _REBASED)
+    return tuple(number for number, tag in enumerate(decoded.dynamic.tags) if tag in _REBASED)

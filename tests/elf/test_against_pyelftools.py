@@ -92,7 +92,7 @@ def compare_dynamic(decoded: Decoded, path: Path) -> None:
         return
     tags = list(section.iter_tags())
     theirs = [tag.entry["d_val"] for tag in tags if tag.entry.d_tag != "DT_NULL"]
-    assert theirs == decoded.dynamic.vals.tolist()
+    assert theirs == list(decoded.dynamic.vals)
     needed = strings_of(tags, "needed")
     assert needed == list(decoded.needed)
     sonames = strings_of(tags, "soname")

@@ -91,7 +91,7 @@ def test_arrays_cannot_be_written() -> None:
     symbols = decoded.symbols
     arrays: list[AnyArray] = [
         decoded.data, decoded.relr, symbols.value, symbols.info, symbols.version, symbols.names.start,
-        symbols.names.gnu_hash, decoded.dynamic.tags,
+        symbols.names.gnu_hash,
     ]  # fmt: skip
     arrays += [array for table in decoded.relocations for array in (table.offset, table.type, table.symbol)]
     for array in arrays:
@@ -127,7 +127,7 @@ def loaded(decoded: Decoded, address: int, *, rebase: bool) -> Callable[[int, in
         layout = decoded.header.layout
         place = next(entry for entry in decoded.program_headers if entry.type == 2)
         begin = place.vaddr - decoded.min_vaddr
-        rows = memory[begin : begin + place.filesz].view(layout.dynamic)
+        rows = memory[begin : begin + place.filesz].view([("tag", layout.word), ("val", layout.word)])
         for row in rows[: len(decoded.dynamic)]:
             if int(row["tag"]) in ADDRESS_TAGS:
                 row["val"] = (int(row["val"]) + address - decoded.min_vaddr) % layout.address_limit
