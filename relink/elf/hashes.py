@@ -150,7 +150,7 @@ class GnuHash:
         """
         if not len(symbols) or not len(self.buckets):
             return np.zeros(len(symbols), np.bool_)
-        ends = self.chain & np.uint32(1)
+        ends = self.chain & np.uint32(1) != 0
         begins = np.concatenate((np.zeros(1, np.int64), indices_where(ends) + 1))
         longest = int((begins[1:] - begins[:-1]).max())
         if longest > _LONGEST_WALK:

@@ -276,7 +276,7 @@ class SymbolTable(SymbolRows):
     @cached_property
     def has_unique(self) -> bool:
         """Whether there is any STB_GNU_UNIQUE symbol."""
-        return bool((self.bind == np.uint8(SymbolBind.GNU_UNIQUE)).any())
+        return bool((self.records["info"] >> np.uint8(4) == np.uint8(SymbolBind.GNU_UNIQUE)).any())
 
     def only_of_their_hash(self, symbols: I64) -> Bools:
         """Which of some symbols a look-up by DT_GNU_HASH finds, and no other with them, bool[m]."""

@@ -15,6 +15,7 @@ from relink.arch import Architecture, Reloc, Role
 from relink.arrays import I64, U8, U32, indices_where
 from relink.elf import Decoded, SymbolTable
 from relink.elf.constants import SymbolBind, SymbolType, Visibility
+from relink.elf.some_symbols import SomeSymbols
 from relink.errors import UnresolvedSymbol
 from relink.memory.once import once_per_file
 from relink.module import Module
@@ -204,6 +205,7 @@ def _kinds(symbols: SymbolTable, indices: I64) -> tuple[list[bool], list[bool], 
         rows = [*map(symbols.row, indices.tolist())]
         weak, thread_local = [row.bind == _WEAK for row in rows], [row.type == _TLS for row in rows]
         return weak, thread_local, [row.visibility in _HIDDEN for row in rows]
-    seen, types = symbols.visibility[indices], symbols.type[indices]
+    some = SomeSymbols(symbols.records, indices)
+    seen = some.visibility
     hidden = (seen == _HIDDEN[0]) | (seen == _HIDDEN[1])
-    return (symbols.bind[indices] == _WEAK).tolist(), (types == _TLS).tolist(), hidden.tolist()
+    return (some.bind == _WEAK).tolist(), (some.type == _TLS).tolist(), hidden.tolist()

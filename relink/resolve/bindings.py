@@ -8,6 +8,7 @@ import numpy as np
 
 from relink.arrays import I64, U8, U64, Bools
 from relink.elf.constants import SHN_ABS, SHN_UNDEF, SymbolType
+from relink.elf.some_symbols import SomeSymbols
 from relink.module import Module
 from relink.records import dataclass
 from relink.resolve.sources import DataAddress, ThreadLocal
@@ -79,29 +80,29 @@ class Bindings:
     def define(self, where: I64, provider: int, symbols: I64) -> None:
         """Bind the references `where` to `symbols` of image number `provider`."""
         image = self.images[provider]
-        table = image.decoded.symbols
-        value = table.value[symbols]
-        rebased = (table.section[symbols] != SHN_ABS) & (table.type[symbols] != _TLS)
+        rows = SomeSymbols(image.decoded.symbols.records, symbols)
+        value = rows.value
+        rebased = (rows.section != SHN_ABS) & (rows.type != _TLS)
         self.address[where] = np.where(rebased, (value + image.bias_word) & image.address_mask, value)
-        self.size[where] = table.size[symbols]
-        self.type[where] = table.type[symbols]
+        self.size[where] = rows.size
+        self.type[where] = rows.type
         self.provider[where] = provider
         self.symbol[where] = symbols
-        self.canonical[where] = table.section[symbols] == SHN_UNDEF
+        self.canonical[where] = rows.section == SHN_UNDEF
 
     def define_one(self, where: int, provider: int, symbol: int) -> None:
         """`define` of one reference."""
         image = self.images[provider]
-        table = image.decoded.symbols
-        value, section, type_ = int(table.value[symbol]), table.section[symbol], table.type[symbol]
-        if section != SHN_ABS and type_ != _TLS:
+        row = image.decoded.symbols.row(symbol)
+        value = row.value
+        if row.section != SHN_ABS and row.type != _TLS:
             value = (value + int(image.bias_word)) & int(image.address_mask)
         self.address[where] = value
-        self.size[where] = table.size[symbol]
-        self.type[where] = type_
+        self.size[where] = row.size
+        self.type[where] = row.type
         self.provider[where] = provider
         self.symbol[where] = symbol
-        self.canonical[where] = section == SHN_UNDEF
+        self.canonical[where] = row.section == SHN_UNDEF
 
     def define_host(self, where: int, definition: int | ThreadLocal, *, number: bool = False) -> None:
         """Bind one reference to a definition outside all images; a `number` is a value that is not a code

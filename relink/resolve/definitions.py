@@ -14,6 +14,7 @@ import numpy as np
 from relink.arrays import I64, Bools
 from relink.elf import Names, SymbolTable
 from relink.elf.constants import LINKABLE_TYPES, SHN_ABS, SHN_UNDEF, SymbolBind, SymbolType, Visibility
+from relink.elf.some_symbols import SomeSymbols
 from relink.module import Module
 
 #: The result for a name that the image does not define.
@@ -72,9 +73,10 @@ def definitions(
     if not len(request):
         return request, symbol
     usable = exported(table, symbol)
-    undefined = table.section[symbol] == SHN_UNDEF
+    rows = SomeSymbols(table.records, symbol)
+    undefined = rows.section == SHN_UNDEF
     if undefined.any():  # undefined with an address: that of a PLT entry
-        usable &= ~undefined | (~calls[request] & (table.type[symbol] != _TLS))
+        usable &= ~undefined | (~calls[request] & (rows.type != _TLS))
     request, symbol = request[usable], symbol[usable]
     if table.has_versions and len(request):
         request, symbol = _matching_versions(provider, request, symbol, required, versions, newest)
@@ -85,10 +87,10 @@ def definitions(
 
 def exported(table: SymbolTable, symbols: I64) -> Bools:
     """Which symbols of a table can be bound to from elsewhere, if they are defined."""
-    type_ = table.type[symbols]
-    linkable = _LINKABLE_TYPES[type_] & _GLOBAL_BINDINGS[table.bind[symbols]]
-    placed = (table.value[symbols] != 0) | (table.section[symbols] == SHN_ABS) | (type_ == _TLS)
-    usable: Bools = linkable & _SEEN_BY_OTHERS[table.visibility[symbols]] & placed
+    rows = SomeSymbols(table.records, symbols)
+    linkable = _LINKABLE_TYPES[rows.type] & _GLOBAL_BINDINGS[rows.bind]
+    placed = (rows.value != 0) | (rows.section == SHN_ABS) | (rows.type == _TLS)
+    usable: Bools = linkable & _SEEN_BY_OTHERS[rows.visibility] & placed
     return usable
 
 

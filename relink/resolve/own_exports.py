@@ -17,6 +17,7 @@ from relink.arrays import I64, Bools, indices_where
 from relink.elf import SymbolTable
 from relink.elf.constants import VERSYM_HIDDEN, SymbolBind, Visibility
 from relink.elf.hashes import GnuHash
+from relink.elf.some_symbols import SomeSymbols
 from relink.module import Module
 from relink.resolve.definitions import exported
 from relink.resolve.sources import SymbolSource
@@ -33,8 +34,9 @@ def split(table: SymbolTable, symbols: I64, copies: Bools | None) -> tuple[I64, 
     """The places of the references (`symbols`, some for COPY) that bind to the file itself: local and not
     preemptible ones; those of the others; and which of these the file defines.
     """
-    defined = table.section[symbols] != 0
-    own = defined & ((table.bind[symbols] == _LOCAL) | (table.visibility[symbols] != _DEFAULT))
+    rows = SomeSymbols(table.records, symbols)
+    defined = rows.section != 0
+    own = defined & ((rows.bind == _LOCAL) | (rows.visibility != _DEFAULT))
     if copies is not None:
         own &= ~copies
     open_ = indices_where(~own & (symbols != 0))
