@@ -8,7 +8,7 @@ images, and `pthread_create`, which divides by the alignment of ld.so's thread-l
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _EAGAIN = 11
 
 
-@cache
+@lru_cache(maxsize=64)
 def _hash_of(name: str) -> int:
     return gnu_hash_of(name.encode())
 
