@@ -221,7 +221,7 @@ def test_the_machine_of_a_program_shows_the_program_first_and_tells_it_of_r_debu
         word = machine.arch.word_size
         head = machine.memory.read_uint(machine.link_maps.debug + word, word)
         assert head == machine.link_maps.link_map_address(program.image)
-        tags = program.image.decoded.dynamic.tags.tolist()
+        tags = program.image.decoded.dynamic.tags
         if 21 in tags:
             row = machine.memory.read_uint(head + 2 * word, word) + 2 * word * tags.index(21)
             assert machine.memory.read_uint(row + word, word) == machine.link_maps.debug
