@@ -15,7 +15,6 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from emu.cpu.events import Access, Recorded, Recording, Sink, Watch
-from emu.cpu.hooks.first_call_hook import FirstCalls
 from emu.cpu.hooks.heap_hook import HeapCalls
 from emu.cpu.protocol import Protection, Stop, StopReason
 from relink.errors import AddressSpaceError
@@ -42,10 +41,6 @@ class ObservedCpu(Protocol):
 
     @property
     def heap_calls(self) -> HeapCalls | None:
-        """See `Cpu`."""
-
-    @property
-    def first_calls(self) -> FirstCalls | None:
         """See `Cpu`."""
 
     def read_register(self, name: str) -> int: ...
@@ -279,8 +274,6 @@ class EngineEvents:
 
     def run(self, pc: int, limit: int, timeout: float) -> Stop:
         """`Cpu.run`, with events."""
-        if self._cpu.first_calls is not None:
-            self._cpu.first_calls.close()
         if self._dirty:
             self._prepare()
             self._dirty = False

@@ -9,12 +9,14 @@ from emu.cpu.protocol import Stop
 
 if TYPE_CHECKING:
     from emu.cpu.engine_events import EngineEvents
+    from emu.cpu.hooks.first_call_hook import FirstCalls
 
 
 class ObservedEngine:
     """`Cpu.run`, `step`, `events` and `native`."""
 
     _observed: EngineEvents | None = None  #: once somebody has asked for events
+    _first_calls: FirstCalls | None = None  #: once somebody has asked for them
 
     def run(self, pc: int, *, max_instructions: int = 0, timeout: float = 0.0) -> Stop:
         """Run from `pc` until a trap, a fault, an event or a limit; see `Cpu.run`.
@@ -24,6 +26,8 @@ class ObservedEngine:
         observed = self._observed
         if observed is None or not observed.active:
             return self.run_engine(pc, max_instructions, timeout)
+        if self._first_calls is not None:
+            self._first_calls.close()
         return observed.run(pc, max_instructions, timeout)
 
     def step(self, pc: int) -> Stop:

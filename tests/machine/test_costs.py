@@ -287,6 +287,17 @@ class TestEvents:
         for kind in (kinds.UC_HOOK_CODE, kinds.UC_HOOK_MEM_READ, kinds.UC_HOOK_MEM_WRITE):
             assert not any(installed & kind for installed in hooks if installed & kind == installed), kind
 
+    @pytest.mark.not_taken_back("counts the hooks of the engine")
+    def test_only_lazy_binding_has_a_hook_for_traps(self, hooks: Counter[int]) -> None:
+        for binding in ("now", "lazy"):
+            caller, callee = calling("x86_64", 8)
+            with Machine("x86_64", library_path=[callee.parent], libraries={"libcallee.so": callee}) as machine:
+                calls = machine.load(caller, binding=binding)
+                with machine.counting():
+                    assert calls.function("caller_0", "int(int)")(1) == 2
+                assert calls.function("caller_1", "int(int)")(1) == 3
+            assert hooks[unicorn_api.uc.UC_HOOK_MEM_FETCH_UNMAPPED] == (binding == "lazy")
+
     @pytest.mark.parametrize("arch", ARCHES)
     def test_a_run_after_an_observation_costs_what_it_did_before(self, arch: str) -> None:
         with Machine(arch) as machine:

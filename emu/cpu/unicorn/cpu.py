@@ -203,8 +203,8 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
     @property
     def first_calls(self) -> UnicornFirstCalls | None:
         """See `Cpu.first_calls`. The hook is installed when this is first asked for."""
-        if self._first_calls is None and self._native is None:
-            traps = self._trap_start, self._trap_end
+        traps = self._trap_start, self._trap_end
+        if self._first_calls is None and self._native is None and traps[0] < traps[1]:
             self._first_calls = UnicornFirstCalls.of(self._handle, self._slots, self._isa, traps, self._kept)
         return self._first_calls
 
