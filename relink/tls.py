@@ -192,10 +192,11 @@ class LoadTls:
     _new: set[Module] = field(default_factory=set)
 
     def assign(self, images: Sequence[Module]) -> None:
-        """Assign a module to each new image with thread-local storage, executables first. Raises TlsError."""
+        """Assign a module to each of these new images, which have thread-local storage, executables first. Raises
+        TlsError.
+        """
         self._new.update(images)
-        users = [image for image in images if image.decoded.tls is not None]
-        for image in sorted(users, key=lambda image: not image.decoded.is_executable):
+        for image in sorted(images, key=lambda image: not image.decoded.is_executable):
             assert image.decoded.tls is not None
             image.tls = self._module(image, image.decoded.tls)
             self.undo.callback(self.layout.release, image.tls)

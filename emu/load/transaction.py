@@ -167,7 +167,17 @@ class Transaction:
     the machine's.
     """
 
-    __slots__ = ("_load", "_owner", "_pending", "_prepare", "_run_initialisers", "_steps", "traps", "undo")
+    __slots__ = (
+        "_completed",
+        "_load",
+        "_owner",
+        "_pending",
+        "_prepare",
+        "_run_initialisers",
+        "_steps",
+        "traps",
+        "undo",
+    )
 
     def __init__(self, steps: LoadSteps, prepare: Prepare | None = None, *, run_initialisers: bool = True) -> None:
         self._steps, self._prepare, self._run_initialisers = steps, prepare, run_initialisers
@@ -175,6 +185,7 @@ class Transaction:
         self.traps: list[int] = []  #: made for the load
         self._owner: Owner = self.traps, {}
         self._load: Load | None = None
+        self._completed = False
         self._pending: PendingLoad | None = None
 
     def __enter__(self) -> Self:
@@ -211,6 +222,7 @@ class Transaction:
         pending.advance()
         load.commit()
         steps._host_symbols.end(self._owner)
+        self._completed = True
         if not self._run_initialisers:
             steps._initialisers.mark_deferred(pending.plan)
         steps._host_symbols.owned[pending.plan.root] += self.traps
@@ -220,6 +232,8 @@ class Transaction:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._completed:
+            return
         load, pending, steps = self._load, self._pending, self._steps
         if load is not None and load.done is Phase.COMMIT:
             steps._host_symbols.end(self._owner)  # where a signal handler has raised before

@@ -255,7 +255,8 @@ class Load:
         state, plan = self.state, self.plan
         self._tls = LoadTls(state.tls, self._rollback, self.options.dynamic_tls)
         self._claim_tls()
-        self._tls.assign([image for image in plan.images if not plan.relocates_itself(image)])
+        users = [image for image in plan.images if image.decoded.tls is not None]
+        self._tls.assign([image for image in users if not plan.relocates_itself(image)])
         emit.tls_assigned(state.observers, plan.images)
 
     @_phase
@@ -336,8 +337,11 @@ class Load:
         for node in self.nodes:
             if node.is_new and node.decoded is not None and node.decoded.soname in self.state.provided:
                 raise LinkError(node.name, f"has the SONAME {node.decoded.soname}, which is provided by the host")
-        hosts = self.state.policy.host_provided | self.state.policy.fallbacks | self.state.provided.keys()
-        version_check.check(root, self.nodes, self.state.loaded, hosts)
+        version_check.check(root, self.nodes, self.state.loaded, self._hosts)
+
+    def _hosts(self) -> frozenset[str]:
+        """The names of libraries that the host may provide."""
+        return self.state.policy.host_provided | self.state.policy.fallbacks | self.state.provided.keys()
 
     def _claim_tls(self) -> None:
         """Claim the TLS modules that adopted images already use."""

@@ -106,7 +106,7 @@ class LinkerState(Assigned):
             self.search,
             self.loaded,
             self.loaded_from,
-            self.policy.host_provided | self.provided.keys(),
+            self.policy.host_provided | self.provided.keys() if self.provided else self.policy.host_provided,
             self.policy.fallbacks,
         )
 

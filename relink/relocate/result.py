@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -79,18 +81,24 @@ class Deferred:
     stand_ins: dict[int, int]  #: symbol index -> the address used until then
 
 
+_NO_SYMBOLS: I64 = np.zeros(0, np.int64)
+_NO_SYMBOLS.flags.writeable = False
+#: Without `Counter.__init__`, which takes as long as that of a whole record.
+_no_counts: Callable[[], Counter[str]] = partial(Counter.__new__, Counter)
+
+
 @dataclass(slots=True)
 class Relocated:
     """The result of relocating one image; empty for an image that was not relocated by this linker."""
 
     errors: list[LinkError] = field(default_factory=list)
     ifuncs: list[IfuncCalls] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)  #: entries applied, by full type name
+    counts: Counter[str] = field(default_factory=_no_counts)  #: entries applied, by full type name
     #: (section, full type name) -> numbers of entries: applied by the linker, claimed by a handler.
     entries: dict[tuple[str, str], int] = field(default_factory=dict)
     claimed: dict[tuple[str, str], int] = field(default_factory=dict)
     bindings: Bindings | None = None  #: element 0 is symbol 0, with the value 0
-    symbols: I64 = field(default_factory=lambda: np.zeros(0, np.int64))  #: the symbols of elements 1, 2, …
+    symbols: I64 = field(default_factory=lambda: _NO_SYMBOLS)  #: the symbols of elements 1, 2, …
     lazy: LazySlots | None = None  #: lazily bound jump slots
     weak_unresolved: list[str] = field(default_factory=list)  #: undefined weak symbols, bound to 0 (gABI)
     unresolved: list[str] = field(default_factory=list)  #: undefined strong symbols that were allowed

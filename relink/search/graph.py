@@ -171,8 +171,10 @@ def survey(
     Missing libraries are nodes with `missing` set; nothing is raised for them. A linker script is replaced by the
     files it names, also in a list of files.
     """
-    key = CACHE.key(source, name) if isinstance(source, (str, Path, os.PathLike)) else None
-    known = isinstance(source, Node) or CACHE.get(key) is not None  # a file that is kept is no script
+    key = None
+    if not isinstance(source, bytes) and isinstance(source, (str, Path, os.PathLike)):  # quicker in this order
+        key = CACHE.key(source, name)
+    known = isinstance(source, (Node, bytes)) or CACHE.get(key) is not None  # a file that is kept is no script
     if not known and (files := script_files(source, context.search)) is not None:
         key = None
         if isinstance(source, str | os.PathLike) and isinstance(files.root, list):

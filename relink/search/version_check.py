@@ -12,18 +12,19 @@ from relink.search.graph import Node
 
 
 def check(
-    root: Node, nodes: Sequence[Node], loaded: Callable[[str], Image | None], hosts: Collection[str]
+    root: Node, nodes: Sequence[Node], loaded: Callable[[str], Image | None], hosts: Callable[[], Collection[str]]
 ) -> None:
     """Raise a LinkError, or LinkErrors for several, for missing libraries and versions in the closure `nodes`.
 
-    `loaded` finds libraries of earlier loads, `hosts` are the names of libraries that the host may provide.
+    `loaded` finds libraries of earlier loads, `hosts` returns the names of libraries that the host may provide.
     """
     errors: list[LinkError] = [node.error() for node in nodes if node.missing]
-    providers = {node.name: node.contents for node in nodes}
-    providers |= {n.decoded.soname: n.decoded for n in nodes if n.decoded is not None and n.decoded.soname}
-    for node in nodes:
-        if node.decoded is not None:
-            errors += _missing_versions(node.decoded, providers, loaded, hosts)
+    asking = [node.decoded for node in nodes if node.decoded is not None and node.decoded.versions.needed]
+    if asking:
+        providers = {node.name: node.contents for node in nodes}
+        providers |= {n.decoded.soname: n.decoded for n in nodes if n.decoded is not None and n.decoded.soname}
+        for decoded in asking:
+            errors += _missing_versions(decoded, providers, loaded, hosts())
     raise_all(root.name, errors)
 
 
