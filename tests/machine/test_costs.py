@@ -107,7 +107,7 @@ def test_no_relocation_and_no_symbol_calls_a_function_or_leaves_an_object(
 
 #: By ISA, the most calls of functions, Python's and built in: of a machine with its end, and of a load of a known
 #: library with its unload.
-MOST_CALLS = {"x86_64": (540, 1100), "riscv32": (460, 1075), "loongarch64": (415, 1150)}
+MOST_CALLS = {"x86_64": (430, 770), "riscv32": (400, 750), "loongarch64": (395, 840)}
 
 
 @pytest.mark.parametrize("arch", ARCHES)
