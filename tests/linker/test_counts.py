@@ -14,6 +14,7 @@ from relink.search.search_path import SearchPath
 from tests.counting import file_calls, most_bytes, objects_left, per_item, python_calls
 from tests.linker.craft import DATA, FUNC, Library, Rel, Sym, undefined
 from tests.linker.numbers import SYMBOLIC
+from tests.objects.build import compiled, linked
 
 ARCH = "x86_64"
 
@@ -85,6 +86,28 @@ def test_an_image_costs_the_same_among_many(
     for what, (count_of, most) in COUNTS.items():
         found = per_item(lambda count, of=count_of: of(lambda: load(count)), 12)  # type: ignore[misc]
         assert 1 <= found <= most, what
+
+
+def test_exports_that_nobody_asks_for_cost_a_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the hash table's buckets, which say how many symbols there are: no name, hash or symbol is read."""
+    sizes = 20_000, 80_000  # of both the files are mapped, not copied
+    monkeypatch.setattr(CACHE, "enabled", False)
+    few, many = (
+        linked(ARCH, [compiled(ARCH, f"char {','.join(f'export{n}' for n in range(count))};", "-fPIC")])
+        for count in sizes
+    )
+
+    def load(path: Path) -> Linker:
+        linker = Linker(HostMemory(ARCH))
+        linker.load(path)
+        return linker
+
+    for path in (few, many):
+        load(path)  # what is made once
+    for what, (count_of, _) in COUNTS.items():
+        of_few, of_many = count_of(lambda: load(few)), count_of(lambda: load(many))
+        more = 2 * (sizes[1] - sizes[0]) if what == "bytes at once" else 10
+        assert of_many <= 1.1 * of_few + more, what
 
 
 #: What is counted of a load of known files → (how, the most that an image may cost).
