@@ -84,13 +84,13 @@ def lazy(context: Context) -> Results:
     native = None if theirs is None else max(theirs[0].median - theirs[1].median, 0.01)
     missing = "" if theirs else "this host is not Linux on x86_64"
     for name, target in TARGETS.items():
-        found = [
-            [first_calls.measured(name, target.arch, binding) for _ in range(rounds)]
-            for binding in ("lazy", "now")
+        pairs = [
+            [first_calls.measured(name, target.arch, binding) for binding in ("lazy", "now")]
+            for _ in range(rounds)
         ]
-        binds, bound = (min(first.median for first, _ in some) for some in found)
-        later = min(again.median for _, again in found[1])
-        mean = [min(first.mean for first, _ in some) for some in found]
+        binds, bound = (min(pair[which][0].median for pair in pairs) for which in (0, 1))
+        later = min(pair[1][1].median for pair in pairs)
+        mean = [min(pair[which][0].mean for pair in pairs) for which in (0, 1)]
         for work, figure, goal, how in (
             ("binding at the first call", binds - later, 12.0, f"{_FIRST} a later one, {_MEDIAN}"),
             ("binding itself", binds - bound, 12.0, f"{_FIRST} one through a slot bound before, {_MEDIAN}"),

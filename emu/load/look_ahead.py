@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from relink.resolve.resolver import AnySource, Resolver
     from relink.resolve.scopes import LookupScope
 
-_MOST_AHEAD = 64  #: slots looked up at once
+_FEW_AHEAD = 16  #: slots looked up at once; more are `_MOST_AHEAD`, which cost little more as a batch
+_MOST_AHEAD = 256
 _MOST_PREPARED = 64  #: images
 _MOST_ARMED = 4  #: of them, whose calls the engine binds: each is checked before each run
 _MOST_IDLE = 64  #: runs without a first call, after which the engine binds none until the next trap
@@ -66,15 +67,16 @@ class _Prepared:
 
     def look_up(self, after: int, resolver: Resolver) -> None:
         """Find answers for the slots after one."""
-        self.ahead = max(min(2 * self.ahead, _MOST_AHEAD) if self.used else self.ahead // 2, 1)
+        self.ahead = max(2 * self.ahead if self.used else self.ahead // 2, 1)
+        if self.ahead > _FEW_AHEAD:
+            self.ahead = _MOST_AHEAD
         self.used = False
         slots, bound, known = self.slots, self.slots.bound, self.answers
         left = (each for each in range(after + 1, len(slots)) if each not in bound and each not in known)
-        for slot in islice(left, self.ahead):
-            answer = slots.look_up(slot, resolver, self.scope)
-            if answer is not None:
-                known[slot] = answer
-                self.addresses[slot] = answer.address
+        found = slots.look_up(list(islice(left, self.ahead)), resolver, self.scope)
+        known.update(found)
+        for slot, answer in found.items():
+            self.addresses[slot] = answer.address
 
 
 class LookAhead:

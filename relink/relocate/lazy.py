@@ -113,12 +113,18 @@ class LazySlots:
         self.bound[slot] = answer
         return answer
 
-    def look_up(self, slot: int, resolver: Resolver, scope: LookupScope) -> SlotBinding | None:
-        """What `bind` would answer now, for a function of an image. Nothing shows that it was looked up."""
-        from relink.resolve.one_name import bound_in_images
+    def look_up(self, slots: Sequence[int], resolver: Resolver, scope: LookupScope) -> dict[int, SlotBinding]:
+        """What `bind` would answer now, for slots of functions of images; those that only a call can tell are left
+        out. Nothing shows that they were looked up.
+        """
+        from relink.resolve.calls_ahead import bind_ahead
 
-        found = bound_in_images(resolver, self.image, self.symbol.item(slot), scope)
-        return None if found is None else self._answer(slot, found, "image")
+        found = bind_ahead(resolver, self.image, [self.symbol.item(slot) for slot in slots], scope)
+        return {
+            slot: self._answer(slot, one, "image")
+            for slot, one in zip(slots, found, strict=True)
+            if one is not None
+        }
 
     def _answer(self, slot: int, found: Bound, kind: str) -> SlotBinding:
         address = found.address + self.addend.item(slot) & self.image.architecture.address_mask

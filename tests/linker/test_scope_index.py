@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from relink import Image, Linker, LoadOptions
-from relink.resolve import own_exports
+from relink.resolve import calls_ahead, own_exports
 from relink.resolve import resolver as resolving
 from relink.resolve.bindings import Bindings
 from relink.resolve.one_name import bind_call, bound_in_images
@@ -146,6 +146,9 @@ def compare_calls(linker: Linker, image: Image, monkeypatch: pytest.MonkeyPatch)
     expected = list(zip(providers, eager.address.tolist(), strict=True))
     unique = dict(resolver.unique)
     ahead = [bound_in_images(resolver, image, symbol, kept) for symbol in symbols.tolist()]
+    with monkeypatch.context() as patch:
+        patch.setattr(calls_ahead, "FEW", 0)
+        assert calls_ahead.bind_ahead(resolver, image, symbols.tolist(), kept) == ahead
     assert resolver.unique == unique
     lazy = [bind_call(resolver, image, symbol, kept) for symbol in symbols.tolist()]
     assert all(early is None or early == late for early, late in zip(ahead, lazy, strict=True))
