@@ -25,7 +25,6 @@ from relink.elf.headers import Header, read_header, read_program_headers
 from relink.elf.segments import check_not_debug_file, check_special, loadable_segments, special_segment
 from relink.elf.source import Source, buffer, open_source
 from relink.errors import MalformedElf, Truncated
-from relink.records import replace
 
 if TYPE_CHECKING:
     pass
@@ -129,22 +128,18 @@ def _assemble(
     name, findings = contents.name, contents.findings
     segments = tuple(sorted(layers, key=lambda segment: segment.vaddr))
     layers = () if segments == layers else layers
-    nothing = Dynamic.empty()
-    decoded = Decoded(name, path, data, address, header, program_headers, segments, contents, nothing, layers)
-    if header.type == FileType.REL:
-        return decoded
-    check_special(header, program_headers, segments, findings)
-    found = special_segment(SegmentType.DYNAMIC, program_headers, findings)
-    if found is None:
-        if header.type == FileType.DYN and not header.entry:
+    dynamic = Dynamic.empty()
+    if header.type != FileType.REL:
+        check_special(header, program_headers, segments, findings)
+        found = special_segment(SegmentType.DYNAMIC, program_headers, findings)
+        if found is not None:
+            try:
+                dynamic = Dynamic.of(_dynamic_entries(found, header, contents), normalise)
+            except MalformedElf as error:
+                findings.refuse(error)
+        elif header.type == FileType.DYN and not header.entry:
             findings.warn("has no PT_DYNAMIC: it is loaded as it is in the file, without relocations and symbols")
-        return decoded
-    try:
-        entries = _dynamic_entries(found, header, contents)
-    except MalformedElf as error:
-        findings.refuse(error)
-        return decoded
-    return replace(decoded, dynamic=Dynamic.of(entries, normalise))
+    return Decoded(name, path, data, address, header, program_headers, segments, contents, dynamic, layers)
 
 
 def _dynamic_entries(found: ProgramHeader, header: Header, contents: Contents) -> list[tuple[int, int]]:

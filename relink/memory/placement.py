@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
+from operator import or_
 
 import numpy as np
 
@@ -28,6 +29,9 @@ _MODERATE = 1 << 22
 #: Bytes of a segment that is read and not mapped, if there are so many relocations a page of it.
 _LEAST_READ, _MOST_READ, _ENTRIES_A_PAGE = 1 << 20, 64 << 20, 16
 _FEW_PAGES = 64  #: pages that are looked at one by one
+_MAPPED = 8  #: a mark beside a page's permissions
+_READ_ONLY = bytes(flags & ~int(Protection.W) for flags in range(256))
+_PROTECTIONS = tuple(map(Protection, range(8)))
 
 
 @once_per_file
@@ -225,17 +229,17 @@ def _fill(region: Region, decoded: Decoded) -> None:
 def _fill_from(region: Region, decoded: Decoded, descriptor: int | None) -> None:
     """Fill a region from the decoded file, and by mapping it if there is a `descriptor` of it."""
     runs = runs_in(region, decoded)
-    filled = np.zeros(len(region.buffer) // PAGE, np.bool_)  # pages that hold bytes of a segment
+    filled = bytearray(len(region.buffer) // PAGE)  # 1 for each page that holds bytes of a segment
     room = _Room(decoded.segments)
     for segment in decoded.mapping_order:
         move = runs.index(segment.vaddr) - segment.vaddr  # from addresses to indices in the buffer
         first, end = page_floor(segment.vaddr) + move, page_ceil(segment.vaddr + segment.filesz) + move
         pages = slice(first // PAGE, end // PAGE)
-        shared = bool(filled[pages].any())  # mapping it would overwrite another segment's bytes
+        shared = 1 in filled[pages]  # mapping it would overwrite another segment's bytes
         mapped = descriptor is not None and not shared and _map(region, decoded, descriptor, segment, move)
         if not mapped and segment.filesz:
             _copy(region, decoded, segment, move, filled, room)
-        filled[pages] = True
+        _mark(filled, pages, 1)
         if segment.memsz > segment.filesz:
             end = segment.vaddr + segment.filesz
             last = min(page_ceil(end), room.after(segment.vaddr + segment.memsz))
@@ -244,12 +248,18 @@ def _fill_from(region: Region, decoded: Decoded, descriptor: int | None) -> None
                 _zero(region, last + move, segment.vaddr + segment.memsz + move, filled)
 
 
-def _zero(region: Region, begin: int, end: int, filled: Bools) -> None:
+def _zero(region: Region, begin: int, end: int, filled: bytearray) -> None:
     """Zero the parts of a range that earlier segments have filled; the rest is already zero and is not touched, so
     that no memory is allocated for it.
     """
-    for page in (indices_where(filled[begin // PAGE : page_ceil(end) // PAGE]) + begin // PAGE).tolist():
+    page = begin // PAGE - 1
+    while (page := filled.find(1, page + 1, page_ceil(end) // PAGE)) >= 0:
         region.buffer[max(begin, page * PAGE) : min(end, (page + 1) * PAGE)] = 0
+
+
+def _mark(pages: bytearray, some: slice, mark: int) -> None:
+    start, end, _ = some.indices(len(pages))
+    pages[start:end] = bytes([mark]) * (end - start)
 
 
 def _map(region: Region, decoded: Decoded, descriptor: int, segment: ProgramHeader, move: int) -> bool:
@@ -273,7 +283,9 @@ def _is_written(decoded: Decoded, segment: ProgramHeader) -> bool:
     return entries * PAGE >= segment.filesz * _ENTRIES_A_PAGE
 
 
-def _copy(region: Region, decoded: Decoded, segment: ProgramHeader, move: int, filled: Bools, room: _Room) -> None:
+def _copy(
+    region: Region, decoded: Decoded, segment: ProgramHeader, move: int, filled: bytearray, room: _Room
+) -> None:
     """Copy a segment's bytes, and the bytes before and after them that a mapping would show."""
     start, end = segment.vaddr, segment.vaddr + segment.filesz
     if decoded.address is not None:
@@ -327,18 +339,20 @@ def _usual_pages(decoded: Decoded) -> tuple[Pages, ...]:
 
 
 def _pages(decoded: Decoded, runs: Runs, *, relro: bool) -> tuple[Pages, ...]:
-    mapped, flags = (np.zeros(runs.size // PAGE, np.uint8) for _ in range(2))
+    flags = bytearray(runs.size // PAGE)  # of each page; 0: it is not mapped
     for segment in decoded.mapping_order:
         covered = _page_slice(segment, runs)
-        known = flags[covered] * (segment.align < PAGE or not mappable(segment))
-        mapped[covered] = 1
-        flags[covered] = segment.flags & 7 | known
+        before = flags[covered]
+        _mark(flags, covered, segment.flags & 7 | _MAPPED)
+        if segment.align < PAGE or not mappable(segment):
+            flags[covered] = bytes(map(or_, before, flags[covered]))
     for protected in decoded.relro if relro else ():
         for run, offset in zip(runs.runs, runs.offsets, strict=False):
             first = max(page_floor(protected.vaddr) - run.start, 0)
             last = min(page_floor(protected.vaddr + protected.memsz) - run.start, run.size)
-            flags[(first + offset) // PAGE : (max(last, first) + offset) // PAGE] &= 7 & ~int(Protection.W)
-    return tuple(_runs(mapped, flags, [offset // PAGE for offset in runs.offsets[:-1]]))
+            covered = slice((first + offset) // PAGE, (max(last, first) + offset) // PAGE)
+            flags[covered] = flags[covered].translate(_READ_ONLY)
+    return tuple(_runs(flags, [offset // PAGE for offset in runs.offsets[:-1]]))
 
 
 def mappable(segment: ProgramHeader) -> bool:
@@ -352,18 +366,16 @@ def _page_slice(segment: ProgramHeader, runs: Runs) -> slice:
     return slice(first // PAGE, (page_ceil(segment.vaddr + segment.memsz) + move) // PAGE)
 
 
-def _runs(mapped: U8, flags: U8, borders: Sequence[int]) -> Sequence[Pages]:
+def _runs(flags: bytearray, borders: Sequence[int]) -> Sequence[Pages]:
     """Runs of equal permissions among the mapped pages, cut at `borders`."""
-    key = mapped * 8 + flags
-    if len(key) <= _FEW_PAGES:  # without the cost of arrays
-        each = key.tolist()
-        changes = [at for at in range(1, len(each)) if each[at] != each[at - 1]]
+    if len(flags) <= _FEW_PAGES:  # without the cost of arrays
+        changes = [at for at in range(1, len(flags)) if flags[at] != flags[at - 1]]
     else:
-        changes = (indices_where(np.diff(key)) + 1).tolist()
+        each = np.frombuffer(flags, np.uint8)
+        changes = (indices_where(each[1:] != each[:-1]) + 1).tolist()
     starts = sorted({0, *borders, *changes})
-    ends = [*starts[1:], len(key)]
     return [
-        Pages(start * PAGE, (end - start) * PAGE, Protection(int(flags[start])))
-        for start, end in zip(starts, ends, strict=True)
-        if end > start and mapped[start]
+        Pages(start * PAGE, (end - start) * PAGE, _PROTECTIONS[flags[start] & 7])
+        for start, end in zip(starts, [*starts[1:], len(flags)], strict=True)
+        if end > start and flags[start]
     ]
