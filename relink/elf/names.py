@@ -7,6 +7,7 @@ little-endian 64-bit words, all words of all names in one array operation.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import accumulate
 from operator import mul
 
@@ -140,17 +141,18 @@ class Names:
             return frozen(np.array([gnu_hash_of(self.raw(index)) for index in range(len(self))], np.uint32))
         hashes = np.empty(len(self), np.uint32)
         short = indices_where(self.length <= _LONG)
-        powers = _powers_of_33(-8, int(self.length[short].max(initial=0)) + 1)
-        for some in _sweeps(self.length[short]):
-            length = self.length[short[some]]
-            words = self._words(short[some])
+        powers = _powers_of_33(-8, _LONG + 1)
+        for part in _sweeps(self.length[short]):
+            some = short[part]
+            length = self.length[some]
+            words = self._words(some)
             count = _word_count(length)
             ends = np.cumsum(count)
             # Number of bytes from each word's start to the end of its name; `powers[n]` is 33^(n-8).
             left = np.repeat(length + ((ends - count) << 3), count) - (np.arange(len(words)) << 3)
             sums = np.zeros(len(words) + 1, np.uint32)
             np.cumsum(_polynomial_of_word(words) * powers[left], dtype=np.uint32, out=sums[1:])
-            hashes[short[some]] = sums[ends] - sums[ends - count] + np.uint32(5381) * powers[length + 8]
+            hashes[some] = sums[ends] - sums[ends - count] + np.uint32(5381) * powers[length + 8]
         for index in indices_where(self.length > _LONG).tolist():
             hashes[index] = _gnu_hash_of_long(np.frombuffer(self.raw(index), np.uint8))
         return frozen(hashes)
@@ -269,11 +271,12 @@ def _polynomial_of_word(words: U64) -> U32:
     return ((fours & np.uint64(0xFFFFFFFF)) * np.uint64(33**4) + (fours >> np.uint64(32))).astype(np.uint32)
 
 
+@lru_cache(maxsize=4)
 def _powers_of_33(first: int, end: int) -> U32:
     """33^first … 33^(end-1) modulo 2^32; exponents may be negative."""
     factors = np.full(end - first, 33, np.uint32)
     factors[0] = pow(33, first, 1 << 32)
-    return np.cumprod(factors, dtype=np.uint32)
+    return frozen(np.cumprod(factors, dtype=np.uint32))
 
 
 def _gnu_hash_of_long(name: U8) -> int:

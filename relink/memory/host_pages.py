@@ -21,7 +21,7 @@ from relink.errors import AddressSpaceError
 
 
 def host_pages(size: int, at_once: int = 0) -> U8:
-    """uint8[size] of zeroed, page-aligned memory.
+    """uint8[size] of zeroed, page-aligned memory; large memory begins where a huge page may be.
 
     The host allocates a page on first access, and the first `at_once` bytes now, which takes half the time where
     all of them will be written.
@@ -37,13 +37,16 @@ def host_pages(size: int, at_once: int = 0) -> U8:
             return again
     try:
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _no_reserve()
-        pages = mmap.mmap(-1, size, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+        room = size + (_HUGE_PAGE if size >= _LARGE else 0)
+        pages = mmap.mmap(-1, room, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
     except (OSError, OverflowError, ValueError) as error:
         raise AddressSpaceError(f"the host cannot allocate the memory: {error}", size=size) from None
+    whole = np.frombuffer(pages, np.uint8)
+    begin = -whole.ctypes.data % _HUGE_PAGE if room > size else 0
     if at_once and sys.platform == "linux":
         with suppress(OSError):  # kernels before 5.14
-            pages.madvise(_POPULATE_WRITE, 0, at_once)
-    return np.frombuffer(pages, np.uint8)
+            pages.madvise(_POPULATE_WRITE, begin, at_once)
+    return whole[begin : begin + size] if room > size else whole
 
 
 #: Memory that was given back, by its size: to clear it takes a twentieth of the time of a new mapping, whose pages
@@ -126,6 +129,7 @@ def _libc_madvise() -> ctypes._NamedFuncPointer:
 
 _PAGE = 4096  # of the guest
 _HUGE_PAGE = 2 << 20  # of most hosts
+_LARGE = 4 * _HUGE_PAGE
 _POPULATE_WRITE = 23  # MADV_POPULATE_WRITE (Linux, include/uapi/asm-generic/mman-common.h)
 _MAP_FIXED = 0x10  # the same on Linux and macOS
 
