@@ -129,7 +129,7 @@ def _libc_madvise() -> ctypes._NamedFuncPointer:
 
 _PAGE = 4096  # of the guest
 _HUGE_PAGE = 2 << 20  # of most hosts
-_LARGE = 4 * _HUGE_PAGE
+_LARGE = 8 * _HUGE_PAGE
 _POPULATE_WRITE = 23  # MADV_POPULATE_WRITE (Linux, include/uapi/asm-generic/mman-common.h)
 _MAP_FIXED = 0x10  # the same on Linux and macOS
 
