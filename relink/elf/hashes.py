@@ -10,6 +10,7 @@ There are three `HashTable`s: GNU table, SysV table, and none (the names are has
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +23,7 @@ from relink.errors import MalformedElf
 from relink.records import cached_property, dataclass
 
 _U32 = np.dtype("<u4")
+_HEADER = Struct("<4I")  #: of DT_GNU_HASH: nbuckets, symndx, maskwords, shift2
 #: A longer chain is not walked entry by entry: real ones have a few.
 _LONGEST_WALK = 64
 
@@ -73,9 +75,8 @@ class GnuHash:
     def read(cls, contents: Contents, layout: Layout, vaddr: int) -> GnuHash:
         """Read the table at `vaddr`. Raises MalformedElf for a bucket below `first` or a chain without an end."""
         name = contents.name
-        bucket_count, first, bloom_words, _shift = contents.table(
-            vaddr, 4, _U32, "the DT_GNU_HASH header"
-        ).tolist()
+        header = contents.at(vaddr, _HEADER.size, "the DT_GNU_HASH header")
+        bucket_count, first, bloom_words, _shift = _HEADER.unpack(header.data)
         if bucket_count == 0:  # glibc, musl and bionic accept it and find no symbol
             contents.findings.warn(f"DT_GNU_HASH at {vaddr:#x} has no buckets: no symbol can be found")
             nothing = frozen(np.empty(0, np.uint32))
@@ -86,12 +87,10 @@ class GnuHash:
         last = int(buckets.max())
         if last == 0:
             return cls(first, buckets, frozen(np.empty(0, np.uint32)))
-        used = buckets[buckets != 0]
-        if int(used.min()) < first:
-            raise MalformedElf(
-                name,
-                f"a DT_GNU_HASH bucket begins at symbol {int(used.min())}, the table's first symbol is {first}",
-            )
+        lowest = int((buckets - np.uint32(1)).min()) + 1  # of those that are not empty
+        if lowest < first:
+            problem = f"a DT_GNU_HASH bucket begins at symbol {lowest}, the table's first symbol is {first}"
+            raise MalformedElf(name, problem)
         chain_at = buckets_at + bucket_count * 4
         tail = contents.tail(chain_at, "the DT_GNU_HASH chains")
         tail = tail[: len(tail) & ~3]

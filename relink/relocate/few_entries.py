@@ -9,6 +9,7 @@ types), for users' handlers, lazy binding and ifuncs.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -173,16 +174,19 @@ def _are_simple(decoded: Decoded, arch: Architecture, most: int) -> bool:
     if sum(map(len, tables)) + len(decoded.relr) > most:
         return False
     decoded.symbols.check_names()
-    places = [np.asarray(decoded.relr, np.uint64)]
+    places: list[int] = decoded.relr.tolist()
     for table in tables:
-        rows = [arch.relocations.get(number) for number in table.type.tolist()]
-        if any(row is None or not _is_simple(row, arch) for row in rows):
+        types = table.type.tolist()
+        rows = {number: arch.relocations.get(number) for number in set(types)}
+        if any(row is None or not _is_simple(row, arch) for row in rows.values()):
             return False
-        places.append(table.offset[[row is not None and row.role is not Role.NONE for row in rows]])
-    where = np.sort(np.concatenate(places))
-    word = np.uint64(arch.word_size)
-    apart = bool((where[1:] - where[:-1] >= word).all())
-    return apart and place.inside(decoded, where, arch.word_size) is None
+        stored = {number for number, row in rows.items() if row is not None and row.role is not Role.NONE}
+        offsets = zip(types, table.offset.tolist(), strict=True)
+        places += [offset for number, offset in offsets if number in stored]
+    places.sort()
+    size = arch.word_size
+    apart = all(after - before >= size for before, after in pairwise(places))
+    return apart and place.inside(decoded, np.array(places, np.uint64), size) is None
 
 
 def _is_simple(row: Reloc, arch: Architecture) -> bool:
