@@ -40,7 +40,7 @@ def test_no_argument_gets_more_than_a_typed_error(arch: str) -> None:
 
 
 #: How many mutants of a level fit the suite's time.
-FEW = {"run": 25, "cli": 40, "adopt": 60, "link": 60, "snapshots": 30}
+FEW = {"run": 25, "cli": 40, "adopt": 60, "link": 60, "snapshots": 60}
 
 
 @pytest.mark.parametrize("level", LEVELS)
