@@ -41,6 +41,7 @@ _WORD = (1 << 64) - 1
 _SCRATCH_PAGE = (1 << 63) - PAGE_SIZE
 
 
+_TRAP = StopReason.TRAP
 _NOT_BEGUN = {StopReason.FETCH_UNMAPPED, StopReason.FETCH_PROTECTED, StopReason.INVALID_INSTRUCTION}
 
 
@@ -224,14 +225,16 @@ class IcicleCpu(EngineTiers, ObservedEngine):
         deadline = time.monotonic() + timeout if timeout else 0.0
         try:
             self._running = True
-            self._engine.raw.pc = pc
-            if self._hot.left <= 0:
-                self._look(pc)
-            if self._stale or not self._ran_current:
-                self._prepare()
+            if self._hot.left <= 0 or self._stale or not self._ran_current:
+                self._engine.raw.pc = pc  # which another engine takes over
+                if self._hot.left <= 0:
+                    self._look(pc)
+                if self._stale or not self._ran_current:
+                    self._prepare()
             stop = self._run(pc, max_instructions or -1, deadline)
             # The engine counts an instruction that faults, except one that it cannot fetch or decode.
-            self.executed -= stop.reason.is_fault and stop.reason not in _NOT_BEGUN
+            if stop.reason is not _TRAP and stop.reason.is_fault and stop.reason not in _NOT_BEGUN:
+                self.executed -= 1
             return stop
         finally:
             self._running = False
@@ -252,7 +255,7 @@ class IcicleCpu(EngineTiers, ObservedEngine):
             status = self._slice(engine, limit if limit < 0 else limit - self.executed)
             pc = engine.raw.pc
             if self._trap_start <= pc < self._trap_end:
-                return Stop(StopReason.TRAP, pc)
+                return Stop(_TRAP, pc)
             if status != self._words.instruction_limit:
                 if status == self._words.breakpoint:
                     return Stop(StopReason.BREAK, pc)
@@ -272,11 +275,13 @@ class IcicleCpu(EngineTiers, ObservedEngine):
     def _slice(self, engine: Engine, limit: int) -> Any:
         """Run a slice of at most `limit` instructions (negative: any number), and count it; return the status."""
         hot, raw = self._hot, engine.raw
-        size = min(self._most, hot.slice)
+        size = hot.slice if hot.slice < self._most else self._most
         if 0 <= limit < size:
             size = limit
+        if not engine.jit and hot.left < size:
+            size = hot.left
         raw.icount = 0
-        raw.icount_limit = size if engine.jit else min(size, hot.left)
+        raw.icount_limit = size
         started = time.perf_counter()
         status = raw.run()
         ran: int = raw.icount

@@ -38,6 +38,8 @@ class IcicleRegisters:
 
     def read_register(self, name: str) -> int:
         """The register as an unsigned int. Raises KeyError for a name LoongArch64 does not have."""
+        if name in PLAIN_REGISTERS:
+            return self._engine.reg_read(PLAIN_REGISTERS[name])
         if name in VECTOR_REGISTERS:
             low, high = (int(self._engine.reg_read(half)) for half in VECTOR_REGISTERS[name])
             return low | high << 64
@@ -50,6 +52,9 @@ class IcicleRegisters:
 
     def write_register(self, name: str, value: int) -> None:
         """Write the implemented bits of the register; `zero` stays 0. Raises KeyError for an unknown name."""
+        if name in PLAIN_REGISTERS:
+            self._engine.reg_write(PLAIN_REGISTERS[name], value & _WORD)
+            return
         if name in VECTOR_REGISTERS:
             for number, half in enumerate(VECTOR_REGISTERS[name]):
                 self._engine.reg_write(half, value >> 64 * number & _WORD)
