@@ -101,7 +101,9 @@ class Loader(LoadSteps):
         passed_on: dict[str, Any] = dict(keywords)
         for ours in ("name", "run_initialisers"):
             passed_on.pop(ours, None)
-        passed_on["binding"] = BindMode(passed_on.get("binding") or self.binding)
+        if (binding := passed_on.get("binding") or self.binding).__class__ is not BindMode:
+            binding = BindMode(binding)
+        passed_on["binding"] = binding
         passed_on["sources"] = host_symbols.sources(passed_on.pop("symbols", None), traps)
         passed_on["late_sources"] = host_symbols.sources(passed_on.pop("late_symbols", None), traps)
         if passed_on.pop("allow_unresolved", False) or passed_on.get("allow_deferred"):

@@ -124,7 +124,7 @@ class Load:
         phase = self.next
         if phase is None:
             raise LoadOrderError(self._what, "step", f"the load has been {self._ended}")
-        getattr(self, phase)()
+        getattr(self, phase._value_)()  # Python keeps where it has found a plain string, not a member of an enum
         return phase
 
     def run_to(self, phase: Phase | str) -> None:

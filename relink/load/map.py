@@ -19,6 +19,7 @@ from relink.memory.rollback import Rollback
 
 if TYPE_CHECKING:
     from relink.arch import Architecture
+    from relink.elf.source import FileMapping
     from relink.load.options import LoadOptions
     from relink.load.state import LinkerState
     from relink.memory.address_space import AddressSpace, Region
@@ -65,10 +66,12 @@ def refuse_warnings(nodes: Sequence[Node]) -> None:
 
 def check_files(nodes: Sequence[Node], loaded: Sequence[Image]) -> None:
     """Raise ElfError where a new file that is mapped has been changed, or that of a loaded image cut short."""
-    new = {node.decoded.mapping for node in nodes if node.decoded is not None and node.is_new}
+    new: set[FileMapping] = set()
+    for node in nodes:
+        if node.decoded is not None and node.image is None and (mapped := node.decoded.mapping) is not None:
+            new.add(mapped)
     for mapped in new:
-        if mapped is not None:
-            mapped.check()
+        mapped.check()
     for image in loaded:
         if (mapped := image.decoded.mapping) is not None and mapped not in new:
             mapped.check(overwritten=False)

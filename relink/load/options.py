@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from relink.search.search_path import Source
 
 
+_PLAIN = ObjectOptions()
+
+
 @dataclass(frozen=True)
 class Policy:
     """Libraries that the host provides."""
@@ -81,6 +84,8 @@ class LoadOptions:
         undefined names.
         """
         tables = [source.addresses for source in interposing if isinstance(source, DefinedSymbols)]
+        if not (tables or self.wrap or self.undefined or self.whole_archive or self.script is not None):
+            return _PLAIN
         names = frozenset(chain.from_iterable(tables))
         wrapped = Wrapped(frozenset(self.wrap))
         return ObjectOptions(self.undefined, self.whole_archive, wrapped, names, self.script)

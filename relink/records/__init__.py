@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from functools import partial
 from threading import RLock
+from types import MemberDescriptorType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -319,7 +320,7 @@ def _compiled(cls: type, name: str, parameters: str, body: list[str], names: dic
 def _init(cls: Any) -> Any:
     names: dict[str, Any] = {"_set": object.__setattr__, "_missing": _MISSING}
     positional, keyword, body, assigned = ["self"], list[str](), list[str](), list[str]()
-    frozen = cls.__record_frozen__
+    frozen, slots = cls.__record_frozen__, {slot for base in cls.__mro__[:-1] for slot in _slots_of(base)}
     for f in cls.__record_fields__.values():
         value = f.name
         default = f"_default_{f.name}"
@@ -335,9 +336,14 @@ def _init(cls: Any) -> Any:
             optional = f.default is not _MISSING or f.factory is not _MISSING
             (keyword if f.kw_only else positional).append(f"{f.name}={default}" if optional else f.name)
         assigned.append(f"{f.name}={value}")
-        body.append(f"_set(self, {f.name!r}, {value})" if frozen else f"self.{f.name} = {value}")
-    slots = {slot for base in cls.__mro__[:-1] for slot in _slots_of(base)}
-    if frozen and assigned and slots.isdisjoint(cls.__record_fields__):  # in half the time
+        slot = getattr(cls, f.name, None) if f.name in slots else None
+        # Quicker than `object.__setattr__`, as is a dictionary's update.
+        if frozen and isinstance(slot, MemberDescriptorType):
+            names[f"_put_{f.name}"] = slot.__set__
+            body.append(f"_put_{f.name}(self, {value})")
+        else:
+            body.append(f"_set(self, {f.name!r}, {value})" if frozen else f"self.{f.name} = {value}")
+    if frozen and assigned and slots.isdisjoint(cls.__record_fields__):
         body = [f"self.__dict__.update({', '.join(assigned)})"]
     if hasattr(cls, "__post_init__"):
         body.append("self.__post_init__()")

@@ -181,7 +181,7 @@ def survey(
             name = name or os.fspath(source)
         source, preload = files.root, [*preload, *files.beside]
     top = root(source, context, name, options, key)
-    beside = ObjectOptions(overridden=options.overridden)
+    beside = ObjectOptions(overridden=options.overridden) if preload else options
     return top, closure(top, context, [root(library, context, None, beside) for library in preload])
 
 
