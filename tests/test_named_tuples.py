@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-import subprocess
-import sys
 import typing
 
 import pytest
@@ -138,10 +136,3 @@ def test_fields_without_defaults_come_first() -> None:
         class Wrong(tuples.NamedTuple):
             x: int = 1
             y: int  # type: ignore[misc]
-
-
-def test_a_load_imports_neither_logging_nor_the_standard_constructor() -> None:
-    """What `relink.records.tuples` and `relink.log` are for."""
-    code = "import sys, emu.machine; print(sorted({'logging', 'traceback', 'numpy.typing'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
