@@ -10,6 +10,8 @@ from pathlib import Path
 
 from benchmarks import inputs, peers
 from benchmarks.bare_unicorn import BARE, NO_LOONGARCH, engine
+from benchmarks.fragments import HELPERS
+from benchmarks.fragments import fragments as fragments_of
 from benchmarks.measure import Absent, Contender, Row, alternately, child, microseconds, process, settle
 from benchmarks.subject import Context, Results, subject
 from emu import Machine
@@ -86,7 +88,7 @@ def small(context: Context) -> Results:
     """Small files loaded and closed in a process that is running: dlopen and dlclose."""
     library = inputs.library(_MARKED)
     content, fragment = library.read_bytes(), inputs.object_of(_MARKED).read_bytes()
-    libraries, fragments = _others(content), _others(fragment)
+    libraries, fragments, different = _others(content), _others(fragment), fragments_of()
     settle()
     with Machine("x86_64") as machine:
 
@@ -94,6 +96,7 @@ def small(context: Context) -> Results:
             CACHE.clear()
             machine.load(library).close()
 
+        machine.load(inputs.library(HELPERS))
         works: dict[str, Callable[[], None]] = {
             "path": lambda: machine.load(library).close(),
             "uncached": uncached,
@@ -101,6 +104,7 @@ def small(context: Context) -> Results:
             "other bytes": lambda: machine.load(next(libraries)).close(),
             "object": lambda: machine.load(fragment).close(),
             "other object": lambda: machine.load(next(fragments)).close(),
+            "different object": lambda: machine.load(next(different)).close(),
         }
         contenders: dict[str, Contender] = {"dlopen": peers.ld_so("reopen", library)}
         for name, work in works.items():
@@ -112,7 +116,8 @@ def small(context: Context) -> Results:
         ("bytes", ".so from bytes again, load and close", 0.15),
         ("other bytes", ".so from bytes, each another, load and close", 0.4),
         ("object", "small .o from bytes again, load and close", 0.1),
-        ("other object", "small .o from bytes, each another, load and close", 0.1),
+        ("other object", "small .o from bytes, each another (a number), load and close", 0.1),
+        ("different object", "small .o from bytes, each different, load and close", 0.1),
     ):
         alone = "object" in name
         yield Row(

@@ -78,6 +78,18 @@ OMITTED: dict[str, tuple[str, ...]] = {
     "emu.parts.Parts": ("observation",),
     "relink.elf.decoded.Decoded": ("results", "mapping"),
     "relink.objects.combined.CombinedObjects": ("results", "mapping", "debug_sections"),
+    "relink.objects.small.SmallObject": (
+        "results",
+        "mapping",
+        "debug_sections",
+        "whole",
+        "contents",
+        "input_sections",
+        "batch",
+        "alias",
+        "static",
+        "stubs",
+    ),
     "relink.elf.names.Names": ("known_texts",),
     "relink.elf.symbols.SymbolTable": ("_asked", "_found", "_rows"),
 }

@@ -35,6 +35,7 @@ from relink.arch.spec import (
     static,
     static_refused,
 )
+from relink.arch.special import only_if_undefined
 from relink.arrays import U64, Bools
 from relink.records import dataclass, replace
 
@@ -104,6 +105,7 @@ def _load_store(size: int, range_: Range = Range.WRAP) -> Bits:
     return Bits(f"{10 + scale} imm[11:{scale}] 10", range_)
 
 
+@only_if_undefined
 def here_if_undefined(sites: Sites, value: U64) -> U64:
     """PC-relative types: an undefined weak symbol has the address of the place ("Weak References").
 
@@ -112,11 +114,13 @@ def here_if_undefined(sites: Sites, value: U64) -> U64:
     return np.where(sites.letters["S"] == 0, sites.letters["A"], value)
 
 
+@only_if_undefined
 def next_if_undefined(sites: Sites, value: U64) -> U64:
     """Branches: one to an undefined weak symbol goes to the next instruction ("Call and Jump relocations")."""
     return np.where(sites.letters["S"] == 0, np.uint64(4), value)
 
 
+@only_if_undefined
 def page_here_if_undefined(sites: Sites, value: U64) -> U64:
     """The same as `here_if_undefined`, for page addresses."""
     place, pages = sites.letters["P"], np.uint64(0xFFFF_FFFF_FFFF_F000)

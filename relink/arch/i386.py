@@ -36,6 +36,7 @@ from relink.arch.spec import (
     static,
     static_refused,
 )
+from relink.arch.special import reads
 from relink.arch.x86_shared import NOPS, PROPERTIES
 from relink.arrays import U64
 
@@ -45,6 +46,7 @@ SIGNED_8 = Word(1, Range.SIGNED)  #: the displacement of a short branch (jmp, lo
 _SUN = "it belongs to Sun's TLS sequences, which no compiler or assembler for Linux emits"
 
 
+@reads(before=1)
 def got32x(sites: Sites, slot_address: U64) -> U64:
     """The value of GOT32X: the slot's offset from the GOT, or its address (psABI, table 4.9, note).
 
@@ -56,6 +58,7 @@ def got32x(sites: Sites, slot_address: U64) -> U64:
     return np.where(absolute, slot_address, sites.letters["G"] + sites.letters["A"])
 
 
+@reads(before=2)
 def got32(sites: Sites, slot_address: U64) -> U64:
     """The value of GOT32: by the psABI always the slot's offset from the GOT, but older tools use it where GOT32X
     is meant.

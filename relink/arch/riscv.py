@@ -35,6 +35,7 @@ from relink.arch.spec import (
     static,
     static_refused,
 )
+from relink.arch.special import only_if_undefined
 from relink.arrays import U64
 from relink.records import replace
 
@@ -61,6 +62,7 @@ _CUSTOM = "its meaning is defined by the vendor in the preceding R_RISCV_VENDOR 
 _OPCODE, _LUI = 0x7F, 0x37
 
 
+@only_if_undefined
 def absolute_if_undefined(sites: Sites, value: U64) -> U64:
     """An undefined weak symbol has the address 0, which may be out of auipc's range: auipc is then replaced by
     lui, as in GNU ld.

@@ -91,6 +91,11 @@ ELF64 = Layout(
     rela=np.dtype([("offset", "<u8"), ("type", "<u4"), ("symbol", "<u4"), ("addend", "<i8")]),
 )  # fmt: skip
 
+#: By class: the format of a symbol, what puts the values of `_FIELDS` in the order of the record, its dtype.
+SYMBOL_RECORDS: Final = {
+    32: (struct.Struct("<IIIBBH"), itemgetter(0, 1, 2, 3, 4, 5), ELF32.symbol),
+    64: (struct.Struct("<IBBHQQ"), itemgetter(0, 3, 4, 5, 1, 2), ELF64.symbol),
+}
 _FIELDS: Final = ("name", "value", "size", "info", "other", "shndx")
 #: The names of a symbol's fields as they are stored -> what takes such a row's values in the order of `_FIELDS`.
 SYMBOL_FIELDS: Final[Mapping[tuple[str, ...] | None, itemgetter[tuple[int, ...]]]] = {

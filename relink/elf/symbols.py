@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -115,6 +115,8 @@ class SymbolTable(SymbolRows):
 
     hash_table: HashTable
     versym: U16 | None
+    #: The symbols of each name that a look-up finds, where these have been listed.
+    by_name: Mapping[bytes, Sequence[int]] | None = None
 
     @classmethod
     def empty(cls, name: str) -> SymbolTable:
@@ -219,11 +221,8 @@ class SymbolTable(SymbolRows):
         return request[met], symbol[met]
 
     def candidates_of(self, name: bytes, gnu_hash: int) -> Sequence[int] | None:
-        """`candidates` of one name without the cost of arrays; None where it has to be asked for as a batch.
-
-        `gnu_hash` is the name's. A few microseconds, whatever the size of the table.
-        """
-        known = self._found.get(name)
+        """`candidates` of one name without the cost of arrays; None where it has to be asked for as a batch."""
+        known = self._found.get(name) if self.by_name is None else self.by_name.get(name, ())
         if known is not None:
             return known
         if not isinstance(self.hash_table, GnuHash):

@@ -16,17 +16,13 @@ from __future__ import annotations
 
 from functools import partial
 
-import numpy as np
-
 from relink.arch.spec import Slot
-from relink.elf.constants import SymbolBind, SymbolType, Visibility
+from relink.elf.constants import SymbolBind
 from relink.image import Image, image_of
 from relink.load.state import LinkerState
 from relink.resolve.bindings import UNRESOLVED
 
 _REACH = 1 << 31  #: range in bytes in either direction
-_HIDDEN, _INTERNAL = np.uint8(Visibility.HIDDEN), np.uint8(Visibility.INTERNAL)
-_OBJECT = np.uint8(SymbolType.OBJECT)
 
 
 def limit_for(image: Image, state: LinkerState) -> int | None:
@@ -36,7 +32,7 @@ def limit_for(image: Image, state: LinkerState) -> int | None:
         return None
     table, direct = objects.symbols, objects.direct
     providers = [_provider(name, state) for name in table.names.take(direct).texts()] if len(direct) else []
-    weak = (table.bind[direct] == SymbolBind.WEAK).tolist()
+    weak = (table.bind[direct] == SymbolBind.WEAK).tolist() if len(direct) else []
     near = {provider for provider in providers if provider is not None and provider.region.end <= _REACH}
     if waiting := [image for image in state.images if image.region.end <= _REACH and image.deferred]:
         own = set(table.names.take(objects.offered).texts())
@@ -51,11 +47,9 @@ def low_if_possible(image: Image, state: LinkerState) -> int | None:
     objects = image.objects
     if objects is None or state.architecture.bits == 32 or Slot.ADDRESS in objects.slots:
         return None
-    table = objects.symbols
-    kinds, seen = table.type[objects.offered], table.visibility[objects.offered]
-    hidden = (seen == _HIDDEN) | (seen == _INTERNAL)
-    if not ((kinds == _OBJECT) & ~hidden).any():
+    if not objects.offers_data:
         return None
+    table = objects.symbols
     providers = map(partial(_provider, state=state), table.names.take(objects.direct).texts())
     far = any(provider is not None and provider.region.end > _REACH for provider in providers)
     own = set(table.names.take(objects.offered).texts())

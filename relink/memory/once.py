@@ -15,7 +15,7 @@ def once_per_file(function: Callable[[Decoded], Result]) -> Callable[[Decoded], 
     """Keep the result of a function of a decoded file, which does not change, as long as the file is in use: in
     `Decoded.results`.
     """
-    name = f"{function.__module__}.{function.__qualname__}"
+    name = name_of(function)
 
     @wraps(function)
     def kept(decoded: Decoded) -> Result:
@@ -27,3 +27,8 @@ def once_per_file(function: Callable[[Decoded], Result]) -> Callable[[Decoded], 
         return known
 
     return kept
+
+
+def name_of(function: Callable[..., object]) -> str:
+    """The name under which the results of a function are in `Decoded.results`."""
+    return f"{function.__module__}.{function.__qualname__}"

@@ -175,7 +175,7 @@ def fill(region: Region, decoded: Decoded) -> None:
     The result is that of a mapping in either case: the rest of a segment's first and last page comes from the
     file, except where another segment has bytes; after the file-backed bytes of a segment with bss it is zero.
     """
-    known = None if region.parts else _pieces(decoded)
+    known = None if region.parts else copied_pieces(decoded)
     if known is None:
         _fill(region, decoded)
         return
@@ -184,7 +184,7 @@ def fill(region: Region, decoded: Decoded) -> None:
 
 
 @once_per_file
-def _pieces(decoded: Decoded) -> tuple[tuple[int, U8], ...] | None:
+def copied_pieces(decoded: Decoded) -> tuple[tuple[int, U8], ...] | None:
     """The pages of a copied image that hold bytes of its file: runs, with their index in the region's buffer. None
     if there are many.
     """
@@ -330,11 +330,11 @@ def pages(decoded: Decoded, region: Region | None = None, *, relro: bool = True)
     """
     if region is not None and region.parts:
         return _pages(decoded, clustered(decoded), relro=relro)
-    return _usual_pages(decoded) if relro else _pages(decoded, contiguous(decoded), relro=False)
+    return usual_pages(decoded) if relro else _pages(decoded, contiguous(decoded), relro=False)
 
 
 @once_per_file
-def _usual_pages(decoded: Decoded) -> tuple[Pages, ...]:
+def usual_pages(decoded: Decoded) -> tuple[Pages, ...]:
     return _pages(decoded, contiguous(decoded), relro=True)
 
 

@@ -14,9 +14,9 @@ import numpy as np
 
 from relink.arch import Architecture, FloatAbi
 from relink.arch.spec import Slot
-from relink.arrays import I64, U32, U64, Bools, indices_where
+from relink.arrays import I64, U32, U64, Bools, indices_where, one_of
 from relink.elf import Decoded, Names, RelocationTable, SymbolTable, Versions
-from relink.elf.constants import SectionFlag, SectionType, SymbolBind
+from relink.elf.constants import SectionFlag, SectionType, SymbolBind, SymbolType, Visibility
 from relink.elf.contents import frozen
 from relink.elf.debug_sections import DebugSections
 from relink.elf.headers import Section
@@ -34,7 +34,8 @@ CODE_FRAGMENTS = (".init", ".fini")
 LINK_ONCE = ".gnu.linkonce."
 CONSTRUCTORS = (".preinit_array", ".init_array", ".ctors")
 DESTRUCTORS = (".fini_array", ".dtors")
-_GROUP, _LOCAL = int(SectionType.GROUP), int(SymbolBind.LOCAL)
+_GROUP, _LOCAL, _OBJECT = int(SectionType.GROUP), int(SymbolBind.LOCAL), int(SymbolType.OBJECT)
+_UNSEEN = int(Visibility.INTERNAL), int(Visibility.HIDDEN)
 LAST_GROUP = 3  #: sort key of writable sections: after constructors and destructors
 
 
@@ -146,6 +147,12 @@ class CombinedObjects(Decoded):
         """Rows of the symbols that others may bind to."""
         return frozen(indices_where((self.symbols.section != 0) & (self.symbols.bind != _LOCAL)))
 
+    @cached_property
+    def offers_data(self) -> bool:
+        """Whether others may bind to data in it."""
+        table, rows = self.symbols, self.offered
+        return bool(((table.type[rows] == _OBJECT) & ~one_of(table.visibility[rows], _UNSEEN)).any())
+
     @property
     def versions(self) -> Versions:
         return self.object_versions
@@ -179,7 +186,7 @@ class CombinedObjects(Decoded):
         found = indices_where((start <= offset) & (offset < start + sections.size))
         return sections[min(found.tolist(), key=lambda number: start[number])] if len(found) else None
 
-    @property
+    @cached_property
     def stack_executable(self) -> bool:
         """Whether an object needs an executable stack: its `.note.GNU-stack` section has SHF_EXECINSTR."""
         if self.batch is None:

@@ -20,7 +20,7 @@ from relink.objects.combined import CODE_FRAGMENTS, FIRST, LAST_GROUP, StubTable
 from relink.objects.input_sections import BSS, CODE, RW, RWX, RX, TLS, InputSection, InputSections, R
 from relink.objects.symbols import Symbols
 
-_SEGMENT_FLAGS = {R: 4, RX: 5, RWX: 7, TLS: 6, RW: 6, BSS: 6}
+SEGMENT_FLAGS = {R: 4, RX: 5, RWX: 7, TLS: 6, RW: 6, BSS: 6}
 
 
 class Layout:
@@ -55,7 +55,7 @@ class Layout:
         self.segments, self.islands = [], []
         island = stub_count * len(self.stub.code) if self.stub else 0
         position = 0
-        for kind in _SEGMENT_FLAGS:
+        for kind in SEGMENT_FLAGS:
             start = position if kind == BSS else page_ceil(position)
             position = self._place_sections(kind, start or FIRST, island)
             if kind == R:
@@ -166,7 +166,7 @@ class Layout:
         align = max([PAGE, int(self.sections.align.max(initial=1)), *self._common_alignments])
         runs: list[list[int]] = []  # flags, start, end of the file-backed part, end
         for kind, start, end in self.segments:
-            flags = _SEGMENT_FLAGS[kind]
+            flags = SEGMENT_FLAGS[kind]
             if not (runs and runs[-1][0] == flags):
                 runs.append([flags, start, start, end])
             runs[-1][2:] = runs[-1][2] if kind == BSS else end, end

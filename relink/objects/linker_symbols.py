@@ -21,7 +21,7 @@ from relink.objects.symbols import Symbols
 
 DSO_HANDLE = "__dso_handle"
 _SECTION_EDGE = re.compile(r"__(?:start|stop)_[A-Za-z_]\w*", re.ASCII)  #: of sections named as C identifiers
-_GOT = "_GLOBAL_OFFSET_TABLE_"
+GOT = "_GLOBAL_OFFSET_TABLE_"
 _TLS_BASE = "_TLS_MODULE_BASE_"  #: the start of the image's TLS block: local dynamic TLS by descriptors
 #: Computes the image offset of a linker-defined symbol.
 _Place: TypeAlias = Callable[[Layout], int]
@@ -55,7 +55,7 @@ def _nowhere(layout: Layout) -> int:
 
 
 _PLACES: Mapping[str, _Place] = {
-    _GOT: lambda layout: layout.got,
+    GOT: lambda layout: layout.got,
     DSO_HANDLE: _nowhere,
     "__ehdr_start": lambda layout: 0,
     "__executable_start": lambda layout: 0,
@@ -81,12 +81,20 @@ def asked_for(symbols: Symbols) -> dict[str, int]:
     return symbols.named(lambda name: name in _PLACES or name == _TLS_BASE or bool(_SECTION_EDGE.fullmatch(name)))
 
 
+_NAMES = frozenset(name.encode() for name in (*_PLACES, _TLS_BASE))
+
+
+def is_of_linker(name: bytes) -> bool:
+    """Whether a linker may define a symbol of that name."""
+    return name in _NAMES or name.startswith((b"__start_", b"__stop_"))
+
+
 def redefined(symbols: Symbols) -> list[DuplicateSymbol]:
     """An error if an object defines `_GLOBAL_OFFSET_TABLE_`: relocations refer to the linker's, whatever it is."""
-    row = symbols.find(_GOT)
+    row = symbols.find(GOT)
     if row is None or symbols.section[row] == UNDEFINED:
         return []
-    return [DuplicateSymbol(symbols.name, _GOT, "the linker", symbols.file_of(row))]
+    return [DuplicateSymbol(symbols.name, GOT, "the linker", symbols.file_of(row))]
 
 
 def define(names: Mapping[str, int], symbols: Symbols, layout: Layout) -> None:

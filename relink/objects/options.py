@@ -48,4 +48,4 @@ class ObjectOptions:
         """What a link depends on, to be compared; None of a script's placement."""
         if self.script is not None:
             return None
-        return tuple(self.undefined), self.whole_archive, self.wrapped, self.overridden
+        return tuple(self.undefined), self.whole_archive, self.wrapped.names, self.overridden

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from relink.arch import Architecture, Role
+from relink.arch import Architecture, Reloc, Role
 from relink.arch.fields import address_bits
 from relink.arrays import I64, U8, U32, U64, Bools, distinct, indices_where, one_of
 from relink.elf.batch_relocations import BatchRelocations
@@ -34,6 +34,24 @@ class InputTable(NamedTuple):
     type: U32
     symbol: I64  #: rows of `Symbols`
     addend: I64 | None
+
+
+def narrowest(row: Reloc) -> int:
+    """n when an address must be below 2^n for entries of this type; 64 when it may be any."""
+    if row.formula is None or row.word is None or row.role is not Role.DATA:
+        return 64
+    if not row.formula.letters <= {"S", "A"} or "S" not in row.formula.letters:
+        return 64
+    bits = address_bits(row.word)
+    return bits if bits >= _NARROWEST else 64  # narrower fields are for constants
+
+
+def is_direct(row: Reloc) -> bool:
+    """Whether entries of this type, which are no branches, refer to a symbol relative to themselves, without the
+    GOT.
+    """
+    letters = row.formula.letters if row.formula is not None else frozenset[str]()
+    return row.role in (Role.DATA, Role.HIGH) and {"S", "P"} <= letters <= {"S", "A", "P"}
 
 
 def addends_in_place(arch: Architecture, content: U8, offsets: U64, types: U32) -> I64:
@@ -167,11 +185,7 @@ class InputTables:
         bits = 64
         for number, _ in self.types_used():
             row = self.arch.relocations.get(number)
-            if row is None or row.formula is None or row.word is None:
-                continue
-            if row.formula.letters <= {"S", "A"} and "S" in row.formula.letters and row.role is Role.DATA:
-                # Narrower fields are for constants.
-                bits = min(bits, address_bits(row.word) if address_bits(row.word) >= _NARROWEST else bits)
+            bits = bits if row is None else min(bits, narrowest(row))
         return bits
 
     def direct(self) -> I64:
@@ -180,8 +194,7 @@ class InputTables:
         found = []
         for number, symbols in self.types_used():
             row = self.arch.relocations.get(number)
-            letters = row.formula.letters if row is not None and row.formula is not None else frozenset[str]()
-            if row is not None and row.role in (Role.DATA, Role.HIGH) and {"S", "P"} <= letters <= {"S", "A", "P"}:
+            if row is not None and is_direct(row):
                 found.append(symbols[self.symbols.section[symbols] == UNDEFINED])
         if not any(map(len, found)):
             return np.zeros(0, np.int64)

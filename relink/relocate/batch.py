@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from relink.arch import Reloc
+from relink.arch import Architecture, Reloc, Role
 from relink.arrays import I64, U8, U32, U64, Bools, indices_where
 from relink.elf import Decoded, RelocationTable
 from relink.errors import LinkError
@@ -26,7 +26,7 @@ Groups: TypeAlias = list[tuple[int, Selection]]
 Tables: TypeAlias = list[tuple[RelocationTable, Groups]]
 
 #: A table with at most this many changes of type counts as sorted by type, as linkers write it.
-_FEW_RUNS = 64
+FEW_RUNS = 64
 #: Entries of a table that are listed one by one, up to which the lists are kept for the next load of the file.
 _KEPT = 1 << 16
 
@@ -83,7 +83,7 @@ def by_type(types: U32, alike: int = 1) -> Groups:
         return []
     rest = np.ascontiguousarray(types[alike - 1 :])
     edges = indices_where(rest[1:] != rest[:-1]) + alike
-    if len(edges) < _FEW_RUNS:
+    if len(edges) < FEW_RUNS:
         starts = [0, *edges.tolist()]
         numbers = types[starts].tolist()
         if len(set(numbers)) == len(numbers):
@@ -96,6 +96,16 @@ def by_type(types: U32, alike: int = 1) -> Groups:
     if any(n == number for n, _ in groups):
         return [(n, indices_where(types == n)) for n in indices_where(np.bincount(types)).tolist()]
     return sorted([(number, slice(0, first)), *groups], key=lambda group: group[0])
+
+
+#: The order of roles in objects: a sum is set before it is added to, a high part is computed before its low parts.
+_PHASES = {Role.SET: 0, Role.ADD: 2, Role.ULEB: 2, Role.LOW: 2, Role.STACK: 3}
+
+
+def phase_of(arch: Architecture, number: int) -> int:
+    """The sort key of types in objects: lower phases are applied first."""
+    reloc_type = arch.relocations.get(number)
+    return 1 if reloc_type is None else _PHASES.get(reloc_type.role, 1)
 
 
 @once_per_file

@@ -72,6 +72,8 @@ _TLS_LETTERS = frozenset({"M", "T", "DTV"})
 class Relocator(Relocation):
     """Relocates one image; has the state that the steps share."""
 
+    _bind_entries, _apply_entries = staticmethod(bind_entries), staticmethod(apply_entries)
+
     def __init__(self, image: Module, scope: LookupScope, environment: Environment) -> None:
         super().__init__(image, scope, environment)
         self.tables: Tables = []
@@ -87,7 +89,7 @@ class Relocator(Relocation):
         if environment.lazy is not None and not image.decoded.binds_now and self.handlers is None:
             self.binding = environment.binding
         bound = self._bind_few() if self.handlers is None and self.binding is BindMode.NOW else False
-        if bound and apply_entries(image, self.references, self.result):
+        if bound and self._apply_entries(image, self.references, self.result):
             return self.result
         self.tables = self._classified()
         if self.handlers is not None:
@@ -186,7 +188,7 @@ class Relocator(Relocation):
 
     def _bind_few(self) -> bool:
         """Bind the references of an image with few entries; False where they have to be bound as a batch."""
-        found = bind_entries(self.image, self.scope, self.environment.resolver)
+        found = self._bind_entries(self.image, self.scope, self.environment.resolver)
         if found is not None:
             self._settle(found)
         return found is not None

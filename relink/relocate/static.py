@@ -25,16 +25,15 @@ from relink.memory.buffers import read_uleb, read_words, write_uleb, write_words
 from relink.module import Module
 from relink.objects.combined import CombinedObjects, CombinedTable, combined
 from relink.relocate import object_checks
-from relink.relocate.batch import Batch, Selection, evaluate, indices_of
+from relink.relocate.batch import Batch, Selection, evaluate, indices_of, phase_of
 from relink.relocate.diagnostics import not_thread_local, slot_errors
 from relink.relocate.engine import Relocator
+from relink.relocate.few_of_object import apply_to_object, bind_object
 from relink.relocate.state import Environment
 from relink.relocate.tls import NO_MACHINE, make_static, modules_of, write_descriptors
 from relink.resolve.bindings import NUMBER, UNRESOLVED
 from relink.resolve.scopes import LookupScope
 
-#: The order of roles: a sum is set before it is added to, a high part is computed before its low parts.
-_PHASES = {Role.SET: 0, Role.ADD: 2, Role.ULEB: 2, Role.LOW: 2, Role.STACK: 3}
 #: Rows whose value is an address of the symbol, or a distance to it.
 _PLAIN = frozenset({"S", "A", "P"})
 #: Operands in the formula of an offset in a thread-local block.
@@ -57,6 +56,8 @@ def object_relocator(image: Module, scope: LookupScope, environment: Environment
 class ObjectRelocator(Relocator):
     """The relocation of one combined image."""
 
+    _bind_entries, _apply_entries = staticmethod(bind_object), staticmethod(apply_to_object)
+
     def __init__(
         self, image: Module, combined: CombinedObjects, scope: LookupScope, environment: Environment
     ) -> None:
@@ -70,8 +71,7 @@ class ObjectRelocator(Relocator):
         return reloc_type.role not in DYNAMIC_ONLY
 
     def _phase(self, number: int) -> int:
-        reloc_type = self.arch.relocations.get(number)
-        return 1 if reloc_type is None else _PHASES.get(reloc_type.role, 1)
+        return phase_of(self.arch, number)
 
     def _refuse(self, table: RelocationTable, number: int, reloc_type: Reloc | None, indices: I64) -> None:
         """Report entries of a refused type, with its reason; dynamic types have no meaning in an object."""

@@ -50,12 +50,24 @@ class Few:
         table = decoded.symbols
         names = table.names_of(np.array(symbols, np.int64)) if symbols else Names.of(())
         hashes = names.gnu_hash.tolist()
-        self.references = []
+        self.references: list[Reference] = []
         for number, (symbol, call) in enumerate(zip(symbols, calls, strict=True)):
             row = table.row(symbol)
             own = row.section != SHN_UNDEF and (row.bind == _LOCAL or row.visibility != _DEFAULT)
             version = version_of(decoded, symbol)
             self.references.append(Reference(symbol, own, names.raw(number), hashes[number], version, call))
+        self._set_asked()
+
+    @classmethod
+    def of(cls, references: list[Reference]) -> Few:
+        """References that are known already."""
+        made = cls.__new__(cls)
+        made.references = references
+        made._set_asked()
+        return made
+
+    def _set_asked(self) -> None:
+        symbols = [reference.symbol for reference in self.references]
         self.asked: I64 = np.array([0, *symbols], np.int64)  #: the symbols of the elements of the bindings
         self.asked.flags.writeable = False
         #: What was found in scopes of these files; the last number is that of the image itself among them.

@@ -23,13 +23,14 @@ from relink.elf import Names
 from relink.elf.constants import SymbolBind, Visibility
 from relink.errors import LinkError
 from relink.module import Module, TlsModule
-from relink.records import Assigned, dataclass
+from relink.records import Assigned
 from relink.resolve.bindings import HOST, UNRESOLVED, Bindings
 from relink.resolve.definitions import NO_VERSION, NOT_DEFINED, VersionIds, definition_of, definitions
 from relink.resolve.few_references import Few, Open, bind_few
 from relink.resolve.own_exports import Kept, certainly_own, split
 from relink.resolve.scope_index import ScopeIndex, ScopeIndices
 from relink.resolve.scopes import LookupScope
+from relink.resolve.search import Search
 from relink.resolve.sources import (
     DataAddress,
     Lookup,
@@ -58,23 +59,6 @@ class Use(enum.IntEnum):
 
 
 _CALL, _COPY = np.uint8(Use.CALL), np.uint8(Use.COPY)
-
-
-@dataclass(frozen=True, slots=True)
-class _Search:
-    """References to bind; arrays have one element per reference."""
-
-    bindings: Bindings
-    where: I64  #: their indices in `bindings`
-    names: Names
-    required: I64  #: ids of the versions they require
-    uses: U8
-    scope: Sequence[Module]
-    image: Module | None  #: the referring image; None for a user's look-up, which prefers the newest version
-    #: Which references cannot be bound to other images: undefined hidden symbols of objects (gABI, "Symbol
-    #: Visibility"). A static linker refuses them; ld.so does not check.
-    own_only: Bools | None = None
-    kept: Kept | None = None  #: see `Resolver.bind`
 
 
 class Resolver(Assigned):
@@ -124,22 +108,31 @@ class Resolver(Assigned):
 
     def bind_few(self, image: Module, few: Few, scope: LookupScope) -> Bindings | None:
         """`bind` of few references, symbol 0 first; None where a batch has to be made of them."""
-        before = map(as_source, chain(scope.before, self.before))
-        if not all(getattr(source, "is_idle", False) for source in before):
-            return None
         found = bind_few(image, few, scope, self.versions, self.indices)
         if found is None:
             return None
         bindings, open_ = found
+        before = [as_source(source) for source in chain(scope.before, self.before)]
+        if any(not getattr(source, "is_idle", False) for source in before):  # they go before the images
+            asked = [element for element, reference in enumerate(few.references, 1) if not reference.own]
+            left = self._ask_few(before, image, bindings, few.open(asked), scope)
+            rest = [] if open_ is None else [element for element in open_.where.tolist() if element in left]
+            open_ = few.open(rest) if rest else None
         if open_ is not None:
             self.ask_after(image, bindings, open_, scope)
         return bindings
 
     def ask_after(self, image: Module, bindings: Bindings, asked: Open, scope: LookupScope) -> None:
         """Ask the sources after the images for references of an image."""
+        self._ask_few([*scope.after, *self.after], image, bindings, asked, scope)
+
+    def _ask_few(
+        self, sources: Sequence[AnySource], image: Module, bindings: Bindings, asked: Open, scope: LookupScope
+    ) -> Collection[int]:
+        """Ask sources for references of an image; return the elements of the bindings that are left."""
         required = np.array(list(map(self.versions.of, asked.versions)), np.int64)
-        search = _Search(bindings, asked.where, asked.names, required, asked.uses, scope.images, image)
-        self._ask([*scope.after, *self.after], search, np.arange(len(asked.where)))
+        search = Search(bindings, asked.where, asked.names, required, asked.uses, scope.images, image)
+        return {*asked.where[self._ask(sources, search, np.arange(len(asked.where)))].tolist()}
 
     def _search_open(
         self, bindings: Bindings, open_: I64, defined: Bools, scope: LookupScope, uses: U8 | None, kept: Kept
@@ -162,7 +155,7 @@ class Resolver(Assigned):
         required = self._required(image, wanted)
         own_only = ~defined & _OWN_ONLY[table.visibility[wanted]] if image.decoded.is_relocatable else None
         names = table.names_of(wanted)
-        search = _Search(bindings, open_, names, required, purposes, scope.images, image, own_only, kept)
+        search = Search(bindings, open_, names, required, purposes, scope.images, image, own_only, kept)
         self._search(search, before, [*scope.after, *self.after])
 
     def find(
@@ -181,12 +174,12 @@ class Resolver(Assigned):
         bindings = Bindings.empty(1, scope)
         required = np.array([self.versions.of(version)], np.int64)
         where, use = np.zeros(1, np.int64), np.zeros(1, np.uint8)
-        search = _Search(bindings, where, Names.of([name]), required, use, scope, None)
+        search = Search(bindings, where, Names.of([name]), required, use, scope, None)
         self._search(search, self.before if hosts else (), [*after, *self.after] if hosts else after)
         self._keep_unique(bindings)
         return bindings
 
-    def _search(self, search: _Search, before: Sequence[AnySource], after: Sequence[AnySource]) -> None:
+    def _search(self, search: Search, before: Sequence[AnySource], after: Sequence[AnySource]) -> None:
         """Search the providers in order: sources, images, sources."""
         pending = self._ask(before, search, np.arange(len(search.where)))
         barred = pending[:0]
@@ -196,7 +189,7 @@ class Resolver(Assigned):
         if len(pending) or len(barred):
             self._ask(after, search, np.concatenate((pending, barred)))
 
-    def _ask_images(self, search: _Search, pending: I64) -> I64:
+    def _ask_images(self, search: Search, pending: I64) -> I64:
         """Ask the images of the scope in order; what is still pending afterwards."""
         image, scope = search.image, search.scope
         symbolic = image is not None and image.decoded.is_symbolic
@@ -215,7 +208,7 @@ class Resolver(Assigned):
                 pending = self._ask_image(search, number, pending)
         return pending
 
-    def _ask_indexed(self, search: _Search, pending: I64, index: ScopeIndex, *, symbolic: bool) -> I64:
+    def _ask_indexed(self, search: Search, pending: I64, index: ScopeIndex, *, symbolic: bool) -> I64:
         """`_ask_images`, less the images that cannot define what is pending."""
         hashes = dict(zip(pending.tolist(), search.names.gnu_hash[pending].tolist(), strict=True))
         everything = set(index.rest)  # positions that have to be asked for all names
@@ -244,7 +237,7 @@ class Resolver(Assigned):
                 waiting.setdefault(further, []).append(element)
         return np.array([*hashes], np.int64)
 
-    def _ask_image(self, search: _Search, number: int, pending: I64) -> I64:
+    def _ask_image(self, search: Search, number: int, pending: I64) -> I64:
         """Ask one image for `pending` (ascending); what it does not define."""
         bindings, provider = search.bindings, search.bindings.images[number]
         if len(pending) <= _FEW:
@@ -271,7 +264,7 @@ class Resolver(Assigned):
         bindings.define(search.where[pending[request]], number, found)
         return np.delete(pending, request)
 
-    def _ask_image_by_name(self, search: _Search, number: int, pending: list[int]) -> list[int] | None:
+    def _ask_image_by_name(self, search: Search, number: int, pending: list[int]) -> list[int] | None:
         """`_ask_image` for a few names, one by one; None where the image has to be asked for them as a batch."""
         bindings, provider = search.bindings, search.bindings.images[number]
         left, found = [], []
@@ -292,7 +285,7 @@ class Resolver(Assigned):
             bindings.define_one(int(search.where[element]), number, symbol)
         return left
 
-    def _ask(self, sources: Sequence[AnySource], search: _Search, pending: I64) -> I64:
+    def _ask(self, sources: Sequence[AnySource], search: Search, pending: I64) -> I64:
         """Search sources outside the images, name by name; return the references still pending."""
         bindings = search.bindings
         for source in map(as_source, sources):
@@ -313,7 +306,7 @@ class Resolver(Assigned):
         return pending
 
     @staticmethod
-    def _worth_asking(source: SymbolSource, search: _Search, pending: I64) -> Sequence[int]:
+    def _worth_asking(source: SymbolSource, search: Search, pending: I64) -> Sequence[int]:
         """The pending references, by their positions, that a source is to be asked for."""
         knows = getattr(source, "knows", None) if len(pending) <= _FEW else None
         if knows is not None:
@@ -323,7 +316,7 @@ class Resolver(Assigned):
         found: list[int] = indices_where(mask).tolist() if mask is not None else []
         return range(len(pending)) if mask is None else found
 
-    def _request(self, search: _Search, index: int) -> SymbolRequest:
+    def _request(self, search: Search, index: int) -> SymbolRequest:
         """The reference as sources get it."""
         asked, image = search.bindings.asked, search.image
         symbol = int(asked[int(search.where[index])]) if asked is not None else 0

@@ -44,6 +44,7 @@ class DecodedCache:
         self._files: OrderedDict[tuple[Key, How], Decoded] = OrderedDict()
         self._bytes: dict[tuple[Key, How], int] = {}
         self._held = 0  #: the sum of these
+        self._seen: dict[int, None] = {}  #: hashes of entries that were not kept, the last ones
         self._mapped: dict[tuple[Key, How], None] = {}  #: those that are mapped, in the same order
 
     def key(
@@ -85,12 +86,17 @@ class DecodedCache:
                     _renew(self._mapped, (key, how))
             return decoded
 
-    def put(self, key: Key | None, decoded: Decoded, how: How = ()) -> None:
-        """Keep a file that was decoded after `key` had been made, unless it has changed meanwhile."""
+    def put(self, key: Key | None, decoded: Decoded, how: How = (), *, quick: bool = False) -> None:
+        """Keep a file that was decoded after `key` had been made, unless it has changed meanwhile. One given as
+        bytes that was `quick` to decode is kept from the second time on: of thousands of fragments that are loaded
+        once each nothing stays.
+        """
         if key is None or not (isinstance(key[0], bytes) or self.key(key[0], key[1]) == key):
             return
         entry = key, how
         with self._lock:
+            if quick and isinstance(key[0], bytes) and not self._was_seen(hash(entry)):
+                return
             if entry in self._files:
                 self._forget(entry)
             self._files[entry] = decoded
@@ -106,6 +112,15 @@ class DecodedCache:
             while len(self._files) > MOST:
                 self._forget(next(iter(self._files)))
 
+    def _was_seen(self, hash_: int) -> bool:
+        """Whether an entry of this hash was to be kept before."""
+        if hash_ in self._seen:
+            return True
+        self._seen[hash_] = None
+        if len(self._seen) > MOST:
+            del self._seen[next(iter(self._seen))]
+        return False
+
     def _forget(self, entry: tuple[Key, How]) -> None:
         del self._files[entry]
         self._held -= self._bytes.pop(entry, 0)
@@ -117,6 +132,7 @@ class DecodedCache:
             self._files.clear()
             self._bytes.clear()
             self._mapped.clear()
+            self._seen.clear()
             self._held = 0
 
     def __len__(self) -> int:

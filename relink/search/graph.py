@@ -23,7 +23,7 @@ from relink.objects.options import ObjectOptions
 from relink.records import cached_property, dataclass, field
 from relink.search.decoded_cache import CACHE, Key
 from relink.search.linker_script import script_files
-from relink.search.open import open_image
+from relink.search.open import linked_by, open_image
 from relink.search.search_path import EXPLICIT, FINDER, SearchPath, Source
 
 Item = TypeVar("Item")
@@ -174,7 +174,9 @@ def survey(
     key = None
     if not isinstance(source, bytes) and isinstance(source, (str, Path, os.PathLike)):  # quicker in this order
         key = CACHE.key(source, name)
-    known = isinstance(source, (Node, bytes)) or CACHE.get(key) is not None  # a file that is kept is no script
+    # A file that is kept is no script, and bytes are none.
+    known = isinstance(source, (Node, bytes)) or CACHE.get(key) is not None
+    known = known or CACHE.get(key, linked_by(context.architecture, options)) is not None
     if not known and (files := script_files(source, context.search)) is not None:
         key = None
         if isinstance(source, str | os.PathLike) and isinstance(files.root, list):

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from relink.arch import Architecture, architecture_of
+from relink.arrays import U8
 from relink.elf import Decoded, Header
 from relink.elf.constants import FileType
 from relink.elf.decode import decode_opened
-from relink.elf.source import COPIED, is_archive, open_source
+from relink.elf.source import COPIED, is_archive, is_mapped, open_source
 from relink.errors import UnsupportedElf
 from relink.export.magic import is_firmware
 from relink.memory.garbage import WithoutCollections
 from relink.objects.options import ObjectOptions
-from relink.search.decoded_cache import CACHE, Key
+from relink.search.decoded_cache import CACHE, How, Key
 from relink.search.search_path import Source
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from relink.objects.combined import CombinedObjects
 
 _DEFAULT = ObjectOptions()
+_TYPE_AT, _REL = 16, int(FileType.REL)  #: where e_type is in a file, and that of objects
 
 
 def open_image(
@@ -55,35 +57,66 @@ def open_image(
         key = key or CACHE.key(source, name, status)
     elif isinstance(source, bytes):
         key = CACHE.content_key(source, name)
-    decoded = CACHE.get(key) or CACHE.get(key, (arch.name,))
+    decoded = CACHE.get(key)
+    if decoded is None and (linked := CACHE.get(key, linked_by(arch, options))) is not None:
+        return linked
+    decoded = decoded or CACHE.get(key, (arch.name,))
     if decoded is None:
         opened, path, data = open_source(source, name)
+        if (small := _small(opened, path, data, arch, options)) is not None:
+            CACHE.put(key, small, linked_by(arch, options), quick=True)
+            return small
         if not isinstance(source, (str, Path, os.PathLike, bytes, bytearray, memoryview)):
             source = data.tobytes()  # a file object can be read only once
         if is_archive(data):
             if not archives:  # opening a thin one would read its members, wherever they are
                 raise UnsupportedElf(opened, "is an archive, not a shared library")
             return open_objects([source], arch, opened, options)
-        if firmware := is_firmware(data):
-            from relink.export.firmware import read_firmware  # imported late: rarely needed
-
-            data = np.frombuffer(read_firmware(data.tobytes(), arch, name=opened), np.uint8)
-        decoded = decode_opened(opened, path, data)
-        CACHE.put(key, decoded, (arch.name,) if firmware else ())  # a HEX file names no architecture
+        decoded = _decode(opened, path, data, arch, key)
     if decoded.header.type == FileType.REL:
         return _object_alone(decoded, arch, options, key)
     return _checked(decoded, arch)
 
 
+def _decode(name: str, path: Path | None, data: U8, arch: Architecture, key: Key | None) -> Decoded:
+    """Decode a file, and keep it."""
+    if firmware := is_firmware(data):
+        from relink.export.firmware import read_firmware  # imported late: rarely needed
+
+        data = np.frombuffer(read_firmware(data.tobytes(), arch, name=name), np.uint8)
+    decoded = decode_opened(name, path, data)
+    CACHE.put(key, decoded, (arch.name,) if firmware else ())  # a HEX file names no architecture
+    return decoded
+
+
+def linked_by(arch: Architecture, options: ObjectOptions) -> How:
+    """What identifies the way of linking an object; of a script's placement, which is not kept, no other equals
+    it.
+    """
+    return arch.name, *(options.identity or (object(),))
+
+
+def _small(name: str, path: Path | None, data: U8, arch: Architecture, options: ObjectOptions) -> Decoded | None:
+    """A small object as an image, linked without arrays; None for any other file."""
+    if len(data) <= _TYPE_AT or data[_TYPE_AT] != _REL or is_mapped(data):
+        return None
+    from relink.objects.small_link import link_small
+
+    def combine() -> CombinedObjects:
+        return open_objects([decode_opened(name, path, data)], arch, name, options)
+
+    return link_small(name, data, arch, options, combine, _debug_sections)
+
+
 def _object_alone(decoded: Decoded, arch: Architecture, options: ObjectOptions, key: Key | None) -> Decoded:
     """Link one object into an image, unless the same has been done before."""
-    how = options.identity
-    whole = None if how is None else CACHE.get(key, (arch.name, *how))
+    how = linked_by(arch, options)
+    whole = CACHE.get(key, how)
     if whole is None:
         check_architecture(decoded.name, decoded.header, arch, flags=False)
         whole = open_objects([decoded], arch, decoded.name, options)
-        if how is not None and len(decoded.data) <= COPIED:
-            CACHE.put(key, whole, (arch.name, *how))
+        if options.identity is not None and len(decoded.data) <= COPIED:
+            CACHE.put(key, whole, how)
     return whole
 
 
@@ -105,7 +138,7 @@ def open_objects(
     arch: Architecture,
     name: str | None,
     options: ObjectOptions = _DEFAULT,
-) -> Decoded:
+) -> CombinedObjects:
     """Combine relocatable objects and archives into one image. Raises ElfError and LinkErrors."""
     from relink.objects.archive_members import collect  # imported late: creating its classes is slow
     from relink.objects.combine import combine

@@ -13,6 +13,7 @@ import pytest
 from relink import Image, Linker, LoadOptions
 from relink.errors import LinkErrors, RelinkError
 from relink.relocate import bind, few_entries
+from relink.relocate.engine import Relocator
 from relink.resolve import few_references, resolver
 from relink.search.decoded_cache import CACHE
 from tests.linker.craft import DATA, FUNC, GLOBAL, IFUNC, UNIQUE, Library, Rel, Sym, undefined
@@ -70,7 +71,7 @@ def test_random_libraries_are_relocated_as_by_arrays(arch: str, monkeypatch: pyt
         taken.append(applied(*args))  # type: ignore[arg-type]
         return taken[-1]
 
-    monkeypatch.setattr("relink.relocate.engine.apply_entries", noting)
+    monkeypatch.setattr(Relocator, "_apply_entries", staticmethod(noting))
     for _ in range(5):
         libraries = [simpler(rng, some_library(rng, arch, number, 8)) for number in range(8)]
         linkers = linker_for(arch, *libraries), linker_for(arch, *libraries)

@@ -1,0 +1,40 @@
+"""What is known of the functions in `Reloc.special`: decorators for those of the pages.
+
+Where an image has few entries, they are applied one by one (`relink.relocate.few_of_object`). A function is not
+called then where it would change nothing, and what it reads beside the place must not be about to change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+_Special = TypeVar("_Special", bound=Callable[..., Any])
+_ONLY_IF_UNDEFINED: set[object] = set()
+_READS: dict[object, tuple[int, int]] = {}
+
+
+def only_if_undefined(function: _Special) -> _Special:
+    """For a function that changes nothing unless S is 0, the address of an undefined weak symbol."""
+    _ONLY_IF_UNDEFINED.add(function)
+    return function
+
+
+def reads(*, before: int = 0, behind: int = 0) -> Callable[[_Special], _Special]:
+    """For a function that reads so many bytes before and behind the place."""
+
+    def noted(function: _Special) -> _Special:
+        _READS[function] = before, behind
+        return function
+
+    return noted
+
+
+def is_only_if_undefined(function: object) -> bool:
+    """Whether a function changes nothing unless S is 0."""
+    return function in _ONLY_IF_UNDEFINED
+
+
+def bytes_read(function: object) -> tuple[int, int]:
+    """The number of bytes before and behind the place that a function reads."""
+    return _READS.get(function, (0, 0))
