@@ -27,16 +27,13 @@ _RANGES = {32: (0xFE00_0000, 0x80_0000), 64: (0x3F_0000_0000, 0x1000_0000)}  #: 
 _REMEMBERED = 1024
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Trap:
     """One trap in use."""
 
     name: str  #: its name in backtraces
     handler: Handler
     prototype: object = None  #: of a host function: C text or a Prototype, for traces
-
-    def __init__(self, name: str, handler: Handler, prototype: object = None) -> None:
-        self.name, self.handler, self.prototype = name, handler, prototype  # hundreds are made in one load
 
 
 @dataclass(frozen=True, slots=True)
