@@ -151,17 +151,17 @@ class ObjectEntries:
 
     def _check_apart(self) -> None:
         """Raise KeyError where the order of the entries matters beyond sums."""
-        last, sums, read = 0, False, 0
+        start, last, sums, read = 0, 0, False, 0
         for step in sorted(self.steps, key=lambda step: step.where):
             before, behind = bytes_read(step.type.row.special)
-            whole = isinstance(step.type.row.word, Word)
+            whole, end = isinstance(step.type.row.word, Word), step.where + step.type.field.size
             if (before and step.where - before < last) or (whole and step.where < read):
                 raise KeyError(step.where)
-            read = max(read, step.where + step.type.field.size + behind) if behind else read
+            read = max(read, end + behind) if behind else read
             adds = step.type.row.role in (Role.SET, Role.ADD)
-            if step.where < last and not (adds and sums and step.where + step.type.field.size == last):
+            if step.where < last and not (adds and sums and (step.where, end) == (start, last)):
                 raise KeyError(step.where)
-            last, sums = step.where + step.type.field.size, adds
+            start, last, sums = step.where, end, adds
 
 
 def _reference(objects: SmallObject, symbol: int) -> Reference:
@@ -228,8 +228,8 @@ class _Words:
 
     def fill(self) -> None:
         """The slots of the GOT and the targets of the stubs."""
-        objects, entries, addresses = self.objects, self.entries, self.addresses
-        word = self.image.architecture.word_size
+        objects, entries, mask = self.objects, self.entries, self.image.architecture.address_mask
+        word, addresses = self.image.architecture.word_size, [address & mask for address in self.addresses]
         for symbol, offset in entries.slots.items():
             self.words[objects.got + offset] = word, addresses[entries.elements[symbol]]
         if objects.stub is not None:

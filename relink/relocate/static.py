@@ -245,18 +245,18 @@ class ObjectRelocator(Relocator):
             and "S" in reloc_type.formula.letters <= _PLAIN
         ):
             self.put_off_ifuncs(batch)  # symbols of other images: no stub was made if every distance fits
-        symbols = batch.table.symbol[batch.entries].astype(np.int64)
-        place = batch.table.offset[batch.entries]
-        stub = self._stub_address(symbols, place.astype(np.int64))
-        stub = np.where(stub >= 0, stub + reloc_type.entry, stub)
-        if "S" in reloc_type.formula.letters:
-            batch.function = np.isin(self.bound.type[batch.binding_index], (SymbolType.FUNC, SymbolType.GNU_IFUNC))
         if reloc_type.role is Role.LOW:
             self._low_parts(batch)
             return
         object_checks.refuse_thread_local(self, batch)
         if reloc_type.slot is not None and "A" not in reloc_type.formula.letters:
             object_checks.refuse_slot_addends(self, batch)
+        symbols = batch.table.symbol[batch.entries].astype(np.int64)
+        place = batch.table.offset[batch.entries]
+        stub = self._stub_address(symbols, place.astype(np.int64))
+        stub = np.where(stub >= 0, stub + reloc_type.entry, stub)
+        if "S" in reloc_type.formula.letters:
+            batch.function = np.isin(self.bound.type[batch.binding_index], (SymbolType.FUNC, SymbolType.GNU_IFUNC))
         value = self._value(batch)
         if reloc_type.role is Role.BRANCH:
             value = self._through_stubs(batch, value, stub)

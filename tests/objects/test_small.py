@@ -19,7 +19,7 @@ from relink.arch import ARCHITECTURES, architecture
 from relink.arch.single import LETTERS, of_field, of_formula
 from relink.elf import small_object
 from relink.elf.small_object import Unusual, read_small
-from relink.errors import LinkErrors, RelinkError
+from relink.errors import LinkErrors, RelinkError, RelocationError
 from relink.events import Event
 from relink.memory import placement
 from relink.objects.small import SmallObject
@@ -244,6 +244,36 @@ def test_a_places_order_with_others_matters_to_the_engine() -> None:
     """Of two entries at one place, or that overlap, the one of the higher type is applied last."""
     for rows in ([(0, 1, 1, 5), (0, 10, 1, 7)], [(0, 10, 1, 7), (2, 10, 1, 9)], [(8, 1, 1, 0), (4, 10, 1, 1)]):
         assert assert_same("x86_64", simple_object([Sym("f", bind=1, type=2, section=1)], [rela(*rows)]))
+
+
+def test_sums_that_overlap_in_part_are_left_to_the_engine() -> None:
+    """ADD64, and ADD32 of its upper half: sums of one word alone are added one after another."""
+    for rows in (
+        [(0, 36, 1, 5), (4, 35, 1, 7)],
+        [(4, 35, 1, 5), (0, 36, 1, 1 << 32)],
+        [(0, 36, 1, 5), (0, 40, 1, 2)],
+    ):
+        content = simple_object([Sym("f", bind=1, type=2, section=1)], [rela(*rows)], machine=243)
+        assert assert_same("riscv64", content, what=rows)
+
+
+def test_a_branch_to_a_thread_local_symbol_is_refused_beside_others() -> None:
+    """PLT32: only of the others it is asked whether they reach their symbols."""
+    symbols = [Sym("t", bind=1, type=6, section=4), Sym("u", bind=1)]
+    calls = rela((0, 4, 2, -4), (4, 4, 1, -4), (8, 4, 2, -4))
+    content = simple_object(symbols, [Sec(".tbss", 8, flags=0x403, size=8), calls])
+    with pytest.raises(RelocationError, match=r"against t .*: the symbol is thread-local"):  # and nothing else
+        Linker(HostMemory("x86_64")).load(content, options=LoadOptions(unresolved=lambda image, symbol: 1 << 46))
+
+
+@pytest.mark.parametrize("target", ["i386", "arm", "riscv32"])
+def test_slots_and_stubs_hold_the_low_bits_of_an_address_of_the_users(target: str) -> None:
+    """One beyond what the processor addresses, as the host may answer."""
+    content, arch = compiled(target, SOURCES[1], "-fPIC").read_bytes(), arch_of(target)
+    options = LoadOptions(unresolved=lambda image, symbol: (1 << 40) + 0x1000)
+    found = outcome(arch, content, None, options, maps=False)
+    with by_arrays():
+        assert found == outcome(arch, content, None, options, maps=False)
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
