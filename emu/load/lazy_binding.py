@@ -108,6 +108,9 @@ class LazyCalls:
     def name_callers(self) -> None:
         """Find the functions that have made the first calls so far, while their images are there."""
         self._ahead.settle()
+        self._name_callers()
+
+    def _name_callers(self) -> None:
         if self._unnamed:
             unnamed, self._unnamed = self._unnamed, []
             self._changes += 1
@@ -164,7 +167,7 @@ class LazyCalls:
         called = slots.image.name, caller, answer.name, answer.version, provider, address
         self._unnamed.append((at - self._start, *called))
         if len(self._unnamed) >= _UNNAMED:
-            self.name_callers()
+            self._name_callers()
 
     def forget_answers(self) -> None:
         """Forget what has been looked up ahead of calls: the machine has returned to a snapshot."""

@@ -132,6 +132,8 @@ class LookAhead:
 
     def forget_all(self) -> None:
         """Drop all answers: the machine has returned to another state."""
+        if self._calls is not None:
+            self._calls.clear()
         for image in list(self._prepared):
             self.forget(image)
 
@@ -165,6 +167,7 @@ class LookAhead:
         calls.prepare(start, prepared.addresses, prepared.slots.place)
 
     def _disarm(self, start: int) -> None:
+        self.settle()
         if self._armed.pop(start, None) is not None and self._calls is not None:
             self._calls.forget(start)
 
@@ -191,9 +194,19 @@ class LookAhead:
 
     def settle(self) -> None:
         """Record the calls that the engine has bound since the last time."""
-        if self._calls is not None and self._calls.any:
-            for noted in self._calls.take():
-                self._note(*noted)
+        calls = self._calls
+        if calls is None or not calls.any:
+            return
+        try:
+            self._note_all(calls)
+        except BaseException:  # a signal handler has raised
+            self._note_all(calls)
+            raise
+
+    def _note_all(self, calls: FirstCalls) -> None:
+        for noted in calls.noted():
+            self._note(*noted)
+        calls.clear()
 
     def _can_write(self, prepared: _Prepared) -> bool:
         """Whether the guest may write to the slots: snapshots notice stores of the engine to such pages only."""
@@ -208,5 +221,6 @@ class LookAhead:
         for start, prepared in self._armed.items():
             slot = (trap - start) // TrapTable.spacing
             if 0 <= slot < len(prepared.slots):
-                self._record(prepared.slots, prepared.take(slot), caller, seconds)
+                if slot not in prepared.slots.bound:  # else it was noted before a signal handler raised
+                    self._record(prepared.slots, prepared.take(slot), caller, seconds)
                 return

@@ -11,8 +11,9 @@ import pytest
 
 from emu import Library, Machine
 from emu.errors import BudgetExceeded, GuestFault, UnresolvedCall
+from emu.load.look_ahead import _Prepared
 from relink.events import SymbolBound, on
-from relink.relocate.lazy import BindMode
+from relink.relocate.lazy import BindMode, SlotBinding
 from tests.cpu.fake import RecordingCpu
 from tests.fixtures import arch_of
 from tests.grouping import each
@@ -103,6 +104,29 @@ def test_few_first_calls_stop_the_engine(target: str) -> None:
         function(lib, "all")(7)
         assert cpu.counts()["run"] <= 7  # one; one more for 1, 3, 7, 15 slots; the end
         assert len(machine.first_calls) == COUNT
+
+
+@pytest.mark.parametrize("target", ["x86_64", "thumb", "riscv32"])
+def test_calls_are_recorded_where_a_signal_handler_raises(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While they are: otherwise what is bound in guest memory would be unknown to later swaps and unloads."""
+    take, raised = _Prepared.take, [False, False, True]  # for each call that is recorded
+
+    def interrupted(prepared: _Prepared, slot: int) -> SlotBinding:
+        if raised and raised.pop(0):
+            raise KeyboardInterrupt
+        return take(prepared, slot)
+
+    with loaded(target) as (machine, lib):
+        unbound = words(machine, lib)
+        monkeypatch.setattr(_Prepared, "take", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            function(lib, "all")(7)
+        slots = lib.image.relocated.lazy
+        assert slots is not None
+        bound = [slot for slot, word in enumerate(words(machine, lib)) if word != unbound[slot]]
+        assert sorted(slots.bound) == bound
+        function(lib, "all")(7)
+        assert [call.symbol for call in machine.first_calls] == [f"f{n}" for n in range(COUNT)]
 
 
 @pytest.mark.parametrize("target", ["x86_64", "thumb", "riscv64", "loongarch64"])

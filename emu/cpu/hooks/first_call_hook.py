@@ -97,10 +97,13 @@ class FirstCalls(Protocol):
 
     @property
     def any(self) -> bool:
-        """Whether any call has been bound since the last `take`."""
+        """Whether any call has been bound since the last `clear`."""
 
-    def take(self) -> list[tuple[int, int, float]]:
-        """(trap, return address, seconds as of `time.perf_counter`) of the calls bound since the last time."""
+    def noted(self) -> list[tuple[int, int, float]]:
+        """(trap, return address, seconds as of `time.perf_counter`) of the calls bound since the last `clear`."""
+
+    def clear(self) -> None:
+        """Forget these calls, which makes room for others."""
 
 
 def first_call_hook() -> int | None:

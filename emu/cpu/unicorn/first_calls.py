@@ -85,12 +85,14 @@ class UnicornFirstCalls:
         """See `FirstCalls`."""
         return bool(self._data.count)
 
-    def take(self) -> list[tuple[int, int, float]]:
+    def noted(self) -> list[tuple[int, int, float]]:
         """See `FirstCalls`."""
-        count = self._data.count
-        found = [(call.trap, call.back, call.seconds + call.nanoseconds / 1e9) for call in self._calls[:count]]
+        calls = self._calls[: self._data.count]
+        return [(call.trap, call.back, call.seconds + call.nanoseconds / 1e9) for call in calls]
+
+    def clear(self) -> None:
+        """See `FirstCalls`."""
         self._data.count = 0
-        return found
 
 
 def _data(slots: api.RegisterSlots, isa: UnicornIsa, key: int) -> FirstCallData:
