@@ -33,7 +33,7 @@ class Log:
             _waiting.pop()()
         import logging
 
-        logging.getLogger(self.name).log(logging.getLevelName(level), message, *values, stacklevel=3)
+        logging.getLogger(self.name).log(getattr(logging, level), message, *values, stacklevel=3)
 
 
 def before_first_message(action: Callable[[], None]) -> None:

@@ -26,6 +26,17 @@ def test_messages_are_those_of_the_logger_of_the_name(caplog: pytest.LogCaptureF
     ]
 
 
+def test_levels_are_numbers_whatever_they_are_called(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging, "_levelToName", dict(logging._levelToName))
+    monkeypatch.setattr(logging, "_nameToLevel", dict(logging._nameToLevel))
+    logging.addLevelName(25, "INFO")
+    with caplog.at_level(logging.DEBUG, "relink"):
+        log.Log("relink").info("done")
+    assert [each.levelno for each in caplog.records] == [20]
+
+
 def test_an_action_is_done_once_before_the_next_message(caplog: pytest.LogCaptureFixture) -> None:
     done: list[int] = []
     act = lambda: done.append(len(caplog.records))  # noqa: E731

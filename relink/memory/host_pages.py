@@ -56,6 +56,19 @@ _MOST_SIZES, _MOST_SPARE = 16, 4  #: so many sizes, and of each so many
 _LARGEST_CLEARED = 1 << 17  #: bytes; the host takes the pages of larger ones back and makes new ones
 
 
+def _count(array: U8) -> int:
+    return getrefcount(array)
+
+
+def _count_of_one() -> int:
+    array = np.zeros(0, np.uint8)
+    return _count(array)
+
+
+#: What `getrefcount` adds for two calls: 2, and less where Python only lends arguments (from 3.14 on).
+_ADDED = min(_count_of_one() - 1, 2)
+
+
 def give_back(buffer: U8, references: int, most: int = _LARGEST_CLEARED) -> bool:
     """Keep the memory of `host_pages`, up to `most` bytes, for its next caller, if nothing refers to the array, or
     to a part of it, besides the caller's `references`; whether it does that.
@@ -64,7 +77,7 @@ def give_back(buffer: U8, references: int, most: int = _LARGEST_CLEARED) -> bool
     if type(base) is not memoryview or type(base.obj) is not mmap.mmap:
         return False  # a part of other memory
     size = len(buffer)
-    if size > most or getrefcount(buffer) > references + 2:
+    if size > most or getrefcount(buffer) > references + _ADDED:
         return False
     if size > _LARGEST_CLEARED:
         if sys.platform != "linux":
