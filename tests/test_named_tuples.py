@@ -71,6 +71,7 @@ def test_positions_keywords_and_defaults(used: type[Ours]) -> None:
     assert used(1) == (1, 2, None)
     assert used(1, names=[]) == used(x=1, y=2, names=[]) == (1, 2, [])
     assert used(4)[1:] == (2, None)
+    assert used(4).__new__(used, 5) == (5, 2, None)
 
 
 @pytest.mark.parametrize(("values", "given"), [((), {}), ((1, 2, 3, 4), {}), ((1,), {"x": 2}), ((1,), {"z": 2})])

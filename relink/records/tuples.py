@@ -33,7 +33,7 @@ class _Base(tuple):  # type: ignore[type-arg]
             owner._left -= 1
             return tuple.__new__(cls, positional)
         made = _constructor(owner)
-        type.__setattr__(owner, "__new__", made)
+        type.__setattr__(owner, "__new__", staticmethod(made))
         return made(cls, *positional, **given)  # type: ignore[no-any-return]
 
     @classmethod
