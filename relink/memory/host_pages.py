@@ -82,7 +82,10 @@ def give_back(buffer: U8, references: int, most: int = _LARGEST_CLEARED) -> bool
     if size > _LARGEST_CLEARED:
         if sys.platform != "linux":
             return False  # the pages may keep their contents
-        base.obj.madvise(mmap.MADV_DONTNEED)
+        try:
+            base.obj.madvise(mmap.MADV_DONTNEED)
+        except OSError:  # as for locked memory
+            return False
     spare = _spare.get(size)
     if spare is None:
         while len(_spare) >= _MOST_SIZES:

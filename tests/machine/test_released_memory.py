@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import pytest
@@ -119,6 +120,18 @@ def test_a_machine_gets_a_clear_stack_and_thread(arch: str) -> None:
             region = machine.memory.region_at(stack.bottom)
         assert region is not None
         assert len(region.buffer) == 0, "the next machine has it"
+
+
+def test_a_machine_is_closed_in_a_process_whose_memory_is_locked() -> None:
+    """The host does not take locked pages back."""
+    with Machine("x86_64") as machine:
+        region = machine.memory.region_at(machine.stack.bottom)
+        assert region is not None
+        host, libc = ctypes.c_void_p(region.buffer.ctypes.data), ctypes.CDLL(None)
+        if libc.mlock(host, ctypes.c_size_t(4096)):
+            pytest.skip("this process may not lock memory")
+    assert libc.munlock(host, ctypes.c_size_t(4096)) == 0, "it is still mapped"
+    assert len(region.buffer) > 0, "no other machine has it"
 
 
 def test_only_whole_mappings_are_kept() -> None:
