@@ -250,7 +250,7 @@ class _Words:
             elif addend and row.slot is not None and row.formula is not None and "A" not in row.formula.letters:
                 raise _Odd
             if row.role is Role.ADD:
-                value = field.read(raw) + self._value(step, self.addresses[element], addend) & _MASK
+                value = field.read(raw) + self._amount(step, self.addresses[element], addend) & _MASK
             else:
                 value = self._fitting(step, addend)
             self.words[where] = field.size, field.write(raw, value)
@@ -273,11 +273,14 @@ class _Words:
             self.high[where + self.bias & _MASK] = value
         return value
 
+    def _amount(self, step: _Step, address: int, addend: int) -> int:
+        """The result of an entry's formula, given S, in 64 bits on any ISA: what a sum adds."""
+        return step.type.value(address, addend, step.where + self.bias & _MASK, self.got, step.slot, 0) & _MASK
+
     def _value(self, step: _Step, address: int, addend: int, function: bool = False) -> int:
-        """The value of an entry's formula, given S. Raises _Odd."""
+        """The value of an entry, given S. Raises _Odd."""
         where, type_, _, _, slot, _ = step
-        row, place = type_.row, where + self.bias & _MASK
-        value = type_.value(address, addend, place, self.got, slot, 0) & _MASK
+        row, place, value = type_.row, where + self.bias & _MASK, self._amount(step, address, addend)
         if row.special is not None and not type_.special and not address:
             raise _Odd
         if row.special is not None and type_.special:

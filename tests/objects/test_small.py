@@ -18,6 +18,7 @@ from relink import DefinedSymbols, HostMemory, Linker, LoadOptions, SymbolReques
 from relink.arch import ARCHITECTURES, architecture
 from relink.arch.single import LETTERS, of_field, of_formula
 from relink.elf import small_object
+from relink.elf.layout import ELF32
 from relink.elf.small_object import Unusual, read_small
 from relink.errors import LinkErrors, RelinkError, RelocationError
 from relink.events import Event
@@ -266,11 +267,24 @@ def test_a_branch_to_a_thread_local_symbol_is_refused_beside_others() -> None:
         Linker(HostMemory("x86_64")).load(content, options=LoadOptions(unresolved=lambda image, symbol: 1 << 46))
 
 
+def test_a_sum_of_64_bits_is_not_sign_extended_from_32() -> None:
+    """ADD64 and SUB64 of an address in the upper half of 32 bits."""
+    for number in (36, 40):
+        table = Sec(".rela.text", 4, struct.pack("<IIi", 0, 1 << 8 | number, 0), link=2, info=1, entsize=12)
+        content = simple_object([Sym("far", bind=1)], [table], ELF32, 243)
+        assert_as_by_arrays("riscv32", content, 0x9000_0000)
+
+
 @pytest.mark.parametrize("target", ["i386", "arm", "riscv32"])
 def test_slots_and_stubs_hold_the_low_bits_of_an_address_of_the_users(target: str) -> None:
     """One beyond what the processor addresses, as the host may answer."""
-    content, arch = compiled(target, SOURCES[1], "-fPIC").read_bytes(), arch_of(target)
-    options = LoadOptions(unresolved=lambda image, symbol: (1 << 40) + 0x1000)
+    content = compiled(target, SOURCES[1], "-fPIC").read_bytes()
+    assert_as_by_arrays(arch_of(target), content, (1 << 40) + 0x1000)
+
+
+def assert_as_by_arrays(arch: str, content: bytes, address: int) -> None:
+    """Where all undefined symbols have an address."""
+    options = LoadOptions(unresolved=lambda image, symbol: address)
     found = outcome(arch, content, None, options, maps=False)
     with by_arrays():
         assert found == outcome(arch, content, None, options, maps=False)
