@@ -283,7 +283,7 @@ class _Link:
             program_headers=segments,
             segments=segments,
             low_bits=self.low_bits,
-            span=self.end,
+            span=max((end for _, _, end in self.segments), default=0),
             results=placed_as(data, tuple(pages)),
             table=table,
             offered=table.hash_table.symbols,  # type: ignore[attr-defined]

@@ -91,7 +91,8 @@ def outcome(arch: str, content: bytes, provider: Path | None, options: LoadOptio
     assert image.objects is not None
     rows = table.value, table.size, table.info, table.other, table.section, image.objects.offered
     columns = [column.tolist() for column in rows]
-    placed = placement.pages(decoded), placement.first_vaddr(decoded), decoded.segments, decoded.header
+    vaddrs = decoded.min_vaddr, decoded.span
+    placed = placement.pages(decoded), placement.first_vaddr(decoded), decoded.segments, decoded.header, vaddrs
     asked = decoded.low_bits, decoded.stack_executable, image.float_abi, decoded.warnings, decoded.init_array
     names = table.names.texts()
     return [state(image), image.base, columns, names, placed, asked, heard, str(image.link_map()) if maps else ""]
