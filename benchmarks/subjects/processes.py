@@ -169,10 +169,10 @@ def machine(context: Context) -> Results:
 def _machines(name: str, arch: str, path: Path) -> dict[str, Contender]:
     bare: Contender = NO_LOONGARCH
     if name in BARE:
-        bare = partial(microseconds, partial(_bare, name, path), 20)
+        bare = partial(_after_one, partial(_bare, name, path), 100)
     return {
-        "ours": partial(microseconds, partial(_machine, arch, path), 20),
-        "called": partial(microseconds, partial(_machine, arch, path, call=True), 20),
+        "ours": partial(_after_one, partial(_machine, arch, path), 100),
+        "called": partial(_after_one, partial(_machine, arch, path, call=True), 20),
         "bare": bare,
     }
 

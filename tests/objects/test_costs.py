@@ -28,7 +28,7 @@ from tests.elf.build_object import Sec, Sym, rela, simple_object
 
 ARCH = architecture("x86_64")
 SIZES = (100, 300, 900)
-WARM = 12  #: loads after which all that is made once has been made
+WARM = 20  #: loads after which all that is made once has been made
 
 
 @pytest.fixture(autouse=True)
