@@ -6,10 +6,12 @@ each time that this was of use: the code that looks up is in the host's caches j
 is known is bound inside the engine (`emu.cpu.hooks.first_call_hook`), or, where there is no such hook, without
 looking it up.
 
-Nobody can tell: a slot is bound at its first call, to what the scope says then. Answers are dropped when anything
-that they follow from has changed, which is checked before each run of the engine, since guest code by itself can
-change none of it. Calls that the engine has bound are recorded when the run ends, with the time of the call. Where
-an observer waits for bindings, instructions are counted, or events are asked for, all is done by the trap.
+The result is the same as without: a slot is bound at its first call, to the definition that the scope has then.
+`LookAhead` drops answers when the scope, the sources or the observers have changed, which it checks before each
+run of the engine; guest code by itself changes none of them. Calls that the engine has bound are recorded when
+the run ends, with the time of the call. In runs with an instruction limit, an instruction count, a trace, a
+breakpoint or coverage, and while an observer of the linker receives `SymbolBound`, the trap of each slot stops
+the engine.
 """
 
 from __future__ import annotations

@@ -5,31 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-import numpy as np
-
 from relink.arch.spec import Stub
 from relink.arrays import I64
-from relink.elf.constants import SegmentType, SymbolType
-from relink.elf.contents import Contents, frozen
-from relink.elf.dynamic import Dynamic
+from relink.elf.contents import Contents
 from relink.elf.object_batch import ObjectBatch
-from relink.memory.address_space import Protection
 from relink.objects.combined import CombinedObjects, CombinedTable, StubTable
 from relink.objects.input_sections import InputSections
-from relink.objects.linker_symbols import GOT
 from relink.records import cached_property
-
-_WRITE, _ALLOC, _CODE, _NOBITS = 1, 2, 4, 8  # flags of sections, and a type
-_CALLABLE = (int(SymbolType.NOTYPE), int(SymbolType.FUNC))
-_OBJECT = int(SymbolType.OBJECT)
-_HIDDEN, _PROTECTED = 2, 3
-_GOT = GOT.encode()
-_LOAD = SegmentType.LOAD
-_ROUTINES = frozenset({b"_init", b"_fini"})  #: run like DT_INIT and DT_FINI
-_MOST_BYTES = 1 << 16  #: of an image
-_NO_DYNAMIC, _NO_ROWS = Dynamic.empty(), frozen(np.zeros(0, np.int64))
-_PROTECTIONS = tuple(map(Protection, range(8)))
-
 
 #: A relocation of a linked object: (image offset, type, row of the image's symbol table, addend or None for one in
 #: place, image offset of the end of its section). Plain tuples, which the collector of cycles does not visit.

@@ -80,7 +80,7 @@ class Few:
         self.known[key] = found
 
     def open(self, elements: Sequence[int]) -> Open:
-        """Some references as sources are asked for them."""
+        """The names, uses and versions of some references, by which sources look them up."""
         asked = [self.references[element - 1] for element in elements]
         names = Names.of([reference.name for reference in asked])
         _ = names.known_texts
@@ -98,7 +98,7 @@ def version_of(decoded: Decoded, symbol: int) -> str | None:
 
 
 class Open(NamedTuple):
-    """The references that no image of a scope defines, as sources are asked for them."""
+    """References that no image of a scope defines: what sources need to look them up."""
 
     where: I64  #: the elements of the bindings
     names: Names
