@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from emu import Library, Machine
+from emu import BudgetExceeded, Library, Machine
+from emu.cpu.unicorn import api
 from relink.module import Stage
 from tests.fixtures import arch_of, fixture
 from tests.interrupts import interrupted
@@ -41,7 +42,12 @@ def _trace(machine: Machine, library: Library) -> None:
     assert "point_by_value" in str(trace)
 
 
-@pytest.mark.parametrize("operation", [_load, _load_object, _call, _restore, _trace])
+def _reach_a_limit(machine: Machine, library: Library) -> None:
+    with pytest.raises(BudgetExceeded, match="after 1 instruction"):  # inside a block
+        library.point_by_value((1, 2.5), max_instructions=1)
+
+
+@pytest.mark.parametrize("operation", [_load, _load_object, _call, _restore, _trace, _reach_a_limit])
 @pytest.mark.parametrize("target", ["x86_64", "loongarch64"])
 def test_operations_can_be_interrupted_anywhere(
     target: str, operation: Callable[[Machine, Library], None]
@@ -63,3 +69,28 @@ def test_operations_can_be_interrupted_anywhere(
             whole()
             assert machine.linker.images == [library.image]
             assert library.point_by_value((1, 2.5)) == (2, 2.5)
+
+
+@pytest.mark.parametrize("number", [1, 2])  # when the block is cut, and when it is made whole again
+@pytest.mark.parametrize("target", ["x86_64", "thumb", "riscv32"])
+def test_a_block_that_a_limit_cuts_is_made_whole_again(
+    target: str, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+
+    def control(*arguments: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == number:
+            raise KeyboardInterrupt
+        original(*arguments)
+
+    original = api.control
+    with Machine(arch_of(target)) as machine:
+        library = machine.load(fixture(target, "basic-dwarf5"), allow_unresolved=True)
+        _reach_a_limit(machine, library)
+        monkeypatch.setattr(api, "control", control)
+        with pytest.raises(KeyboardInterrupt):
+            _reach_a_limit(machine, library)
+        _reach_a_limit(machine, library)
+        assert library.point_by_value((1, 2.5)) == (2, 2.5)

@@ -149,10 +149,6 @@ class Inspector:
         """Stop at instructions with `Misrun.inexact` again."""
         self._engine.inexact.left = 1
 
-    def look_away(self, away: bool) -> None:
-        """Set whether new blocks run without inspection. Called outside of runs."""
-        self._engine.edges.left = 0 if away else 1
-
     def verdict(self, guest: Guest, pc: int) -> Verdict:
         """How to continue after one of the engine's two requests has ended a run at `pc`."""
         edges = self._engine.edges

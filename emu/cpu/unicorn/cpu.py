@@ -313,17 +313,20 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
         The x86 front end reads into the next page before it runs the code in this one, and then faults at the
         start of the whole block.
         """
-        until, self._until.value = self._until.value, page
         # The block is inspected as the first of a run: Unicorn drops it each time it stops before `page`.
+        edges = None if self._inspector is None or self._watched is None else self._watched.edges
         if self._inspector is not None:
             self._inspector.begin(pc)
-            self._inspector.look_away(True)
+        until = self._until.value
         try:
+            self._until.value = page
+            if edges is not None:
+                edges.left = 0
             status, reached = self._enter(pc | self._thumb_bit())
-        finally:
+        finally:  # without a call, in which a signal handler may raise
             self._until.value = until
-            if self._inspector is not None:
-                self._inspector.look_away(False)
+            if edges is not None:
+                edges.left = 1
         if status in STORE_FAULTS:
             return self._explain(status, reached)
         if reached == pc and self._observed is not None and (event := self._observed.stop(pc)) is not None:

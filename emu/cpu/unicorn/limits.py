@@ -11,6 +11,9 @@ from emu.cpu.unicorn.stops import LIMIT_REACHED, STORE_FAULTS, UnicornStops
 class UnicornLimits(UnicornStops):
     """The part of a `Cpu` for these."""
 
+    #: A block that has been cut: what `_translate_anew` is to be given to make it whole.
+    _cut: tuple[int, int, int, int] | None = None
+
     def _last_block(self, pc: int) -> tuple[int, int]:
         """Run the remaining instructions of the budget: the block at `pc` has more than these."""
         meter, hooks, place = self._meter, self._limit_hooks, (pc, self._look.budget)
@@ -25,15 +28,19 @@ class UnicornLimits(UnicornStops):
             if request is not None:
                 hooks.know(*place, request)
                 return self._stop_inside(pc, request)
-        until, watched = self._until.value, self._watched
-        looking = watched.edges.left if watched is not None else 0
         if end is not None:
+            looking = self._watched.edges.left if self._watched is not None else 0
+            self._cut = pc, size, self._until.value, looking
             self._translate_anew(pc, size, end, 0)  # all of it has been inspected
-        try:
-            return self._enter(pc | self._thumb_bit())
-        finally:
-            if end is not None:
-                self._translate_anew(pc, size, until, looking)
+        status = self._enter(pc | self._thumb_bit())
+        self._make_whole()
+        return status
+
+    def _make_whole(self) -> None:
+        """Translate the block that has been cut whole again, if there is one."""
+        if self._cut is not None:
+            self._translate_anew(*self._cut)
+            self._cut = None
 
     def _stop_inside(self, pc: int, request: StopRequest) -> tuple[int, int]:
         """Run the block at `pc` up to the instruction of a hook."""

@@ -52,6 +52,7 @@ class UnicornPieces(UnicornDevices, ObservedEngine):
 
     def _abandon(self) -> None:
         """A signal handler raised: the guest is between two blocks and will not continue from there."""
+        self._make_whole()
         self._seen.forget()
         self._at_stop = None
         self.pausing = False
