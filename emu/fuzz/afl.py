@@ -106,21 +106,21 @@ class _Victim:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
-        self._killed = self._guards = False
+        self.killed = self._guards = False
         self._former = signal.signal(signal.SIGCHLD, self._child_ended)
 
     def _child_ended(self, number: int, frame: FrameType | None) -> None:
-        self._killed = True
+        self.killed = True
         if self._guards:
             self._guards = False  # once only: afterwards the state is to be restored in peace
             raise _Killed
 
     def number(self) -> int:
         """Its process number: that of another one after it was killed."""
-        if self._process is None or self._killed:
+        if self._process is None or self.killed:
             self.end()
             self._process = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
-            self._killed = False
+            self.killed = False
         return self._process.pid
 
     @contextmanager
@@ -128,7 +128,7 @@ class _Victim:
         """Raise _Killed when it is killed during the block, or has been before."""
         self._guards = True
         try:
-            if self._killed:
+            if self.killed:
                 raise _Killed
             yield
         finally:
@@ -183,6 +183,8 @@ class ForkServer:
                 status = self._execute()
         except _Killed:
             self._session.reset()
+            return signal.SIGKILL
+        if victim.killed:  # and something on the way has caught what was raised
             return signal.SIGKILL
         if status == signal.SIGKILL:  # AFL++ calls a hang what it has killed itself
             victim.wait()

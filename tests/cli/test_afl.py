@@ -11,14 +11,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from emu.errors import FuzzError
-from emu.fuzz.afl import EdgeMap
+from emu.fuzz.afl import EdgeMap, ForkServer, _Victim
+from emu.fuzz.session import Session
 from tests.machine.loops import build_loops
 
 _MAP = 1 << 16
@@ -132,6 +133,29 @@ def test_hangs_are_killed(parser: Path, tmp_path: Path, instructions: int, stdin
             assert fuzzer.run(b"{12}") == before
         process = fuzzer.begin(b"LOOP")  # and AFL++ ends in the meantime
         os.kill(process, signal.SIGKILL)
+
+
+class CatchingSession(Session):
+    """An execution that is killed and catches what the signal handler raises."""
+
+    def __init__(self, victim: _Victim) -> None:
+        self._victim = victim
+
+    def execute(self, data: bytes) -> Exception | None:
+        try:
+            os.kill(self._victim.number(), signal.SIGKILL)
+            time.sleep(60)
+        except BaseException:
+            return ctypes.ArgumentError("argument 1: converted")
+        return None
+
+
+def test_what_is_killed_is_killed_whoever_catches_it(tmp_path: Path) -> None:
+    (tmp_path / "input").touch()
+    victim = _Victim()
+    with closing(victim):
+        server = ForkServer(CatchingSession(victim), EdgeMap(np.zeros(64, np.uint8)), str(tmp_path / "input"), 1)
+        assert server._status(victim) == signal.SIGKILL
 
 
 @pytest.mark.parametrize("parser", ["x86_64"], indirect=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -78,7 +79,7 @@ def test_a_block_that_a_limit_cuts_is_made_whole_again(
 ) -> None:
     calls = 0
 
-    def control(*arguments: object) -> None:
+    def control(*arguments: Any) -> None:
         nonlocal calls
         calls += 1
         if calls == number:
