@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import ast
 import gc
+import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -19,9 +21,15 @@ from emu import Machine
 from emu.calls import declared
 from emu.debug.coverage import sources
 from emu.errors import GuestFault
+from emu.saved import graph
+from relink import HostMemory
 from relink.elf import dwarf, dwarf_inlined, dwarf_lines
+from relink.memory import host_pages
+from relink.memory.once import make_room
 from relink.relocate import few_entries
 from relink.resolve import nearest, reference_kind
+from relink.resolve.bindings import Bindings
+from relink.resolve.few_references import Few, Found
 from relink.search.decoded_cache import CACHE
 from tests.counting import objects_left
 from tests.linker.craft import DATA, FUNC, Library, Rel, Sym
@@ -136,3 +144,67 @@ def test_loading_one_library_after_the_other_leaves_nothing(monkeypatch: pytest.
         load(0, 50)
         assert objects_left(lambda: load(50, 100)) < 400
         assert objects_left(lambda: load(150, 200)) < 400
+
+
+def _meanwhile(change: Callable[[], object], action: Callable[[], object]) -> None:
+    """Do an action while another thread does its changes: one after each call of a built-in function."""
+
+    def called(frame: FrameType, event: str, argument: object) -> None:
+        if event == "c_call":
+            change()
+
+    before = sys.getprofile()
+    sys.setprofile(called)
+    try:
+        action()
+    finally:
+        sys.setprofile(before)
+
+
+def _others(kept: dict[int, None], count: int) -> Callable[[], None]:
+    """Adds so many entries to a dictionary, one at a time."""
+    left = iter(range(1000, 1000 + count))
+
+    def change() -> None:
+        if (number := next(left, None)) is not None:
+            kept[number] = None
+
+    return change
+
+
+def test_room_is_made_while_other_threads_keep_more() -> None:
+    kept = dict.fromkeys(range(9))
+    _meanwhile(_others(kept, 20), lambda: make_room(kept, 4))
+    assert len(kept) < 4
+    assert set(kept) < set(range(1000, 1020)), "the oldest go"
+
+
+def test_what_threads_share_is_kept_while_others_keep_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    spare: dict[int, object] = {-size: [] for size in range(1, host_pages._MOST_SIZES + 1)}
+    monkeypatch.setattr(host_pages, "_spare", spare)
+    memory = HostMemory("x86_64")
+    region = memory.reserve(0x5000)
+    _meanwhile(_others(spare, 8), lambda: memory.release(region))  # type: ignore[arg-type]
+    assert 0x5000 in spare
+    few, found = Few.of([]), Found((), Bindings.empty(0, ()), None)
+    for number in range(8):
+        few.keep((number,), found)
+    _meanwhile(_others(few.known, 4), lambda: few.keep((9,), found))  # type: ignore[arg-type]
+    assert (9,) in few.known
+
+
+@pytest.mark.not_taken_back("which looks at classes too")
+def test_snapshots_do_not_keep_the_classes_of_a_users_objects() -> None:
+    def use() -> weakref.ref[type]:
+        class Files(dict[str, bytes | bytearray]):
+            """A user's."""
+
+        with Machine("x86_64", files=Files(name=b"content")) as machine, machine.snapshot() as snapshot:
+            machine.restore(snapshot)
+        return weakref.ref(Files)
+
+    seen = use()
+    for number in range(graph.MOST_CLASSES):
+        graph.kind_of(type(f"Other{number}", (list,), {}))
+    gc.collect()
+    assert seen() is None

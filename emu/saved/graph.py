@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import types
 from collections import deque
-from collections.abc import Iterable
-from functools import partial
+from collections.abc import Callable, Iterable
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from emu.saved.kinds import Array, Attributes, Bytes, Deque, Dict, Itself, Kind,
 from emu.saved.rules import CONSTANT, GUARDED, UNSAVED
 from relink.records import Assigned
 
+MOST_CLASSES = 1024  #: whose kinds are kept
 _PROJECT = ("emu", "relink")
 _IMMUTABLE = (int, float, complex, str, bytes, tuple, frozenset)
 _KINDS: tuple[tuple[type, Kind], ...] = (
@@ -40,16 +41,6 @@ _ARRAY, _ITSELF = Array(), Itself()
 def full_name(cls: type) -> str:
     """The dotted name of a class."""
     return f"{cls.__module__}.{cls.__qualname__}"
-
-
-def kind_of(cls: type) -> Kind | None:
-    """The kind of a class's instances; None where they are no nodes."""
-    if cls not in _known:
-        _known[cls] = _kind_of(cls)
-    return _known[cls]
-
-
-_known: dict[type, Kind | None] = {}
 
 
 def _kind_of(cls: type) -> Kind | None:
@@ -70,6 +61,10 @@ def _kind_of(cls: type) -> Kind | None:
     if slots or unsaved:
         return SomeAttributes(guarded, slots, unsaved, assigned=assigned)
     return Attributes(guarded, assigned=assigned)
+
+
+#: The kind of a class's instances; None where they are no nodes. Users may define any number of classes.
+kind_of: Callable[[type], Kind | None] = lru_cache(maxsize=MOST_CLASSES)(_kind_of)
 
 
 def slots_of(cls: type) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ import numpy as np
 from relink.arrays import U8
 from relink.elf.source import FileMapping, identity_of
 from relink.errors import AddressSpaceError
+from relink.memory.once import make_room
 
 
 def host_pages(size: int, at_once: int = 0) -> U8:
@@ -88,8 +89,7 @@ def give_back(buffer: U8, references: int, most: int = _LARGEST_CLEARED) -> bool
             return False
     spare = _spare.get(size)
     if spare is None:
-        while len(_spare) >= _MOST_SIZES:
-            _spare.pop(next(iter(_spare)), None)
+        make_room(_spare, _MOST_SIZES)
         spare = _spare[size] = []
     if len(spare) < _MOST_SPARE:
         spare.append(buffer)

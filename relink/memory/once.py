@@ -1,10 +1,12 @@
-"""`once_per_file`: what follows from a file alone is computed once, not in each load of the file."""
+"""What is kept: by `once_per_file` what follows from a file alone, so that it is not computed in each load of the
+file; by `make_room` the last entries of a dictionary.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from relink.elf import Decoded
 
@@ -27,6 +29,14 @@ def once_per_file(function: Callable[[Decoded], Result]) -> Callable[[Decoded], 
         return known
 
     return kept
+
+
+def make_room(kept: dict[Any, Any], most: int) -> None:
+    """Remove the oldest entries until there are fewer than `most`. Other threads may change the dictionary
+    meanwhile, where an iterator of it would raise.
+    """
+    while len(kept) >= most:
+        kept.pop(list(kept)[0], None)  # noqa: RUF015
 
 
 def name_of(function: Callable[..., object]) -> str:

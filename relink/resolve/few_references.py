@@ -18,6 +18,7 @@ from relink.arrays import I64, U8
 from relink.elf import Decoded, Names
 from relink.elf.constants import SHN_ABS, SHN_UNDEF, VERSYM_INDEX, SymbolBind, SymbolType, Visibility
 from relink.elf.contents import frozen
+from relink.memory.once import make_room
 from relink.module import Module
 from relink.records.tuples import NamedTuple
 from relink.resolve.bindings import NO_SYMBOL, UNRESOLVED, Bindings
@@ -75,8 +76,7 @@ class Few:
 
     def keep(self, key: Key, found: Found) -> None:
         """Keep what was found in a scope; the oldest goes."""
-        while len(self.known) >= _MOST_SCOPES:
-            self.known.pop(next(iter(self.known), None), None)
+        make_room(self.known, _MOST_SCOPES)
         self.known[key] = found
 
     def open(self, elements: Sequence[int]) -> Open:
