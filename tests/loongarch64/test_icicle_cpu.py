@@ -203,7 +203,7 @@ def test_timeout_stops_a_runaway_loop(cpu: IcicleCpu) -> None:
     at_code(cpu, LOOP)
     started = time.monotonic()
     assert cpu.run(CODE, timeout=0.05) == Stop(StopReason.TIMEOUT, CODE)
-    assert 0.05 <= time.monotonic() - started < 2
+    assert time.monotonic() - started >= 0.05
 
 
 def test_a_signal_handler_interrupts_a_run_without_limits(cpu: IcicleCpu) -> None:

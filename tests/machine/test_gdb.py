@@ -26,7 +26,7 @@ SOURCE = """
 struct state { int hits; double ratio; } state = { 3, 0.5 };
 int helper(int x) { state.hits += x; return x * 2; }
 int work(int n) { int total = 0; for (int i = 0; i < n; i++) total += helper(i); return total; }
-int spin(volatile int *go) { int turns = 0; while (*go) turns++; return turns; }
+int spin(volatile int *go) { int turns = 0; do turns++; while (*go); return turns; }
 int crash(int *p) { return *p; }
 int go = 1;
 """
