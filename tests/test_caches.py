@@ -46,6 +46,7 @@ UNBOUNDED = {
     "host_function": "functions in machine code",
     "host_code": "hosts that there is code for",
     "register_number": "registers of engines",
+    "clock": "libraries of engines",
     "leaving_function": "functions of engines",
     "constants": "ISAs of engines",
     "_computation": "instructions of LSX",

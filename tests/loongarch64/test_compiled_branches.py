@@ -10,6 +10,7 @@ import random
 
 import pytest
 
+from emu.cpu.icicle.compiled import CompiledEngine
 from emu.cpu.icicle.cpu import IcicleCpu
 from emu.cpu.protocol import Protection, Stop
 from tests.loongarch64.assembler import code, insn, jirl, put, syscall
@@ -85,8 +86,10 @@ def _cpu(program: bytes, jit: bool, seed: int) -> IcicleCpu:
     return cpu
 
 
-def compare(seed: int, stops: int) -> int:
-    """Run a random program on both engines with random limits; the number of faults."""
+def compare(seed: int, stops: int, joins: float = 0.0) -> int:
+    """Run a random program on both engines with random limits; the number of faults. Compiled code is joined at so
+    many of the stops.
+    """
     rng = random.Random(seed)
     program = _program(rng)
     both = [_cpu(program, jit, seed) for jit in (True, False)]
@@ -98,6 +101,10 @@ def compare(seed: int, stops: int) -> int:
         assert both[0].executed == both[1].executed <= limit
         assert both[0].save() == both[1].save()
         faults += found[0].reason.is_fault
+        if rng.random() < joins:
+            engine = both[0].engine
+            assert isinstance(engine, CompiledEngine)
+            engine.join()
         # Elsewhere after a fault, and from time to time, so that all the program runs.
         elsewhere = both[0].executed < limit or rng.random() < 0.1
         pc = CODE + 4 * rng.randrange(_WORDS) if elsewhere else found[0].pc
@@ -111,3 +118,8 @@ def compare(seed: int, stops: int) -> int:
 @pytest.mark.parametrize("seed", range(2))
 def test_limits_and_faults_between_branches_are_the_interpreters(seed: int) -> None:
     assert compare(seed, 60) > 5
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_joined_code_stops_where_its_parts_do(seed: int) -> None:
+    assert compare(seed, 60, joins=0.1) > 5

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from emu.cpu.icicle import joined
 from emu.cpu.icicle.engine import Engine, nonzero_blocks
 from emu.cpu.loongarch64.registers import ENGINE_REGISTERS
 from emu.cpu.spans import Span, SpanMap
@@ -65,6 +66,12 @@ class CompiledEngine(Engine):
             if self._absent is rest:
                 self.complete()
                 self.source.mem_unmap(span.start, size)
+
+    def join(self) -> None:
+        """Compile the guest's code once more, as a whole, where that can be (`emu.cpu.icicle.joined`)."""
+        if (clock := joined.clock(self.words.library)) is not None:
+            self.reusable = False  # it would not join the code of the next CPU
+            joined.join(self.raw, clock)
 
     def _changed(self, start: int, end: int) -> None:
         self._changes += start < self._copying[1] and self._copying[0] < end

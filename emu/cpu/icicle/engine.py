@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
+from emu.cpu.icicle import joined
 from emu.cpu.loongarch64 import ENGINE_ARCHITECTURES, SLEIGH_ROOT
 from emu.cpu.loongarch64.hostops import HostOperations
 from emu.cpu.protocol import Protection, StopReason
@@ -29,6 +30,7 @@ class Vocabulary:
     """The engine's enumerations mapped to this project's, resolved once when the engine is first imported."""
 
     def __init__(self, icicle: Any) -> None:
+        self.library: str = icicle.icicle.__file__
         modes = icicle.MemoryProtection
         # Write permission implies read permission, in the engine and in hardware.
         self.protections = {
@@ -89,11 +91,13 @@ def _create(*, jit: bool) -> Any:
     import icicle
 
     # The engine reads the root folder of its instruction sets from the environment when it is created.
+    create = partial(icicle.Icicle, ENGINE_ARCHITECTURES[jit], jit=jit, optimize_instructions=False)
+    words = _words()
     with _environment_lock:
         before = os.environ.get("GHIDRA_SRC")
         os.environ["GHIDRA_SRC"] = str(SLEIGH_ROOT)
         try:
-            engine = icicle.Icicle(ENGINE_ARCHITECTURES[jit], jit=jit, optimize_instructions=False)
+            engine = create() if not jit else joined.prepared(create, words.protections[5], words.library)
         finally:
             if before is None:
                 del os.environ["GHIDRA_SRC"]

@@ -10,7 +10,7 @@ no other rule can promise less. (To wait four times as long would halve what sho
 a second, interpreted, would take two to three times as long.) Code that is run once is never compiled.
 
 Compiled code is watched too: if it loses more time in the compiler than it gains, the guest is interpreted
-again, and compiled later than before.
+again, and compiled later than before. If it runs for long, it is compiled once more, as a whole.
 """
 
 from __future__ import annotations
@@ -42,6 +42,10 @@ _MAY_LOSE = 50e-3  #: seconds, some of which other processes may have taken
 #: in 160 MB and 28,000 mappings of the host's 65,530. And what is not compilation: this for each instruction.
 MOST_COMPILATION = 20.0
 _COMPILED = 20e-9
+#: Code that was compiled in parts is compiled as a whole when it has run for twice as long as that will take
+#: (measured: a quarter of what the parts took), and for some seconds; again when so much of it is new. A signal
+#: handler and a limit wait for so many seconds at most.
+_JOIN_COST, _LEAST_TO_JOIN, _LEAST_GROWTH, _LONGEST_JOIN = 0.3, 20e-3, 0.25, 1.0
 
 #: For tests: whether new CPUs compile code at once (True), never (False), or when it is hot.
 default_jit: bool | None = None
@@ -66,6 +70,8 @@ class HotCode:
         self.slice = _SLICE
         self._interpreted_each = _USUAL
         self.compilation = 0.0  #: seconds that the engine has compiled for
+        #: Seconds of compilation, in all and since code was joined, and seconds that compiled code has run since.
+        self._whole = self._parts = self._ran = 0.0
         if self.jit is None or (self.jit and self._failures):
             self.wait()
         else:
@@ -133,7 +139,11 @@ class HotCode:
         """Note a slice of compiled code, with its compilation."""
         self.left -= instructions
         self._gain += instructions * self._interpreted_each - seconds
-        self.compilation += max(0.0, seconds - instructions * _COMPILED)
+        compilation = max(0.0, seconds - instructions * _COMPILED)
+        self.compilation += compilation
+        self._whole += compilation
+        self._parts += compilation
+        self._ran += seconds - compilation
         if seconds > _LONG:
             self.slice = max(self.slice // 4, _FIRST_SLICE)
         elif instructions >= self.slice and seconds < _SHORT:
@@ -148,6 +158,19 @@ class HotCode:
     def is_full(self) -> bool:
         """Whether the engine has compiled as much as it may."""
         return self.compilation > MOST_COMPILATION
+
+    @property
+    def is_to_be_joined(self) -> bool:
+        """Whether code that was compiled in parts is to be compiled as a whole (`emu.cpu.icicle.joined`)."""
+        takes = _JOIN_COST * self._whole
+        grown = _LEAST_GROWTH * self._whole < self._parts
+        return grown and self._ran > max(_LEAST_TO_JOIN, 2 * takes) and takes < _LONGEST_JOIN
+
+    def joined(self, seconds: float) -> None:
+        """Code has been joined, which took so long."""
+        self.compilation += seconds
+        self._gain -= seconds
+        self._parts = self._ran = 0.0
 
     def give_up(self) -> None:
         """Compiled code is given up. The guest is compiled later than before, if at all."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from threading import get_ident
@@ -101,12 +102,17 @@ class EngineTiers(SavedEngine, IcicleRegisters):
     def _look(self, pc: int) -> None:
         """A number of instructions has been run: change the engine, if that is better."""
         hot = self._hot
-        if self._engine.jit:
+        engine = self._engine
+        if isinstance(engine, CompiledEngine):
             if not hot.is_worth_it():
                 hot.give_up()
                 self._refresh()
             elif hot.is_full:
                 self._refresh()
+            elif hot.is_to_be_joined:
+                started = time.perf_counter()
+                engine.join()
+                hot.joined(time.perf_counter() - started)
         elif self._observed is not None and self._observed.active:
             hot.wait()
         elif hot.sampled(pc, self._seconds_to_begin()):

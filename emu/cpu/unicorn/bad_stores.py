@@ -5,8 +5,9 @@ from __future__ import annotations
 import ctypes
 import functools
 
+from emu.cpu.hooks.linkage import address
 from emu.cpu.unicorn.library import uclib
-from emu.cpu.unicorn.replaced import Copy, address, replace_functions
+from emu.cpu.unicorn.replaced import Copy, replace_functions
 
 _LOSS = "stores of a few instructions to memory that may not be written will be noticed late"
 

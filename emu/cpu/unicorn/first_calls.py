@@ -6,11 +6,11 @@ import ctypes
 from typing import Any
 
 from emu.cpu.hooks.first_call_hook import MONOTONIC, FirstCallBlock, FirstCallData, NotedCall, first_call_hook
+from emu.cpu.hooks.linkage import address, libc
 from emu.cpu.unicorn import api
 from emu.cpu.unicorn.api import uc
 from emu.cpu.unicorn.bad_stores import key_of_threads, leaving_function
 from emu.cpu.unicorn.isas import UnicornIsa
-from emu.cpu.unicorn.replaced import address, libc
 from relink.arrays import U64
 
 _MOST = 64  #: calls that are noted in one run

@@ -1,8 +1,7 @@
 """Putting machine code in the place of functions of Unicorn's library.
 
-The library calls its own exported functions through its procedure linkage table, so that others can take their
-place (ELF: symbol preemption). Here that is done afterwards, by the library's own relocations: the slots of
-R_*_JUMP_SLOT of these functions get other addresses. Engines that are open already use them too.
+The library calls its own exported functions through slots (`emu.cpu.hooks.linkage`), which get other addresses.
+Engines that are open already use them too.
 """
 
 from __future__ import annotations
@@ -11,24 +10,15 @@ import ctypes
 import functools
 import mmap
 import sys
-from collections.abc import Callable, Iterator
-from typing import Any, Final, cast
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Callable
+from typing import Final
 
 from emu.cpu.hooks.host_code import HOST, host_code, with_numbers
+from emu.cpu.hooks.linkage import Linkage, address, libc, protect, writable
 from emu.cpu.unicorn.library import uclib
 from relink.log import Log
 
-_LINK_MAP: Final = 2  #: RTLD_DI_LINKMAP
-#: Dynamic tags, and the sizes of their entries.
-_SYMBOLS, _SLOTS_SIZE, _SLOTS, _END, _RELOCATION, _SYMBOL = 6, 2, 23, 0, 24, 24
-_READ_WRITE, _READ_EXECUTE = mmap.PROT_READ | mmap.PROT_WRITE, mmap.PROT_READ | mmap.PROT_EXEC
-
-
-class _LinkMap(ctypes.Structure):
-    _fields_ = (("address", ctypes.c_uint64), ("name", ctypes.c_char_p), ("dynamic", ctypes.c_uint64))
+_READ_EXECUTE: Final = mmap.PROT_READ | mmap.PROT_EXEC
 
 
 class Copy:
@@ -53,7 +43,7 @@ class Copy:
 
     def finish(self) -> None:
         """Make the code executable."""
-        _protect(self._begin, self._size, _READ_EXECUTE)
+        protect(self._begin, self._size, _READ_EXECUTE)
 
 
 def replace_functions(
@@ -73,7 +63,7 @@ def replace_functions(
 
 def _replace(copy: Copy, suffix: str, prepare: Callable[[Copy], None]) -> None:
     replacements = copy.of_kind("replaces.")
-    slots = {name: list(_slots(address(uclib, name + suffix))) for name in replacements}
+    slots = {name: list(_linkage().of_function(address(uclib, name + suffix))) for name in replacements}
     missing = [name for name, places in slots.items() if not places]
     if missing:
         raise LookupError(f"this Unicorn calls {', '.join(missing)} directly")
@@ -90,52 +80,9 @@ def _replace(copy: Copy, suffix: str, prepare: Callable[[Copy], None]) -> None:
     copy.finish()
     for name, replacement in replacements.items():
         for place in slots[name]:
-            _set(place, replacement)
+            writable(place).value = replacement
 
 
 @functools.cache
-def libc() -> Any:
-    return ctypes.CDLL(None)
-
-
-def address(library: Any, name: str) -> int:
-    """Of a function. Raises AttributeError."""
-    return ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
-
-
-def _array(address: int, size: int) -> NDArray[np.uint64]:
-    return np.frombuffer(cast(Any, (ctypes.c_char * size).from_address(address)), np.uint64)
-
-
-def _slots(function: int) -> Iterator[int]:
-    """The addresses of the slots for a function of Unicorn's library."""
-    base, places, values = _relocations()
-    yield from (base + int(place) for place in places[values == np.uint64(function - base)])
-
-
-@functools.cache
-def _relocations() -> tuple[int, NDArray[np.uint64], NDArray[np.uint64]]:
-    """(load bias, offsets of its relocations for slots, values of their symbols) of Unicorn's library."""
-    link_map = ctypes.POINTER(_LinkMap)()
-    if libc().dlinfo(ctypes.c_void_p(uclib._handle), _LINK_MAP, ctypes.byref(link_map)):
-        raise OSError("the dynamic linker does not say where the library is")
-    base, tags, at = link_map.contents.address, dict[int, int](), link_map.contents.dynamic
-    while (tag := ctypes.c_uint64.from_address(at).value) != _END:
-        tags[tag], at = ctypes.c_uint64.from_address(at + 8).value, at + 16
-    # glibc has added the bias to addresses there, musl has not.
-    slots, symbols = (tags[tag] + (base if tags[tag] < base else 0) for tag in (_SLOTS, _SYMBOLS))
-    relocations = _array(slots, tags[_SLOTS_SIZE]).reshape(-1, _RELOCATION // 8)
-    numbers = relocations[:, 1] >> np.uint64(32)
-    values = _array(symbols, (int(numbers.max()) + 1) * _SYMBOL).reshape(-1, _SYMBOL // 8)[numbers, 1]
-    return base, relocations[:, 0].copy(), values
-
-
-def _set(place: int, value: int) -> None:
-    begin = place & -mmap.PAGESIZE
-    _protect(begin, mmap.PAGESIZE, _READ_WRITE)
-    ctypes.c_uint64.from_address(place).value = value
-
-
-def _protect(address: int, size: int, protection: int) -> None:
-    if libc().mprotect(ctypes.c_void_p(address), ctypes.c_size_t(size), protection):
-        raise OSError("memory protection cannot be changed")
+def _linkage() -> Linkage:
+    return Linkage(uclib)

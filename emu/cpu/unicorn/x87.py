@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import functools
 
+from emu.cpu.hooks.linkage import address
 from emu.cpu.unicorn.library import uclib
-from emu.cpu.unicorn.replaced import Copy, address, replace_functions
+from emu.cpu.unicorn.replaced import Copy, replace_functions
 
 _SUFFIX = "_x86_64"  #: of i386's functions too
 _HELPER = "helper_"
