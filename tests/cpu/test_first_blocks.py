@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from emu import Machine
+from emu.cpu.hooks.inspector import Inspector
+from emu.cpu.hooks.stop_hook import StopRequest
+from emu.cpu.misrun import Guard
 from emu.cpu.unicorn import api as unicorn_api
 from emu.cpu.unicorn import cpu as unicorn
 from emu.cpu.unicorn import stops as unicorn_stops
 from emu.cpu.unicorn.cpu import UnicornCpu
 from emu.errors import GuestFault
-from tests.objects.build import compiled
+from tests.fixtures import arch_of
+from tests.objects.build import TARGETS, compiled
 
 #: A function whose first instruction is refused, and one that may run.
 CODES = {
@@ -48,3 +54,60 @@ def test_a_request_to_stop_lets_no_first_block_run_without_inspection(
             assert caught.value.pc == bad.address
             assert good(7, max_instructions=limit) == 7
         assert len(requests) > 6
+
+
+@pytest.mark.parametrize("target", [target for target in TARGETS if target != "loongarch64"])
+def test_functions_that_have_never_run_take_the_short_way(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their first blocks pass in the run itself, and on Arm the page of many functions is searched once."""
+    counts = Counter[str]()
+
+    def counted(owner: type, name: str) -> None:
+        real = getattr(owner, name)
+
+        def call(*arguments: object) -> object:
+            counts[name] += 1
+            return real(*arguments)
+
+        monkeypatch.setattr(owner, name, call)
+
+    source = "".join(f"int f{n}(int v) {{ return v + {n}; }}\n" for n in range(20))
+    with Machine(arch_of(target)) as machine:
+        library = machine.load(compiled(target, source, "-Wno-missing-prototypes"))
+        functions = [library.function(f"f{n}", "int(int)") for n in range(20)]
+        assert functions[0](1) == 1
+        counted(UnicornCpu, "_run_on")
+        counted(Inspector, "_fetch")
+        assert [function(1) for function in functions[1:]] == list(range(2, 21))
+    assert not counts
+
+
+class _NoEngine:
+    """An engine that is never told to stop: nothing is found in the code."""
+
+    edges, instructions, inexact = StopRequest(), StopRequest(), StopRequest()
+
+    def hook_instruction(self, address: int, request: StopRequest, guard: Guard | None = None) -> None: ...
+    def drop(self, low: int, high: int) -> None: ...
+    def block_size(self, pc: int) -> int:
+        return 4
+
+
+def test_code_that_has_changed_is_searched_again() -> None:
+    """The page, or the next one, in which its last instruction may end."""
+    read = list[int]()
+
+    def fetch(address: int, size: int) -> bytes:
+        read.append(address)
+        return bytes(size)
+
+    inspector = Inspector(lambda code, address, **_: iter(()), _NoEngine(), fetch, align=2, anywhere=True)
+    changed = (0, 0), (0x1FFC, 0x2000), (0x2004, 0x2008), (0x3000, 0x3004), (0x0, 0x1000)
+    for number, where in enumerate(changed):
+        inspector.forget(*where)
+        inspector.begin(0x1000 + 8 * number)
+    assert read == [0x1000] * 3  # at first, and after the second and the third change
+    inspector.begin(0x1000 + 8 * len(changed) | 1)  # in Thumb state
+    assert read == [0x1000] * 4
+    inspector.find_by(lambda code, address, **_: iter(()))
+    inspector.begin(0x1000)
+    assert read == [0x1000] * 5

@@ -84,6 +84,7 @@ class Inspector:
         self._find, self.align, self._stack, self._anywhere = find, align, stack, anywhere
         self._engine, self._read = engine, read
         self._plain: dict[tuple[bytes, int], bool] = {}  #: by content and state: see `_is_plain`
+        self._plain_pages: set[int] = set()  #: addresses of such pages plus the state, as long as `known` ones
         self.known: set[int] = set()  #: start addresses of runs that were inspected
         self._hooked: dict[int, _Hooked] = {}
         self._inexact: set[int] = set()  #: addresses hooked for `inexact`
@@ -99,7 +100,9 @@ class Inspector:
         pc -= state
         if self.may_begin(pc):
             return
-        if self._anywhere and self._is_plain(pc - pc % _PAGE, state):
+        page = pc - pc % _PAGE
+        if self._anywhere and (page | state in self._plain_pages or self._is_plain(page, state)):
+            self._plain_pages.add(page | state)
             self.known.add(pc)
             return
         code = self._fetch(pc, _PAGE - pc % _PAGE + _LONGEST)  # an instruction may go on in the next page
@@ -136,6 +139,8 @@ class Inspector:
         """Forget inspected code in [low, high), which has changed, and code that reaches it."""
         stale = [pc for pc in self.known if low - _PAGE < pc < high]
         self.known.difference_update(stale)
+        stale = [page for page in self._plain_pages if low - 2 * _PAGE < page < high]  # the search goes beyond it
+        self._plain_pages.difference_update(stale)
 
     def find_by(self, find: Finder) -> bool:
         """Use another finder. Returns whether translations must be dropped for it."""
@@ -143,6 +148,7 @@ class Inspector:
             return False
         self._find = find
         self.known.clear()
+        self._plain_pages.clear()
         return True
 
     def rounding_matters(self) -> None:

@@ -168,15 +168,19 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
                 watch.fired = False
             code_pages, watched, started = self._code_pages, self._watched, None
             if not (  # nothing has to be done first
-                (inspector is not None and (pc & -inspector.align not in inspector.known or inspector.correction))
+                (inspector is not None and inspector.correction)
                 or (code_pages is not None and (code_pages.bad or code_pages.exits))
                 or (self._every or self.stops_at_blocks or self._windows)
             ):
+                if inspector is not None and pc & -inspector.align not in inspector.known:
+                    self._begin_inspection(inspector, pc)
                 self._begin.value = pc
                 status = emu_start(self._handle, self._begin, self._until, api.NO_TIMEOUT, api.NO_COUNT)
                 at = self._read_place()
                 unusual = self._look.stopped or self._late or self._native or (watched and watched.stopped())
                 if self._trap_start <= at < self._trap_end and status in _ARRIVED and not unusual:
+                    if self._first is not None:
+                        self._settle_first()
                     return self._returned if at == self._trap_start else Stop(_TRAP, at)
                 started = status, at
             return self._run_on(pc, started, meter)

@@ -132,7 +132,7 @@ class UnicornStops(UnicornFirstBlocks):
         while True:
             if every or self.stops_at_blocks:
                 look.left = 2 if self.stops_at_blocks else every
-            if inspector is not None and not looked:
+            if inspector is not None and not looked and started is None:
                 self._begin_inspection(inspector, pc)
             looked = False
             status, stopped_at = self._start(pc, started)
