@@ -93,10 +93,14 @@ class LazyCalls:
         trap = self._resolvers[image] = self._traps.add(name, partial(self._resolve, slots))
         return self._link_maps.link_map_address(image), trap
 
+    def settle(self) -> None:
+        """Record the calls that the engine has bound."""
+        self._ahead.settle()
+
     @property
     def changes(self) -> int:
         """A number that increases with each slot that is bound."""
-        self._ahead.settle()
+        self.settle()
         return self._changes
 
     @property
@@ -107,7 +111,7 @@ class LazyCalls:
 
     def name_callers(self) -> None:
         """Find the functions that have made the first calls so far, while their images are there."""
-        self._ahead.settle()
+        self.settle()
         self._name_callers()
 
     def _name_callers(self) -> None:

@@ -1,15 +1,15 @@
 """Looking ahead in lazy binding: what the next first calls of an image will be bound to.
 
 A program calls functions in about the order of its jump slots, since linkers number them by first use. So when a
-slot is bound, the following ones are looked up as well (`LazySlots.look_up`), one at first, and twice as many
-each time that this was of use: the code that looks up is in the host's caches just then. A first call whose answer
-is known is bound inside the engine (`emu.cpu.hooks.first_call_hook`), or, where there is no such hook, without
-looking it up.
+slot is bound, the following ones are looked up as well (`LazySlots.look_up`), two at first, and four times as many
+each time that this was of use. A first call whose answer is known is bound inside the engine
+(`emu.cpu.hooks.first_call_hook`), or, where there is no such hook, without looking it up.
 
 The result is the same as without: a slot is bound at its first call, to the definition that the scope has then.
 `LookAhead` drops answers when the scope, the sources or the observers have changed, which it checks before each
-run of the engine; guest code by itself changes none of them. Calls that the engine has bound are recorded when
-the run ends, with the time of the call. In runs with an instruction limit, an instruction count, a trace, a
+run of the engine; guest code by itself changes none of them. Calls that the engine has bound are recorded, with
+the time of the call, when somebody asks for bindings (`LazySlots.bound`) or first calls, or the next trap is
+reached. In runs with an instruction limit, an instruction count, a trace, a
 breakpoint or coverage, and while an observer of the linker receives `SymbolBound`, the trap of each slot stops
 the engine.
 """
@@ -17,14 +17,13 @@ the engine.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from emu.cpu.protocol import Protection
 from emu.run.traps import TrapTable
-from relink.arrays import U64
+from relink.arrays import I64, U64, Bools
 from relink.image import Image, image_of
 from relink.memory.address_space import PAGE
 from relink.resolve.sources import are_settled
@@ -39,8 +38,8 @@ if TYPE_CHECKING:
     from relink.resolve.resolver import AnySource, Resolver
     from relink.resolve.scopes import LookupScope
 
-_FEW_AHEAD = 16  #: slots looked up at once; more are `_MOST_AHEAD`, which cost little more as a batch
-_MOST_AHEAD = 256
+_FEW_AHEAD = 8  #: slots looked up at once; more are `_MOST_AHEAD`, which cost little more as a batch
+_MOST_AHEAD = 1024
 _MOST_PREPARED = 64  #: images
 _MOST_ARMED = 4  #: of them, whose calls the engine binds: each is checked before each run
 _MOST_IDLE = 64  #: runs without a first call, after which the engine binds none until the next trap
@@ -54,31 +53,32 @@ class _Prepared:
     def __init__(self, slots: LazySlots, start: int | None, scope: LookupScope, before: list[AnySource]) -> None:
         self.slots, self.start, self.scope, self.before = slots, start, scope, before
         self.image, self.sources = image_of(slots.image), (*scope.before, *before)
+        self.images = image_of(slots.image), *scope.images
         self.changes = -1  #: of memory, when slots were last known to be writable
-        self.answers: dict[int, SlotBinding] = {}
-        self.addresses: U64 = np.zeros(len(slots), np.uint64)  #: those of `answers`; 0: none
+        self.addresses: U64 = np.zeros(len(slots), np.uint64)  #: what slots are bound to next; 0: not known
+        self.providers: I64 = np.zeros(len(slots), np.int64)  #: of these, the indices in `images`
+        self.asked: Bools = np.zeros(len(slots), np.bool_)  #: the slots that have been looked up
+        self.asked[list(slots.recorded)] = True
         self.ahead = 0  #: slots looked up last
         self.used = True  #: whether any answer found then has been of use
 
-    def take(self, slot: int) -> SlotBinding:
-        """The answer for a slot, which becomes its binding."""
-        answer = self.slots.bound[slot] = self.answers.pop(slot)
+    def take(self, slot: int, address: int) -> SlotBinding:
+        """Bind a slot to the answer for it."""
         self.addresses[slot] = 0
         self.used = True
-        return answer
+        return self.slots.record(slot, address, self.images[self.providers.item(slot)])
 
     def look_up(self, after: int, resolver: Resolver) -> None:
-        """Find answers for the slots after one."""
-        self.ahead = max(2 * self.ahead if self.used else self.ahead // 2, 1)
+        """Find answers for slots after one, which has been bound."""
+        self.ahead = max(4 * self.ahead if self.used else self.ahead // 2, 2)
         if self.ahead > _FEW_AHEAD:
             self.ahead = _MOST_AHEAD
-        self.used = False
-        slots, bound, known = self.slots, self.slots.bound, self.answers
-        left = (each for each in range(after + 1, len(slots)) if each not in bound and each not in known)
-        found = slots.look_up(list(islice(left, self.ahead)), resolver, self.scope)
-        known.update(found)
-        for slot, answer in found.items():
-            self.addresses[slot] = answer.address
+        self.used, self.asked[after] = False, True
+        following = self.asked[after + 1 : after + 1 + self.ahead]
+        left = np.flatnonzero(~following) + (after + 1)
+        found = self.slots.look_up(left, resolver, self.scope)
+        self.addresses[left], self.providers[left] = found
+        self.asked[left] = True
 
 
 class LookAhead:
@@ -99,19 +99,21 @@ class LookAhead:
         self._prepared: dict[Image, _Prepared] = {}
         self._armed: dict[int, _Prepared] = {}  #: by `start`; the last one used comes last
         self._calls: FirstCalls | None = None  #: those of the CPU, once they have been asked for
-        self._idle = 0
+        self._idle = self._count = 0  #: runs without a first call; the calls bound before the last run
 
     def bind(self, slots: LazySlots, slot: int, start: int | None) -> SlotBinding:
         """Bind a slot, whose trap has been reached, and look further slots up. `start` is as for `_Prepared`.
         Raises UnresolvedSymbol.
         """
+        self.settle()
         linker, image = self._linker, image_of(slots.image)
         prepared = self._prepared.get(image)
         if prepared is not None and not self._holds(prepared):
             self.forget(image)
             prepared = None
-        if prepared is not None and slot in prepared.answers:
-            answer = prepared.take(slot)
+        address = 0 if prepared is None else prepared.addresses.item(slot)
+        if prepared is not None and address:
+            answer = prepared.take(slot, address)
         else:
             answer = linker.bind_slot(image, slot)
             if prepared is None:
@@ -181,10 +183,9 @@ class LookAhead:
                 self.forget(prepared.image)
             elif prepared.changes != memory.changes and not self._can_write(prepared):
                 self._disarm(start)
-        if calls is None or not self._armed or self._idle >= _MOST_IDLE:
+        if calls is None or not self._armed or self._is_idle(calls):
             self._runner.entry = None
             return run(pc, max_instructions=max_instructions, timeout=timeout)
-        self._idle += 1
         if max_instructions:
             return run(pc, max_instructions=max_instructions, timeout=timeout)
         calls.open()
@@ -192,23 +193,20 @@ class LookAhead:
             return run(pc, timeout=timeout)
         finally:
             calls.close()
-            self.settle()
+
+    def _is_idle(self, calls: FirstCalls) -> bool:
+        """Whether so many runs, of which the next is one, had no first call that it is not worth more checks."""
+        self._idle = self._idle + 1 if calls.count == self._count else 0
+        self._count = calls.count
+        return self._idle > _MOST_IDLE
 
     def settle(self) -> None:
-        """Record the calls that the engine has bound since the last time."""
-        calls = self._calls
-        if calls is None or not calls.any:
-            return
-        try:
-            self._note_all(calls)
-        except BaseException:  # a signal handler has raised
-            self._note_all(calls)
-            raise
-
-    def _note_all(self, calls: FirstCalls) -> None:
-        for noted in calls.noted():
-            self._note(*noted)
-        calls.clear()
+        """Record the calls that the engine has bound since the last time. Where a signal handler raises, the next
+        time the others are.
+        """
+        if self._calls is not None:
+            for noted in self._calls.noted():
+                self._note(*noted)
 
     def _can_write(self, prepared: _Prepared) -> bool:
         """Whether the guest may write to the slots: snapshots notice stores of the engine to such pages only."""
@@ -218,11 +216,10 @@ class LookAhead:
         prepared.changes = self._memory.changes
         return True
 
-    def _note(self, trap: int, caller: int, seconds: float) -> None:
-        self._idle = 0
+    def _note(self, trap: int, caller: int, address: int, seconds: float) -> None:
         for start, prepared in self._armed.items():
             slot = (trap - start) // TrapTable.spacing
             if 0 <= slot < len(prepared.slots):
-                if slot not in prepared.slots.bound:  # else it was noted before a signal handler raised
-                    self._record(prepared.slots, prepared.take(slot), caller, seconds)
+                if slot not in prepared.slots.recorded:  # else it was noted before a signal handler raised
+                    self._record(prepared.slots, prepared.take(slot, address), caller, seconds)
                 return

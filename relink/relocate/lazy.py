@@ -32,7 +32,7 @@ from relink.resolve.resolver import Resolver
 from relink.resolve.scopes import LookupScope
 
 if TYPE_CHECKING:
-    from relink.resolve.one_name import Bound
+    from relink.resolve.calls_ahead import Ahead
 
 #: Jump slots that are not bound during the load: the entries of one type of a table.
 Waiting: TypeAlias = tuple[RelocationTable, Reloc, I64]
@@ -58,6 +58,9 @@ class LazyHost(Protocol):
     def resolver_words(self, slots: LazySlots) -> tuple[int, int]:
         """(word that identifies the image, guest address of the resolver): the words that a PLT header loads."""
 
+    def settle(self) -> None:
+        """Record the bindings of calls so far (`LazySlots.recorded`), where the engine has bound them alone."""
+
 
 class SlotBinding(NamedTuple):
     """The binding of a slot."""
@@ -79,11 +82,17 @@ class LazySlots:
     symbol: I64  #: indices in the symbol table
     addend: U64  #: addends; zeros when the psABI's JUMP_SLOT has none
     entry: I64  #: indices of the entries in DT_JMPREL
-    #: bindings by slot, in the order of the first calls
-    bound: dict[int, SlotBinding] = field(default_factory=dict)
+    host: LazyHost
+    recorded: dict[int, SlotBinding] = field(default_factory=dict)  #: of `bound`, those that have been recorded
 
     def __len__(self) -> int:
         return len(self.place)
+
+    @property
+    def bound(self) -> dict[int, SlotBinding]:
+        """Bindings by slot, in the order of the first calls."""
+        self.host.settle()
+        return self.recorded
 
     def name(self, slot: int) -> str:
         """The name of a slot's symbol."""
@@ -109,26 +118,29 @@ class LazySlots:
         kind = "host" if found.is_host else "weak" if found.provider is None else "image"
         if kind == "weak" and image.decoded.symbols.bind[index] != SymbolBind.WEAK:
             raise UnresolvedSymbol(image.name, found.name, found.version, detail="bound at its first call")
-        answer = self._answer(slot, found, kind)
-        self.bound[slot] = answer
+        address = found.address + self.addend.item(slot) & image.architecture.address_mask
+        indirect = found.type == _IFUNC
+        answer = SlotBinding(found.name, found.version, address, found.provider, indirect, kind)
+        self.recorded[slot] = answer
         return answer
 
-    def look_up(self, slots: Sequence[int], resolver: Resolver, scope: LookupScope) -> dict[int, SlotBinding]:
-        """What `bind` would answer now, for slots of functions of images; those that only a call can tell are left
-        out. Nothing shows that they were looked up.
+    def look_up(self, slots: I64, resolver: Resolver, scope: LookupScope) -> Ahead:
+        """What `bind` would answer now, for slots of functions of images; those that only a call can tell have the
+        address 0. Nothing shows that they were looked up.
         """
         from relink.resolve.calls_ahead import bind_ahead
 
-        found = bind_ahead(resolver, self.image, [self.symbol.item(slot) for slot in slots], scope)
-        return {
-            slot: self._answer(slot, one, "image")
-            for slot, one in zip(slots, found, strict=True)
-            if one is not None
-        }
+        found = bind_ahead(resolver, self.image, self.symbol[slots], scope)
+        address = found.address + self.addend[slots] & np.uint64(self.image.architecture.address_mask)
+        return found._replace(address=address * (found.address != 0))
 
-    def _answer(self, slot: int, found: Bound, kind: str) -> SlotBinding:
-        address = found.address + self.addend.item(slot) & self.image.architecture.address_mask
-        return SlotBinding(found.name, found.version, address, found.provider, found.type == _IFUNC, kind)
+    def record(self, slot: int, address: int, provider: Module) -> SlotBinding:
+        """Record a binding that `look_up` has found."""
+        from relink.resolve.few_references import version_of
+
+        version = version_of(self.image.decoded, self.symbol.item(slot))
+        answer = self.recorded[slot] = SlotBinding(self.name(slot), version, address, provider, False, "image")
+        return answer
 
 
 def bound_at_once(image: Module, table: RelocationTable, indices: I64, binding: BindMode) -> I64:
@@ -148,7 +160,7 @@ def defer_slots(
 ) -> LazySlots | RelocationOutOfImage:
     """Fill lazily bound jump slots with trap addresses or PLT addresses; return the slots, or the problem."""
     arch, buffer = image.architecture, image.region.buffer
-    slots = _slots(image, waiting)
+    slots = _slots(image, waiting, host)
     offset = np.concatenate([table.offset[entries] for table, _, entries in waiting])
     where = image.runs.indices(offset)
     size, table_at = arch.word_size, image.decoded.pltgot
@@ -173,7 +185,7 @@ def defer_slots(
     return slots
 
 
-def _slots(image: Module, waiting: Sequence[Waiting]) -> LazySlots:
+def _slots(image: Module, waiting: Sequence[Waiting], host: LazyHost) -> LazySlots:
     """Make the `LazySlots`. Entry numbers are indices in DT_JMPREL, as PLT headers use; -1 for other tables."""
     places, symbols, summands, numbers = [], [], [], []
     for table, reloc_type, entries in waiting:
@@ -183,6 +195,5 @@ def _slots(image: Module, waiting: Sequence[Waiting]) -> LazySlots:
         symbols.append(table.symbol[entries].astype(np.int64))
         summands.append(np.zeros(len(entries), np.uint64) if addends is None else addends[entries].view(np.uint64))
         numbers.append(entries if table.section.endswith(".plt") else np.full(len(entries), -1))
-    return LazySlots(
-        image, np.concatenate(places), np.concatenate(symbols), np.concatenate(summands), np.concatenate(numbers)
-    )
+    symbol, addend, entry = np.concatenate(symbols), np.concatenate(summands), np.concatenate(numbers)
+    return LazySlots(image, np.concatenate(places), symbol, addend, entry, host)

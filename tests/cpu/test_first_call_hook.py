@@ -79,10 +79,12 @@ class HostHook:
         self.left.append((key, function))
         return 0
 
-    def reach(self, trap: int, opened: int = 1, count: int = 0, link: int = LINK, word: int = 8) -> FirstCallData:
+    def reach(
+        self, trap: int, opened: int = 1, count: int = 0, taken: int = 0, link: int = LINK, word: int = 8
+    ) -> FirstCallData:
         """Fetch at a trap; the data afterwards."""
         data = FirstCallData(
-            opened, count, 2, 2, self.blocks, self.calls, *self.functions, 0x9999, 77, word, PC, link, SP, 1
+            opened, count, taken, 2, 2, self.blocks, self.calls, *self.functions, 0x9999, 77, word, PC, link, SP, 1
         )
         memory = self.machine.memory
         memory.write(self.data, bytes(data))
@@ -104,8 +106,9 @@ def test_it_binds_a_slot_once_and_notes_the_call(hook: HostHook) -> None:
         assert hook.reach(trap, link=link, word=word).count == 1
         assert hook.stored.pop() == (0x5000 + 8 * slot, word, target)
         assert hook.registers.pop(PC) == target
-        call = NotedCall.from_buffer_copy(hook.machine.memory.read(hook.calls, 32))
-        assert (call.trap, call.back, call.seconds, call.nanoseconds) == (trap, back, 12, 345)
+        call = NotedCall.from_buffer_copy(hook.machine.memory.read(hook.calls, ctypes.sizeof(NotedCall)))
+        noted = call.trap, call.back, call.target, call.seconds, call.nanoseconds
+        assert noted == (trap, back, target, 12, 345)
         assert hook.words(hook.answers, 3)[slot] == 0
         assert hook.reach(trap).count == 0
     assert not hook.stored
@@ -117,9 +120,19 @@ def test_it_leaves_to_python_what_it_does_not_know(hook: HostHook) -> None:
         assert hook.reach(trap).count == 0
     assert hook.reach(START, opened=0).count == 0
     assert hook.reach(START, count=2).count == 2
+    assert hook.reach(START, count=7, taken=5).count == 7
     hook.mapped = False
     assert hook.reach(START).count == 0
     assert hook.reach(START, link=-1).count == 0
     assert hook.words(hook.answers, 3) == before
     assert not hook.stored
     assert PC not in hook.registers
+
+
+def test_calls_are_noted_in_a_ring(hook: HostHook) -> None:
+    size = ctypes.sizeof(NotedCall)
+    for slot, count in ((0, 6), (1, 7)):
+        assert hook.reach(START + slot * SPACING, count=count, taken=6).count == count + 1
+    calls = hook.machine.memory.read(hook.calls, 2 * size)
+    noted = [NotedCall.from_buffer_copy(calls, number * size) for number in range(2)]
+    assert [call.trap for call in noted] == [START, START + SPACING]

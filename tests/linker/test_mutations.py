@@ -97,6 +97,8 @@ class Traps:
     def resolver_words(self, slots: LazySlots) -> tuple[int, int]:
         return 1, 0x3000
 
+    def settle(self) -> None: ...
+
 
 def bind_all(linker: Linker, image: Image) -> None:
     """What the first calls through every slot that waits would do."""

@@ -146,9 +146,13 @@ def compare_calls(linker: Linker, image: Image, monkeypatch: pytest.MonkeyPatch)
     expected = list(zip(providers, eager.address.tolist(), strict=True))
     unique = dict(resolver.unique)
     ahead = [bound_in_images(resolver, image, symbol, kept) for symbol in symbols.tolist()]
-    with monkeypatch.context() as patch:
-        patch.setattr(calls_ahead, "FEW", 0)
-        assert calls_ahead.bind_ahead(resolver, image, symbols.tolist(), kept) == ahead
+    for few in (0, len(symbols)):
+        with monkeypatch.context() as patch:
+            patch.setattr(calls_ahead, "FEW", few)
+            address, provider = calls_ahead.bind_ahead(resolver, image, symbols, kept)
+        assert address.tolist() == [0 if bound is None else bound.address for bound in ahead]
+        found = [(image, *kept.images)[number] for number in provider[address != 0].tolist()]
+        assert found == [bound.provider for bound in ahead if bound is not None and bound.address]
     assert resolver.unique == unique
     lazy = [bind_call(resolver, image, symbol, kept) for symbol in symbols.tolist()]
     assert all(early is None or early == late for early, late in zip(ahead, lazy, strict=True))

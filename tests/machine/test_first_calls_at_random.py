@@ -111,9 +111,9 @@ def test_nothing_tells_whether_calls_are_looked_up_ahead(target: str, monkeypatc
     used: list[int] = []
     take = _Prepared.take
 
-    def taken(prepared: _Prepared, slot: int) -> SlotBinding:
+    def taken(prepared: _Prepared, slot: int, address: int) -> SlotBinding:
         used.append(slot)
-        return take(prepared, slot)
+        return take(prepared, slot, address)
 
     monkeypatch.setattr(_Prepared, "take", taken)
     with Machine(arch_of(target)) as one, Machine(arch_of(target)) as other:

@@ -9,6 +9,7 @@ bound so once: its answer is 0 afterwards.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
 from typing import Final, Protocol
 
 from emu.cpu.hooks.host_code import host_function
@@ -35,12 +36,14 @@ class NotedCall(ctypes.Structure):
     _fields_ = (
         ("trap", ctypes.c_uint64),
         ("back", ctypes.c_uint64),  #: the return address, as it is in the register or on the stack
+        ("target", ctypes.c_uint64),  #: the function
         ("seconds", ctypes.c_uint64),
         ("nanoseconds", ctypes.c_uint64),
     )
 
     trap: int
     back: int
+    target: int
     seconds: int
     nanoseconds: int
 
@@ -50,8 +53,9 @@ class FirstCallData(ctypes.Structure):
 
     _fields_ = (
         ("open", ctypes.c_uint64),  #: 0: all traps stop the engine
-        ("count", ctypes.c_uint64),  #: of noted calls
-        ("most", ctypes.c_uint64),  #: of them, for which there is room
+        ("count", ctypes.c_uint64),  #: of calls noted, ever
+        ("taken", ctypes.c_uint64),  #: of them, those that Python needs no more
+        ("most", ctypes.c_uint64),  #: the length of `calls`, which is a ring
         ("blocks", ctypes.c_uint64),
         ("block", ctypes.c_void_p),
         ("calls", ctypes.c_void_p),
@@ -72,6 +76,7 @@ class FirstCallData(ctypes.Structure):
 
     open: int
     count: int
+    taken: int
     most: int
     blocks: int
     block: int
@@ -96,14 +101,16 @@ class FirstCalls(Protocol):
         """Have all traps stop the engine."""
 
     @property
-    def any(self) -> bool:
-        """Whether any call has been bound since the last `clear`."""
+    def count(self) -> int:
+        """The number of calls bound so far."""
 
-    def noted(self) -> list[tuple[int, int, float]]:
-        """(trap, return address, seconds as of `time.perf_counter`) of the calls bound since the last `clear`."""
+    def noted(self) -> Iterator[tuple[int, int, int, float]]:
+        """(trap, return address, function, seconds as of `time.perf_counter`) of the calls bound so far, without
+        those that have been iterated over or cleared. Where there is no room for more, traps stop the engine.
+        """
 
     def clear(self) -> None:
-        """Forget these calls, which makes room for others."""
+        """Forget these calls."""
 
 
 def first_call_hook() -> int | None:

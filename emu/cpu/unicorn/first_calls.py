@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
 from typing import Any
 
 from emu.cpu.hooks.first_call_hook import MONOTONIC, FirstCallBlock, FirstCallData, NotedCall, first_call_hook
@@ -13,7 +14,7 @@ from emu.cpu.unicorn.bad_stores import key_of_threads, leaving_function
 from emu.cpu.unicorn.isas import UnicornIsa
 from relink.arrays import U64
 
-_MOST = 64  #: calls that are noted in one run
+_MOST = 1024  #: calls that are noted until somebody asks for them
 _LINKS = {"ARM64": "x30", "ARM": "lr", "RISCV": "ra"}  #: the register of the return address, by Unicorn's engine
 
 
@@ -81,25 +82,28 @@ class UnicornFirstCalls:
         self._data.most = 0
 
     @property
-    def any(self) -> bool:
+    def count(self) -> int:
         """See `FirstCalls`."""
-        return bool(self._data.count)
+        return self._data.count
 
-    def noted(self) -> list[tuple[int, int, float]]:
+    def noted(self) -> Iterator[tuple[int, int, int, float]]:
         """See `FirstCalls`."""
-        calls = self._calls[: self._data.count]
-        return [(call.trap, call.back, call.seconds + call.nanoseconds / 1e9) for call in calls]
+        data = self._data
+        while (number := data.taken) < data.count:
+            call = self._calls[number % _MOST]
+            yield call.trap, call.back, call.target, call.seconds + call.nanoseconds / 1e9
+            data.taken = max(data.taken, number + 1)  # in between, a signal handler may have taken more
 
     def clear(self) -> None:
         """See `FirstCalls`."""
-        self._data.count = 0
+        self._data.taken = self._data.count
 
 
 def _data(slots: api.RegisterSlots, isa: UnicornIsa, key: int) -> FirstCallData:
     link = _LINKS.get(isa.engine)
     functions = ("uc_reg_read", "uc_reg_write_batch", "uc_mem_read", "uc_mem_write")
     return FirstCallData(
-        0, 0, 0, 0, 0, 0,
+        0, 0, 0, 0, 0, 0, 0,
         *(address(api.uclib, name) for name in functions),
         *(address(libc(), name) for name in ("clock_gettime", "pthread_setspecific")),
         leaving_function(isa.engine, isa.mode),

@@ -14,11 +14,13 @@ struct block {
 };
 
 struct noted {
-    u64 trap, back, seconds, nanoseconds;
+    u64 trap, back, target, seconds, nanoseconds;
 };
 
 struct first_calls {
-    u64 open, count, most, blocks;
+    u64 open;
+    volatile u64 count, taken; /* of the calls noted, ever; `taken` is Python's */
+    u64 most, blocks;
     struct block *block;
     struct noted *noted;
     int (*read)(void *engine, int number, void *value);
@@ -43,9 +45,9 @@ static int return_address(void *engine, const struct first_calls *calls, u64 *ba
 HOOK int bind(void *engine, int kind, u64 address, int size, u64 value, struct first_calls *calls)
 {
     struct block *block = calls->block, *end = block + calls->blocks;
-    struct noted *noted = calls->noted + calls->count;
+    u64 count = calls->count, most = calls->most;
     (void)kind, (void)size, (void)value;
-    if (!calls->open || calls->count >= calls->most || address % SPACING)
+    if (!calls->open || count - calls->taken >= most || address % SPACING)
         return 0;
     while (block < end && address - block->start >= block->count * SPACING)
         block++;
@@ -53,12 +55,14 @@ HOOK int bind(void *engine, int kind, u64 address, int size, u64 value, struct f
         return 0;
     u64 slot = (address - block->start) / SPACING, target = block->answers[slot];
     void *values = &target;
+    struct noted *noted = calls->noted + count % most;
     if (!target || return_address(engine, calls, &noted->back) ||
         calls->store(engine, block->places[slot], &target, calls->word))
         return 0;
     noted->trap = address;
+    noted->target = target;
     calls->clock(calls->monotonic, &noted->seconds);
-    calls->count++;
+    __atomic_store_n(&calls->count, count + 1, __ATOMIC_RELEASE); /* other threads may read what is noted */
     block->answers[slot] = 0;
     calls->set(calls->key, calls->leave);
     calls->write(engine, &calls->pc, &values, 1);
