@@ -81,6 +81,31 @@ def test_functions_that_have_never_run_take_the_short_way(target: str, monkeypat
     assert not counts
 
 
+@pytest.mark.parametrize("arch", CODES)
+def test_a_first_block_that_a_signal_handler_has_kept_from_running_has_not_passed(
+    arch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Machine(arch) as machine:
+        code = f".globl first, second\nfirst: {CODES[arch][1]}\nsecond: {CODES[arch][1]}\n"
+        library = machine.load(compiled(arch, code, language="assembler"))
+        first, second = (library.function(name, f"int {name}(int)") for name in ("first", "second"))
+        assert first(7) == 7
+        cpu = machine.cpu
+        assert isinstance(cpu, UnicornCpu)
+        assert cpu._inspector is not None
+
+        def interrupted(*arguments: object) -> int:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(unicorn, "emu_start", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                second(7)
+        assert first(7) == 7
+        assert second.address not in cpu._inspector.known
+        assert second(7) == 7
+
+
 class _NoEngine:
     """An engine that is never told to stop: nothing is found in the code."""
 

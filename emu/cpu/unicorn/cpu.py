@@ -64,7 +64,6 @@ _TRAP = StopReason.TRAP  # attributes of an enumeration are slow
 _ARRIVED = frozenset({uc.UC_ERR_OK, uc.UC_ERR_FETCH_UNMAPPED})
 _PROTECTED = frozenset({StopReason.READ_PROTECTED, StopReason.WRITE_PROTECTED, StopReason.FETCH_PROTECTED})
 
-
 #: (ISA, model) -> register -> its value after the set-up of an engine.
 _SET_UP: dict[tuple[str, str | None], dict[str, int]] = {}
 
@@ -157,7 +156,7 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
         if self._stores.stale:
             self._stores.prepare(self._late, self._watch.runs)
         meter = self._metered(limit) if limit else None
-        watch, inspector = self._watch, self._inspector
+        watch, inspector, code_pages, started = self._watch, self._inspector, self._code_pages, None
         watch.runs += 1
         try:
             self._running = get_ident()
@@ -166,7 +165,6 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
                 self._arm(timeout)
             else:
                 watch.fired = False
-            code_pages, watched, started = self._code_pages, self._watched, None
             if not (  # nothing has to be done first
                 (inspector is not None and inspector.correction)
                 or (code_pages is not None and (code_pages.bad or code_pages.exits))
@@ -177,7 +175,7 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
                 self._begin.value = pc
                 status = emu_start(self._handle, self._begin, self._until, api.NO_TIMEOUT, api.NO_COUNT)
                 at = self._read_place()
-                unusual = self._look.stopped or self._late or self._native or (watched and watched.stopped())
+                unusual = self._look.stopped or self._late or self._native or self._interrupted()
                 if self._trap_start <= at < self._trap_end and status in _ARRIVED and not unusual:
                     if self._first is not None:
                         self._settle_first()

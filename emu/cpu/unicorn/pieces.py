@@ -54,7 +54,7 @@ class UnicornPieces(UnicornDevices, ObservedEngine):
         """A signal handler raised: the guest is between two blocks and will not continue from there."""
         self._make_whole()
         self._seen.forget()
-        self._at_stop = None
+        self._at_stop = self._first = None
         self.pausing = False
         look = self._look
         look.left = look.stopped = 0
