@@ -42,7 +42,7 @@ from relink.arch.spec import (
     static,
     static_refused,
 )
-from relink.arch.special import reads
+from relink.arch.special import only_beyond, reads
 from relink.arrays import U64, Bools
 from relink.records import dataclass, replace
 
@@ -119,6 +119,7 @@ def _lu32i_follows(sites: Sites, instructions: range) -> Bools:
     return found
 
 
+@only_beyond(32)
 @reads(behind=8)
 def page_distance(sites: Sites, distance: U64) -> U64:
     """The value of pcalau12i in bytes, given the distance between the pages.
@@ -129,6 +130,7 @@ def page_distance(sites: Sites, distance: U64) -> U64:
     return np.where(_lu32i_follows(sites, range(2, 3)), sign_extended(distance, 32), distance)
 
 
+@only_beyond(32)
 @reads(behind=128)
 def absolute(sites: Sites, address: U64) -> U64:
     """The value of lu12i.w; lu32i.d may follow with bits 32 and up.

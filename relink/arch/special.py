@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 _Special = TypeVar("_Special", bound=Callable[..., Any])
 _ONLY_IF_UNDEFINED: set[object] = set()
+_ONLY_BEYOND: dict[object, int] = {}
 _READS: dict[object, tuple[int, int]] = {}
 
 
@@ -18,6 +19,16 @@ def only_if_undefined(function: _Special) -> _Special:
     """For a function that changes nothing unless S is 0, the address of an undefined weak symbol."""
     _ONLY_IF_UNDEFINED.add(function)
     return function
+
+
+def only_beyond(bits: int) -> Callable[[_Special], _Special]:
+    """For a function that does not change a value that is a signed number of so many bits."""
+
+    def noted(function: _Special) -> _Special:
+        _ONLY_BEYOND[function] = bits
+        return function
+
+    return noted
 
 
 def reads(*, before: int = 0, behind: int = 0) -> Callable[[_Special], _Special]:
@@ -35,6 +46,11 @@ def is_only_if_undefined(function: object) -> bool:
     return function in _ONLY_IF_UNDEFINED
 
 
-def bytes_read(function: object) -> tuple[int, int]:
-    """The number of bytes before and behind the place that a function reads."""
-    return _READS.get(function, (0, 0))
+def bits_kept(function: object) -> int:
+    """The bits of signed numbers that a function does not change; 0 for none."""
+    return _ONLY_BEYOND.get(function, 0)
+
+
+def bytes_read(function: object) -> tuple[int, int] | None:
+    """The number of bytes before and behind the place that a function reads, if any."""
+    return _READS.get(function)

@@ -87,13 +87,14 @@ class SymbolRows:
 
     def row(self, symbol: int) -> SymbolRow:
         """One symbol as numbers. Rows are kept: quicker than arrays for the few that are asked for by name."""
-        known = self._rows.get(symbol)
-        if known is None:
-            in_order = SYMBOL_FIELDS[self.records.dtype.names]
-            name, value, size, info, other, section = in_order(self.records.item(symbol))
-            known = SymbolRow(name, value, size, section, info >> 4, info & 15, other & 3)
-            self._rows[symbol] = known
-        return known
+        if symbol not in self._rows:
+            name, value, size, info, other, section = self.numbers(symbol)
+            self._rows[symbol] = SymbolRow(name, value, size, section, info >> 4, info & 15, other & 3)
+        return self._rows[symbol]
+
+    def numbers(self, symbol: int) -> tuple[int, ...]:
+        """The name's offset, value, size, info, other and shndx of one symbol."""
+        return tuple(SYMBOL_FIELDS[self.records.dtype.names](self.records.item(symbol)))
 
     @cached_property
     def _rows(self) -> dict[int, SymbolRow]:

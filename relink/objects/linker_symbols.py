@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import TypeAlias
 
 import numpy as np
@@ -84,9 +85,10 @@ def asked_for(symbols: Symbols) -> dict[str, int]:
 _NAMES = frozenset(name.encode() for name in (*_PLACES, _TLS_BASE))
 
 
-def is_of_linker(name: bytes) -> bool:
-    """Whether a linker may define a symbol of that name."""
-    return name in _NAMES or name.startswith((b"__start_", b"__stop_"))
+def names_of_linker(names: AbstractSet[bytes]) -> set[bytes]:
+    """The names of which a linker may define a symbol."""
+    edges = [name for name in names if name[:4] == b"__st" and name.startswith((b"__start_", b"__stop_"))]
+    return {*edges, *(_NAMES & names)}
 
 
 def redefined(symbols: Symbols) -> list[DuplicateSymbol]:

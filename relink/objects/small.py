@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from relink.arch.spec import Stub
 from relink.arrays import I64
 from relink.elf.contents import Contents
 from relink.elf.object_batch import ObjectBatch
+from relink.elf.small_object import Entry
 from relink.objects.combined import CombinedObjects, CombinedTable, StubTable
 from relink.objects.input_sections import InputSections
+from relink.objects.small_symbols import SmallSymbolTable
 from relink.records import cached_property
 
-#: A relocation of a linked object: (image offset, type, row of the image's symbol table, addend or None for one in
-#: place, image offset of the end of its section). Plain tuples, which the collector of cycles does not visit.
-SmallEntry: TypeAlias = tuple[int, int, int, int | None, int]
+#: The relocations of a section: (its image offset, its size, the entries). Symbols are numbers in the object: the
+#: row in the image's table is one more, but for number 0. Plain tuples, which no search for garbage visits.
+SmallTable: TypeAlias = tuple[int, int, Sequence[Entry]]
 
 
 class SmallObject(CombinedObjects):
@@ -23,8 +25,8 @@ class SmallObject(CombinedObjects):
 
     combine: Callable[[], CombinedObjects]
     #: All relocations, in file order; None for one that `replace` has made, which is like any other image.
-    entries: list[SmallEntry] | None = None
-    names_of_symbols: list[bytes]  #: of row 1 of the image's table, and so on
+    entries: list[SmallTable] | None = None
+    table: SmallSymbolTable
     slot_rows: list[int]  #: rows of the symbols that have slots in the GOT, ascending
     callees: list[int]  #: rows of the symbols that have stubs, ascending
     island: int  #: image offset of the stubs
@@ -38,6 +40,10 @@ class SmallObject(CombinedObjects):
     @cached_property
     def contents(self) -> Contents:
         return Contents(self.name, self.segments, lambda s: self.data[s.offset : s.offset + s.filesz])
+
+    @cached_property
+    def offered(self) -> I64:
+        return self.table.hash_table.symbols
 
     @cached_property
     def input_sections(self) -> InputSections | None:

@@ -209,4 +209,4 @@ class _DebugLinker:
         kind = records["info"] & 15
         kind[kind == SymbolType.GNU_IFUNC] = SymbolType.FUNC
         records["info"] = kind | np.uint8(SymbolBind.LOCAL << 4)
-        return replace(table, records=records)
+        return SymbolTable(records, table.strings, table.hash_table, table.versym, table.by_name)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 from relink.arrays import I64
 from relink.records.tuples import NamedTuple
 from relink.resolve.bindings import Bindings
+
+#: For each `Use`: symbol index -> index in the bindings.
+Numbers: TypeAlias = tuple[I64, I64, I64]
 
 
 class References:
@@ -12,10 +18,18 @@ class References:
     cases.
     """
 
-    def __init__(self, bindings: Bindings, symbols: I64, binding_of: tuple[I64, I64, I64]) -> None:
+    def __init__(self, bindings: Bindings, symbols: I64, binding_of: Numbers | Callable[[], Numbers]) -> None:
+        """`binding_of` may be a function that is called when it is first asked for."""
         self.bindings = bindings
         self.symbols = symbols  #: the symbols of elements 1, 2, …
-        self.binding_of = binding_of  #: for each `Use`: symbol index -> index in the bindings
+        self._binding_of = binding_of
+
+    @property
+    def binding_of(self) -> Numbers:
+        """For each `Use`: symbol index -> index in the bindings."""
+        if callable(self._binding_of):
+            self._binding_of = self._binding_of()
+        return self._binding_of
 
 
 class Entry(NamedTuple):

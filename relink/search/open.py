@@ -58,13 +58,16 @@ def open_image(
     elif isinstance(source, bytes):
         key = CACHE.content_key(source, name)
     decoded = CACHE.get(key)
-    if decoded is None and (linked := CACHE.get(key, linked_by(arch, options))) is not None:
-        return linked
-    decoded = decoded or CACHE.get(key, (arch.name,))
+    if decoded is None:
+        how = linked_by(arch, options)
+        if (linked := CACHE.get(key, how)) is not None:
+            return linked
+        decoded = CACHE.get(key, (arch.name,))
     if decoded is None:
         opened, path, data = open_source(source, name)
-        if (small := _small(opened, path, data, arch, options)) is not None:
-            CACHE.put(key, small, linked_by(arch, options), quick=True)
+        content = source if isinstance(source, bytes) else None
+        if (small := _small(opened, path, data, content, arch, options)) is not None:
+            CACHE.put(key, small, how, quick=True)
             return small
         if not isinstance(source, (str, Path, os.PathLike, bytes, bytearray, memoryview)):
             source = data.tobytes()  # a file object can be read only once
@@ -96,16 +99,26 @@ def linked_by(arch: Architecture, options: ObjectOptions) -> How:
     return arch.name, *(options.identity or (object(),))
 
 
-def _small(name: str, path: Path | None, data: U8, arch: Architecture, options: ObjectOptions) -> Decoded | None:
-    """A small object as an image, linked without arrays; None for any other file."""
-    if len(data) <= _TYPE_AT or data[_TYPE_AT] != _REL or is_mapped(data):
+def _small(
+    name: str, path: Path | None, data: U8, content: bytes | None, arch: Architecture, options: ObjectOptions
+) -> Decoded | None:
+    """A small object as an image, linked without arrays; None for any other file. `content` is `data`, where that
+    is known.
+    """
+    if len(data) <= _TYPE_AT or data[_TYPE_AT] != _REL or (content is None and is_mapped(data)):
         return None
+    from relink.elf.small_object import MOST_BYTES
     from relink.objects.small_link import link_small
+
+    if len(data) > MOST_BYTES:
+        return None
+    if content is None:
+        content = data.tobytes()
 
     def combine() -> CombinedObjects:
         return open_objects([decode_opened(name, path, data)], arch, name, options)
 
-    return link_small(name, data, arch, options, combine, _debug_sections)
+    return link_small(name, content, arch, options, combine, _debug_sections)
 
 
 def _object_alone(decoded: Decoded, arch: Architecture, options: ObjectOptions, key: Key | None) -> Decoded:

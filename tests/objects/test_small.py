@@ -6,6 +6,7 @@ import random
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ from relink.arch import ARCHITECTURES, architecture
 from relink.arch.single import LETTERS, of_field, of_formula
 from relink.elf import small_object
 from relink.elf.layout import ELF32
-from relink.elf.small_object import Unusual, read_small
 from relink.errors import LinkErrors, RelinkError, RelocationError
 from relink.events import Event
 from relink.memory import placement
@@ -31,7 +31,7 @@ from relink.search.decoded_cache import CACHE
 from relink.search.open import open_image
 from tests.counting import python_calls
 from tests.elf.broken_objects import BROKEN
-from tests.elf.build_object import Sec, Sym, rela, simple_object
+from tests.elf.build_object import Sec, Sym, group, rela, simple_object
 from tests.fixtures import arch_of
 from tests.linker.test_few_entries import state
 from tests.objects.build import TARGETS, compiled
@@ -50,6 +50,14 @@ SOURCES = (
     """int many(int x) { switch (x) { case 0: return 3; case 1: return 9; case 2: return 27; case 3: return 81;
     case 4: return 7; case 5: return 77; } return -1; }""",
 )  # fmt: skip
+#: In C++: functions in COMDAT groups, with guards and tables, and constructors.
+PLUS_PLUS = (
+    "inline int twice(int x) { return 2 * x; } int use(int x) { return twice(x); }\n",
+    """template <class T> T most(T a, T b) { return a < b ? b : a; } template int most(int, int); struct V {
+    virtual int f(); int n = 3; }; int V::f() { return n; } V made;""",
+    """extern "C" int outside(int); int found = outside(3); template <int n> struct S { static int v; };
+    template <int n> int S<n>::v = outside(n); template struct S<2>; template struct S<3>;""",
+)
 FLAGS = (("-fno-pic",), ("-fPIC",), ("-fPIC", "-ffunction-sections", "-fdata-sections"), ("-O0", "-fPIC", "-g"))
 FULL = (1 << 64) - 1
 #: What these refer to, in another image.
@@ -138,7 +146,11 @@ def _opened(arch: str, content: bytes) -> object:
 
 
 def contents(target: str) -> list[bytes]:
-    return [compiled(target, source, *flags).read_bytes() for source in SOURCES for flags in FLAGS]
+    plain = [compiled(target, source, *flags) for source in SOURCES for flags in FLAGS]
+    others = [
+        compiled(target, source, "-fno-rtti", *flags, language="c++") for source in PLUS_PLUS for flags in FLAGS
+    ]
+    return [path.read_bytes() for path in (*plain, *others)]
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -174,19 +186,16 @@ def mutated(rng: random.Random, content: bytes, arch: str) -> bytes:
     """An object with another byte, or another type, symbol or addend of a relocation."""
     data = bytearray(content)
     bits = architecture(arch).bits
-    try:
-        tables = read_small(content, architecture(arch)).tables
-    except Unusual:
-        tables = []
     layout = small_object.HEADERS[bits][0]
     *_, shoff, _, _, _, _, entsize, count, _ = (0, *layout.header.unpack_from(content, 16))
     shoff = layout.header.unpack_from(content, 16)[5]
     rows = [layout.section_header.unpack_from(content, shoff + entsize * number) for number in range(count)]
     chosen = [row for row in rows if row[1] in (2, 3, 4, 9)]
+    tables = [row for row in rows if row[1] in (4, 9) and row[5]]
     for _ in range(rng.choice((1, 1, 2, 5))):
         kind = rng.random()
         if kind < 0.4 and tables:
-            row = rng.choice([row for row in rows if row[1] in (4, 9) and row[5]])
+            row = rng.choice(tables)
             at = row[4] + rng.randrange(row[5] // row[9]) * row[9]
             number = rng.choice([*architecture(arch).relocations])
             if bits == 64:
@@ -233,13 +242,46 @@ def test_what_rules_of_their_own_are_about_is_left_to_arrays() -> None:
         ([Sym("t", bind=1, type=6, section=4)], [Sec(".tbss", 8, flags=0x403, size=8)]),
         ([Sym("u", bind=10, type=1, section=1)], []),
         ([Sym("h", bind=2, other=2)], [rela((0, 4, 1, -4))]),
-        ([Sym("f", **text)], [Sec(".init_array", 14, bytes(8), flags=3, align=8)]),
-        ([Sym("f", **text)], [Sec(".text.x" + 70 * "y", flags=6, data=bytes(8))]),
+        ([Sym("f", **text)], [Sec(".init_array.5", 14, bytes(8), flags=3, align=8)]),
+        ([Sym("f", **text)], [Sec(".init_array", 1, bytes(8), flags=3, align=8)]),
+        ([Sym("f", **text)], [Sec(".ctors", 1, bytes(8), flags=3, align=8)]),
+        ([Sym("f", **text)], [Sec(".note.GNU-stack", 1, bytes(8), flags=6)]),
         ([Sym(f"f{n}", **text) for n in range(small_object.MOST_SYMBOLS)], []),
         ([Sym("f", **text)], [rela(*[(0, 0, 1, 0)] * (1 + small_object.MOST_RELOCATIONS))]),
         ([Sym("f", **text)], [Sec(".bss", 8, flags=3, size=1 << 17)]),
     ):
         assert not assert_same("x86_64", simple_object(symbols, extra), what=symbols)
+
+
+def test_groups_that_a_link_keeps_are_linked_by_numbers() -> None:
+    """Others are left to arrays, and refused as by these."""
+    g, h = Sym("g", bind=1, type=2, section=4), Sym("h", bind=1, type=2, section=5)
+    code = [Sec(f".text.{name}", flags=0x206, data=bytes(8)) for name in ("g", "h")]
+    assert assert_same("x86_64", simple_object([g, h], [*code, group(1, 1, 4), group(2, 1, 5)]))
+    for groups in (
+        [group(1, 1, 4), group(1, 1, 5)],  # of the same name
+        [group(1, 1, 4), group(2, 1, 4)],  # with the same member
+        [group(1, 1, 4), group(2, 1, 6)],  # with another group
+        [group(1, 0, 4)],
+        [group(1, 3, 4)],
+        [group(1, 1, 9)],
+        [group(0, 1, 4)],
+        [group(9, 1, 4)],
+        [group(1, 1, 4, link=3)],
+        [group(1, 1, 4, entsize=8)],
+        [replace(group(1, 1, 4), data=b"")],
+        [replace(group(1, 1, 4), data=bytes(6))],
+    ):
+        assert not assert_same("x86_64", simple_object([g, h], [*code, *groups]), what=groups)
+
+
+def test_lists_of_functions_lie_before_other_data() -> None:
+    """With those of groups."""
+    f, word = Sym("f", bind=1, type=2, section=1), Sec(".data", flags=3, data=bytes(24), align=16)
+    found = ("fini", 15, 2), ("init", 14, 0), ("init", 14, 2), ("fini", 15, 1)
+    lists = [Sec(f".{name}_array", type_, bytes(8 * count), 3, align=8) for name, type_, count in found]
+    for chosen in (lists, lists[:1], lists[1:2], lists[2:]):
+        assert assert_same("x86_64", simple_object([f], [word, *chosen, rela((0, 1, 1, 0), target=4)]))
 
 
 def test_a_places_order_with_others_matters_to_the_engine() -> None:
@@ -325,7 +367,7 @@ def test_few_calls_link_and_relocate_a_fragment() -> None:
         linker = Linker(HostMemory("x86_64"))
         linker.load(content, options=LoadOptions(unresolved=lambda image, symbol: 0x7000_0000))
 
-    for work, most in ((partial(open_image, content, arch), 290), (load, 1100)):
+    for work, most in ((partial(open_image, content, arch), 170), (load, 960)):
         for _ in range(25):
             work()
         assert python_calls(work) <= most

@@ -1,0 +1,104 @@
+"""`SmallSymbolTable`: the symbols of a small object as an image, in rows that are made when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from relink.arrays import AnyArray
+from relink.elf import SymbolTable
+from relink.elf.constants import SHN_ABS, SymbolType
+from relink.elf.contents import frozen
+from relink.elf.layout import SYMBOL_RECORDS
+from relink.elf.small_object import SmallSymbols
+from relink.elf.strings import StringTable
+from relink.objects.combined import Offered
+from relink.records import cached_property
+
+_OBJECT = int(SymbolType.OBJECT)
+_HIDDEN, _PROTECTED = 2, 3
+
+
+class SmallSymbolTable(SymbolTable):
+    """The symbols behind row 0, as `relink.objects.symbols.Symbols` has them after `settle` and
+    `bind_to_own_image`.
+    """
+
+    name: str
+    bits: int
+    columns: SmallSymbols
+    offsets: Sequence[int]
+    got: tuple[int, int]
+    by_name: Mapping[bytes, tuple[int]]
+    offers_data: bool  #: see `CombinedObjects`
+
+    def __init__(
+        self, name: str, bits: int, symbols: SmallSymbols, offsets: Sequence[int], got: tuple[int, int]
+    ) -> None:
+        """`offsets` are those of the object's sections in the image, -1 for others; `got` is the row of
+        _GLOBAL_OFFSET_TABLE_ (0: none), which the linker defines, and its offset.
+        """
+        by_name, offers_data = dict[bytes, tuple[int]](), False
+        _, _, _, infos, others, sections, names, first, _ = symbols
+        columns = zip(names, infos[first:], others[first:], sections[first:], strict=True)
+        for row, (each, info, other, section) in enumerate(columns, first + 1):
+            if section and (section == SHN_ABS or offsets[section] >= 0):
+                by_name[each] = (row,)
+                offers_data = offers_data or (info & 15 == _OBJECT and other & 3 in (0, _PROTECTED))
+            elif row == got[0]:
+                by_name[each] = (row,)
+        vars(self).update(  # it is immutable for others
+            bits=bits,
+            columns=symbols,
+            offsets=offsets,
+            got=got,
+            name=name,
+            offers_data=offers_data,
+            by_name=by_name,
+            versym=None,
+            has_unique=False,
+            _checked=True,  # the names
+        )
+
+    def __len__(self) -> int:
+        return 1 + len(self.columns.infos)
+
+    @cached_property
+    def records(self) -> AnyArray:
+        record, in_order, dtype = SYMBOL_RECORDS[self.bits]
+        rows = [record.pack(*in_order(self.numbers(row))) for row in range(len(self))]
+        return frozen(np.frombuffer(b"".join(rows), dtype))
+
+    @cached_property
+    def strings(self) -> StringTable:
+        return StringTable(self.name, np.frombuffer(self.columns.strings, np.uint8))
+
+    @cached_property
+    def hash_table(self) -> Offered:
+        return Offered(np.array([row for (row,) in self.by_name.values()], np.int64))
+
+    def numbers(self, row: int) -> tuple[int, int, int, int, int, int]:
+        if not row:
+            return 0, 0, 0, 0, 0, 0
+        names_at, values, sizes, infos, others, sections, *_ = self.columns
+        number, index = row - 1, 0
+        value, other, section = values[number], others[number], sections[number]
+        if section == SHN_ABS:
+            index = SHN_ABS
+        elif row == self.got[0]:
+            value, index, other = self.got[1], 1, other | _HIDDEN
+        elif section and self.offsets[section] >= 0:
+            value, index = value + self.offsets[section] & (1 << self.bits) - 1, 1
+        if not index and other & 3 == _PROTECTED:  # it binds to no other image either
+            other = other & ~3 | _HIDDEN
+        elif index and infos[number] >> 4 and not other & 3:
+            other |= _PROTECTED
+        return names_at[number], value, sizes[number], infos[number], other, index
+
+    def name_if_undefined(self, row: int) -> bytes | None:
+        """The name of a symbol that the image does not define; None for others."""
+        before = self.columns.first_global + 1
+        if row < before or self.columns.sections[row - 1] or row == self.got[0]:
+            return None
+        return self.columns.names[row - before]
