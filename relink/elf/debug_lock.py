@@ -6,16 +6,17 @@ decoded file, which machines in several threads share (`relink.search.decoded_ca
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
+
+from relink.locks import shared_lock
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 #: Held by the thread that reads; it may take it again.
-READING = threading.RLock()
+READING = shared_lock()
 
 
 def one_thread(function: Callable[_P, _R]) -> Callable[_P, _R]:

@@ -10,9 +10,10 @@ dataclasses can derive from them.
 from __future__ import annotations
 
 from functools import partial
-from threading import RLock
 from types import MemberDescriptorType
 from typing import TYPE_CHECKING
+
+from relink.locks import shared_lock
 
 if TYPE_CHECKING:
     from dataclasses import dataclass as dataclass
@@ -33,7 +34,7 @@ class Assignments:
         #: Another object after each assignment: no number, which two threads could increase to the same one.
         self.last: object = object()
         self._wanted: set[int] = set()
-        self._lock = RLock()  # finalisers may call `end` at any time
+        self._lock = shared_lock()  # finalisers may call `end` at any time
 
     def begin(self, who: int) -> None:
         """Note assignments from now on, for the object of this id."""

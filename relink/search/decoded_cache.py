@@ -10,22 +10,21 @@ off. It may be used by several threads.
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from functools import lru_cache
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 from relink.elf import Decoded
 from relink.elf.source import COPIED, FileMode, file_mode
+from relink.locks import shared_lock
+from relink.memory.once import make_room
 
 #: What identifies a file's content: its path, name and state, or its bytes and name.
 Key: TypeAlias = tuple[str, str, FileMode | None, int, int, int, int, int] | tuple[bytes, str | None]
 #: How the content was read: () as it is, else the architecture and the options of a link.
 How: TypeAlias = tuple[Hashable, ...]
-
-_T = TypeVar("_T")
 
 #: Files kept, the last used ones; and of them those that are mapped, not copied.
 MOST, MOST_MAPPED = 512, 8
@@ -40,12 +39,11 @@ class DecodedCache:
 
     def __init__(self) -> None:
         self.enabled = not os.environ.get("RELINK_EMU_NO_CACHE")
-        self._lock = threading.Lock()
+        self._lock = shared_lock()
         self._files: OrderedDict[tuple[Key, How], Decoded] = OrderedDict()
-        self._bytes: dict[tuple[Key, How], int] = {}
-        self._held = 0  #: the sum of these
+        self._bytes: OrderedDict[tuple[Key, How], int] = OrderedDict()
         self._seen: dict[int, None] = {}  #: hashes of entries that were not kept, the last ones
-        self._mapped: dict[tuple[Key, How], None] = {}  #: those that are mapped, in the same order
+        self._mapped: OrderedDict[tuple[Key, How], None] = OrderedDict()  #: those that are mapped
 
     def key(
         self, path: str | os.PathLike[str], name: str | None, status: os.stat_result | None = None
@@ -79,11 +77,9 @@ class DecodedCache:
         with self._lock:
             decoded = self._files.get((key, how))
             if decoded is not None:
-                self._files.move_to_end((key, how))
-                if self._bytes:
-                    _renew(self._bytes, (key, how))
-                if self._mapped:
-                    _renew(self._mapped, (key, how))
+                for entries in (self._files, self._bytes, self._mapped):
+                    if (key, how) in entries:
+                        entries.move_to_end((key, how))
             return decoded
 
     def put(self, key: Key | None, decoded: Decoded, how: How = (), *, quick: bool = False) -> None:
@@ -99,31 +95,35 @@ class DecodedCache:
                 return
             if entry in self._files:
                 self._forget(entry)
-            self._files[entry] = decoded
             if how or isinstance(key[0], bytes):
-                self._bytes[entry] = size = _LINKED * len(decoded.data) if how else len(key[0])
-                self._held += size
-                while self._held > MOST_BYTES:
-                    self._forget(next(iter(self._bytes)))
+                self._bytes[entry] = _LINKED * len(decoded.data) if how else len(key[0])
+            self._files[entry] = decoded
+            if entry in self._bytes:
+                while sum(self._bytes.values()) > MOST_BYTES:
+                    self._forget_oldest(self._bytes)
             if entry in self._files and len(decoded.data) > COPIED:
                 self._mapped[entry] = None
-                if len(self._mapped) > MOST_MAPPED:
-                    self._forget(next(iter(self._mapped)))
+                while len(self._mapped) > MOST_MAPPED:
+                    self._forget_oldest(self._mapped)
             while len(self._files) > MOST:
-                self._forget(next(iter(self._files)))
+                self._forget_oldest(self._files)
 
     def _was_seen(self, hash_: int) -> bool:
         """Whether an entry of this hash was to be kept before."""
         if hash_ in self._seen:
             return True
+        make_room(self._seen, MOST)
         self._seen[hash_] = None
-        if len(self._seen) > MOST:
-            del self._seen[next(iter(self._seen))]
         return False
 
+    def _forget_oldest(self, entries: Iterable[tuple[Key, How]]) -> None:
+        """Forget the first of these entries."""
+        for entry in tuple(entries)[:1]:
+            self._forget(entry)
+
     def _forget(self, entry: tuple[Key, How]) -> None:
-        del self._files[entry]
-        self._held -= self._bytes.pop(entry, 0)
+        self._files.pop(entry, None)
+        self._bytes.pop(entry, None)
         self._mapped.pop(entry, None)
 
     def clear(self) -> None:
@@ -133,7 +133,6 @@ class DecodedCache:
             self._bytes.clear()
             self._mapped.clear()
             self._seen.clear()
-            self._held = 0
 
     def __len__(self) -> int:
         return len(self._files)
@@ -150,12 +149,6 @@ def _absolute(path: str) -> str:
 @lru_cache(maxsize=64)
 def _normal(folder: str) -> str:
     return os.path.join(os.path.normpath(folder), "")
-
-
-def _renew(entries: dict[tuple[Key, How], _T], entry: tuple[Key, How]) -> None:
-    """Make an entry the last, if it is there."""
-    if entry in entries:
-        entries[entry] = entries.pop(entry)
 
 
 #: The cache of this process.

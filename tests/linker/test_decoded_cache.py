@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from functools import partial
@@ -10,14 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from relink import Decoded, HostMemory, Linker, LoadOptions
+from relink import Decoded, HostMemory, Linker, LoadOptions, decode
 from relink.elf import source as files
+from relink.elf.debug_lock import READING
 from relink.resolve.sources import DefinedSymbols
 from relink.search import decoded_cache
 from relink.search.decoded_cache import CACHE, DecodedCache
 from tests.counting import python_calls
 from tests.elf.build_object import Sym as ObjectSym
 from tests.elf.build_object import simple_object
+from tests.interrupts import interrupted
 from tests.linker.craft import DATA, Library, Sym
 
 ARCH = "x86_64"
@@ -195,3 +198,61 @@ def test_keeping_one_more_does_not_look_at_all_that_is_kept(monkeypatch: pytest.
         calls.append(python_calls(partial(_load_and_unload, linker, image(value))))
     assert len(CACHE) == 202
     assert calls[-1] <= calls[100] + 3
+
+
+def test_an_interrupt_anywhere_leaves_a_cache_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoded_cache, "MOST", 3)
+    monkeypatch.setattr(decoded_cache, "COPIED", 0)
+    monkeypatch.setattr(decoded_cache, "MOST_MAPPED", 2)
+    contents = [image(value) for value in range(1, 9)]
+    monkeypatch.setattr(decoded_cache, "MOST_BYTES", 2 * len(contents[0]))
+    decoded = [decode(content) for content in contents]
+    for number in range(100):
+        cache = DecodedCache()
+
+        def put(which: int, cache: DecodedCache = cache) -> None:
+            cache.put((contents[which], None), decoded[which])
+
+        def use(cache: DecodedCache = cache) -> None:
+            for which in (2, 3):
+                cache.put((contents[which], None), decoded[which])
+                cache.get((contents[which - 1], None))
+
+        put(0)
+        put(1)
+        passed = interrupted(use, number)
+        for which in (4, 5, 6, 7):
+            put(which)
+            assert cache.get((contents[which], None)) is decoded[which]
+        assert len(cache) == len(cache._bytes) == 2
+        assert len(cache._mapped) <= 2
+        if passed < number:
+            break
+    assert 10 < number < 99
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_does_not_wait_for_threads_that_it_has_not(tmp_path: Path) -> None:
+    path = write(tmp_path / "liba.so", 7)
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with CACHE._lock, READING:
+            held.set()
+            done.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            signal.alarm(30)  # ends the child
+            with READING:
+                status = value_of(loaded(path))
+        finally:
+            os._exit(status)
+    done.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7

@@ -12,6 +12,7 @@ from emu.cpu.icicle import joined
 from emu.cpu.loongarch64 import ENGINE_ARCHITECTURES, SLEIGH_ROOT
 from emu.cpu.loongarch64.hostops import HostOperations
 from emu.cpu.protocol import Protection, StopReason
+from relink.locks import shared_lock
 
 #: Limit for guest memory in pages (4 GiB); only pages that are used take host memory.
 MEMORY_CAPACITY = 1 << 20
@@ -23,7 +24,7 @@ _MOST_IDLE = 2
 _LARGE = 1 << 28
 _WORN = 0.5  #: seconds of compilation
 
-_environment_lock = threading.Lock()
+_environment_lock = shared_lock()
 
 
 class Vocabulary:
