@@ -1,13 +1,16 @@
 """What is kept between loads, calls and runs is bounded: it goes with its object, is of a finite number, or the
-oldest goes.
+oldest goes. All that a process keeps is named here: functions that remember, and the containers of modules.
 
-The cache of decoded files has its own tests (tests/linker/test_decoded_cache.py), and threads that share what it
-keeps (tests/calls/test_several_threads.py).
+Only the cache of decoded files depends on files outside of this project, and what is kept with a decoded file goes
+with that. It has its own tests (tests/linker/test_decoded_cache.py), as have threads that share what it keeps
+(tests/calls/test_several_threads.py), and memory that is used again (tests/machine/test_released_memory.py). The
+environment variable RELINK_EMU_NO_CACHE turns off these two.
 """
 
 from __future__ import annotations
 
 import ast
+import ctypes
 import gc
 import sys
 import weakref
@@ -15,10 +18,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
+import numpy as np
 import pytest
 
 from emu import Machine
 from emu.calls import declared
+from emu.cpu.hooks import host_code
 from emu.debug.coverage import sources
 from emu.errors import GuestFault
 from emu.saved import graph
@@ -26,7 +31,6 @@ from relink import HostMemory
 from relink.elf import dwarf, dwarf_inlined, dwarf_lines
 from relink.memory import host_pages
 from relink.memory.once import make_room
-from relink.relocate import few_entries
 from relink.resolve import nearest, reference_kind
 from relink.resolve.bindings import Bindings
 from relink.resolve.few_references import Few, Found
@@ -89,17 +93,64 @@ def test_functions_remember_a_limited_number_of_results() -> None:
     assert not unbounded - set(UNBOUNDED), "give them a maxsize, or say in UNBOUNDED what limits them"
 
 
-#: What is kept with an object, for as long as that lives.
-KEPT: dict[str, object] = {
-    "debug information": dwarf._KNOWN,
-    "inlined functions": dwarf_inlined._KNOWN,
-    "lines": dwarf_lines._KNOWN,
-    "types": declared._KNOWN,
-    "source ranges": sources._KNOWN,
-    "entries": few_entries._known,
-    "symbols by address": nearest._by_value,
-    "kinds of references": reference_kind._known,
+#: Containers of modules that are empty at first, and what limits them.
+CONTAINERS = {
+    "relink/arch/special.py:_ONLY_IF_UNDEFINED": "the page of an architecture",
+    "relink/arch/special.py:_READS": "the page of an architecture",
+    "relink/log.py:_waiting": "functions of this project",
+    "relink/memory/host_pages.py:_spare": "make_room, and so many of each size",
+    "relink/objects/small_link.py:_TYPES": "architectures, and relocation types of each",
+    "relink/relocate/few_of_object.py:_TYPES": "architectures, and relocation types of each",
+    "emu/calls/plan.py:_recent": "cleared when it is full",
+    "emu/cli/command.py:COMMANDS": "commands",
+    "emu/cpu/hooks/host_code.py:_mapped": "the code of a host, and once for each test of it",
+    "emu/cpu/icicle/engine.py:_idle": "two engines of each thread",
+    "emu/cpu/unicorn/cpu.py:_SET_UP": "ISAs and models of engines",
+    "emu/differential/host_child.py:_STRUCTS": "the one call of its process",
+    "emu/differential/host_child.py:_kept": "the one call of its process",
+    "emu/libc/libm.py:_computed": "functions of libm",
+    "emu/libc/table.py:_functions": "functions of the C library",
+    "emu/libc/table.py:_data": "variables of the C library",
+    "emu/linux/syscalls/kernel.py:REGISTERED": "system calls",
+    "emu/linux/syscalls/kernel.py:_arities": "system calls",
+    "emu/saved/declared.py:_partial_types": "classes of this project",
+    "emu/saved/fits.py:attribute_types": "one function",
 }
+
+
+#: Those that keep something with an object, for as long as that lives.
+KEPT: dict[str, object] = {
+    "relink/elf/dwarf.py:_KNOWN": dwarf._KNOWN,
+    "relink/elf/dwarf_inlined.py:_KNOWN": dwarf_inlined._KNOWN,
+    "relink/elf/dwarf_lines.py:_KNOWN": dwarf_lines._KNOWN,
+    "relink/resolve/nearest.py:_by_value": nearest._by_value,
+    "relink/resolve/reference_kind.py:_known": reference_kind._known,
+    "emu/calls/declared.py:_KNOWN": declared._KNOWN,
+    "emu/debug/coverage/sources.py:_KNOWN": sources._KNOWN,
+}
+
+
+def _begins_empty(value: ast.expr) -> bool:
+    if isinstance(value, ast.Call) and not value.args and not value.keywords:
+        made = ast.unparse(value.func).partition("[")[0].rpartition(".")[2]
+        return made in {"dict", "list", "set", "deque", "OrderedDict", "local", "WeakKeyDictionary"}
+    return ast.unparse(value) in ("{}", "[]")
+
+
+def test_containers_of_modules_are_limited() -> None:
+    found = set[str]()
+    for folder in ("relink", "emu"):
+        for path in sorted((_ROOT / folder).rglob("*.py")):
+            for node in ast.parse(path.read_text()).body:
+                match node:
+                    case (
+                        ast.Assign(targets=[target], value=value)
+                        | ast.AnnAssign(target=target, value=ast.expr() as value)
+                    ) if _begins_empty(value):
+                        found.add(f"{path.relative_to(_ROOT)}:{ast.unparse(target)}")
+    assert found == {*CONTAINERS, *KEPT}, "say in CONTAINERS what limits them"
+
+
 _SOURCE = "static inline int in(int *p) { return *p; } int get(int *p) { return in(p) + 1; }"
 
 
@@ -117,7 +168,7 @@ def test_what_is_kept_with_a_file_goes_with_it() -> None:
             sources.source_ranges(image.decoded)
             nearest.nearest_symbol(image, image.base)
             reference_kind.reference_kind(image, 0)
-            assert all(kept for kept in KEPT.values())
+            assert all(KEPT.values())
             return [weakref.ref(each) for each in (image.decoded, image, machine)]
 
     objects = use()
@@ -192,6 +243,16 @@ def test_what_threads_share_is_kept_while_others_keep_more(monkeypatch: pytest.M
         few.keep((number,), found)
     _meanwhile(_others(few.known, 4), lambda: few.keep((9,), found))  # type: ignore[arg-type]
     assert (9,) in few.known
+
+
+def test_a_thread_gets_the_address_of_its_own_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Mapped(list[object]):
+        def append(self, code: object) -> None:
+            super().append(code)
+            super().append(np.zeros(64, np.uint8))  # another thread's
+
+    monkeypatch.setattr(host_code, "_mapped", Mapped())
+    assert ctypes.string_at(host_code.with_numbers(b"code"), 4) == b"code"
 
 
 @pytest.mark.not_taken_back("which looks at classes too")

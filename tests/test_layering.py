@@ -55,7 +55,7 @@ def _called(node: ast.Call) -> str:
 #: from rooms on lower rows, whatever the kind of import: module-level, function-local or for type checking.
 ROOMS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "relink": (
-        ("errors", "arrays", "locks", "log", "records"),
+        ("errors", "arrays", "log", "records"),
         ("arch",),
         ("elf",),
         ("memory",),

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-from relink.locks import shared_lock
+from relink.records.locks import shared_lock
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")

@@ -18,7 +18,7 @@ import numpy as np
 from relink.arrays import U8
 from relink.elf.source import FileMapping, identity_of
 from relink.errors import AddressSpaceError
-from relink.memory.once import make_room
+from relink.memory.once import caches_are_used, make_room
 
 
 def host_pages(size: int, at_once: int = 0) -> U8:
@@ -53,6 +53,7 @@ def host_pages(size: int, at_once: int = 0) -> U8:
 #: Memory that was given back, by its size: to clear it takes a twentieth of the time of a new mapping, whose pages
 #: the host makes at the first access to each.
 _spare: dict[int, list[U8]] = {}
+_reused = caches_are_used()
 _MOST_SIZES, _MOST_SPARE = 16, 4  #: so many sizes, and of each so many
 _LARGEST_CLEARED = 1 << 17  #: bytes; the host takes the pages of larger ones back and makes new ones
 
@@ -75,8 +76,8 @@ def give_back(buffer: U8, references: int, most: int = _LARGEST_CLEARED) -> bool
     to a part of it, besides the caller's `references`; whether it does that.
     """
     base: object = buffer.base
-    if type(base) is not memoryview or type(base.obj) is not mmap.mmap:
-        return False  # a part of other memory
+    if not _reused or type(base) is not memoryview or type(base.obj) is not mmap.mmap:
+        return False  # or a part of other memory
     size = len(buffer)
     if size > most or getrefcount(buffer) > references + _ADDED:
         return False

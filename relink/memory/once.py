@@ -4,6 +4,7 @@ file; by `make_room` the last entries of a dictionary.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
@@ -29,6 +30,11 @@ def once_per_file(function: Callable[[Decoded], Result]) -> Callable[[Decoded], 
         return known
 
     return kept
+
+
+def caches_are_used() -> bool:
+    """Whether what may be out of date, or in use, is kept: not with RELINK_EMU_NO_CACHE in the environment."""
+    return not os.environ.get("RELINK_EMU_NO_CACHE")
 
 
 def make_room(kept: dict[Any, Any], most: int) -> None:

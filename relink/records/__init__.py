@@ -13,7 +13,7 @@ from functools import partial
 from types import MemberDescriptorType
 from typing import TYPE_CHECKING
 
-from relink.locks import shared_lock
+from relink.records.locks import shared_lock
 
 if TYPE_CHECKING:
     from dataclasses import dataclass as dataclass

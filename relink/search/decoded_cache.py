@@ -18,8 +18,8 @@ from typing import TypeAlias
 
 from relink.elf import Decoded
 from relink.elf.source import COPIED, FileMode, file_mode
-from relink.locks import shared_lock
-from relink.memory.once import make_room
+from relink.memory.once import caches_are_used, make_room
+from relink.records.locks import shared_lock
 
 #: What identifies a file's content: its path, name and state, or its bytes and name.
 Key: TypeAlias = tuple[str, str, FileMode | None, int, int, int, int, int] | tuple[bytes, str | None]
@@ -38,7 +38,7 @@ class DecodedCache:
     """The files decoded last, by what identifies their content."""
 
     def __init__(self) -> None:
-        self.enabled = not os.environ.get("RELINK_EMU_NO_CACHE")
+        self.enabled = caches_are_used()
         self._lock = shared_lock()
         self._files: OrderedDict[tuple[Key, How], Decoded] = OrderedDict()
         self._bytes: OrderedDict[tuple[Key, How], int] = OrderedDict()

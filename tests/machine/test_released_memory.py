@@ -11,6 +11,7 @@ from emu import Machine
 from relink import HostMemory
 from relink.memory import host_pages
 from relink.memory.host_pages import give_back
+from relink.memory.once import caches_are_used
 from tests.linker.craft import DATA, Library, Sym
 
 
@@ -141,3 +142,13 @@ def test_only_whole_mappings_are_kept() -> None:
     assert not give_back(block, 1), "the part refers to it"
     del part
     assert give_back(block, 1)
+
+
+def test_it_can_be_turned_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RELINK_EMU_NO_CACHE", "1")
+    monkeypatch.setattr(host_pages, "_reused", caches_are_used())
+    memory = HostMemory("x86_64")
+    region = memory.reserve(0x4000)
+    memory.release(region)
+    assert len(region.buffer) == 0x4000
+    assert not host_pages._spare

@@ -92,5 +92,6 @@ def _map(content: bytes, protection: int) -> int:
         file.write(content)
         file.flush()
         mapping = mmap.mmap(file.fileno(), len(content), mmap.MAP_PRIVATE, protection)
-    _mapped.append(np.frombuffer(mapping, np.uint8))
-    return int(_mapped[-1].ctypes.data)
+    code = np.frombuffer(mapping, np.uint8)
+    _mapped.append(code)
+    return int(code.ctypes.data)

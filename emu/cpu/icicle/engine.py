@@ -12,7 +12,7 @@ from emu.cpu.icicle import joined
 from emu.cpu.loongarch64 import ENGINE_ARCHITECTURES, SLEIGH_ROOT
 from emu.cpu.loongarch64.hostops import HostOperations
 from emu.cpu.protocol import Protection, StopReason
-from relink.locks import shared_lock
+from relink.records.locks import shared_lock
 
 #: Limit for guest memory in pages (4 GiB); only pages that are used take host memory.
 MEMORY_CAPACITY = 1 << 20
