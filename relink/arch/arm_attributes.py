@@ -6,12 +6,15 @@ SHT_ARM_ATTRIBUTES holds, for the vendor "aeabi", tags with numbers and texts.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from relink.arch.spec import FloatAbi
 
 SHT_ARM_ATTRIBUTES = 0x7000_0003
 
 _TAG_FILE, _TAG_CPU_ARCH, _TAG_COMPATIBILITY = 1, 6, 32
 _TAG_FP_NUMBER_MODEL, _TAG_VFP_ARGS = 23, 28
+_SHORT = 256  #: bytes of a section whose values are kept
 _TEXTS = (4, 5)  # CPU_raw_name, CPU_name; above 32 the lowest bit of a tag tells whether its value is text
 #: Values of Tag_CPU_arch with Thumb but no 32-bit load of the PC: v4T to v6KZ, v6K, v6-M, v6S-M, v8-M.baseline.
 _THUMB_1 = frozenset({2, 3, 4, 5, 6, 7, 9, 11, 12, 16})
@@ -41,6 +44,10 @@ def float_calls(section: bytes) -> FloatAbi | None:
 
 def _of_file(section: bytes, tag: int) -> int | None:
     """A tag's value for the whole file. Raises IndexError or ValueError when the section is truncated."""
+    return (_read_once if len(section) <= _SHORT else _read)(section, tag)
+
+
+def _read(section: bytes, tag: int) -> int | None:
     at = 1
     while section[:1] == b"A" and at + 4 < len(section):
         end = at + max(int.from_bytes(section[at : at + 4], "little"), 5)
@@ -52,6 +59,10 @@ def _of_file(section: bytes, tag: int) -> int | None:
                 return _attribute(section[start + 5 : start + size], tag)
         at = end
     return None
+
+
+#: Compilers write the same attributes into all of their objects.
+_read_once = lru_cache(maxsize=64)(_read)
 
 
 def _attribute(data: bytes, wanted: int) -> int | None:
