@@ -8,6 +8,7 @@ otherwise be misaligned. Everything after it moves down; `Realigned` maps offset
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import cache
 
 import numpy as np
@@ -46,8 +47,7 @@ def realign(arch: Architecture, file: ObjectFile, table: ObjectRelocations) -> R
 
     Raises MalformedElf for padding outside the section, or too little padding for the alignment.
     """
-    rule = arch.alignment
-    if rule is None:
+    if arch.alignment is None:
         return None
     entries = indices_where(one_of(table.type, align_types(arch.name)))
     if not len(entries):
@@ -57,18 +57,11 @@ def realign(arch: Architecture, file: ObjectFile, table: ObjectRelocations) -> R
         raise MalformedElf(f"{file.name}: {table.name}", problem)
     entries = entries[np.argsort(table.offset[entries], kind="stable")]
     content = file.section_bytes(table.section).copy()
-    unit = len(arch.nops[-1])
     keep = np.ones(len(content), np.bool_)
-    cuts, removed, gone, last = [], [], 0, 0
-    for index in entries.tolist():
-        offset = int(table.offset[index])
-        align, padding, most = rule.request(int(table.addend[index]), int(table.symbol[index]))
-        needed = -(offset - gone) % max(align, 1)
-        if needed > most:
-            needed = 0
-        room = last <= offset <= offset + padding <= len(content)
-        last = offset + padding
-        if needed > padding or not room or align & (align - 1) or (needed | padding) % unit:
+    cuts, removed, gone = [], [], 0
+    columns = (table.offset[entries].tolist(), table.addend[entries].tolist(), table.symbol[entries].tolist())
+    for offset, padding, needed, align in paddings(arch, zip(*columns, strict=True), len(content)):
+        if needed < 0:
             raise MalformedElf(
                 f"{file.name}: {table.name}",
                 f"{padding} bytes of padding at {offset:#x} are too few for an alignment of {align}",
@@ -79,6 +72,28 @@ def realign(arch: Architecture, file: ObjectFile, table: ObjectRelocations) -> R
         cuts.append(offset + padding)
         removed.append(gone)
     return Realigned(content[keep], np.array(cuts, np.int64), np.array(removed, np.int64))
+
+
+def paddings(
+    arch: Architecture, asked: Iterable[tuple[int, int, int]], size: int
+) -> Iterator[tuple[int, int, int, int]]:
+    """(offset, bytes of padding, bytes that are needed, alignment) of alignment entries, which are (offset,
+    addend, symbol) by their offsets, in a section of `size` bytes. -1 are needed where the padding is too little,
+    or not in the section.
+    """
+    assert arch.alignment is not None
+    gone, last, unit = 0, 0, len(arch.nops[-1])
+    for offset, addend, symbol in asked:
+        align, padding, most = arch.alignment.request(addend, symbol)
+        needed = -(offset - gone) % max(align, 1)
+        if needed > most:
+            needed = 0
+        room = last <= offset <= offset + padding <= size
+        last = offset + padding
+        if needed > padding or not room or align & (align - 1) or (needed | padding) % unit:
+            needed = -1
+        yield offset, padding, needed, align
+        gone += padding - needed
 
 
 @cache

@@ -2,15 +2,17 @@
 
 `relink.objects.combine` links any number of objects of any size, in several hundred array operations however small
 they are: a compiler that loads thousands of fragments waits for these alone. A small and plain object
-(`relink.elf.small_object`) is laid out here by the same rules, in a twentieth of the time. The result is that of
+(`relink.elf.small_object`) is laid out here by the same rules, in a tenth of the time. The result is that of
 `combine`, which remains for whatever is out of the ordinary: several objects, constructors with priorities,
-thread-local storage, ifuncs, common symbols, symbols of the linker, link scripts, code that is realigned, errors.
+thread-local storage, ifuncs, common symbols, symbols of the linker, link scripts, errors.
 What a load seldom asks of the result (input sections, the objects, debug sections) `combine` answers when asked.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 
 import numpy as np
 
@@ -35,6 +37,7 @@ from relink.elf.small_object import (
 )
 from relink.memory.address_space import PAGE, Pages, Protection, page_ceil
 from relink.memory.made import placed_as
+from relink.objects.align import paddings
 from relink.objects.combined import FIRST, CombinedObjects, DebugLinker
 from relink.objects.input_sections import BSS, RWX, RX, R
 from relink.objects.layout import SEGMENT_FLAGS
@@ -90,18 +93,19 @@ class _Type(NamedTuple):
     narrow: bool  #: may not hold the address of a function of another image
     direct: bool  #: see `InputTables.direct`
     bits: int  #: see `InputTables.low_bits`
+    aligns: bool  #: see `relink.objects.align`
 
 
 def _type_of(arch: Architecture, number: int) -> _Type:
     """Raises Unusual for a type whose entries change the layout otherwise, or that no psABI defines."""
     row = arch.relocations.get(number)
-    if row is None or row.role is Role.ALIGN or row.slot not in (None, Slot.ADDRESS):
+    if row is None or row.slot not in (None, Slot.ADDRESS):
         raise Unusual
     if row.formula is None or "S" not in row.formula.letters or row.slot is not None:
-        return _Type(row.slot is not None, False, False, False, narrowest(row))
+        return _Type(row.slot is not None, False, False, False, narrowest(row), row.role is Role.ALIGN)
     branch = row.role is Role.BRANCH
     whole = isinstance(row.word, Word) and row.word.size >= arch.word_size
-    return _Type(False, branch, not branch and not whole, is_direct(row), narrowest(row))
+    return _Type(False, branch, not branch and not whole, is_direct(row), narrowest(row), False)
 
 
 _TYPES = ByType(_type_of)
@@ -115,7 +119,8 @@ class _Link:
         self.header = read_header(content, arch)
         self.sections = read_sections(content, self.header)
         self.plan = plan_of(self.sections, arch)
-        sizes = self.sections.sizes
+        self.sizes = sizes = [*self.sections.sizes]  #: after realignment
+        self.realigned: dict[int, bytes] = {}  #: sections whose excess padding is removed
         if not any(map(sizes.__getitem__, self.plan.filled)):
             raise Unusual
         self.symbols = read_symbols(content, arch.bits, self.sections, self.plan.symtab)
@@ -172,20 +177,19 @@ class _Link:
         """The sections with relocations and their entries. Sets the symbols that need a stub or a slot of the GOT,
         and what else the entries ask for.
         """
-        types, bits, sizes, found = _TYPES[self.arch], self.arch.bits, self.sections.sizes, []
+        types, bits, sizes, found = _TYPES[self.arch], self.arch.bits, self.sizes, []
         homes, infos, flags = self.symbols.sections, self.symbols.infos, self.sections.flags
         every = bool(self.arch.code_address_bits)  # any branch may be to another instruction set
         left, count = MOST_RELOCATIONS, len(homes)
         for table, target in self.plan.tables:
-            entries = read_entries(self.content, bits, self.sections, table)
-            found.append((target, entries))
+            entries, aligned = read_entries(self.content, bits, self.sections, table), False
             left -= len(entries)
             if left < 0:
                 raise Unusual
             for at, number, index, _ in entries:
                 if at >= sizes[target] or index >= count:
                     raise Unusual
-                slot, branch, narrow, direct, low_bits = types[number]
+                slot, branch, narrow, direct, low_bits, aligns = types[number]
                 if low_bits < self.low_bits:
                     self.low_bits = low_bits
                 home = homes[index]
@@ -204,15 +208,50 @@ class _Link:
                         self.callees.add(index + 1)
                     if direct:
                         self.direct.add(index + 1)
+                aligned = aligned or aligns
+            found.append((target, self._realigned(target, entries) if aligned else entries))
         if self.stub is None:
             self.callees.clear()
         return found
+
+    def _realigned(self, target: int, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """Remove the excess padding of a section (see `relink.objects.align`); return its entries at their new
+        places.
+        """
+        content, types = self.sections.content(self.content, target), _TYPES[self.arch]
+        found = [(at, addend, index) for at, number, index, addend in entries if types[number].aligns]
+        asked = [(at, addend, index) for at, addend, index in found if addend is not None]
+        if len(asked) < len(found):
+            raise Unusual
+        start, parts, cuts, gone = 0, list[bytes](), list[int](), [0]
+        for at, padding, needed, _ in paddings(self.arch, sorted(asked, key=itemgetter(0)), len(content)):
+            if needed < 0:
+                raise Unusual
+            parts += content[start:at], self.arch.fill(needed)
+            start = at + padding
+            cuts.append(start)
+            gone.append(gone[-1] + padding - needed)
+        self.realigned[target] = data = b"".join((*parts, content[start:]))
+        self.sizes[target] = len(data)
+
+        def moved(at: int) -> int:
+            return at - gone[bisect_right(cuts, at)]
+
+        values, sizes = [*self.symbols.values], [*self.symbols.sizes]
+        for number, home in enumerate(self.symbols.sections):
+            if home == target:
+                if values[number] + sizes[number] >> 63:
+                    raise Unusual
+                start, end = moved(values[number]), moved(values[number] + sizes[number])
+                values[number], sizes[number] = start, max(end - start, 0)
+        self.symbols = self.symbols._replace(values=tuple(values), sizes=tuple(sizes))
+        return [(moved(at), number, index, addend) for at, number, index, addend in entries]
 
     # ------------------------------------------------------------ layout
 
     def _place(self) -> None:
         """Assign offsets (see `Layout.place`)."""
-        sizes, offsets, callees, position = self.sections.sizes, self.offsets, len(self.callees), 0
+        sizes, offsets, callees, position = self.sizes, self.offsets, len(self.callees), 0
         segments = self.segments
         most = min(_MOST_BYTES, self.arch.branch_reach // 2)
         for kind, parts in self.plan.kinds:
@@ -251,11 +290,11 @@ class _Link:
 
     def _array(self, numbers: Sequence[int]) -> tuple[int, int] | None:
         """(offset, words) of constructors or destructors, which are adjacent."""
-        filled = [number for number in numbers if self.sections.sizes[number]]
+        filled = [number for number in numbers if self.sizes[number]]
         if not filled:
             return None
         start, last = self.offsets[filled[0]], filled[-1]
-        return start, (self.offsets[last] + self.sections.sizes[last] - start) // self.arch.word_size
+        return start, (self.offsets[last] + self.sizes[last] - start) // self.arch.word_size
 
     # ------------------------------------------------------------ the image
 
@@ -290,7 +329,7 @@ class _Link:
             float_abi=self._float_abi(),
             link_debug_sections=link_debug_sections,
             combine=combine,
-            entries=[(self.offsets[each], self.sections.sizes[each], entries) for each, entries in self.entries],
+            entries=[(self.offsets[each], self.sizes[each], entries) for each, entries in self.entries],
             slot_rows=slots,
             callees=callees,
             island=self.island,
@@ -307,11 +346,11 @@ class _Link:
 
     def _filled(self, callees: int) -> bytearray:
         """The bytes of the image before relocation, in whole pages."""
-        data, content = bytearray(page_ceil(self.end)), self.content
-        offsets, starts, sizes = self.sections.offsets, self.offsets, self.sections.sizes
+        data, content, realigned = bytearray(page_ceil(self.end)), self.content, self.realigned
+        offsets, starts, sizes = self.sections.offsets, self.offsets, self.sizes
         for number in self.plan.stored:
-            start, at, size = starts[number], offsets[number], sizes[number]
-            data[start : start + size] = content[at : at + size]
+            at, start, size = offsets[number], starts[number], sizes[number]
+            data[start : start + size] = realigned[number] if number in realigned else content[at : at + size]
         if callees and self.stub is not None:
             code = self.stub.code * callees
             data[self.island : self.island + len(code)] = code

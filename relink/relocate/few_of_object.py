@@ -40,7 +40,8 @@ from relink.resolve.scopes import LookupScope
 _MASK = (1 << 64) - 1
 _FUNC = int(SymbolType.FUNC)
 _LEFT = frozenset({int(SymbolType.TLS), int(SymbolType.GNU_IFUNC)})  #: to the engine
-_ROLES = frozenset({Role.NONE, Role.DATA, Role.BRANCH, Role.HIGH, Role.LOW, Role.SET, Role.ADD})
+_SILENT = frozenset({Role.NONE, Role.ALIGN})  #: nothing is stored
+_ROLES = frozenset({*_SILENT, Role.DATA, Role.BRANCH, Role.HIGH, Role.LOW, Role.SET, Role.ADD})
 _SUMS = frozenset({Role.SET, Role.ADD})
 _WHERE = itemgetter(0)
 
@@ -151,7 +152,7 @@ class ObjectEntries:
                     type_ = types[number]
                     role, extent, reads, has_slot = type_.role, type_.field.size, type_.reads, type_.has_slot
                 counts[number] += 1
-                if role is Role.NONE:
+                if role in _SILENT:
                     continue
                 where, row = start + at, symbol + 1 if symbol else 0
                 if at + extent > size:

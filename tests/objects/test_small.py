@@ -6,7 +6,6 @@ import random
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from relink.search.decoded_cache import CACHE
 from relink.search.open import open_image
 from tests.counting import python_calls
 from tests.elf.broken_objects import BROKEN
-from tests.elf.build_object import Sec, Sym, group, rela, simple_object
+from tests.elf.build_object import Sec, Sym, rela, simple_object
 from tests.fixtures import arch_of
 from tests.linker.test_few_entries import state
 from tests.objects.build import TARGETS, compiled
@@ -251,37 +250,6 @@ def test_what_rules_of_their_own_are_about_is_left_to_arrays() -> None:
         ([Sym("f", **text)], [Sec(".bss", 8, flags=3, size=1 << 17)]),
     ):
         assert not assert_same("x86_64", simple_object(symbols, extra), what=symbols)
-
-
-def test_groups_that_a_link_keeps_are_linked_by_numbers() -> None:
-    """Others are left to arrays, and refused as by these."""
-    g, h = Sym("g", bind=1, type=2, section=4), Sym("h", bind=1, type=2, section=5)
-    code = [Sec(f".text.{name}", flags=0x206, data=bytes(8)) for name in ("g", "h")]
-    assert assert_same("x86_64", simple_object([g, h], [*code, group(1, 1, 4), group(2, 1, 5)]))
-    for groups in (
-        [group(1, 1, 4), group(1, 1, 5)],  # of the same name
-        [group(1, 1, 4), group(2, 1, 4)],  # with the same member
-        [group(1, 1, 4), group(2, 1, 6)],  # with another group
-        [group(1, 0, 4)],
-        [group(1, 3, 4)],
-        [group(1, 1, 9)],
-        [group(0, 1, 4)],
-        [group(9, 1, 4)],
-        [group(1, 1, 4, link=3)],
-        [group(1, 1, 4, entsize=8)],
-        [replace(group(1, 1, 4), data=b"")],
-        [replace(group(1, 1, 4), data=bytes(6))],
-    ):
-        assert not assert_same("x86_64", simple_object([g, h], [*code, *groups]), what=groups)
-
-
-def test_lists_of_functions_lie_before_other_data() -> None:
-    """With those of groups."""
-    f, word = Sym("f", bind=1, type=2, section=1), Sec(".data", flags=3, data=bytes(24), align=16)
-    found = ("fini", 15, 2), ("init", 14, 0), ("init", 14, 2), ("fini", 15, 1)
-    lists = [Sec(f".{name}_array", type_, bytes(8 * count), 3, align=8) for name, type_, count in found]
-    for chosen in (lists, lists[:1], lists[1:2], lists[2:]):
-        assert assert_same("x86_64", simple_object([f], [word, *chosen, rela((0, 1, 1, 0), target=4)]))
 
 
 def test_a_places_order_with_others_matters_to_the_engine() -> None:
