@@ -9,6 +9,7 @@ from functools import cache, partial
 from typing import Any
 
 from emu.cpu.icicle import joined
+from emu.cpu.icicle.fixed_order import fix_order
 from emu.cpu.loongarch64 import ENGINE_ARCHITECTURES, SLEIGH_ROOT
 from emu.cpu.loongarch64.hostops import HostOperations
 from emu.cpu.protocol import Protection, StopReason
@@ -82,6 +83,7 @@ _idle = threading.local()
 
 @cache
 def _words() -> Vocabulary:
+    fix_order()
     import icicle
 
     return Vocabulary(icicle)
@@ -89,11 +91,11 @@ def _words() -> Vocabulary:
 
 def _create(*, jit: bool) -> Any:
     """An icicle.Icicle for LoongArch64; icicle is imported here because that takes 15 ms."""
+    words = _words()
     import icicle
 
     # The engine reads the root folder of its instruction sets from the environment when it is created.
     create = partial(icicle.Icicle, ENGINE_ARCHITECTURES[jit], jit=jit, optimize_instructions=False)
-    words = _words()
     with _environment_lock:
         before = os.environ.get("GHIDRA_SRC")
         os.environ["GHIDRA_SRC"] = str(SLEIGH_ROOT)

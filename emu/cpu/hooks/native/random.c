@@ -1,0 +1,12 @@
+/* Numbers that are always the same, in the place of getrandom (emu.cpu.icicle.fixed_order). */
+#include "hook.h"
+
+HOOK long fixed(u8 *buffer, u64 size, u32 flags)
+{
+    static const u64 keys[] = {0xccd47e8ca72b3f41ul, 0xb53e1df5c40cbeeful};
+    (void)flags;
+    for (u64 at = 0; at < size; at++)
+        buffer[at] = (u8)(keys[at / 8 % 2] >> at % 8 * 8);
+    return (long)size;
+}
+ENTRY(random, fixed)
