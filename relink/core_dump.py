@@ -171,8 +171,9 @@ class CoreDump:
                 if protection is None:
                     protection = _protection_in(whole or b"", backing.offset if backing is not None else 0)
                 name = stretch.path or f"[{self.name}]"
-                region = memory.reserve(page_ceil(stretch.end - stretch.start), at=stretch.start, name=name)
-                restored.append(region)
+                size = page_ceil(stretch.end - stretch.start)
+                restored.append(memory.reserve(size, at=stretch.start, name=name))
+                region = restored[-1]
                 region.buffer[: len(content)] = np.frombuffer(content, np.uint8)
                 memory.publish(region, [Pages(0, region.size, protection)])
         except BaseException:

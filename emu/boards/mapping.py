@@ -22,7 +22,11 @@ def map_flash(machine: Machine, flash: Flash, at: int | None = None) -> int:
     memory = machine.parts.memory
     region = memory.reserve(page_ceil(flash.size), at=at, name=flash.name)
     region.buffer, region.foreign = flash.pages, True
-    memory.publish(region, [Pages(0, region.size, Protection.R)])
+    try:
+        memory.publish(region, [Pages(0, region.size, Protection.R)])
+    except BaseException:
+        memory.release(region)
+        raise
     if not machine.cpu.shares_memory:
         flash.changed.append(partial(_copy, memory, flash, region.address))
     return region.address

@@ -218,10 +218,10 @@ class GuestMemory(HostMemory):
         region = self.reserve(size, at=at, name=name)
         try:
             self.publish(region, [Pages(0, region.size, protection)], zeroed=True)
-        except AddressSpaceError:
+            self._anonymous[region.address] = region
+        except BaseException:
             self.release(region)
             raise
-        self._anonymous[region.address] = region
         return region.address
 
     def unmap(self, address: int) -> None:
@@ -246,7 +246,11 @@ class GuestMemory(HostMemory):
             if found is None:
                 return None
             found.buffer, found.foreign = region.buffer, True
-            self.publish(found, region.pages)
+            try:
+                self.publish(found, region.pages)
+            except BaseException:
+                self.release(found)
+                raise
             mirrors.append(found)
         return found.address + address - region.address
 

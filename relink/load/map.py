@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from relink.errors import AddressSpaceError, MalformedElf
@@ -87,8 +86,10 @@ def put_program_first(plan: Plan) -> None:
 def _reserve(image: Image, base: int | None, state: LinkerState) -> Region:
     limit = limit_for(image, state) if base is None else None
     if base is None and limit is None and (preferred := low_if_possible(image, state)) is not None:
-        with suppress(AddressSpaceError):
+        try:  # not `suppress`, whose end is a call: see `AddressSpace.reserve`
             return place.reserve(state.memory, image.decoded, None, preferred)
+        except AddressSpaceError:
+            pass
     return place.reserve(state.memory, image.decoded, base, limit)
 
 
@@ -140,16 +141,19 @@ def give_place(
         return
     base = options.base if image is plan.root else None
     base = place.chosen(options.place, decoded, base)
-    region = _reserve(image, base, state)
-    undo.callback(_withdraw, memory, image, region)
+    reserved: list[Region] = []
+    undo.callback(_withdraw, memory, image, reserved)
+    reserved.append(_reserve(image, base, state))
+    region = reserved[0]
     image.place(region)
     if fill:
         place.fill(region, decoded)
     plan.regions += sparse.published(region, place.pages(decoded, region, relro=not plan.relocates_itself(image)))
 
 
-def _withdraw(memory: AddressSpace, image: Image, region: Region) -> None:
+def _withdraw(memory: AddressSpace, image: Image, reserved: Sequence[Region]) -> None:
     try:
         image.close()
     finally:
-        sparse.release(memory, region)
+        for region in reserved:
+            sparse.release(memory, region)

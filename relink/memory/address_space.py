@@ -146,7 +146,8 @@ class AddressSpace(Protocol):
         """Reserve `size` bytes of address space (rounded up to pages), at address `at` or at a free address.
 
         The region must end at or below the address `below`, for code with narrow absolute addresses. Raises
-        AddressSpaceError if the range is in use or out of bounds, or no free range is large enough.
+        AddressSpaceError if the range is in use or out of bounds, or no free range is large enough. A caller that
+        makes no call before it notes the region loses none where a signal handler raises.
         """
 
     def publish(self, region: Region, pages: Iterable[Pages]) -> None:
@@ -210,10 +211,9 @@ class HostMemory:
         buffer = self.given if fits and self.given is not None else host_pages(size)
         region = Region(address, size, buffer, name, mappable=True)
         index = bisect_right(self._starts, address)
-        try:
-            self._starts.insert(index, address)
-        finally:  # also where a signal handler raises right after that
-            self._regions.insert(index, region)
+        # No call from here on, of which a signal handler's exception could come: the caller gets the region.
+        self._starts[index:index] = [address]
+        self._regions[index:index] = [region]
         return region
 
     def publish(self, region: Region, pages: Iterable[Pages]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from itertools import accumulate
 from operator import or_
 
@@ -70,10 +71,15 @@ def reserve(memory: AddressSpace, decoded: Decoded, base: int | None, limit: int
     below = limit
     if decoded.low_bits < memory.architecture.bits:
         below = min(1 << decoded.low_bits, limit or 1 << decoded.low_bits)
-    region = memory.reserve(size, at=base, align=align, below=below, name=decoded.name)
     if len(runs.runs) == 1:
-        return region
-    memory.release(region)
+        return memory.reserve(size, at=base, align=align, below=below, name=decoded.name)
+    region = memory.reserve(size, at=base, align=align, below=below, name=decoded.name)
+    try:
+        memory.release(region)
+    except BaseException:  # of a signal handler, before or after that
+        with suppress(AddressSpaceError):
+            memory.release(region)
+        raise
     return reserve_parts(memory, decoded.name, region.address, size, runs, region.address - first_vaddr(decoded))
 
 

@@ -42,14 +42,13 @@ def reserve_parts(memory: AddressSpace, name: str, address: int, size: int, runs
     parts: list[Region] = []
     try:
         for run, offset in zip(runs.runs, runs.offsets, strict=False):
-            part = memory.reserve(run.size, at=run.start + bias, name=name)
-            part.buffer = whole.buffer[offset : offset + run.size]
-            parts.append(part)
+            parts.append(memory.reserve(run.size, at=run.start + bias, name=name))
+            parts[-1].buffer = whole.buffer[offset : offset + run.size]
+        whole.parts = tuple(parts)
     except BaseException:
         for part in parts:
             memory.release(part)
         raise
-    whole.parts = tuple(parts)
     return whole
 
 
