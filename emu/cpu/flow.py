@@ -11,7 +11,6 @@ from relink.errors import RelinkError
 from relink.records import cached_property
 
 _LONGEST_BLOCK = 2048  #: bytes
-_LONGEST = 16  #: bytes of an instruction
 _X86_CONDITIONAL = ("loop", "jcxz", "jecxz", "jrcxz")
 _FIXED_CONDITIONAL = frozenset(
     "beq bne blt bge bltu bgeu beqz bnez blez bgez bltz bgtz c.beqz c.bnez cbz cbnz tbz tbnz".split()

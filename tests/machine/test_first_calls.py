@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from emu import Library, Machine
+from emu.boards import Board, Device, Ram
 from emu.cpu.unicorn import first_calls
 from emu.errors import BudgetExceeded, GuestFault, UnresolvedCall
 from emu.load.look_ahead import _Prepared
@@ -198,6 +199,41 @@ def test_what_changes_between_two_calls_counts(target: str, change: str) -> None
         names = [call.symbol for call in machine.first_calls]
         assert names[:4] == ["f0", "f1", "f2", "f3"]
         assert function(lib, "g4")(1) == before + 2
+
+
+class Writes(Device):
+    """Does something when the guest writes."""
+
+    size = 0x20
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.action: Callable[[], object] = lambda: None
+
+    def write(self, offset: int, size: int, value: int) -> None:
+        self.action()
+
+
+@pytest.mark.parametrize(("cpu", "target"), [("i386", "i386"), ("cortex-a53", "aarch64")])
+def test_what_a_device_changes_counts_in_the_same_run(cpu: str, target: str) -> None:
+    """The engine has called it, and binds no further call by what was looked up before."""
+    names, device, seen = [f"f{n}" for n in range(7)], Writes(), list[str]()
+    declared = "".join(f"int {name}(void);\n" for name in names)
+    before, after = (" + ".join(f"{name}()" for name in part) for part in (names[:4], names[4:]))
+    called = "".join(f"int {name}(void) {{ return {n}; }}\n" for n, name in enumerate(names))
+    calls = f"int run(void) {{ int sum = {before}; *(volatile int *)0x40000000 = 1; return sum + {after}; }}\n"
+    flags = ("-fPIC", "-Wno-missing-prototypes")
+    library = linked(target, [compiled(target, called, *flags)], "-soname", "libcalled.so")
+    caller = linked(target, [compiled(target, declared + calls, *flags)], "-z", "lazy")
+    board = Board(cpu, memory=[Ram(0x2000_0000, 0x4_0000)], devices={0x4000_0000: device})
+    with board.machine as machine:
+        machine.load(library)
+        lib = machine.load(caller, binding="lazy")
+        observer = on(SymbolBound, lambda event: seen.append(event.symbol))
+        device.action = lambda: machine.linker.observers.append(observer)
+        assert lib.function("run", "int(void)")() == sum(range(7))
+        assert seen == names[4:]
+        assert [call.symbol for call in machine.first_calls] == names
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-_EQUAL_ANY, _RANGES, _EQUAL_EACH, _EQUAL_ORDERED = range(4)
+_EQUAL_ANY, _RANGES, _EQUAL_EACH = range(3)  # 3 is "equal ordered"
 _CF, _PF, _AF, _ZF, _SF, _OF = 1, 4, 0x10, 0x40, 0x80, 0x800
 
 

@@ -28,6 +28,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
+from emu.cpu.hooks.first_call_hook import FirstCalls
 from emu.cpu.hooks.inspector import Inspector
 from emu.cpu.hooks.limit_hooks import LimitHooks
 from emu.cpu.hooks.stop_hook import AccessPlace, StopRequest, access_hook, stop_hook
@@ -71,6 +72,7 @@ class _Windows:
         self.otherwise: Callable[[Any], object] = sys.unraisablehook  #: what is set outside runs
         self.ended_by: BaseException | None = None  #: why a call has ended the run
         self.access: Access | None = None  #: the last access
+        self._first_calls: FirstCalls | None = None
 
     def call(self, port: DevicePort, write: bool, address: int, size: int, value: int) -> int:
         """One access of the guest; the value for a read."""
@@ -120,6 +122,8 @@ class _Windows:
             return 0
         finally:
             self.inside = False
+            if self._first_calls is not None:  # what they follow from may have changed: the next run checks it
+                self._first_calls.close()
         made.append((write, address, value))
         if self._pausing:
             self.end(Deferred(), None)
@@ -149,8 +153,11 @@ class _Windows:
         self._budget = self.place.size = 0
         self._made.clear()
 
-    def begin(self) -> None:
-        """A run begins; exceptions of signal handlers in devices' calls end it."""
+    def begin(self, first_calls: FirstCalls | None) -> None:
+        """A run begins; exceptions of signal handlers in devices' calls end it. Such a call ends the binding of
+        `first_calls` inside the engine.
+        """
+        self._first_calls = first_calls
         self.otherwise, sys.unraisablehook = sys.unraisablehook, self.catch
         if self._made or self.ended_by is not None:
             self._pausing, self.ended_by, self._budget = False, None, 0
@@ -191,6 +198,7 @@ class UnicornDevices(UnicornLimits):
     """The part of a `DeviceCpu` for devices."""
 
     _windows: _Windows | None = None
+    _first_calls: FirstCalls | None
     _cuts: int  #: of `_limit_hooks`
     _unlimited = 0  #: the limit of runs without one: with devices all are counted
     _ports: list[DevicePort]
@@ -325,7 +333,7 @@ class UnicornDevices(UnicornLimits):
     def _enter_with_devices(self, pc: int) -> tuple[int, int]:
         windows = self._windows
         assert windows is not None
-        windows.begin()
+        windows.begin(self._first_calls)
         try:
             return self._enter(pc)
         finally:

@@ -81,7 +81,7 @@ class UnicornPieces(UnicornDevices, ObservedEngine):
             self._leave()
         look, watch = self._look, self._watch
         meter.start(limit or EVER)
-        windows.begin()
+        windows.begin(self._first_calls)
         watch.runs += 1
         watch.fired = False
         self._running = get_ident()
