@@ -17,7 +17,6 @@ To keep start-up short, a module is imported when a command that needs it runs.
 from __future__ import annotations
 
 import gc
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -30,8 +29,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    # No linear algebra is used; numpy's BLAS would start one spinning thread per core.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Imports create many objects and no garbage: fewer collections save a tenth of the time of a small load.
     gc.set_threshold(200_000, 20, 100)
     from emu.cli.app import run

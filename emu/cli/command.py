@@ -6,6 +6,8 @@ dataclasses whose fields are options that several commands share.
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -63,7 +65,26 @@ def command(name: str | None = None, *, options_anywhere: bool = True) -> Callab
     """Make a function a command."""
 
     def register(function: _F) -> _F:
-        COMMANDS[name or function.__name__] = Command(function, options_anywhere)
+        @functools.wraps(function)
+        def run(*arguments: Any, **options: Any) -> None:
+            _import_numpy()
+            function(*arguments, **options)
+
+        COMMANDS[name or function.__name__] = Command(run, options_anywhere)
         return function
 
     return register
+
+
+def _import_numpy() -> None:
+    """Import numpy without the threads of its BLAS, of which one would spin on each core, for linear algebra that
+    nobody needs. The variable that says so is not for the processes that a command starts, such as a compiler.
+    """
+    threads = "OPENBLAS_NUM_THREADS"
+    if threads in os.environ:
+        return
+    os.environ[threads] = "1"
+    try:
+        import numpy  # noqa: F401
+    finally:
+        os.environ.pop(threads, None)

@@ -67,7 +67,10 @@ def read(command: Command, arguments: Sequence[str]) -> Callable[[], None] | Non
 
 def _read(function: Callable[..., None], arguments: list[str]) -> Callable[[], None]:
     spellings = [text.partition("=")[0] for text in arguments if text.startswith("-")]
-    hints = _hints(function, getattr(function, "__wrapped__", function).__globals__, spellings)
+    written: Any = function
+    while hasattr(written, "__wrapped__"):
+        written = written.__wrapped__
+    hints = _hints(function, written.__globals__, spellings)
     groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
     positional = [name for name, hint in hints.items() if name not in groups and _mark(hint, Argument)]
     if len(positional) != 1 or hints[positional[0]].__origin__ is not str:

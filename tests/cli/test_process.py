@@ -56,6 +56,22 @@ def test_terminal_gets_colour_unless_no_color_is_set() -> None:
     assert b"\x1b[3" not in plain  # bold and dim are no colours
 
 
+def test_numpy_starts_no_threads_and_children_are_not_told() -> None:
+    """Its BLAS has one for each core, unless a variable is set, which is not for other programs' libraries."""
+    code = """
+import os, sys
+from emu.cli import main
+try:
+    main(["inspect", sys.argv[1]])
+finally:
+    print("numpy" in sys.modules, len(os.listdir("/proc/self/task")), "OPENBLAS_NUM_THREADS" in os.environ)
+"""
+    environment = {key: value for key, value in os.environ.items() if key != "OPENBLAS_NUM_THREADS"}
+    command = [sys.executable, "-c", code, str(fixture("x86_64", "basic"))]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "True 1 False"
+
+
 def test_pipe_gets_plain_text_and_whole_lines(tmp_path: Path) -> None:
     long = tmp_path / ("long-" * 30 + ".so")
     long.write_bytes(fixture("i386", "basic").read_bytes())
