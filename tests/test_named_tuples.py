@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 import typing
 
@@ -72,6 +73,17 @@ def test_positions_keywords_and_defaults(used: type[Ours]) -> None:
     assert used(1, names=[]) == used(x=1, y=2, names=[]) == (1, 2, [])
     assert used(4)[1:] == (2, None)
     assert used(4).__new__(used, 5) == (5, 2, None)
+
+
+def test_signatures_are_those_of_standard_ones(used: type[Ours]) -> None:
+    expected = "(x, y=2, names=None)"
+    assert str(inspect.signature(used)) == expected
+    assert str(inspect.signature(type("More", (used,), {}))) == expected
+    standard = inspect.signature(Standard).parameters.values()
+    assert [each.replace(annotation=each.empty) for each in standard] == [
+        *inspect.signature(used).parameters.values()
+    ]
+    assert str(inspect.signature(Empty)) == "()"
 
 
 @pytest.mark.parametrize(("values", "given"), [((), {}), ((1, 2, 3, 4), {}), ((1,), {"x": 2}), ((1,), {"z": 2})])

@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from typing import NamedTuple as NamedTuple
 
 
+class _Signature:
+    """Where `inspect.signature` looks first: compiles the constructor, whose signature it then finds."""
+
+    def __get__(self, instance: object, cls: Any) -> Any:
+        owner = _owner(cls)
+        if owner is not _Base and "__new__" not in owner.__dict__:
+            _compile(owner)
+        raise AttributeError("__signature__")
+
+
 class _Base(tuple):  # type: ignore[type-arg]
     """What the classes share; all but `__new__` is as `collections.namedtuple` makes it."""
 
@@ -26,15 +36,14 @@ class _Base(tuple):  # type: ignore[type-arg]
     _fields = ()
     _field_defaults = {}  # noqa: RUF012
     _left = 8  #: tuples of a class that are made without compiling `__new__`, which takes longer
+    __signature__ = _Signature()
 
     def __new__(cls, /, *positional: Any, **given: Any) -> Self:
-        owner: Any = next(base for base in cls.__mro__ if "_fields" in base.__dict__)
+        owner = _owner(cls)
         if owner._left and not given and len(positional) == len(owner._fields):
             owner._left -= 1
             return tuple.__new__(cls, positional)
-        made = _constructor(owner)
-        type.__setattr__(owner, "__new__", staticmethod(made))
-        return made(cls, *positional, **given)  # type: ignore[no-any-return]
+        return _compile(owner)(cls, *positional, **given)  # type: ignore[no-any-return]
 
     @classmethod
     def _make(cls, iterable: Iterable[Any], /) -> Self:
@@ -60,6 +69,18 @@ class _Base(tuple):  # type: ignore[type-arg]
     def __repr__(self) -> str:
         values = ", ".join(f"{name}={value!r}" for name, value in zip(self._fields, self, strict=True))
         return f"{self.__class__.__name__}({values})"
+
+
+def _owner(cls: type) -> Any:
+    """The class that has the fields of a class."""
+    return next(base for base in cls.__mro__ if "_fields" in base.__dict__)
+
+
+def _compile(owner: Any) -> Any:
+    """Give a class its constructor."""
+    made = _constructor(owner)
+    type.__setattr__(owner, "__new__", staticmethod(made))
+    return made
 
 
 def _constructor(owner: Any) -> Any:
