@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from emu.boards.errors import NotModelled
 from emu.boards.flash import (
     Eeprom,
     FlashError,
@@ -16,6 +17,7 @@ from emu.boards.flash import (
     NorFlash,
     SectorMap,
 )
+from emu.boards.peripherals import SpiNor
 
 BASE = 0x0800_0000
 STM32F4 = [(4, 16 << 10), (1, 64 << 10), (7, 128 << 10)]
@@ -224,3 +226,24 @@ def test_an_eeprom_replaces_bytes_of_one_page_and_wears_it() -> None:
     wraps = Eeprom(64, page_size=16, strict=False)
     assert wraps.program(14, b"abcd") is FlashStatus.CROSSES_PAGE
     assert wraps.read(0, 16) == b"cd" + b"\xff" * 12 + b"ab"
+
+
+def test_a_serial_flash_protects_no_blocks() -> None:
+    """A status register without protection is written; write-enable is then over, as after all changes."""
+    flash = SpiNor(NorFlash([(4, 4096)], base=0))
+
+    def command(*sent: int) -> int:
+        flash.select()
+        received = [flash.transfer(byte) for byte in sent]
+        flash.deselect()
+        return received[-1]
+
+    command(0x01, 0x04)  # without write-enable
+    command(0x06)
+    assert command(0x05, 0) == 2
+    command(0x01, 0x00)
+    assert command(0x05, 0) == 0
+    command(0x06)
+    with pytest.raises(NotModelled, match=r"protection of blocks of a serial flash: status register 0x04"):
+        command(0x01, 0x04)
+    assert command(0x05, 0) == 0

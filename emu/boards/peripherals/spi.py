@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from emu.boards.device import Device, check_connected
-from emu.boards.errors import BoardError
+from emu.boards.errors import BoardError, NotModelled
 from emu.boards.flash import NorFlash
 from emu.boards.registers import Register
 
@@ -76,6 +76,7 @@ class SpiController(Device):
 _WRITE_STATUS, _PROGRAM, _READ, _WRITE_DISABLE, _READ_STATUS, _WRITE_ENABLE, _FAST_READ = 1, 2, 3, 4, 5, 6, 0x0B
 _ERASES = {0x20: 4 << 10, 0x52: 32 << 10, 0xD8: 64 << 10}
 _CHIP_ERASES, _IDENTIFY = (0xC7, 0x60), 0x9F
+_PROTECTED = 0x1C  #: of the status register: which blocks cannot be changed
 _ADDRESSED = (_PROGRAM, _READ, _FAST_READ, *_ERASES)
 
 
@@ -140,3 +141,7 @@ class SpiNor:
         elif command in _CHIP_ERASES:
             self._enabled = False
             self.flash.erase(0, self.flash.size)
+        elif command == _WRITE_STATUS and self._bytes:
+            self._enabled = False
+            if self._bytes[0] & _PROTECTED:
+                raise NotModelled(f"protection of blocks of a serial flash: status register {self._bytes[0]:#04x}")
