@@ -27,7 +27,7 @@ from emu.boards.errors import BoardError
 from emu.boards.registers import Field, Register
 
 _SYSTEM = 0xE000_0000  #: from here on addresses belong to a Cortex-M itself
-_READ_ONLY, _WRITE_ONCE = "read-only", "writeOnce"
+_READ_ONLY = "read-only"
 
 
 class SvdDevice(Device):

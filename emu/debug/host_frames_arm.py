@@ -13,7 +13,7 @@ from emu.host.functions import HostFunction
 from relink.image import Image
 from relink.memory.address_space import PAGE, Protection
 
-_VIRTUAL, _STARTING, _RESUME, _ACTION = 0, 1, 2, 3  #: _Unwind_State and its mask (section 8.2)
+_STARTING, _RESUME, _ACTION = 1, 2, 3  #: _Unwind_State and its mask (section 8.2)
 _CANTUNWIND = 1  #: EXIDX_CANTUNWIND
 _SP, _PC = 13, 15
 _PERSONALITY = "int host_frame(int state, void *control, void *context)"

@@ -19,11 +19,8 @@ from emu.memory.guest_view import PIECE
 if TYPE_CHECKING:
     from emu.libc.library import Libc
 
-_AT_FDCWD = -100
-_AT_REMOVEDIR = 0x200
 _DT_DIR, _DT_REG = 4, 8
 _DIRENT = 280  #: bytes of the largest struct dirent
-_BLOCK = 4096
 
 
 class Directories:

@@ -18,8 +18,6 @@ from emu.libc.wide import encode_wide, read_wide, write_wide
 if TYPE_CHECKING:
     from emu.libc.library import Libc
 
-_INT_MAX = (1 << 31) - 1
-
 
 class WideAround(Around):
     """The guest data for conversions; widths and precisions count characters."""

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from emu.libc.ieee import to_float
 
-_INF, _NAN = math.inf, math.nan
+_INF = math.inf
 
 
 def rint(x: float) -> float:

@@ -192,9 +192,6 @@ def getauxval(libc: Libc, kind: int) -> int:
     return auxv[kind] if kind in auxv else libc.fail(Errno.ENOENT, 0)
 
 
-_SIGNAL_SET = 128  # bytes of glibc's sigset_t
-
-
 @export("int sched_getaffinity(int process, size_t size, void *mask)")
 def sched_getaffinity(libc: Libc, process: int, size: int, mask: int) -> int:
     """One processor, number 0."""

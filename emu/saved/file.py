@@ -42,7 +42,6 @@ _MOST_RECORDS = 1 << 25  #: bytes of the records
 _HEADER = 1 << 12  #: bytes of the header with what fills it up, for its sizes are known at last
 _PIECE = 1 << 20
 _SAMPLED = 1 << 16  #: bytes of a content from which on it decides whether to compress
-_ZEROS = bytes(PAGE)
 
 
 def _project_version() -> str:

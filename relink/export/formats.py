@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 _ADDRESSES = 1 << 32  #: all formats but raw bytes have 32-bit addresses
-_LARGEST = 1 << 28  #: limit for the bytes that a file describes
 _UF2 = struct.Struct("<8I476sI")
 _UF2_END = 0x0AB1_6F30
 _UF2_PAGE, _UF2_BLOCK = 256, 512

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _INTERRUPT = 1 << 9
 _GENERAL = ("eax", "ecx", "edx", "ebx", "ebp", "esi", "edi")
-_DEBUG, _INVALID, _NO_RESUME = 1, 6, frozenset({1, 3, 4, 8})  #: vectors; those of traps and aborts
+_INVALID, _NO_RESUME = 6, frozenset({1, 3, 4, 8})  #: vectors; those of traps and aborts
 _BITMAP_PLACE = 0x66  #: of a task state segment: the offset of its map of ports
 _ONE_BYTE = (b"\xcc", b"\xce")  #: int3, into
 _MULTIBOOT = 0x2BAD_B002  #: what EAX has

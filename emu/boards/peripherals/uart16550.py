@@ -9,7 +9,7 @@ from emu.boards.device import Device
 
 _DATA, _ENABLE, _IDENTIFY, _LINE, _MODEM, _STATUS, _MODEM_STATUS, _SCRATCH = range(8)
 _LATCH = 0x80  #: of the line control: the first two registers are the divisor
-_RECEIVED, _EMPTY, _ERRORS, _MODEM_CHANGED = 1, 2, 4, 8  #: interrupts that are enabled
+_RECEIVED, _EMPTY, _ERRORS = 1, 2, 4  #: interrupts that are enabled; 8, of the modem lines, does not come
 _READY, _OVERRUN, _BREAKS, _IDLE = 0x01, 0x02, 0x1E, 0x60  #: of the line status
 _LOOP = 0x10
 
