@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from emu import Machine
 from emu.cpu.hooks.host_code import host_function
 from emu.cpu.hooks.linkage import Linkage
 from emu.cpu.icicle.engine import Engine
+from tests.cpu.host_hooks import HOSTS, mapped_hooks
 
 #: Notes who asks for random numbers, in a process of its own: it asks once in a thread.
 _ASKED = """
@@ -41,14 +43,17 @@ def _function() -> int:
     return function
 
 
-def test_its_numbers_are_always_the_same() -> None:
-    draw = ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_uint)(_function())
+@pytest.mark.parametrize("host", HOSTS)
+def test_its_numbers_are_always_the_same(host: str) -> None:
     drawn = set[bytes]()
-    for size in (16, 16, 9, 1, 0):
-        buffer = ctypes.create_string_buffer(b"-" * 40, 40)
-        assert draw(buffer, size, 0) == size
-        assert buffer.raw[size:] == b"-" * (40 - size)
-        drawn.add(buffer.raw[:size])
+    with Machine(host) as machine:
+        draw, buffer = mapped_hooks(machine, host)["random.fixed"], machine.heap.malloc(40)
+        for size in (16, 16, 9, 1, 0):
+            machine.memory.write(buffer, b"-" * 40)
+            assert machine.call(draw, "long(void *, size_t, unsigned)", buffer, size, 0) == size
+            content = machine.memory.read(buffer, 40)
+            assert content[size:] == b"-" * (40 - size)
+            drawn.add(content[:size])
     assert sorted(map(len, drawn)) == [0, 1, 9, 16]
     assert len(set(next(each for each in drawn if len(each) == 16))) > 8
 

@@ -9,11 +9,13 @@ from contextlib import suppress
 
 import pytest
 
+from emu import Machine
 from emu.cpu.icicle import engine as engines
 from emu.cpu.icicle import hot_code, joined
 from emu.cpu.icicle.compiled import CompiledEngine
 from emu.cpu.icicle.cpu import IcicleCpu
 from emu.cpu.icicle.hot_code import INTERVAL, HotCode
+from tests.cpu.host_hooks import HOSTS, mapped_hooks
 from tests.loongarch64.test_compiled import same, walking
 from tests.loongarch64.test_engine_changes import Interruption
 from tests.loongarch64.test_icicle_cpu import CODE
@@ -64,6 +66,21 @@ def test_code_is_joined_when_that_is_asked_for_and_only_then(asked: list[int]) -
     assert not engine.reusable, "icicle would not join the code of the next CPU"
     for each in (cpu, other):
         each.close()
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_minutes_pass_on_the_fast_clock_from_one_look_to_the_next(host: str) -> None:
+    with Machine(host) as machine:
+        look, time = mapped_hooks(machine, host)["clock.fast"], machine.heap.malloc(16)
+        seconds = []
+        for _ in range(3):
+            machine.memory.write(time, b"\xff" * 16)
+            assert machine.call(look, "int(int, void *)", 1, time) == 0
+            content = machine.memory.read(time, 16)
+            assert content[8:] == bytes(8), "nanoseconds"
+            seconds.append(int.from_bytes(content[:8], "little", signed=True))
+    assert seconds[0] >= 0
+    assert all(later - earlier > 60 for earlier, later in itertools.pairwise(seconds))
 
 
 def test_the_clock_is_the_usual_one_again_whatever_happens() -> None:
