@@ -95,12 +95,11 @@ def test_functions_remember_a_limited_number_of_results() -> None:
 
 #: Containers of modules that are empty at first, and what limits them.
 CONTAINERS = {
+    "relink/arch/special.py:_ONLY_BEYOND": "the page of an architecture",
     "relink/arch/special.py:_ONLY_IF_UNDEFINED": "the page of an architecture",
     "relink/arch/special.py:_READS": "the page of an architecture",
     "relink/log.py:_waiting": "functions of this project",
     "relink/memory/host_pages.py:_spare": "make_room, and so many of each size",
-    "relink/objects/small_link.py:_TYPES": "architectures, and relocation types of each",
-    "relink/relocate/few_of_object.py:_TYPES": "architectures, and relocation types of each",
     "emu/calls/plan.py:_recent": "cleared when it is full",
     "emu/cli/command.py:COMMANDS": "commands",
     "emu/cpu/hooks/host_code.py:_mapped": "the code of a host, and once for each test of it",

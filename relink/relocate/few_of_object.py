@@ -52,6 +52,7 @@ class _Type(NamedTuple):
     name: str  #: with the prefix
     phase: int  #: types of a lower one are applied first
     role: Role
+    silent: bool  #: whether nothing is stored
     value: Callable[..., int]
     field: Single
     whole: bool  #: whether the field is a whole word
@@ -92,6 +93,7 @@ def _type_of(arch: Architecture, number: int) -> _Type:
         arch.prefix + row.name,
         phase_of(arch, number),
         row.role,
+        row.role in _SILENT,
         value,
         field,
         isinstance(row.word, Word),
@@ -150,9 +152,10 @@ class ObjectEntries:
                     runs.append(number)
                     counts.setdefault(number, 0)
                     type_ = types[number]
-                    role, extent, reads, has_slot = type_.role, type_.field.size, type_.reads, type_.has_slot
+                    silent, extent, reads, has_slot = type_.silent, type_.field.size, type_.reads, type_.has_slot
+                    branch = type_.role is Role.BRANCH
                 counts[number] += 1
-                if role in _SILENT:
+                if silent:
                     continue
                 where, row = start + at, symbol + 1 if symbol else 0
                 if at + extent > size:
@@ -160,7 +163,7 @@ class ObjectEntries:
                 if where < last or reads:
                     apart = False
                 last = where + extent
-                stub = stubs[row] + type_.entry if role is Role.BRANCH and row in stubs else -1
+                stub = stubs[row] + type_.entry if branch and row in stubs else -1
                 slot = slots[row] if has_slot else 0
                 if not type_.asks:
                     row = 0

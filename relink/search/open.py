@@ -47,16 +47,17 @@ def open_image(
     objects, archives and lists of them are combined into one image by `options` (see
     `relink.objects.archive_members`, `relink.objects.combine`).
     """
-    if isinstance(source, (list, tuple)):
+    if isinstance(source, bytes):
+        key = CACHE.content_key(source, name)
+    elif isinstance(source, (list, tuple)):
         return open_objects(source, arch, name, options)
-    if isinstance(source, Decoded):
+    elif isinstance(source, Decoded):
         objects = source.header.type == FileType.REL
         return open_objects([source], arch, name or source.name, options) if objects else _checked(source, arch)
-    assert not isinstance(source, Sequence) or isinstance(source, (str, bytes, bytearray, memoryview))
-    if isinstance(source, (str, Path, os.PathLike)):
+    elif isinstance(source, (str, Path, os.PathLike)):
         key = key or CACHE.key(source, name, status)
-    elif isinstance(source, bytes):
-        key = CACHE.content_key(source, name)
+    else:
+        assert isinstance(source, (bytearray, memoryview)) or not isinstance(source, Sequence)
     decoded = CACHE.get(key)
     if decoded is None:
         how = linked_by(arch, options)
