@@ -143,6 +143,10 @@ class LazyCalls:
         linker, guest = self._linker, self._guest
         caller = guest.return_address()
         # An ifunc resolver or a symbol source may run guest code.
+        if address := self._ahead.known(slots, slot):
+            self._memory.write_uint(int(slots.place[slot]), linker.architecture.word_size, address)
+            self._ahead.keep(slots, slot, address, caller, time.perf_counter())
+            return address
         guest.in_host = guest.between_instructions = True
         try:
             self._changes += 1
@@ -162,7 +166,7 @@ class LazyCalls:
         return address
 
     def _note(self, slots: LazySlots, answer: SlotBinding, caller: int, at: float) -> None:
-        """The engine has bound a slot."""
+        """A slot has been bound to what was looked up."""
         self._changes += 1
         self._remember(slots, answer, caller & slots.image.architecture.code_address_mask, answer.address, at)
 

@@ -16,6 +16,7 @@ the engine.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 _FEW_AHEAD = 8  #: slots looked up at once; more are `_MOST_AHEAD`, which cost little more as a batch
 _MOST_AHEAD = 1024
+_MOST_BOUND = 1024  #: calls that were bound at traps and wait to be recorded
 _MOST_PREPARED = 64  #: images
 _MOST_ARMED = 4  #: of them, whose calls the engine binds: each is checked before each run
 _MOST_IDLE = 64  #: runs without a first call, after which the engine binds none until the next trap
@@ -99,7 +101,26 @@ class LookAhead:
         self._prepared: dict[Image, _Prepared] = {}
         self._armed: dict[int, _Prepared] = {}  #: by `start`; the last one used comes last
         self._calls: FirstCalls | None = None  #: those of the CPU, once they have been asked for
+        #: Calls that were bound at traps and are not recorded yet: before those that the engine has bound.
+        self._bound: deque[tuple[_Prepared, int, int, int, float]] = deque()
         self._idle = self._count = 0  #: runs without a first call; the calls bound before the last run
+
+    def known(self, slots: LazySlots, slot: int) -> int:
+        """The address that a slot, whose trap has been reached, is to be bound to, if it was looked up; else 0."""
+        prepared = self._prepared.get(image_of(slots.image))
+        address = 0 if prepared is None else prepared.addresses.item(slot)
+        if prepared is None or not address or not self._holds(prepared):
+            return 0
+        self._arm(prepared)
+        return address
+
+    def keep(self, slots: LazySlots, slot: int, address: int, caller: int, seconds: float) -> None:
+        """Record later that a slot has been bound to the address that is `known`."""
+        if len(self._bound) >= _MOST_BOUND or (self._calls is not None and self._calls.waiting):
+            self.settle()
+        prepared = self._prepared[image_of(slots.image)]
+        prepared.addresses[slot] = 0
+        self._bound.append((prepared, slot, address, caller, seconds))
 
     def bind(self, slots: LazySlots, slot: int, start: int | None) -> SlotBinding:
         """Bind a slot, whose trap has been reached, and look further slots up. `start` is as for `_Prepared`.
@@ -111,31 +132,30 @@ class LookAhead:
         if prepared is not None and not self._holds(prepared):
             self.forget(image)
             prepared = None
-        address = 0 if prepared is None else prepared.addresses.item(slot)
-        if prepared is not None and address:
-            answer = prepared.take(slot, address)
-        else:
-            answer = linker.bind_slot(image, slot)
-            if prepared is None:
-                before = list(linker.resolver.before)
-                prepared = _Prepared(slots, start, linker.call_scope(image), before)
-                if not self._holds(prepared):
-                    return answer
-                while len(self._prepared) >= _MOST_PREPARED:
-                    self.forget(next(iter(self._prepared)))
-                self._prepared[image] = prepared
-            prepared.look_up(slot, linker.resolver)
+        answer = linker.bind_slot(image, slot)
+        if prepared is None:
+            before = list(linker.resolver.before)
+            prepared = _Prepared(slots, start, linker.call_scope(image), before)
+            if not self._holds(prepared):
+                return answer
+            while len(self._prepared) >= _MOST_PREPARED:
+                self.forget(next(iter(self._prepared)))
+            self._prepared[image] = prepared
+        prepared.look_up(slot, linker.resolver)
         self._arm(prepared)
         return answer
 
     def forget(self, image: Image) -> None:
         """Drop the answers for an image."""
+        if self._bound:
+            self.settle()
         prepared = self._prepared.pop(image, None)
         if prepared is not None and prepared.start is not None:
             self._disarm(prepared.start)
 
     def forget_all(self) -> None:
         """Drop all answers: the machine has returned to another state."""
+        self._bound.clear()
         if self._calls is not None:
             self._calls.clear()
         for image in list(self._prepared):
@@ -204,6 +224,12 @@ class LookAhead:
         """Record the calls that the engine has bound since the last time. Where a signal handler raises, the next
         time the others are.
         """
+        bound = self._bound
+        while bound:
+            first = bound[0]
+            self._keep(*first)
+            if bound and bound[0] is first:  # else a signal handler has come here
+                bound.popleft()
         if self._calls is not None:
             for noted in self._calls.noted():
                 self._note(*noted)
@@ -220,6 +246,9 @@ class LookAhead:
         for start, prepared in self._armed.items():
             slot = (trap - start) // TrapTable.spacing
             if 0 <= slot < len(prepared.slots):
-                if slot not in prepared.slots.recorded:  # else it was noted before a signal handler raised
-                    self._record(prepared.slots, prepared.take(slot, address), caller, seconds)
+                self._keep(prepared, slot, address, caller, seconds)
                 return
+
+    def _keep(self, prepared: _Prepared, slot: int, address: int, caller: int, seconds: float) -> None:
+        if slot not in prepared.slots.recorded:  # else it was noted before a signal handler raised
+            self._record(prepared.slots, prepared.take(slot, address), caller, seconds)

@@ -28,6 +28,7 @@ from relink.memory.buffers import read_words, write_words
 from relink.module import Module
 from relink.records import dataclass, field
 from relink.records.tuples import NamedTuple
+from relink.resolve.few_references import version_of
 from relink.resolve.resolver import Resolver
 from relink.resolve.scopes import LookupScope
 
@@ -97,7 +98,8 @@ class LazySlots:
     def name(self, slot: int) -> str:
         """The name of a slot's symbol."""
         table = self.image.decoded.symbols
-        return table.strings.raw(table.row(int(self.symbol[slot])).name_at).decode("utf-8", "surrogateescape")
+        name_at = table.numbers(self.symbol.item(slot))[0]
+        return table.strings.raw(name_at).decode("utf-8", "surrogateescape")
 
     def slot_at(self, place: int) -> int | None:
         """The slot at a guest address."""
@@ -136,8 +138,6 @@ class LazySlots:
 
     def record(self, slot: int, address: int, provider: Module) -> SlotBinding:
         """Record a binding that `look_up` has found."""
-        from relink.resolve.few_references import version_of
-
         version = version_of(self.image.decoded, self.symbol.item(slot))
         answer = self.recorded[slot] = SlotBinding(self.name(slot), version, address, provider, False, "image")
         return answer

@@ -104,6 +104,10 @@ class FirstCalls(Protocol):
     def count(self) -> int:
         """The number of calls bound so far."""
 
+    @property
+    def waiting(self) -> bool:
+        """Whether `noted` has any."""
+
     def noted(self) -> Iterator[tuple[int, int, int, float]]:
         """(trap, return address, function, seconds as of `time.perf_counter`) of the calls bound so far, without
         those that have been iterated over or cleared. Where there is no room for more, traps stop the engine.

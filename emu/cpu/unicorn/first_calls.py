@@ -86,6 +86,11 @@ class UnicornFirstCalls:
         """See `FirstCalls`."""
         return self._data.count
 
+    @property
+    def waiting(self) -> bool:
+        """See `FirstCalls`."""
+        return self._data.taken < self._data.count
+
     def noted(self) -> Iterator[tuple[int, int, int, float]]:
         """See `FirstCalls`."""
         data = self._data
