@@ -33,7 +33,7 @@ from relink.load.options import LoadOptions, Policy
 from relink.load.phases import Phase
 from relink.load.state import LinkerState
 from relink.memory import sparse
-from relink.memory.rollback import Rollback
+from relink.memory.rollback import Rollback, Step
 from relink.module import TlsModule
 from relink.objects.options import ObjectOptions
 from relink.relocate.lazy import SlotBinding
@@ -136,19 +136,20 @@ class Linker(LinkerState):
 
     # ------------------------------------------------------------ unloading
 
-    def unload(self, image: Image) -> list[Image]:
+    def unload(self, image: Image, known: list[Image] | None = None) -> list[Image]:
         """Undo one load of `image`; after the last one, release it and the dependencies that nothing else uses.
 
         Returns the released images in the order of their destructors, which the caller must have run before (see
-        `unloadable`). Raises UseAfterUnload if the image is closed, LinkError if it has no explicit load that is
-        committed.
+        `unloadable`, and `known` for what it returns now, if the caller knows). Raises UseAfterUnload if the image
+        is closed, LinkError if it has no explicit load that is committed.
         """
         image.check_open()
-        if image.references < 1:
+        record = image.lifetime
+        if record.references < 1:
             raise LinkError(image.name, "was loaded only as a dependency, there is no load of it to undo")
-        if image.references <= image.lifetime.uncommitted:
+        if record.references <= record.uncommitted:
             raise LinkError(image.name, "is still being loaded: roll that load back instead")
-        doomed = self.unloadable(image)
+        doomed = self.unloadable(image) if known is None else known
         self._release_all(doomed, undone=image)
         return doomed
 
@@ -179,13 +180,15 @@ class Linker(LinkerState):
         gone = set(images)
         remaining = [image for image in self.images if image not in gone]
         remaining_global = [image for image in self.global_scope if image not in gone]
-        rest = Rollback()
-        rest.callback(self.call_scopes.clear)
-        rest.callback(emit.closed, self.observers, closing)
-        for each in reversed(images):
-            rest.callback(self._release, each)
-        rest.callback(self.resolver.forget, gone)
-        rest.callback(scopes.leave_groups, remaining, gone)
+        rest = Rollback(
+            (
+                (self.call_scopes.clear, ()),
+                (emit.closed, (self.observers, closing)),
+                *[(self._release, (each,)) for each in reversed(images)],
+                (self.resolver.forget, (gone,)),
+                (scopes.leave_groups, (remaining, gone)),
+            )
+        )
         with rest:  # whatever a signal handler raises before leaves everything, afterwards nothing
             if undone is not None:
                 undone.lifetime.references -= 1
@@ -194,14 +197,13 @@ class Linker(LinkerState):
 
     def _release(self, image: Image) -> None:
         """Release what an image holds."""
-        region, rest = image.region, Rollback()
+        region, rest = image.region, list[Step]()
         if not region.foreign:
-            rest.callback(sparse.release, self.memory, region)
+            rest.append((sparse.release, (self.memory, region)))
         if image.tls is not None:
-            rest.callback(self.tls.release, image.tls)
-        rest.callback(self.known.remove, image)
-        rest.callback(image.close)
-        rest.close()
+            rest.append((self.tls.release, (image.tls,)))
+        rest += ((self.mapped.pop, (image, None)), (self.known.remove, (image,)), (image.close, ()))
+        Rollback(rest).close()
 
     # ------------------------------------------------------------ what would be found
 

@@ -218,12 +218,15 @@ class LinkMaps(Assigned):
         new.
         """
         self.added += added
-        self._announce(state)
+        if self._debug:
+            self._announce(state)
         try:
             operation()
         finally:
-            self.relink()
-        self._announce(State.CONSISTENT)
+            if self._active:
+                self.relink()
+        if self._debug:
+            self._announce(State.CONSISTENT)
 
     def relink(self) -> None:
         """Rewrite the chain for the images currently loaded."""
@@ -291,10 +294,9 @@ class LinkMaps(Assigned):
         self._memory.write(self._debug, contents)
 
     def _announce(self, state: State) -> None:
-        if self._debug:
-            self._memory.write_uint(self._debug + 3 * self._word, 4, state)
-            self._tell_program()
-            self._caller.call(self.breakpoint, "void(void)")
+        self._memory.write_uint(self._debug + 3 * self._word, 4, state)
+        self._tell_program()
+        self._caller.call(self.breakpoint, "void(void)")
 
     def _tell_program(self) -> None:
         """Store the address of r_debug in DT_DEBUG of an executable (gABI, "Dynamic Section")."""

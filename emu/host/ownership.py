@@ -19,20 +19,21 @@ class Owner(Assigned):
     def check(self, *values: object) -> None:
         """Raise ForeignObject for the first of `values` that belongs to another machine."""
         for value in values:
-            if isinstance(value, View):
+            if isinstance(value, Image):
+                image: Image | None = value
+            elif isinstance(value, View):
                 store = value._store_
                 if isinstance(store, GuestStore) and store.memory is not self._memory:
                     raise ForeignObject(repr(value), "", self._arch)
                 continue
-            image = _image_of(value)
+            else:
+                image = _image_of(value)
             if image is not None and image.resolver is not self._resolver:
                 raise ForeignObject(repr(value), image.architecture.name, self._arch)
 
 
 def _image_of(value: object) -> Image | None:
-    """The image that a value is, or comes from: an Image, Library, Symbol, Function or Variable."""
-    if isinstance(value, Image):
-        return value
+    """The image that a value comes from: a Library, Symbol, Function or Variable."""
     described = getattr(value, "__dict__", {}).get("_symbol", value)
     image = getattr(described, "image", None)
     return image if isinstance(image, Image) else None

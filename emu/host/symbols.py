@@ -135,7 +135,8 @@ class HostSymbols(Assigned):
 
     def forget(self, image: Image) -> None:
         """Free the traps of an image that has been unloaded."""
-        self.remove(self.owned.pop(image, ()))
+        if (traps := self.owned.pop(image, None)) is not None:
+            self.remove(traps)
 
     # ------------------------------------------------------------ for the resolver
 
@@ -145,7 +146,10 @@ class HostSymbols(Assigned):
 
     def end(self, owner: Owner) -> None:
         """Undo `begin`, if it has been called."""
-        self._owners[:] = [each for each in self._owners if each is not owner]
+        if self._owners and self._owners[-1] is owner:
+            del self._owners[-1]
+        else:
+            self._owners[:] = [each for each in self._owners if each is not owner]
 
     def sources(self, symbols: Symbols | None, traps: list[int] | None = None) -> list[SymbolSource | Lookup]:
         """The symbol sources for a user's `symbols`; empty for None."""

@@ -146,21 +146,25 @@ class Initialisers(Assigned):
         """Run one constructor with the program's arguments. Raises ConstructorFault."""
         self._run(image, which, address, *self._stack.constructor_arguments)
 
-    def destruct(self, image: Image) -> None:
-        """Run an image's destructors, unless they have already run or its constructors have not. Raises
-        ConstructorFault.
+    def destruct(self, image: Image) -> bool:
+        """Run an image's destructors, unless they have already run or its constructors have not; whether there
+        were any. Raises ConstructorFault.
         """
         if image.already_initialised or image in self._finalised or image in self._deferred:
-            return
+            return False
         self._finalised.add(image)
+        called = False
         for which, address in destructors(image):
+            called = True
             self._run(image, which, address)
         # crtbegin.o does this in a shared object; it is not linked into relocatable objects.
         handle = image.decoded.dso_handle
         if handle is not None:
             finalize = self._linker.resolver.find("__cxa_finalize", None, image.scope, hosts=True)
             if finalize.provider[0] != UNRESOLVED:
+                called = True
                 self._runner.call(int(finalize.address[0]), "void(void *)", image.address_of(handle))
+        return called
 
     def finalise(self, image: Image | None = None, *, run: bool = True) -> None:
         """Run the destructors of all images (dependents first) or of one; with `run` False, only mark them as

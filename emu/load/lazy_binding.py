@@ -112,18 +112,20 @@ class LazyCalls:
     def name_callers(self) -> None:
         """Find the functions that have made the first calls so far, while their images are there."""
         self.settle()
-        self._name_callers()
+        if self._unnamed:
+            self._name_callers()
 
     def _name_callers(self) -> None:
-        if self._unnamed:
-            unnamed, self._unnamed = self._unnamed, []
-            self._changes += 1
-            for seconds, image, caller, symbol, version, provider, address in unnamed:
-                frame = self._frame(caller)
-                self._first_calls.append(FirstCall(seconds, image, frame, symbol, version, provider, address))
+        unnamed, self._unnamed = self._unnamed, []
+        self._changes += 1
+        for seconds, image, caller, symbol, version, provider, address in unnamed:
+            frame = self._frame(caller)
+            self._first_calls.append(FirstCall(seconds, image, frame, symbol, version, provider, address))
 
     def forget(self, image: Image) -> None:
         """Free the traps of an image that has been unloaded."""
+        if image not in self._blocks and image not in self._resolvers:
+            return  # it has no lazily bound slots
         traps = self._traps
         self._ahead.forget(image)
         if (start := self._blocks.pop(image, None)) is not None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Unpack
 
 from emu.debug.link_maps import State
@@ -43,8 +43,6 @@ class Loader(LoadSteps):
     """Loads and unloads for one machine."""
 
     _unloading: list[Image] | None = None  #: pending unloads, while an unload is in progress
-
-    # ------------------------------------------------------------ coming
 
     # ------------------------------------------------------------ coming
 
@@ -97,6 +95,8 @@ class Loader(LoadSteps):
 
     def _options(self, traps: list[int], *, program: bool, **keywords: Unpack[LoadKeywords]) -> LoadOptions:
         """The linker's options for these keywords; traps made for symbols are appended to `traps`."""
+        if not keywords:
+            return _options_without_keywords(self.binding, self.dynamic_tls, program)
         host_symbols = self._host_symbols
         passed_on: dict[str, Any] = dict(keywords)
         for ours in ("name", "run_initialisers"):
@@ -182,9 +182,13 @@ class Loader(LoadSteps):
 
     def _unload(self, image: Image) -> None:
         image.check_open()
-        for doomed in self._linker.unloadable(image):
-            self._initialisers.destruct(doomed)
-        self.discard(image)
+        linker = self._linker
+        unused, changes, called = linker.unloadable(image), linker.changes, False
+        for doomed in unused:
+            called |= self._initialisers.destruct(doomed)
+        # Destructors may have loaded and unloaded others.
+        known = None if called or linker.changes != changes else unused
+        self._release(partial(linker.unload, image, known))
 
     def discard(self, image: Image) -> None:
         """Undo one load of an image without running destructors."""
@@ -212,3 +216,8 @@ class Loader(LoadSteps):
             for forget in self.on_release:
                 forget(image)
         self._code_removed()
+
+
+@lru_cache(maxsize=16)
+def _options_without_keywords(binding: BindMode, dynamic_tls: bool, program: bool) -> LoadOptions:
+    return LoadOptions(binding=binding, dynamic_tls=dynamic_tls, program=program)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
@@ -21,16 +21,16 @@ class RolledBack(BaseException):
 class PendingLoad:
     """A linked load with the remaining steps of the machine, in order (see `emu.load.loader`)."""
 
-    def __init__(self, plan: Plan, steps: Mapping[str, Callable[[], None]]) -> None:
+    def __init__(self, plan: Plan, steps: Sequence[tuple[str, Callable[[], None]]]) -> None:
         self.plan = plan
-        self._steps = dict(steps)  #: the remaining steps
-        self._names = tuple(steps)
+        self._steps = steps  #: all of them, by name
+        self._done = 0  #: how many are done
         self._failure: BaseException | None = None
 
     @property
     def next_step(self) -> str | None:
         """The next step; None when all are done."""
-        return next(iter(self._steps), None)
+        return self._steps[self._done][0] if self._done < len(self._steps) else None
 
     def advance(self, until: str | None = None) -> None:
         """Do the steps before the step `until`; all remaining steps when it is None.
@@ -38,22 +38,29 @@ class PendingLoad:
         Raises ValueError for an unknown step, or one that is done. After a step has raised, further calls raise
         the same exception: the load can only be rolled back.
         """
-        if until is not None and until not in self._steps:
-            known = "has been done" if until in self._names else f"is not one of {', '.join(self._names)}"
-            raise ValueError(f"step {until!r} {known}")
+        if until is not None:
+            self._check_open(until)
         if self._failure is not None:
             raise self._failure
         started = time.perf_counter()
-        while self._steps:
-            step = next(iter(self._steps))
-            if step == until:
-                break
-            try:
-                self._steps.pop(step)()
-            except BaseException as error:
-                self._failure = error
-                raise
+        try:
+            while self._done < len(self._steps):
+                name, step = self._steps[self._done]
+                if name == until:
+                    break
+                self._done += 1
+                step()
+        except BaseException as error:
+            self._failure = error
+            raise
         self.plan.timings.add("start", time.perf_counter() - started)
+
+    def _check_open(self, wanted: str) -> None:
+        """Raise ValueError unless this is the name of a step that is left."""
+        names = [name for name, _ in self._steps]
+        if wanted not in names[self._done :]:
+            known = "has been done" if wanted in names else f"is not one of {', '.join(names)}"
+            raise ValueError(f"step {wanted!r} {known}")
 
     def roll_back(self) -> NoReturn:
         """Undo the load: leaves the `with` block immediately."""

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from relink.image import Image
     from relink.linker import Linker
     from relink.load.plan import Plan
-    from relink.relocate.result import Copied
 
 #: Prepares a program after its memory is mapped; called with the plan and the rollback stack.
 Prepare: TypeAlias = "Callable[[Plan, Rollback], None]"
@@ -110,16 +109,18 @@ class LoadSteps(Assigned):
                 self._stack.make_executable(undo)
         self._link_maps.change(State.ADD, load.publish, len(plan.images))
         for image in plan.images:
-            if moved := _from_host(image):
+            if image.relocated.copies:
                 undo.callback(self._return_variables, image)
-                for copied in moved:
-                    self._hooks.variable_moved(copied.symbol, copied.destination)
+                for copied in image.relocated.copies:
+                    if copied.provider is None:  # of the hosted C library
+                        self._hooks.variable_moved(copied.symbol, copied.destination)
         if plan.root in plan.images and plan.root.decoded.is_executable:
             self._set_global_pointer(plan.root, undo)
 
     def _resolve_ifuncs(self, plan: Plan, relro: Sequence[_Pages]) -> None:
         """Run ifunc resolvers, then make the ranges in `relro` read-only (glibc, `_dl_relocate_object`)."""
-        self._initialisers.resolve_ifuncs(plan)
+        if plan.ifuncs:
+            self._initialisers.resolve_ifuncs(plan)
         for region, pages in relro:
             for run in pages:
                 self._memory.protect_pages(region.address + run.offset, run.size, run.protection)
@@ -138,8 +139,9 @@ class LoadSteps(Assigned):
 
     def _return_variables(self, image: Image) -> None:
         """Report that host variables are at their own addresses again."""
-        for copied in _from_host(image):
-            self._hooks.variable_moved(copied.symbol, copied.source)
+        for copied in image.relocated.copies:
+            if copied.provider is None:
+                self._hooks.variable_moved(copied.symbol, copied.source)
 
     def _code_removed(self) -> None:
         traps, memory = self._traps, self._memory
@@ -204,13 +206,13 @@ class Transaction:
         relro: list[_Pages] = []
         self._pending = pending = PendingLoad(
             plan,
-            {
-                "publish": partial(steps._publish, load, undo, relro),
-                "prepare": _nothing if prepare is None else partial(prepare, plan, undo),
-                "ifuncs": partial(steps._resolve_ifuncs, plan, relro),
-                "tls": partial(steps._threads.initialise, plan.static_tls),
-                "construct": partial(construct, plan),
-            },
+            (
+                ("publish", partial(steps._publish, load, undo, relro)),
+                ("prepare", _nothing if prepare is None else partial(prepare, plan, undo)),
+                ("ifuncs", partial(steps._resolve_ifuncs, plan, relro)),
+                ("tls", partial(steps._threads.initialise, plan.static_tls)),
+                ("construct", partial(construct, plan)),
+            ),
         )
         return pending
 
@@ -225,7 +227,8 @@ class Transaction:
         self._completed = True
         if not self._run_initialisers:
             steps._initialisers.mark_deferred(pending.plan)
-        steps._host_symbols.owned[pending.plan.root] += self.traps
+        if self.traps:
+            steps._host_symbols.owned[pending.plan.root] += self.traps
         for completed in steps.on_load:
             completed(pending.plan)
 
@@ -251,8 +254,3 @@ class Transaction:
 
 def _nothing() -> None:
     """An empty step."""
-
-
-def _from_host(image: Image) -> list[Copied]:
-    """The hosted C library's variables that were copied into an image."""
-    return [copied for copied in image.relocated.copies if copied.provider is None]

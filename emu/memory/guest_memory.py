@@ -113,9 +113,8 @@ class GuestMemory(HostMemory):
 
     def release(self, region: Region) -> None:
         pages, region.pages = region.pages, ()
-        with Rollback() as rest:  # all of it, also where a signal handler raises
-            for start, size in reversed(_spans(pages)):
-                rest.callback(self._unmap, region.address + start, size)
+        spans = [(self._unmap, (region.address + start, size)) for start, size in reversed(_spans(pages))]
+        with Rollback(spans):  # all of it, also where a signal handler raises
             self._remove(region)
         self.damaged.discard(region)
         committed = self._committed.pop(region, None)

@@ -146,8 +146,9 @@ class Threads:
     def initialise(self, images: Iterable[Module]) -> None:
         """Initialise the static blocks of these images in every thread."""
         for image in images:
-            for thread in self.alive:
-                self._initialise(thread, image)
+            if image.tls is not None:
+                for thread in self.alive:
+                    self._initialise(thread, image)
 
     def _initialise(self, thread: Thread, image: Module) -> None:
         if image.tls is not None and image.tls.static:

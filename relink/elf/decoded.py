@@ -225,7 +225,7 @@ class Decoded:
         """DT_FLAGS (`DynamicFlag`), 0 without."""
         return self.dynamic.value(DynamicTag.FLAGS, 0)
 
-    @property
+    @cached_property
     def flags_1(self) -> int:
         """DT_FLAGS_1 (`DynamicFlag1`), 0 without."""
         return self.dynamic.value(DynamicTag.FLAGS_1, 0)
@@ -241,12 +241,12 @@ class Decoded:
         now = self.flags & DynamicFlag.BIND_NOW or self.flags_1 & DynamicFlag1.NOW
         return bool(now) or DynamicTag.BIND_NOW in self.dynamic
 
-    @property
+    @cached_property
     def init(self) -> int | None:
         """DT_INIT: the vaddr of the initialisation function; None without one, or when it is 0."""
         return self.dynamic.value(DynamicTag.INIT) or None
 
-    @property
+    @cached_property
     def fini(self) -> int | None:
         """DT_FINI: the vaddr of the termination function; None without one, or when it is 0."""
         return self.dynamic.value(DynamicTag.FINI) or None

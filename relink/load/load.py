@@ -66,7 +66,7 @@ def _phase(body: Callable[[Load], None]) -> Callable[[Load], None]:
         load._running = phase
         started = time.perf_counter()
         try:
-            mapping.check_files(load.nodes, load.state.images)
+            mapping.check_files(load.nodes, load.state.mapped)
             body(load)
         except BaseException as error:
             load._end(error)
@@ -74,7 +74,8 @@ def _phase(body: Callable[[Load], None]) -> Callable[[Load], None]:
         finally:
             load._running = None
         if timed is not None:
-            load.timings.add(timed, time.perf_counter() - started)
+            seconds = load.timings.phases
+            seconds[timed] = seconds.get(timed, 0.0) + time.perf_counter() - started
         load.done = phase
 
     return run
@@ -124,8 +125,11 @@ class Load:
         phase = self.next
         if phase is None:
             raise LoadOrderError(self._what, "step", f"the load has been {self._ended}")
-        getattr(self, phase._value_)()  # Python keeps where it has found a plain string, not a member of an enum
+        self._run(phase)
         return phase
+
+    def _run(self, phase: Phase) -> None:
+        getattr(self, phase._value_)()  # Python keeps where it has found a plain string, not a member of an enum
 
     def run_to(self, phase: Phase | str) -> None:
         """Run all phases up to and including this one. Raises LoadOrderError when it has already run."""
@@ -133,9 +137,10 @@ class Load:
         following = self.next
         if following is None or ORDER.index(last) < ORDER.index(following):
             self._check_turn(last)
+        assert following is not None
         with WithoutCollections():
-            while self.step() is not last:
-                pass
+            for each in ORDER[ORDER.index(following) : ORDER.index(last) + 1]:
+                self._run(each)
 
     def finish(self) -> Image:
         """Run all remaining phases and return the root image."""
@@ -197,8 +202,8 @@ class Load:
         self._check_unchanged()
         state, root = self.state, self.root
         assert root is not None
-        plan = mapping.plan_of(root, self.nodes, self.options, state.architecture, state.resolver)
-        plan.timings, self._plan = self.timings, plan
+        plan = mapping.plan_of(root, self.nodes, self.options, state.architecture, state.resolver, self.timings)
+        self._plan = plan
         mapping.give_places(state, plan, self.options, self._rollback)
         plan.initialise = lifetime.initialisation_order(plan.images, plan.root)
         for image in plan.initialise:
@@ -210,7 +215,8 @@ class Load:
     def join(self) -> None:
         """Count the load, and add the images to search lists and, unless local, to the global scope."""
         self._check_unchanged()
-        state, plan = self.state, self.plan
+        state, plan = self.state, self._plan
+        assert plan is not None
         lifetime.hold(plan.root, plan.first, self.options.no_delete, self._rollback)
         group = scopes.Group(plan.root, scopes.search_list(plan.first))
         known = {*group.members} if self.options.local else {*state.global_scope}
@@ -220,6 +226,8 @@ class Load:
         state.images += plan.images
         for image in plan.images:
             state.known.add(image)
+            if image.decoded.mapping is not None:
+                state.mapped[image] = None
         state.changes += 1
         scopes.join_group(group, {*plan.images})
         scopes.join_global(state.global_scope, added)
@@ -236,6 +244,7 @@ class Load:
         state.images[:] = [image for image in state.images if image not in new]
         for image in new:
             state.known.remove(image)
+            state.mapped.pop(image, None)
         state.resolver.indices.forget(new)
         state.call_scopes.clear()
         state.changes += 1
@@ -252,17 +261,20 @@ class Load:
     @_phase
     def assign_tls(self) -> None:
         """Assign a TLS module to each new image with thread-local storage. Raises TlsError."""
-        state, plan = self.state, self.plan
+        state, plan = self.state, self._plan
+        assert plan is not None
         self._tls = LoadTls(state.tls, self._rollback, self.options.dynamic_tls)
-        self._claim_tls()
         users = [image for image in plan.images if image.decoded.tls is not None]
-        self._tls.assign([image for image in users if not plan.relocates_itself(image)])
-        emit.tls_assigned(state.observers, plan.images)
+        if users:
+            self._claim_tls()
+            self._tls.assign([image for image in users if not plan.relocates_itself(image)])
+            emit.tls_assigned(state.observers, users)
 
     @_phase
     def relocate(self) -> None:
         """Relocate the images, dependencies first, as ld.so does. Raises all errors together as LinkErrors."""
-        state, plan, options, tls = self.state, self.plan, self.options, self._tls
+        state, plan, options, tls = self.state, self._plan, self.options, self._tls
+        assert plan is not None
         assert tls is not None
         new: set[Module] = set(plan.images)
         environment = Environment(
@@ -278,7 +290,8 @@ class Load:
         )
         errors = relocate_images(state, plan, options, environment)
         errors += self._rebind(environment)
-        raise_all(plan.root.name, errors)
+        if errors:
+            raise_all(plan.root.name, errors)
         plan.static_tls = [*plan.images, *tls.late]
 
     @_phase
@@ -287,28 +300,32 @@ class Load:
         self._publish()
 
     def _publish(self) -> None:
-        memory = self.state.memory
+        memory, plan = self.state.memory, self.plan
         # Descriptor stubs may already be in use by another load.
-        new = [(region, pages) for region, pages in self.plan.regions if not region.pages]
+        new = [(region, pages) for region, pages in plan.regions if not region.pages]
         if isinstance(memory, HostMemory):
             memory.publish_all(new)
         else:
             for region, pages in new:
                 memory.publish(region, pages)
-        deferred.store(self.plan.rebound, self.state.memory, self._rollback)
+        if plan.rebound:
+            deferred.store(plan.rebound, memory, self._rollback)
 
     @_phase
     def commit(self) -> None:
         """Complete the load: from now on its images are in use, and are released by `Linker.unload`."""
-        for image in self.plan.images:
+        state, plan = self.state, self._plan
+        assert plan is not None
+        for image in plan.images:
             image.stage = Stage.INITIALISED
-        emit.rebound(self.state.observers, self.plan.rebound)
-        emit.loaded(self.state.observers, self.plan.images)
+        if state.observers:
+            emit.rebound(state.observers, plan.rebound)
+            emit.loaded(state.observers, plan.images)
         for node in self.nodes:
             if node.image is not None:
                 node.image.names |= node.names
-                self.state.known.name(node.image, node.names)
-        lifetime.settle(self.plan.root)
+                state.known.name(node.image, node.names)
+        lifetime.settle(plan.root)
         self._rollback.pop_all()
         self._leave("committed")
 
@@ -334,7 +351,7 @@ class Load:
 
     def _check_closure(self, root: Node) -> None:
         """Raise an error for missing libraries, symbol versions, and names the host has."""
-        for node in self.nodes:
+        for node in self.nodes if self.state.provided else ():
             if node.is_new and node.decoded is not None and node.decoded.soname in self.state.provided:
                 raise LinkError(node.name, f"has the SONAME {node.decoded.soname}, which is provided by the host")
         version_check.check(root, self.nodes, self.state.loaded, self._hosts)

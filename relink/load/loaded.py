@@ -15,7 +15,7 @@ class LoadedImages:
     def __init__(self) -> None:
         self._turns: dict[Image, int] = {}  # in load order
         self._next = 0
-        self._images: dict[Hashable, list[Image]] = {}  # by name, by path, by (device, inode)
+        self._images: dict[Hashable, list[Image]] = {}  # by name, by (path,), by (device, inode)
         self._keys: dict[Image, set[Hashable]] = {}
 
     def add(self, image: Image) -> None:
@@ -23,10 +23,9 @@ class LoadedImages:
         self._turns[image] = self._next
         self._next += 1
         self._keys[image] = set()
-        names = image.names if image.soname is None else {*image.names, image.soname}
         path = image.decoded.path
-        places: tuple[Hashable, ...] = () if path is None else (path, image.file or file_id(path))
-        self._note(image, (*names, *places))
+        places = () if path is None else ((str(path),), image.file or file_id(path))
+        self._note(image, (*image.names, image.decoded.soname, *places))
 
     def name(self, image: Image, names: Iterable[str]) -> None:
         """Add further names under which an image was requested."""
@@ -37,12 +36,11 @@ class LoadedImages:
         """Remove an unloaded image."""
         self._turns.pop(image, None)
         for key in self._keys.pop(image, ()):
-            # Not in all of them, if an exception of a signal handler has ended `_note`.
-            others = [other for other in self._images.get(key, ()) if other is not image]
-            if others:
-                self._images[key] = others
-            else:
-                self._images.pop(key, None)
+            images = self._images.get(key)
+            if images == [image]:
+                del self._images[key]
+            elif images is not None:  # where an exception of a signal handler has ended `_note` it is not in all
+                self._images[key] = [other for other in images if other is not image]
 
     def named(self, name: str) -> Image | None:
         """The image with that SONAME, or that was requested under that name before."""
@@ -53,22 +51,22 @@ class LoadedImages:
         images = self._images.get(name)
         return images is not None and any(image.decoded.soname == name for image in images if image in self._turns)
 
-    def from_file(self, path: Path) -> Image | None:
-        """The image that was read from a file, also under another name. An inode may have been reused, so the
-        files are compared again.
+    def from_file(self, path: Path, file: tuple[int, int] | None = None) -> Image | None:
+        """The image that was read from a file, also under another name; `file`: its device and inode, if known. An
+        inode may have been reused, so the files are compared again.
         """
         if not self._turns:
             return None
-        found = {*self._images.get(path, ()), *self._images.get(file_id(path), ())}
-        same = (image for image in found if is_file(image.decoded, path))
-        return self._first(same)
+        found = {*self._images.get((str(path),), ()), *self._images.get(file or file_id(path), ())}
+        return self._first(image for image in found if is_file(image.decoded, path)) if found else None
 
     def _first(self, images: Iterable[Image]) -> Image | None:
         """The one that was loaded first; none whose removal a signal handler has interrupted."""
         return min(filter(self._turns.__contains__, images), key=self._turns.__getitem__, default=None)
 
-    def _note(self, image: Image, keys: Iterable[Hashable]) -> None:
-        keys = {key for key in keys if key is not None} - self._keys[image]
-        self._keys[image] |= keys
+    def _note(self, image: Image, keys: Iterable[Hashable | None]) -> None:
+        known = self._keys[image]
         for key in keys:
-            self._images.setdefault(key, []).append(image)
+            if key is not None and key not in known:
+                known.add(key)
+                self._images.setdefault(key, []).append(image)

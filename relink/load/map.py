@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from relink.errors import AddressSpaceError, MalformedElf
@@ -21,39 +21,45 @@ if TYPE_CHECKING:
     from relink.elf.source import FileMapping
     from relink.load.options import LoadOptions
     from relink.load.state import LinkerState
+    from relink.load.timings import Timings
     from relink.memory.address_space import AddressSpace, Region
     from relink.resolve.resolver import Resolver
     from relink.search.graph import Node
 
 
 def plan_of(
-    root: Node, nodes: Sequence[Node], options: LoadOptions, architecture: Architecture, resolver: Resolver
+    root: Node,
+    nodes: Sequence[Node],
+    options: LoadOptions,
+    architecture: Architecture,
+    resolver: Resolver,
+    timings: Timings,
 ) -> Plan:
     """The plan of a load, with an image without a region for each new file."""
-    images = {node: node.image for node in nodes if node.image is not None}
-    new = [node for node in nodes if node.is_new]
-    for node in new:
-        assert node.decoded is not None
-        images[node] = Image(node.decoded, architecture, resolver)
-    for node in new:
-        image = images[node]
-        image.names |= node.names
-        image.file = node.file
-        image.adopted = node.adopted
-        scopes = image.scopes
-        scopes.sources = tuple(options.sources)
-        scopes.late_sources = tuple(options.late_sources)
-        scopes.deep_bind = options.deep_bind
-        scopes.dependencies = [images[child] for child in node.needs if child in images]
-        scopes.filtees = [images[child] for child in node.filtees if child in images]
-    asked_for = nodes[: nodes.index(root) + 1]  # the root comes after the preloads (see `graph.closure`)
-    return Plan(
-        images[root],
-        [images[node] for node in new],
-        [images[node] for node in asked_for if node in images],
-        list(nodes),
-        program=options.program,
-    )
+    images: dict[Node, Image] = {}
+    new: dict[Node, Image] = {}
+    sources, late_sources = tuple(options.sources), tuple(options.late_sources)
+    for node in nodes:
+        if node.image is not None:
+            images[node] = node.image
+        elif node.decoded is not None:
+            image = images[node] = new[node] = Image(node.decoded, architecture, resolver)
+            image.names |= node.names
+            image.file, image.adopted = node.file, node.adopted
+            scopes = image.scopes
+            scopes.sources, scopes.late_sources, scopes.deep_bind = sources, late_sources, options.deep_bind
+    for node, image in new.items():
+        if node.needs:
+            image.scopes.dependencies = [images[child] for child in node.needs if child in images]
+        if node.filtees:
+            image.scopes.filtees = [images[child] for child in node.filtees if child in images]
+    first = []
+    for node in nodes:  # the root comes after the preloads (see `graph.closure`)
+        if node in images:
+            first.append(images[node])
+        if node is root:
+            break
+    return Plan(images[root], [*new.values()], first, [*nodes], timings=timings, program=options.program)
 
 
 def refuse_warnings(nodes: Sequence[Node]) -> None:
@@ -63,29 +69,33 @@ def refuse_warnings(nodes: Sequence[Node]) -> None:
             raise node.decoded.warnings[0]
 
 
-def check_files(nodes: Sequence[Node], loaded: Sequence[Image]) -> None:
-    """Raise ElfError where a new file that is mapped has been changed, or that of a loaded image cut short."""
-    new: set[FileMapping] = set()
+def check_files(nodes: Sequence[Node], loaded: Collection[Image]) -> None:
+    """Raise ElfError where a new file that is mapped has been changed, or that of a `loaded` image cut short."""
+    new: set[FileMapping] | None = None
     for node in nodes:
         if node.decoded is not None and node.image is None and (mapped := node.decoded.mapping) is not None:
+            new = new or set()
             new.add(mapped)
-    for mapped in new:
+    for mapped in new or ():
         mapped.check()
     for image in loaded:
-        if (mapped := image.decoded.mapping) is not None and mapped not in new:
+        if (mapped := image.decoded.mapping) is not None and (new is None or mapped not in new):
             mapped.check(overwritten=False)
 
 
 def put_program_first(plan: Plan) -> None:
     """Move a program to the front, before preloads (gABI, "Shared Object Dependencies")."""
-    if plan.root in plan.images and plan.root.decoded.is_executable:
+    if plan.root.decoded.is_executable and plan.root in plan.images:
         for images in (plan.first, plan.images):
             images.sort(key=lambda image: image is not plan.root)
 
 
 def _reserve(image: Image, base: int | None, state: LinkerState) -> Region:
-    limit = limit_for(image, state) if base is None else None
-    if base is None and limit is None and (preferred := low_if_possible(image, state)) is not None:
+    objects = image.objects if base is None and state.architecture.bits != 32 else None
+    if objects is None:
+        return place.reserve(state.memory, image.decoded, base)
+    limit = limit_for(objects, state)
+    if limit is None and (preferred := low_if_possible(objects, state)) is not None:
         try:  # not `suppress`, whose end is a call: see `AddressSpace.reserve`
             return place.reserve(state.memory, image.decoded, None, preferred)
         except AddressSpaceError:
@@ -99,9 +109,10 @@ def give_places(state: LinkerState, plan: Plan, options: LoadOptions, undo: Roll
     Those that are not mapped from their files have memory of the host together: `Plan.block`.
     """
     memory, block = state.memory, None
-    together = [] if state.observers else [image for image in plan.images if _goes_together(image)]
-    if len(together) > 1 and isinstance(memory, HostMemory):
-        block = plan.block = _block_of(together)
+    if len(plan.images) > 1 and not state.observers and isinstance(memory, HostMemory):
+        together = [image for image in plan.images if _goes_together(image)]
+        if len(together) > 1:
+            block = plan.block = _block_of(together)
     for image in plan.images:
         if block is None or image not in block.images:
             give_place(image, state, plan, options, undo)
@@ -140,7 +151,8 @@ def give_place(
         undo.callback(image.close)
         return
     base = options.base if image is plan.root else None
-    base = place.chosen(options.place, decoded, base)
+    if options.place is not None:
+        base = place.chosen(options.place, decoded, base)
     reserved: list[Region] = []
     undo.callback(_withdraw, memory, image, reserved)
     reserved.append(_reserve(image, base, state))

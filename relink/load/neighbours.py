@@ -15,6 +15,7 @@ objects are placed there too:
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from relink.arch.spec import Slot
 from relink.elf.constants import SymbolBind
@@ -22,19 +23,22 @@ from relink.image import Image, image_of
 from relink.load.state import LinkerState
 from relink.resolve.bindings import UNRESOLVED
 
+if TYPE_CHECKING:
+    from relink.objects.combined import CombinedObjects
+
 _REACH = 1 << 31  #: range in bytes in either direction
 
 
-def limit_for(image: Image, state: LinkerState) -> int | None:
-    """The address below which objects must end, given the loaded images; None without a limit."""
-    objects = image.objects
-    if objects is None or state.architecture.bits == 32:
-        return None
+def limit_for(objects: CombinedObjects, state: LinkerState) -> int | None:
+    """The address below which objects of a 64-bit ISA must end, given the loaded images; None without a limit."""
     table, direct = objects.symbols, objects.direct
+    waiting = [image for image in state.images if image.relocated.deferred and image.region.end <= _REACH]
+    if not (waiting or len(direct)):
+        return None
     providers = [_provider(name, state) for name in table.names.take(direct).texts()] if len(direct) else []
     weak = (table.bind[direct] == SymbolBind.WEAK).tolist() if len(direct) else []
     near = {provider for provider in providers if provider is not None and provider.region.end <= _REACH}
-    if waiting := [image for image in state.images if image.region.end <= _REACH and image.deferred]:
+    if waiting:
         own = set(table.names.take(objects.offered).texts())
         near.update(image for image in waiting if own.intersection(image.deferred))
     if not near and not any(weak_ and p is None for weak_, p in zip(weak, providers, strict=True)):
@@ -42,12 +46,9 @@ def limit_for(image: Image, state: LinkerState) -> int | None:
     return min((other.base for other in near), default=0) + _REACH
 
 
-def low_if_possible(image: Image, state: LinkerState) -> int | None:
+def low_if_possible(objects: CombinedObjects, state: LinkerState) -> int | None:
     """The address below which objects end if there is room: those that later ones may need there."""
-    objects = image.objects
-    if objects is None or state.architecture.bits == 32 or Slot.ADDRESS in objects.slots:
-        return None
-    if not objects.offers_data:
+    if not objects.offers_data or Slot.ADDRESS in objects.slots:
         return None
     table = objects.symbols
     providers = map(partial(_provider, state=state), table.names.take(objects.direct).texts())

@@ -55,6 +55,7 @@ class LinkerState(Assigned):
         self.tls = TlsLayout(self.architecture, tls_size)
         self.images: list[Image] = []  #: everything loaded, in load order
         self.known = LoadedImages()  #: the same by name and file
+        self.mapped: dict[Image, None] = {}  #: the loaded images whose files are mapped, not copied
         self.global_scope: list[Image] = []  #: the global scope
         #: Libraries without a file, by DT_NEEDED name; images that need one find its symbols.
         self.provided: dict[str, DefinedSymbols] = {}
@@ -78,9 +79,9 @@ class LinkerState(Assigned):
         """The loaded image with that SONAME, or that was requested under that name before."""
         return self.known.named(name)
 
-    def loaded_from(self, path: Path) -> Image | None:
-        """The loaded image that was read from the file at `path`."""
-        return self.known.from_file(path)
+    def loaded_from(self, path: Path, file: tuple[int, int] | None = None) -> Image | None:
+        """The loaded image that was read from the file at `path`; `file`: its device and inode, if known."""
+        return self.known.from_file(path, file)
 
     def loaded_twin(self, node: Node) -> Image | None:
         """The loaded image of the file or names of a node that is not loaded itself."""

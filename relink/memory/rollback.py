@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Self, TypeVarTuple
+from collections.abc import Callable, Iterable
+from typing import Any, Self, TypeAlias, TypeVarTuple
 
 _Ts = TypeVarTuple("_Ts")
+#: A function and its arguments.
+Step: TypeAlias = tuple[Callable[..., object], tuple[Any, ...]]
 
 
 class Rollback:
-    """As `contextlib.ExitStack`, for calls alone and in a fifth of its time: each load makes twenty.
+    """As `contextlib.ExitStack`, for calls alone and in a fifth of its time.
 
     As a context manager it makes the calls at the end of the block. When several raise, the last exception is
     raised, with the others as its context.
@@ -17,8 +19,8 @@ class Rollback:
 
     __slots__ = ("_calls",)
 
-    def __init__(self) -> None:
-        self._calls: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+    def __init__(self, calls: Iterable[Step] = ()) -> None:
+        self._calls = [*calls]
 
     def callback(self, function: Callable[[*_Ts], object], /, *args: *_Ts) -> None:
         """Add a call, which is made before those added earlier."""

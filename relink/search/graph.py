@@ -84,7 +84,8 @@ class SearchContext:
     architecture: Architecture
     search: SearchPath
     loaded: Callable[[str], Image | None] = lambda name: None  #: finds a loaded image by SONAME or name
-    loaded_from: Callable[[Path], Image | None] = lambda path: None  #: finds a loaded image of the same file
+    #: finds a loaded image of the file at a path; the second argument is its device and inode, if known
+    loaded_from: Callable[[Path, tuple[int, int] | None], Image | None] = lambda path, file: None
     host_provided: frozenset[str] = frozenset()  #: names of libraries that the host always provides
     fallbacks: frozenset[str] = frozenset()  #: names of libraries that the host provides when no file is found
 
@@ -143,20 +144,22 @@ def root(
     name: str | None = None,
     options: ObjectOptions = _DEFAULT,
     key: Key | None = None,
+    kept: Decoded | None = None,
 ) -> Node:
     """The node of the source that a user loads. A name without a slash that is not a file in the working directory
-    is searched for. See `open_image`, also for `key`.
+    is searched for. See `open_image`, also for `key` and `kept`.
     """
     if isinstance(source, Node):
         return source
-    if isinstance(source, (str, Path, os.PathLike)):
+    file = CACHE.file_of(key)
+    if not isinstance(source, bytes) and isinstance(source, (str, Path, os.PathLike)):
         path = source if isinstance(source, Path) else Path(source)
         if "/" not in str(source) and not _exists(path):
             return find(str(source), context)
-        if (same := context.loaded_from(path)) is not None:
+        if (same := context.loaded_from(path, file)) is not None:
             return Node(str(source), None, "already loaded", image=same)
-    decoded = open_image(source, context.architecture, name, options, key=key)
-    return Node(decoded.name, None, "asked for", decoded=decoded, file=CACHE.file_of(key))
+    decoded = open_image(source, context.architecture, name, options, key=key, kept=kept)
+    return Node(decoded.name, None, "asked for", decoded=decoded, file=file)
 
 
 def survey(
@@ -171,19 +174,21 @@ def survey(
     Missing libraries are nodes with `missing` set; nothing is raised for them. A linker script is replaced by the
     files it names, also in a list of files.
     """
-    key = None
-    if not isinstance(source, bytes) and isinstance(source, (str, Path, os.PathLike)):  # quicker in this order
+    key, kept = None, None
+    known = isinstance(source, (bytes, Node))  # these, and files that are kept, are no scripts
+    if not known and isinstance(source, (str, Path, os.PathLike)):
         key = CACHE.key(source, name)
-    # A file that is kept is no script, and bytes are none.
-    known = isinstance(source, (Node, bytes)) or CACHE.get(key) is not None
-    known = known or CACHE.get(key, linked_by(context.architecture, options)) is not None
+        kept = CACHE.get(key)
+        known = kept is not None or CACHE.get(key, linked_by(context.architecture, options)) is not None
     if not known and (files := script_files(source, context.search)) is not None:
         key = None
         if isinstance(source, str | os.PathLike) and isinstance(files.root, list):
             name = name or os.fspath(source)
         source, preload = files.root, [*preload, *files.beside]
-    top = root(source, context, name, options, key)
-    beside = ObjectOptions(overridden=options.overridden) if preload else options
+    top = root(source, context, name, options, key, kept)
+    if not preload:
+        return top, closure(top, context)
+    beside = ObjectOptions(overridden=options.overridden)
     return top, closure(top, context, [root(library, context, None, beside) for library in preload])
 
 
@@ -297,7 +302,7 @@ def _find(name: str, parent: Node | None, context: SearchContext, chain: Sequenc
                 problem = error.problem
             else:
                 node.rule = candidate.rule
-                image = context.loaded_from(node.decoded.path) if node.decoded.path else None
+                image = context.loaded_from(node.decoded.path, node.file) if node.decoded.path else None
                 if image is not None:
                     node.image, node.decoded, node.rule = image, None, "already loaded"
                 return node

@@ -38,27 +38,27 @@ def open_image(
     *,
     archives: bool = True,
     key: Key | None = None,
+    kept: Decoded | None = None,
     status: os.stat_result | None = None,
 ) -> Decoded:
     """Decode a file and check that it is for `arch` and loadable. Raises ElfError; UnsupportedElf for an archive
-    when `archives` is False. `key`: what `DecodedCache.key` has just answered for the file; `status`: the file's.
+    when `archives` is False. `key`, `kept`, `status`: what `CACHE.key`, `CACHE.get` and `stat` have just answered.
 
-    The bytes of a HEX, S-record or UF2 file become an executable (see `relink.export.firmware`). Relocatable
-    objects, archives and lists of them are combined into one image by `options` (see
-    `relink.objects.archive_members`, `relink.objects.combine`).
+    The bytes of a HEX, S-record or UF2 file become an executable (see `relink.export.firmware`). Objects, archives
+    and lists of them are combined into one image by `options` (see `relink.objects.combine`, `archive_members`).
     """
     if isinstance(source, bytes):
         key = CACHE.content_key(source, name)
+    elif isinstance(source, (str, Path, os.PathLike)):
+        key = key or CACHE.key(source, name, status)
     elif isinstance(source, (list, tuple)):
         return open_objects(source, arch, name, options)
     elif isinstance(source, Decoded):
         objects = source.header.type == FileType.REL
         return open_objects([source], arch, name or source.name, options) if objects else _checked(source, arch)
-    elif isinstance(source, (str, Path, os.PathLike)):
-        key = key or CACHE.key(source, name, status)
     else:
         assert isinstance(source, (bytearray, memoryview)) or not isinstance(source, Sequence)
-    decoded = CACHE.get(key)
+    decoded = kept or CACHE.get(key)
     if decoded is None:
         how = linked_by(arch, options)
         if (linked := CACHE.get(key, how)) is not None:

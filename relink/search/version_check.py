@@ -18,14 +18,20 @@ def check(
 
     `loaded` finds libraries of earlier loads, `hosts` returns the names of libraries that the host may provide.
     """
-    errors: list[LinkError] = [node.error() for node in nodes if node.missing]
-    asking = [node.decoded for node in nodes if node.decoded is not None and node.decoded.versions.needed]
+    errors, asking = list[LinkError](), list[Decoded]()
+    for node in nodes:
+        if node.decoded is not None:
+            if node.decoded.versions.needed:
+                asking.append(node.decoded)
+        elif node.missing:
+            errors.append(node.error())
     if asking:
         providers = {node.name: node.contents for node in nodes}
         providers |= {n.decoded.soname: n.decoded for n in nodes if n.decoded is not None and n.decoded.soname}
         for decoded in asking:
             errors += _missing_versions(decoded, providers, loaded, hosts())
-    raise_all(root.name, errors)
+    if errors:
+        raise_all(root.name, errors)
 
 
 def _missing_versions(

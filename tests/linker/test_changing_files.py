@@ -137,6 +137,21 @@ def test_later_loads_and_questions_say_that_a_library_was_cut_short(library: Pat
     assert in_child(load) == ""
 
 
+def test_only_files_of_images_that_are_loaded_are_watched(library: Path) -> None:
+    linker = Linker(HostMemory(TARGET))
+    image = linker.load(library)
+    assert [*linker.mapped] == [image], "it is mapped, not copied"
+    load = linker.begin(library.read_bytes(), name="other.so")
+    load.run_to("join")
+    os.truncate(library, 0)
+    with pytest.raises(ElfError, match="cut short"):
+        load.finish()
+    assert [*linker.mapped] == [image]
+    linker.unload(image)
+    linker.load(fixture(f"{TARGET}-clang", "basic"), options=LoadOptions(unresolved=lambda image, name: 0))
+    assert not linker.mapped
+
+
 def test_the_machine_takes_the_option_by_name(tmp_path: Path) -> None:
     from emu import Machine
 
