@@ -76,7 +76,8 @@ class Module(Assigned):
     def place(self, region: Region) -> None:
         """Set the module's region, and with it its addresses."""
         self._region = region
-        self.runs = place.runs_in(region, self.decoded)
+        if region.parts:
+            self.runs = place.clustered(self.decoded)
         bias = region.address - int(self.low)
         self.bias, self.bias_word = bias & self.architecture.address_mask, np.uint64(bias % (1 << 64))
         self.stage = Stage.MAPPED

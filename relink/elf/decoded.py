@@ -160,7 +160,7 @@ class Decoded:
         """Whether its addresses are the guest's: an ET_EXEC, or objects that a link script has placed."""
         return self.header.type == FileType.EXEC
 
-    @property
+    @cached_property
     def is_relocatable(self) -> bool:
         """Whether it is a relocatable object, or a combination of several."""
         return self.header.type == FileType.REL

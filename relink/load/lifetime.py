@@ -66,7 +66,12 @@ def unloadable(images: Sequence[Image], held: Collection[int], image: Image | No
         for i in images
         if i.lifetime.references > (i is image) or i.lifetime.no_delete or any(map(i.contains, held))
     ]
-    kept = set(dependency_order(roots, uses))
+    kept, left = {*roots}, roots
+    while left:
+        for used in uses(left.pop()):
+            if used not in kept:
+                kept.add(used)
+                left.append(used)
     unused = [i for i in images if i not in kept]
     return unused if len(unused) < 2 else [i for i in teardown_order(images) if i not in kept]
 
@@ -79,7 +84,8 @@ def _needs(image: Image) -> list[Image]:
 
 def uses(image: Image) -> list[Image]:
     """The images that this one keeps loaded: its dependencies, its `keeps`, and the images it has bound to."""
-    return [*_needs(image), *image.lifetime.keeps, *map(image_of, image.relocated.providers)]
+    providers = image.relocated.providers
+    return [*_needs(image), *image.lifetime.keeps, *(map(image_of, providers) if providers else ())]
 
 
 def _outlived_by(image: Image) -> list[Image]:

@@ -125,22 +125,19 @@ class Load:
         phase = self.next
         if phase is None:
             raise LoadOrderError(self._what, "step", f"the load has been {self._ended}")
-        self._run(phase)
-        return phase
-
-    def _run(self, phase: Phase) -> None:
         getattr(self, phase._value_)()  # Python keeps where it has found a plain string, not a member of an enum
+        return phase
 
     def run_to(self, phase: Phase | str) -> None:
         """Run all phases up to and including this one. Raises LoadOrderError when it has already run."""
         last = phase if phase.__class__ is Phase else Phase(phase)
-        following = self.next
-        if following is None or ORDER.index(last) < ORDER.index(following):
+        following, end = self.next, ORDER.index(last) + 1
+        if following is None or following not in ORDER[:end]:
             self._check_turn(last)
         assert following is not None
         with WithoutCollections():
-            for each in ORDER[ORDER.index(following) : ORDER.index(last) + 1]:
-                self._run(each)
+            for each in ORDER[ORDER.index(following) : end]:
+                getattr(self, each._value_)()
 
     def finish(self) -> Image:
         """Run all remaining phases and return the root image."""
@@ -215,8 +212,7 @@ class Load:
     def join(self) -> None:
         """Count the load, and add the images to search lists and, unless local, to the global scope."""
         self._check_unchanged()
-        state, plan = self.state, self._plan
-        assert plan is not None
+        state, plan = self.state, self.plan
         lifetime.hold(plan.root, plan.first, self.options.no_delete, self._rollback)
         group = scopes.Group(plan.root, scopes.search_list(plan.first))
         known = {*group.members} if self.options.local else {*state.global_scope}
@@ -261,11 +257,9 @@ class Load:
     @_phase
     def assign_tls(self) -> None:
         """Assign a TLS module to each new image with thread-local storage. Raises TlsError."""
-        state, plan = self.state, self._plan
-        assert plan is not None
+        state, plan = self.state, self.plan
         self._tls = LoadTls(state.tls, self._rollback, self.options.dynamic_tls)
-        users = [image for image in plan.images if image.decoded.tls is not None]
-        if users:
+        if users := [image for image in plan.images if image.decoded.tls is not None]:
             self._claim_tls()
             self._tls.assign([image for image in users if not plan.relocates_itself(image)])
             emit.tls_assigned(state.observers, users)
@@ -273,8 +267,7 @@ class Load:
     @_phase
     def relocate(self) -> None:
         """Relocate the images, dependencies first, as ld.so does. Raises all errors together as LinkErrors."""
-        state, plan, options, tls = self.state, self._plan, self.options, self._tls
-        assert plan is not None
+        state, plan, options, tls = self.state, self.plan, self.options, self._tls
         assert tls is not None
         new: set[Module] = set(plan.images)
         environment = Environment(
@@ -290,8 +283,7 @@ class Load:
         )
         errors = relocate_images(state, plan, options, environment)
         errors += self._rebind(environment)
-        if errors:
-            raise_all(plan.root.name, errors)
+        raise_all(plan.root.name, errors)
         plan.static_tls = [*plan.images, *tls.late]
 
     @_phase
@@ -308,19 +300,16 @@ class Load:
         else:
             for region, pages in new:
                 memory.publish(region, pages)
-        if plan.rebound:
-            deferred.store(plan.rebound, memory, self._rollback)
+        deferred.store(plan.rebound, memory, self._rollback)
 
     @_phase
     def commit(self) -> None:
         """Complete the load: from now on its images are in use, and are released by `Linker.unload`."""
-        state, plan = self.state, self._plan
-        assert plan is not None
+        state, plan = self.state, self.plan
         for image in plan.images:
             image.stage = Stage.INITIALISED
-        if state.observers:
-            emit.rebound(state.observers, plan.rebound)
-            emit.loaded(state.observers, plan.images)
+        emit.rebound(state.observers, plan.rebound)
+        emit.loaded(state.observers, plan.images)
         for node in self.nodes:
             if node.image is not None:
                 node.image.names |= node.names

@@ -66,7 +66,7 @@ def initialisers(plan: Plan) -> Iterator[tuple[Image, str, int]]:
     "Initialization and Termination Functions"). DT_PREINIT_ARRAY of a shared object is ignored.
     """
     decoded = plan.root.decoded
-    if plan.root in plan.images and decoded.is_executable and not plan.relocates_itself(plan.root):
+    if decoded.is_executable and plan.root in plan.images and not plan.relocates_itself(plan.root):
         for which, address in _array(plan.root, "preinit_array", decoded.preinit_array):
             yield plan.root, which, address
     order = plan.initialise
@@ -87,13 +87,15 @@ def constructors(image: Image) -> Iterator[tuple[str, int]]:
     decoded = image.decoded
     if decoded.init and image.architecture.runs_init_fini:
         yield "DT_INIT", image.address_of(decoded.init)
-    yield from _array(image, "init_array", decoded.init_array)
+    if decoded.init_array is not None:
+        yield from _array(image, "init_array", decoded.init_array)
 
 
 def destructors(image: Image) -> Iterator[tuple[str, int]]:
     """(which, guest address) of an image's destructors in running order: DT_FINI_ARRAY backwards, then DT_FINI."""
     decoded = image.decoded
-    yield from reversed(list(_array(image, "fini_array", decoded.fini_array)))
+    if decoded.fini_array is not None:
+        yield from reversed(list(_array(image, "fini_array", decoded.fini_array)))
     if decoded.fini and image.architecture.runs_init_fini:
         yield "DT_FINI", image.address_of(decoded.fini)
 

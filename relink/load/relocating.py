@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from relink.load.options import LoadOptions
     from relink.load.plan import Plan
     from relink.load.state import LinkerState
+    from relink.memory.host_pages import HostBlock
     from relink.relocate.state import Environment
     from relink.relocate.together import Together
     from relink.resolve.scopes import LookupScope
@@ -25,7 +26,7 @@ def relocate_images(
 ) -> list[LinkError]:
     """Relocate the images of a plan, dependencies first; return the errors of all."""
     errors, scope_of = list[LinkError](), state.lookup_scopes()
-    together = _together(state, plan, options, environment)
+    together = None if plan.block is None else _together(state, plan.block, options, environment)
     for image in plan.initialise:
         if not plan.relocates_itself(image):
             scope = scope_of(image)
@@ -46,14 +47,15 @@ def relocate_images(
     return errors
 
 
-def _together(state: LinkerState, plan: Plan, options: LoadOptions, environment: Environment) -> Together | None:
+def _together(
+    state: LinkerState, block: HostBlock, options: LoadOptions, environment: Environment
+) -> Together | None:
     """What relocates small images together; None where each is to be seen by itself."""
-    seen = state.observers or state.relocation_handlers or options.relocation_handlers
-    if plan.block is None or seen:
+    if state.observers or state.relocation_handlers or options.relocation_handlers:
         return None
     from relink.relocate.together import Together  # a library alone needs none of it
 
-    return Together(plan.block, environment)
+    return Together(block, environment)
 
 
 def _relocate_image(
@@ -73,6 +75,7 @@ def _relocate_image(
 
         plan.ifuncs += copied_ifuncs(result.copies, plan.ifuncs)
     rebase_dynamic_section(image)
-    emit.relocations_applied(state.observers, image)
-    emit.relocated(state.observers, image)
+    if state.observers:
+        emit.relocations_applied(state.observers, image)
+        emit.relocated(state.observers, image)
     return result.errors

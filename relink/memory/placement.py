@@ -48,9 +48,9 @@ def reserve(memory: AddressSpace, decoded: Decoded, base: int | None, limit: int
     placed at its link-time address; `limit` is an address that any other image ends below. Raises
     AddressSpaceError, also when the base violates a segment's p_align.
     """
-    align = alignment(decoded)
-    size = region_size(decoded)
-    runs = clustered(decoded)
+    align, size, runs, plain = _extent(decoded)
+    if plain and base is None and limit is None and decoded.low_bits >= memory.architecture.bits:
+        return memory.reserve(size, align=align, name=decoded.name)
     if runs.size > _MOST:
         problem = f"the segments of {decoded.name} and the gaps they keep exceed the limit of {_MOST:#x} bytes"
         raise AddressSpaceError(problem, size=runs.size)
@@ -81,6 +81,14 @@ def reserve(memory: AddressSpace, decoded: Decoded, base: int | None, limit: int
             memory.release(region)
         raise
     return reserve_parts(memory, decoded.name, region.address, size, runs, region.address - first_vaddr(decoded))
+
+
+@once_per_file
+def _extent(decoded: Decoded) -> tuple[int, int, Runs, bool]:
+    """Alignment, size, and runs of an image, and whether it is one range that may be anywhere."""
+    runs = clustered(decoded)
+    plain = len(runs.runs) == 1 and runs.size <= _MOST and not decoded.is_fixed
+    return alignment(decoded), region_size(decoded), runs, plain
 
 
 def check_contiguous(decoded: Decoded) -> None:

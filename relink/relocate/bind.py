@@ -15,6 +15,7 @@ from relink.arch import Architecture, Reloc, Role
 from relink.arrays import I64, U8, U32, indices_where
 from relink.elf import Decoded, SymbolTable
 from relink.elf.constants import SymbolBind, SymbolType, Visibility
+from relink.elf.contents import frozen
 from relink.elf.some_symbols import SomeSymbols
 from relink.errors import UnresolvedSymbol
 from relink.memory.once import once_per_file
@@ -136,6 +137,8 @@ def settle_unresolved(
     """Handle unresolved references: weak symbols are 0 (gABI, "Symbol Table"); strong ones are errors unless the
     load allows them. Returns the allowed ones that a later load can define, with their current address.
     """
+    if not len(references.symbols):
+        return {}
     symbols, bound = image.decoded.symbols, references.bindings
     open_ = _open_ones(bound)
     if not len(open_):
@@ -191,11 +194,16 @@ def _kept_texts(decoded: Decoded) -> dict[bytes, list[str]]:
     return {}
 
 
+_NONE: I64 = frozen(np.zeros(0, np.int64))
+
+
 def _open_ones(bound: Bindings) -> I64:
     """The unresolved references; of few without the cost of arrays."""
     if len(bound.provider) > _FEW:
         return indices_where(bound.provider[1:] == UNRESOLVED) + 1
     providers = bound.provider.tolist()
+    if UNRESOLVED not in providers[1:]:
+        return _NONE
     return np.array([number for number in range(1, len(providers)) if providers[number] == UNRESOLVED], np.int64)
 
 

@@ -23,12 +23,13 @@ _WRITABLE = int(Protection.W)
 
 def rebase_dynamic_section(image: Module) -> None:
     """Add the load bias to the addresses that glibc rebases, in the image's buffer."""
-    if not image.bias:
+    places = rebased_places(image.decoded, image.architecture, image.runs) if image.bias else ()
+    if not places:
         return
     word = WORDS[image.architecture.word_size]
     read, write, buffer = word.unpack_from, word.pack_into, image.region.buffer.data
     bias, mask = image.bias, image.architecture.address_mask
-    for at in rebased_places(image.decoded, image.architecture, image.runs):
+    for at in places:
         write(buffer, at, read(buffer, at)[0] + bias & mask)
 
 

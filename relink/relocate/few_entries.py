@@ -125,7 +125,9 @@ def _known(decoded: Decoded) -> dict[int, tuple[Architecture, Entries | None]]:
 
 def entries_of(image: Module) -> Entries | None:
     """The entries of an image that has few and simple ones. Made once for each file and architecture."""
-    return _entries(image, _known(image.decoded), MOST)
+    known = _known(image.decoded)
+    found = known.get(id(image.architecture))
+    return _entries(image, known, MOST) if found is None else found[1]
 
 
 def entries_together(image: Module) -> Entries | None:
@@ -213,8 +215,18 @@ def bind_entries(image: Module, scope: LookupScope, resolver: Resolver) -> Refer
 def apply_entries(image: Module, references: References, result: Relocated) -> bool:
     """Store all words, and count the entries; False, with nothing stored, where the engine has to do it."""
     entries = entries_of(image)
-    if entries is None or result.errors or _IFUNC in references.bindings.type.tolist():
+    if entries is None or result.errors:
         return False
+    if entries.words or entries.packed:
+        if _IFUNC in references.bindings.type.tolist():
+            return False
+        _store(image, entries, references)
+    dict.update(result.counts, entries.counts)
+    result.entries.update(entries.entries)
+    return True
+
+
+def _store(image: Module, entries: Entries, references: References) -> None:
     addresses, bias, mask = references.bindings.address.tolist(), image.bias, image.architecture.address_mask
     word = WORDS[image.architecture.word_size]
     read, write = word.unpack_from, word.pack_into
@@ -228,6 +240,3 @@ def apply_entries(image: Module, references: References, result: Relocated) -> b
         if addend is None:
             addend = read(buffer, at)[0]
         write(buffer, at, base + addend & mask)
-    dict.update(result.counts, entries.counts)
-    result.entries.update(entries.entries)
-    return True

@@ -224,13 +224,13 @@ def entries_of_object(image: Module) -> ObjectEntries | None:
     if not isinstance(decoded, SmallObject) or decoded.entries is None:
         return None
     known = _known(decoded)
-    if id(arch) not in known:
+    if (found := known.get(id(arch))) is None:
         try:
-            found = ObjectEntries(decoded, arch)
+            made = ObjectEntries(decoded, arch)
         except KeyError:
-            found = None
-        known[id(arch)] = arch, found
-    return known[id(arch)][1]
+            made = None
+        known[id(arch)] = found = arch, made
+    return found[1]
 
 
 class _Odd(Exception):

@@ -163,8 +163,13 @@ class ObjectRelocator(Relocator):
         movable = (self.bound.provider[index] != UNRESOLVED) & np.isin(self.bound.type[index], _FUNCTIONS)
         movable &= self.bound.symbol[index] != NUMBER
         symbols, index = symbols[movable], index[movable]
-        self.bound.address[index] = self._stub_address(symbols, np.zeros_like(symbols)).astype(np.uint64)
-        self.bound.type[index] = SymbolType.FUNC
+        if not len(symbols):
+            return
+        bound = self.bound
+        if not bound.type.flags.writeable:  # other images have the same arrays
+            bound = self.references.bindings = self.result.bindings = bound.copy()
+        bound.address[index] = self._stub_address(symbols, np.zeros_like(symbols)).astype(np.uint64)
+        bound.type[index] = SymbolType.FUNC
 
     def _fitting(self, table: RelocationTable, reloc_type: Reloc, chosen: I64) -> Bools:
         """Which entries can hold the value for the symbol's own address."""

@@ -10,7 +10,7 @@ from relink.arrays import I64, U8, U64, Bools
 from relink.elf.constants import SHN_ABS, SHN_UNDEF, SymbolType
 from relink.elf.some_symbols import SomeSymbols
 from relink.module import Module
-from relink.records import dataclass
+from relink.records import dataclass, field
 from relink.resolve.sources import DataAddress, ThreadLocal
 
 _TLS, _FUNC, _OBJECT = int(SymbolType.TLS), int(SymbolType.FUNC), int(SymbolType.OBJECT)
@@ -36,6 +36,7 @@ class Bindings:
     canonical: Bools  #: whether the address is the provider's PLT entry for a function of another image
     images: tuple[Module, ...]
     asked: I64 | None = None  #: the references, as indices in the symbol table of the referring image
+    _providers: list[Module] | None = field(default=None, repr=False)  #: `providers`, once asked for
 
     @classmethod
     def empty(cls, count: int, images: Sequence[Module]) -> Bindings:
@@ -61,6 +62,12 @@ class Bindings:
             self.canonical.copy(),
             self.images,
             self.asked,
+        )
+
+    def of_images(self, images: tuple[Module, ...]) -> Bindings:
+        """The same, with the same arrays, for other images."""
+        return Bindings(
+            self.address, self.size, self.type, self.provider, self.symbol, self.canonical, images, self.asked
         )
 
     def take(self, where: I64, other: Bindings, chosen: I64) -> None:
@@ -134,5 +141,9 @@ class Bindings:
 
     @property
     def providers(self) -> list[Module]:
-        """The images that references are bound to, without the first, which is the referring image."""
-        return [self.images[number] for number in sorted(set(self.provider.tolist())) if number > 0]
+        """The images that references are bound to, without the first, which is the referring image. To be asked
+        for when all are bound: each unload asks all loaded images.
+        """
+        if self._providers is None:
+            self._providers = [self.images[number] for number in sorted(set(self.provider.tolist())) if number > 0]
+        return self._providers

@@ -116,10 +116,23 @@ class Found(NamedTuple):
 
 
 class FewBound(NamedTuple):
-    """The bindings of few references, symbol 0 first, and what is open."""
+    """The bindings of few references, symbol 0 first, and what is open. Without that the arrays cannot be written:
+    other images have the same.
+    """
 
     bindings: Bindings
     open: Open | None
+
+
+def _bindings_of_nothing() -> Bindings:
+    empty = Bindings.empty(1, ())
+    for array in (empty.address, empty.size, empty.type, empty.provider, empty.symbol, empty.canonical):
+        array.flags.writeable = False
+    empty.asked = frozen(np.zeros(1, np.int64))
+    return empty
+
+
+_NOTHING = _bindings_of_nothing()  #: of an image without references
 
 
 def bind_few(
@@ -127,6 +140,8 @@ def bind_few(
 ) -> FewBound | None:
     """Bind references in the images of a scope. None where a batch has to be made of them."""
     images = scope.images
+    if not few.references:
+        return FewBound(_NOTHING.of_images((image, *images)), None)
     key: Key | None = None
     if len(images) < SMALLEST_SCOPE:  # of larger ones there is an index, which counts what it is asked
         own = [number for number, each in enumerate(images) if each is image]
@@ -142,7 +157,7 @@ def bind_few(
     for element, number, value, rebased in found.places:
         owner = images[number - 1] if number else image
         address[element] = value + owner.bias & owner.architecture.address_mask if rebased else value
-    bindings = found.bindings.copy()
+    bindings = found.bindings.copy() if found.open is not None else found.bindings.of_images(())
     bindings.address, bindings.images = np.array(address, np.uint64), (image, *images)
     return FewBound(bindings, found.open)
 
@@ -169,12 +184,12 @@ def _found(
         places.append((element, number, row.value, row.section != SHN_ABS and row.type != _TLS))
         size[element], type_[element], provider[element], symbols[element] = row.size, row.type, number, symbol
     bindings = Bindings(
-        np.zeros(count, np.uint64),
-        np.array(size, np.uint64),
-        np.array(type_, np.uint8),
-        np.array(provider, np.int32),
-        np.array(symbols, np.int64),
-        np.zeros(count, np.bool_),
+        frozen(np.zeros(count, np.uint64)),
+        frozen(np.array(size, np.uint64)),
+        frozen(np.array(type_, np.uint8)),
+        frozen(np.array(provider, np.int32)),
+        frozen(np.array(symbols, np.int64)),
+        frozen(np.zeros(count, np.bool_)),
         (),
         few.asked,
     )

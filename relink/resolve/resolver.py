@@ -112,9 +112,12 @@ class Resolver(Assigned):
         if found is None:
             return None
         bindings, open_ = found
+        if not few.references:
+            return bindings
         before = [as_source(source) for source in chain(scope.before, self.before)]
         if any(not getattr(source, "is_idle", False) for source in before):  # they go before the images
             asked = [element for element, reference in enumerate(few.references, 1) if not reference.own]
+            bindings = bindings.copy()
             left = self._ask_few(before, image, bindings, few.open(asked), scope)
             rest = [] if open_ is None else [element for element in open_.where.tolist() if element in left]
             open_ = few.open(rest) if rest else None

@@ -103,11 +103,14 @@ def search_list(first: Sequence[Member]) -> list[Member]:
 
 def lookup_order(image: Member, global_scope: Sequence[Member]) -> list[Member]:
     """The images in which the references of `image` are looked up, in order (its RTLD_DEFAULT)."""
-    groups = image.scopes.groups
-    if len(groups) == 1 and groups[0].members == global_scope:
-        return [member for member in groups[0].members if member.stage is not _CLOSED]
+    groups, deep_bind = image.scopes.groups, image.scopes.deep_bind
+    if len(groups) == 1:
+        members = groups[0].members
+        # All of them are in the global scope: at its end, unless others have been loaded since.
+        if members == global_scope or (not deep_bind and global_scope[-len(members) :] == members):
+            return [member for member in global_scope if member.stage is not _CLOSED]
     own = chain.from_iterable(group.members for group in groups)
-    lists = (own, global_scope) if image.scopes.deep_bind else (global_scope, own)
+    lists = (own, global_scope) if deep_bind else (global_scope, own)
     return [member for member in dict.fromkeys(chain.from_iterable(lists)) if member.stage is not _CLOSED]
 
 

@@ -176,6 +176,30 @@ def test_what_a_file_says_of_its_entries_is_read_once() -> None:
     assert [reference.name for reference in first.few.references] == [b"value"]
 
 
+def test_images_of_a_file_share_only_arrays_that_cannot_be_written() -> None:
+    symbols = [Sym("value", DATA + 8, 1)]
+    library = Library("x86_64", "lib.so", symbols=symbols, relocations=[Rel(DATA + 32, 1, symbols[0])])
+    linkers = [linker_for("x86_64", library) for _ in range(2)]
+    decoded = linkers[0].find("lib.so").decoded
+    assert decoded is not None
+    one, other = (linker.load(decoded).relocated.bindings for linker in linkers)
+    assert one is not None
+    assert other is not None
+    assert one.address is not other.address
+    for name in ("size", "type", "provider", "symbol", "canonical"):
+        assert getattr(one, name) is getattr(other, name)
+        assert not getattr(one, name).flags.writeable
+        assert getattr(one.copy(), name).flags.writeable
+
+
+def test_images_without_references_share_arrays_that_cannot_be_written() -> None:
+    bindings = linker_for("x86_64", Library("x86_64", "lib.so")).load("lib.so").relocated.bindings
+    assert bindings is not None
+    assert bindings.providers == []
+    assert len(bindings.images) == 2, "the image itself, and its scope"
+    assert not any(array.flags.writeable for array in (bindings.address, bindings.type, bindings.provider))
+
+
 def test_what_was_found_is_kept_for_a_few_scopes_and_does_not_keep_their_files() -> None:
     value = Sym("value", DATA + 8, 1)
     library = Library("x86_64", "lib.so", symbols=[value], relocations=[Rel(DATA + 32, 1, value)]).image()

@@ -33,7 +33,7 @@ from tests.elf.broken_objects import BROKEN
 from tests.elf.build_object import Sec, Sym, rela, simple_object
 from tests.fixtures import arch_of
 from tests.linker.test_few_entries import state
-from tests.objects.build import TARGETS, compiled
+from tests.objects.build import TARGETS, compiled, linked
 
 #: Fragments as compilers of all kinds write them: calls, data of all permissions, tables, names in each form.
 SOURCES = (
@@ -360,3 +360,24 @@ def test_a_snapshot_file_holds_a_fragment(tmp_path: Path) -> None:
             assert image.decoded.debug_sections is not None
             with by_arrays():
                 assert len(read.load(content, name="other.o").image.decoded.symbols) == len(image.decoded.symbols)
+
+
+def test_a_stub_in_the_place_of_a_function_is_not_seen_by_other_loads_of_the_file() -> None:
+    """What is found in a scope is kept with the file; entries that cannot hold an address are the engine's."""
+    code = """extern int outside(int); int (*get(void))(int) { return outside; } int (*held)(int) = outside;
+    int call(int x) { return outside(x) + 1; }"""
+    content = compiled("x86_64", code, "-fno-pic", "-mcmodel=small").read_bytes()
+    provider = linked("x86_64", [compiled("x86_64", PROVIDER, "-fPIC")])
+    for _ in range(2):
+        with Machine("x86_64") as machine:
+            far = machine.load(provider).image.symbol("outside").address
+            for _ in range(2):
+                library = machine.load(content)
+                assert isinstance(library.image.decoded, SmallObject)
+                (bound,) = library.image.bindings()
+                assert bound.address != far, "the stub's"
+                assert library.function("get", "unsigned long(void)")() == bound.address
+                held = machine.memory.read(library.image.symbol("held").address, 8)
+                assert int.from_bytes(held, "little") == bound.address
+                assert machine.call(bound.address, "int(int)", 3) == 4
+                library.close()
