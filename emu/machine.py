@@ -34,7 +34,7 @@ from emu.observed import ObservedGuest
 from emu.parts import Parts
 from emu.patched import PatchedGuest
 from emu.personality import Personality, Program
-from emu.run.exclusive import exclusive
+from emu.run.exclusive import exclusive, exclusive_operation
 from emu.run.threads import Thread
 from emu.snapshot import SnapshotGuest
 from relink.arch import Architecture, FloatAbi, architecture, architecture_of
@@ -174,7 +174,7 @@ class Machine(DebuggedGuest, PatchedGuest, ObservedGuest, SnapshotGuest, TypedGu
 
     # ------------------------------------------------------------ loading
 
-    @exclusive
+    @exclusive_operation
     def load(self, source: Source | Sequence[Source] | Node, **options: Unpack[LoadKeywords]) -> Library:
         """Load a library with its dependencies and run the constructors.
 
@@ -182,8 +182,7 @@ class Machine(DebuggedGuest, PatchedGuest, ObservedGuest, SnapshotGuest, TypedGu
         ElfError, LinkError, LinkErrors, AddressSpaceError, ConstructorFault, and exceptions of host functions; the
         machine is then as before.
         """
-        with self.runner.one_budget():
-            return Library(self, self.loader.load(source, **options))
+        return Library(self, self.loader.load(source, **options))
 
     @contextmanager
     def loading(
@@ -204,27 +203,25 @@ class Machine(DebuggedGuest, PatchedGuest, ObservedGuest, SnapshotGuest, TypedGu
             yield library
             library.advance()
 
-    @exclusive
+    @exclusive_operation
     def adopt(self, address: int, **options: Unpack[AdoptKeywords]) -> Library:
         """Make a library of an image that is already in guest memory, with its ELF header at `address`.
 
         `options` are `emu.load.options.AdoptKeywords`. A relocated image counts as initialised: its constructors
         and destructors are not run. Its thread-local block is initialised again.
         """
-        with self.runner.one_budget():
-            return Library(self, self.loader.adopt(address, **options))
+        return Library(self, self.loader.adopt(address, **options))
 
-    @exclusive
+    @exclusive_operation
     def unload(self, image: Image) -> None:
         """Undo one load of an image. After the last, run its destructors, and unload it with the dependencies that
         nothing else uses. Images that destructors unload follow after that, as in ld.so. Raises UseAfterUnload,
         and ConstructorFault for a destructor that did not return: its image stays loaded.
         """
         self.parts.owner.check(image)
-        with self.runner.one_budget():
-            self.loader.unload(image)
+        self.loader.unload(image)
 
-    @exclusive
+    @exclusive_operation
     def start(
         self,
         program: Source,
@@ -238,8 +235,7 @@ class Machine(DebuggedGuest, PatchedGuest, ObservedGuest, SnapshotGuest, TypedGu
         `emu.load.options.StartKeywords`. Raises as `load` does, and UnsupportedElf for a file that is not an
         executable.
         """
-        with self.runner.one_budget():
-            return self.os.start(program, arguments, environment or {}, **options)
+        return self.os.start(program, arguments, environment or {}, **options)
 
     def run(
         self,

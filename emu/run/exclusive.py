@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
+from emu.run.budget import OneBudget
+from emu.run.reserved import Reserved
 from emu.run.runner import Runner
 
 
@@ -23,7 +25,19 @@ def exclusive(method: Callable[Concatenate[_S, _P], _R]) -> Callable[Concatenate
 
     @wraps(method)
     def refused_if_in_use(owner: _S, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        with owner.runner.used():
+        with Reserved(owner.runner):
+            return method(owner, *args, **kwargs)
+
+    return refused_if_in_use
+
+
+def exclusive_operation(method: Callable[Concatenate[_S, _P], _R]) -> Callable[Concatenate[_S, _P], _R]:
+    """`exclusive`, for a method whose outermost calls share one budget (`Runner.one_budget`)."""
+
+    @wraps(method)
+    def refused_if_in_use(owner: _S, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        runner = owner.runner
+        with Reserved(runner), OneBudget(runner):
             return method(owner, *args, **kwargs)
 
     return refused_if_in_use

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from relink.module import Module
 from relink.relocate.engine import Relocator
+from relink.relocate.few_entries import entries_of
 from relink.relocate.result import Relocated
 from relink.relocate.state import Environment
 from relink.resolve.scopes import LookupScope
@@ -22,6 +23,10 @@ def relocate(
 
     `handlers` are the user's handlers for this image. Errors about entries are collected in `Relocated.errors`.
     """
+    if not (handlers or image.decoded.is_relocatable):
+        entries = entries_of(image)
+        if entries is not None and not entries.entries:  # there is nothing to do
+            return Relocated(bindings=environment.resolver.bind_few(image, entries.few, scope))
     relocation = relocator(image, scope, environment)
     if handlers:
         from relink.relocate.handlers import HandlerPass

@@ -14,6 +14,7 @@ from relink import Image, Linker, LoadOptions
 from relink.errors import LinkErrors, RelinkError
 from relink.relocate import bind, few_entries
 from relink.relocate.engine import Relocator
+from relink.relocate.result import Relocated
 from relink.resolve import few_references, resolver
 from relink.search.decoded_cache import CACHE
 from tests.linker.craft import DATA, FUNC, GLOBAL, IFUNC, UNIQUE, Library, Rel, Sym, undefined
@@ -190,6 +191,24 @@ def test_images_of_a_file_share_only_arrays_that_cannot_be_written() -> None:
         assert getattr(one, name) is getattr(other, name)
         assert not getattr(one, name).flags.writeable
         assert getattr(one.copy(), name).flags.writeable
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_an_image_without_entries_is_as_the_engine_leaves_it(arch: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = Library(arch, "lib.so", symbols=[Sym("own", DATA)])
+    run, ran = Relocator.run, list[Relocator]()
+
+    def noting(relocator: Relocator) -> Relocated:
+        ran.append(relocator)
+        return run(relocator)
+
+    monkeypatch.setattr(Relocator, "run", noting)
+    quick = outcome(linker_for(arch, library), "lib.so", LoadOptions())
+    assert not ran
+    monkeypatch.setattr(few_entries, "MOST", -1)
+    CACHE.clear()
+    assert outcome(linker_for(arch, library), "lib.so", LoadOptions()) == quick
+    assert ran
 
 
 def test_images_without_references_share_arrays_that_cannot_be_written() -> None:
