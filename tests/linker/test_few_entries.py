@@ -187,6 +187,7 @@ def test_images_of_a_file_share_only_arrays_that_cannot_be_written() -> None:
     assert one is not None
     assert other is not None
     assert one.address is not other.address
+    assert one.providers is one.providers, "each unload asks all loaded images"
     for name in ("size", "type", "provider", "symbol", "canonical"):
         assert getattr(one, name) is getattr(other, name)
         assert not getattr(one, name).flags.writeable
