@@ -11,8 +11,8 @@ from emu.cpu.unicorn.stops import LIMIT_REACHED, STORE_FAULTS, UnicornStops
 class UnicornLimits(UnicornStops):
     """The part of a `Cpu` for these."""
 
-    #: A block that has been cut: what `_translate_anew` is to be given to make it whole.
-    _cut: tuple[int, int, int, int] | None = None
+    #: Blocks that have been cut, each while those before it are: what makes them whole (`_translate_anew`).
+    _cut: tuple[tuple[int, int, int, int], ...] = ()
 
     def _last_block(self, pc: int) -> tuple[int, int]:
         """Run the remaining instructions of the budget: the block at `pc` has more than these."""
@@ -28,19 +28,20 @@ class UnicornLimits(UnicornStops):
             if request is not None:
                 hooks.know(*place, request)
                 return self._stop_inside(pc, request)
+        before = len(self._cut)
         if end is not None:
             looking = self._watched.edges.left if self._watched is not None else 0
-            self._cut = pc, size, self._until.value, looking
+            self._cut = *self._cut, (pc, size, self._until.value, looking)
             self._translate_anew(pc, size, end, 0)  # all of it has been inspected
         status = self._enter(pc | self._thumb_bit())
-        self._make_whole()
+        self._make_whole(before)
         return status
 
-    def _make_whole(self) -> None:
-        """Translate the block that has been cut whole again, if there is one."""
-        if self._cut is not None:
-            self._translate_anew(*self._cut)
-            self._cut = None
+    def _make_whole(self, left: int = 0) -> None:
+        """Translate the blocks that have been cut whole again, the last first, but for so many of them."""
+        while len(self._cut) > left:
+            self._translate_anew(*self._cut[-1])
+            self._cut = self._cut[:-1]
 
     def _stop_inside(self, pc: int, request: StopRequest) -> tuple[int, int]:
         """Run the block at `pc` up to the instruction of a hook."""
