@@ -18,6 +18,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from relink.arch.fields import Bits, Field, Range, in_range
+from relink.arch.single import Single, holds, of_field
 from relink.arrays import U64, Bools
 from relink.records import dataclass
 
@@ -85,6 +86,11 @@ class Part(Over[Bits]):
 
     def write(self, raw: U64, value: U64) -> U64:
         return self.inner.write(raw, value >> np.uint64(self.shift))
+
+    def single(self) -> Single:
+        size, read, _, write = of_field(self.inner)
+        fits = holds(self.inner.top, self.range)
+        return Single(size, read, fits, lambda raw, value: write(raw, value >> self.shift))
 
 
 # ---------------------------------------------------------------- sign and magnitude
@@ -212,6 +218,20 @@ class ArmCall:
         kept = np.where(raw >= _BLX, _BL, raw)
         return _BL_OFFSET.write(np.where(value & _ONE, _BLX | half, kept), value)
 
+    def single(self) -> Single:
+        offset, near, bl, blx = of_field(_BL_OFFSET), holds(26, Range.SIGNED), int(_BL), int(_BLX)
+
+        def write(raw: int, value: int) -> int:
+            kept = bl if raw >= blx else raw
+            return offset.write(blx | (value & 2) << 23 if value & 1 else kept, value)
+
+        return Single(
+            self.size,
+            lambda raw: offset.read(raw) | (raw >> 23 & 2 if raw >= blx else 0),
+            lambda value: value & 3 != 2 and near(value & ~1),
+            write,
+        )
+
 
 _BL_OFFSET = Bits("8 imm[25:2]", Range.SIGNED)
 _BL, _BLX = np.uint64(0xEB00_0000), np.uint64(0xFA00_0000)
@@ -236,6 +256,14 @@ class LongOffset:
 
     def write(self, raw: U64, value: U64) -> U64:
         return _plain(_PLAIN_LONG.write(_plain(raw), value))
+
+    def single(self) -> Single:
+        size, read, fits, write = of_field(_PLAIN_LONG)
+
+        def plain(raw: int) -> int:
+            return raw ^ (0 if raw >> 10 & 1 else 1 << 29 | 1 << 27)
+
+        return Single(size, lambda raw: read(plain(raw)), fits, lambda raw, value: plain(write(plain(raw), value)))
 
 
 _PLAIN_LONG = Bits("5 imm[24] imm[21:12] 2 imm[23] 1 imm[22] imm[11:1]", Range.SIGNED, halfwords=True)
@@ -272,6 +300,16 @@ class ThumbCall:
         opcode = np.where(value & _ONE, raw | same_state, raw & ~same_state)
         return LONG_OFFSET.write(opcode, value)
 
+    def single(self) -> Single:
+        size, read, _, write = of_field(LONG_OFFSET)
+        near, same_state = holds(25, Range.SIGNED), 1 << 28
+        return Single(
+            size,
+            read,
+            lambda value: value & 3 != 2 and near(value & ~1),
+            lambda raw, value: write(raw | same_state if value & 1 else raw & ~same_state, value),
+        )
+
 
 LONG_OFFSET = LongOffset()
 
@@ -290,6 +328,10 @@ class ToThumb(Over[Field]):
 
     def write(self, raw: U64, value: U64) -> U64:
         return self.inner.write(raw, value & _ODD)
+
+    def single(self) -> Single:
+        size, read, fits, write = of_field(self.inner)
+        return Single(size, read, lambda v: v & 1 != 0 and fits(v ^ 1), lambda raw, v: write(raw, v & ~1))
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,11 @@ import numpy as np
 
 from relink.arch.arm_fields import Rewrite
 from relink.arch.spec import Reloc, Sites, static
+from relink.arch.special import OneSite, alone
 from relink.arrays import U64, Bools
 
 _OUT_OF_REACH = np.uint64(0x8000_0000)
+_NEXT = (1 << 64) - 4  #: from the address that a branch of A32 is relative to, to the next instruction
 
 
 def _instructions(sites: Sites, size: int = 4) -> U64:
@@ -39,6 +41,35 @@ def _to_thumb(sites: Sites, own: Bools) -> Bools:
     return thumb
 
 
+def _undefined_one(site: OneSite, bias: int) -> bool:
+    return site.S == 0 and site.A + bias & 0xFFFF_FFFF == 0
+
+
+def _call_one(site: OneSite, value: int) -> int:
+    if _undefined_one(site, 8):
+        return _NEXT
+    exchanges = site.instruction >> 25 == 0b1111101
+    if not (site.S & 1 or (exchanges and not site.function)):
+        return value
+    return value | 1 if exchanges or site.instruction >> 24 == 0b11101011 else int(_OUT_OF_REACH)
+
+
+def _jump_one(site: OneSite, value: int) -> int:
+    return _NEXT if _undefined_one(site, 8) else value
+
+
+def _thumb_call_one(site: OneSite, value: int) -> int:
+    if _undefined_one(site, 4):
+        return 1
+    thumb = site.S & 1 or (site.instruction >> 28 & 1 and not site.function)
+    return value | 1 if thumb else value + (site.P & 2)
+
+
+def _thumb_jump_one(site: OneSite, value: int) -> int:
+    return 1 if _undefined_one(site, 4) else value | (not site.function)
+
+
+@alone(_call_one)
 def call(sites: Sites, value: U64) -> U64:
     """A32's BL and BLX. A conditional BL, or a B, cannot become a BLX."""
     instruction = _instructions(sites)
@@ -49,11 +80,13 @@ def call(sites: Sites, value: U64) -> U64:
     return np.where(undefined, np.uint64((1 << 64) - 4), value)
 
 
+@alone(_jump_one)
 def jump(sites: Sites, value: U64) -> U64:
     """A32's other branches."""
     return np.where(_undefined(sites, 8), np.uint64((1 << 64) - 4), value)
 
 
+@alone(_thumb_call_one)
 def thumb_call(sites: Sites, value: U64) -> U64:
     """T32's BL and BLX. BLX counts from the address of its word."""
     stays = (_instructions(sites) >> np.uint64(28) & np.uint64(1)) != 0
@@ -62,6 +95,7 @@ def thumb_call(sites: Sites, value: U64) -> U64:
     return np.where(undefined, np.uint64(1), value)
 
 
+@alone(_thumb_jump_one)
 def thumb_jump(sites: Sites, value: U64) -> U64:
     """T32's 32-bit branches that stay in Thumb state."""
     return np.where(_undefined(sites, 4), np.uint64(1), value | ~sites.function)

@@ -21,6 +21,7 @@ from __future__ import annotations
 import numpy as np
 
 from relink.arch.fields import Bits, Field, Pair, Range, Word, sign_extended, signed32, unsigned32, word32, word64
+from relink.arch.single import Single, of_field, signed
 from relink.arch.spec import (
     NONE,
     Alignment,
@@ -98,6 +99,15 @@ class CallOrLow12:
     @staticmethod
     def _is_jirl(raw: U64) -> Bools:
         return np.asarray((raw >> np.uint64(26)) == 0b010011)
+
+    def single(self) -> Single:
+        """The same for one word (see `relink.arch.single`)."""
+        call, low = of_field(OFFS_16), of_field(LOW_12)
+
+        def write(raw: int, value: int) -> int:
+            return call.write(raw, signed(value, 12)) if raw >> 26 == 0b010011 else low.write(raw, value)
+
+        return Single(4, lambda raw: (call if raw >> 26 == 0b010011 else low).read(raw), lambda value: True, write)
 
 
 LOW_12_OR_CALL = CallOrLow12()

@@ -39,11 +39,16 @@ def of_formula(formula: Formula) -> Callable[..., int] | None:
 
 
 def of_field(field: Field) -> Single:
-    """The field for one word; one with rules of its own is asked by arrays of one element."""
+    """The field for one word. One with rules of its own has a method `single` for it, which says the same of one
+    word as its others say of arrays; else it is asked by arrays of one element.
+    """
+    made: Callable[[], Single] | None = getattr(field, "single", None)
+    if made is not None:
+        return made()
     if isinstance(field, Word):
         return _of_word(field)
-    if isinstance(field, Bits) and not field.halfwords:
-        return _of_bits(field)
+    if isinstance(field, Bits):
+        return _of_halfwords(_of_bits(field)) if field.halfwords else _of_bits(field)
     if isinstance(field, Pair) and not (field.high.halfwords or field.low.halfwords):
         return _of_pair(field)
     return Single(
@@ -69,7 +74,7 @@ def _page(address: int) -> int:
     return address & ~0xFFF
 
 
-def _holds(bits: int, range_: Range) -> Callable[[int], bool]:
+def holds(bits: int, range_: Range) -> Callable[[int], bool]:
     """`relink.arch.fields.in_range` of one value."""
     half, full = 1 << bits - 1, 1 << bits
     if range_ is Range.WRAP:
@@ -84,7 +89,7 @@ def _holds(bits: int, range_: Range) -> Callable[[int], bool]:
 def _of_word(word: Word) -> Single:
     bits = word.bits
     mask = (1 << bits) - 1
-    fits = _holds(bits, word.range) if bits < 64 else lambda value: True
+    fits = holds(bits, word.range) if bits < 64 else lambda value: True
     return Single(word.size, lambda raw: signed(raw, bits), fits, lambda raw, value: value & mask)
 
 
@@ -92,7 +97,7 @@ def _of_bits(bits: Bits) -> Single:
     pieces = [(position, (1 << width) - 1, low) for position, width, low in bits.pieces]
     top, rounding, unaligned = bits.top, bits.rounding, bits.align - 1
     kept, is_signed = ~bits.mask, bits.range is not Range.UNSIGNED and bits.top < 64
-    held = _holds(top, bits.range) if top < 64 else lambda value: True
+    held = holds(top, bits.range) if top < 64 else lambda value: True
 
     def read(raw: int) -> int:
         value = 0
@@ -111,6 +116,18 @@ def _of_bits(bits: Bits) -> Single:
         return raw
 
     return Single(bits.size, read, fits, write)
+
+
+def _of_halfwords(field: Single) -> Single:
+    """The field of a Thumb instruction, whose upper half is the halfword at the lower address."""
+
+    def swapped(raw: int) -> int:
+        return raw >> 16 | (raw & 0xFFFF) << 16
+
+    _, read, fits, write = field
+    return Single(
+        field.size, lambda raw: read(swapped(raw)), fits, lambda raw, value: swapped(write(swapped(raw), value))
+    )
 
 
 def _of_pair(pair: Pair) -> Single:

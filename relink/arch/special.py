@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from relink.records.tuples import NamedTuple
+
 _Special = TypeVar("_Special", bound=Callable[..., Any])
 _ONLY_IF_UNDEFINED: set[object] = set()
 _ONLY_BEYOND: dict[object, int] = {}
+_ALONE: dict[object, Callable[[OneSite, int], int]] = {}
 _READS: dict[object, tuple[int, int]] = {}
 
 
@@ -26,6 +29,26 @@ def only_beyond(bits: int) -> Callable[[_Special], _Special]:
 
     def noted(function: _Special) -> _Special:
         _ONLY_BEYOND[function] = bits
+        return function
+
+    return noted
+
+
+class OneSite(NamedTuple):
+    """The place of one entry, as `Sites` has those of many."""
+
+    instruction: int  #: the four bytes at the place
+    S: int
+    A: int
+    P: int
+    function: bool  #: whether S is the address of a function
+
+
+def alone(one: Callable[[OneSite, int], int]) -> Callable[[_Special], _Special]:
+    """For a function that `one` says of one place, in numbers instead of arrays; its results are 64 bits."""
+
+    def noted(function: _Special) -> _Special:
+        _ALONE[function] = one
         return function
 
     return noted
@@ -49,6 +72,11 @@ def is_only_if_undefined(function: object) -> bool:
 def bits_kept(function: object) -> int:
     """The bits of signed numbers that a function does not change; 0 for none."""
     return _ONLY_BEYOND.get(function, 0)
+
+
+def for_one(function: object) -> Callable[[OneSite, int], int] | None:
+    """What a function does at one place, in numbers; None where only arrays say it."""
+    return _ALONE.get(function)
 
 
 def bytes_read(function: object) -> tuple[int, int] | None:

@@ -19,7 +19,7 @@ from relink.arch.by_type import ByType
 from relink.arch.fields import Word
 from relink.arch.single import LETTERS, Single, of_field, of_formula, one, signed
 from relink.arch.spec import Slot
-from relink.arch.special import bits_kept, bytes_read, is_only_if_undefined
+from relink.arch.special import OneSite, bits_kept, bytes_read, for_one, is_only_if_undefined
 from relink.arrays import I64, U8, U64, Bools
 from relink.elf.constants import SymbolType
 from relink.elf.names import gnu_hash_of
@@ -62,6 +62,7 @@ class _Type(NamedTuple):
     entry: int  #: of a branch: see `Reloc.entry`
     bias: int  #: of a branch: the addend with which it reaches the symbol
     special: Callable[..., U64] | None
+    for_one: Callable[[OneSite, int], int] | None  #: `special` in numbers
     only_if_undefined: bool  #: whether `special` changes nothing unless S is 0
     kept: int  #: `special` does not change signed numbers of so many bits
     reads: tuple[int, int] | None  #: bytes that `special` reads before and behind the place
@@ -103,6 +104,7 @@ def _type_of(arch: Architecture, number: int) -> _Type:
         row.entry,
         arch.bias_of_branch(row) & _MASK,
         row.special,
+        for_one(row.special),
         is_only_if_undefined(row.special),
         bits_kept(row.special),
         bytes_read(row.special),
@@ -327,15 +329,26 @@ class _Words:
 
     def _valued(self, step: _Step, address: int, addend: int, *, function: bool) -> int:
         """The value of an entry, given S. Raises _Odd."""
-        value, special = self._amount(step, address, addend), step[1].special
-        if special is not None and step[1].only_if_undefined:
+        value, type_ = self._amount(step, address, addend), step[1]
+        if type_.special is None or (type_.kept and signed(value, type_.kept) == value):
+            pass
+        elif type_.only_if_undefined:
             if not address:
                 raise _Odd
-        elif special is not None and not (step[1].kept and signed(value, step[1].kept) == value):
-            letters = _Letters(address, addend, step[0] + self.bias & _MASK, self.got, step[4], 0)
-            site = _Site(self.image.region.buffer, step[0], letters, function)
-            value = int(special(site, one(value))[0])
+        else:
+            value = self._changed(step, address, addend, value, function=function)
         return signed(value & self.mask, 32) if self.narrow else value
+
+    def _changed(self, step: _Step, address: int, addend: int, value: int, *, function: bool) -> int:
+        """What `Reloc.special` makes of a value."""
+        (where, type_, _, _, slot, _), buffer = step, self.image.region.buffer
+        place = where + self.bias & _MASK
+        if type_.for_one is not None:
+            instruction = int.from_bytes(buffer.data[where : where + 4], "little")
+            return type_.for_one(OneSite(instruction, address, addend, place, function), value)
+        assert type_.special is not None
+        letters = _Letters(address, addend, place, self.got, slot, 0)
+        return int(type_.special(_Site(buffer, where, letters, function), one(value))[0])
 
 
 def bind_object(image: Module, scope: LookupScope, resolver: Resolver) -> References | None:
