@@ -149,3 +149,11 @@ def test_fields_without_defaults_come_first() -> None:
         class Wrong(tuples.NamedTuple):
             x: int = 1
             y: int  # type: ignore[misc]
+
+
+def test_a_maker_makes_what_the_class_does_also_of_an_iterator() -> None:
+    make = tuples.maker(Ours)
+    made = [make((number, 3, None)) for number in range(20)]
+    assert made == [Ours(number, 3, None) for number in range(20)]
+    assert {type(one) for one in (*made, make(iter((1, 2, ["x"]))))} == {Ours}
+    assert make(iter((1, 2, ["x"]))).names == ["x"]

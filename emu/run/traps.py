@@ -35,6 +35,15 @@ class Trap:
     handler: Handler
     prototype: object = None  #: of a host function: C text or a Prototype, for traces
 
+    def __init__(self, name: str, handler: Handler, prototype: object = None) -> None:
+        # Hundreds are made in one load, of which the first ones would wait for the constructor to be compiled.
+        _put_name(self, name)
+        _put_handler(self, handler)
+        _put_prototype(self, prototype)
+
+
+_put_name, _put_handler, _put_prototype = (vars(Trap)[name].__set__ for name in ("name", "handler", "prototype"))
+
 
 @dataclass(frozen=True, slots=True)
 class _Block:

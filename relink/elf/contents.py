@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
+from itertools import accumulate
+from operator import le
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,7 +16,7 @@ import numpy as np
 from relink.arrays import U8, AnyArray
 from relink.elf.findings import Findings
 from relink.errors import MalformedElf
-from relink.records import dataclass
+from relink.records.tuples import NamedTuple, maker
 
 Array = TypeVar("Array", bound=AnyArray)
 
@@ -25,8 +27,7 @@ def frozen(array: Array) -> Array:
     return array
 
 
-@dataclass(frozen=True, slots=True)
-class ProgramHeader:
+class ProgramHeader(NamedTuple):
     """One program header, fields as in the gABI without their `p_`; offsets and sizes in bytes."""
 
     type: int
@@ -39,14 +40,16 @@ class ProgramHeader:
     align: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
+class _Piece(NamedTuple):
     """An address range whose content comes from one segment; the first `backed` bytes of it are file-backed."""
 
     start: int
     end: int
     backed: int
     segment: int  #: index of the segment in mapping order
+
+
+_PIECE = maker(_Piece)
 
 
 class Contents:
@@ -76,14 +79,6 @@ class Contents:
         """
         return sum(segment.filesz for segment in self._segments)
 
-    def _piece_at(self, vaddr: int) -> _Piece | None:
-        """The piece that has a file-backed byte at `vaddr`, or None."""
-        index = bisect_right(self._starts, vaddr) - 1
-        if index < 0:
-            return None
-        piece = self._pieces[index]
-        return piece if vaddr < piece.start + piece.backed else None
-
     def holds(self, vaddr: int, size: int) -> bool:
         """Whether segments cover all these addresses, file-backed or not."""
         index = bisect_right(self._starts, vaddr) - 1
@@ -97,11 +92,12 @@ class Contents:
         """All file-backed bytes from `vaddr` to the end of its segment. Raises MalformedElf when there are
         none.
         """
-        piece = self._piece_at(vaddr)
-        if piece is None:
+        index = bisect_right(self._starts, vaddr) - 1
+        piece = self._pieces[index] if index >= 0 else None
+        if piece is None or vaddr >= piece.start + piece.backed:
             raise MalformedElf(self.name, f"{what} at {vaddr:#x} lies in no segment's file-backed bytes")
-        found = self._bytes.get(piece.segment)
         segment = self._segments[piece.segment]
+        found = self._bytes.get(piece.segment)
         if found is None:
             found = self._bytes[piece.segment] = self._fetch(segment)
         return found[vaddr - segment.vaddr : piece.start + piece.backed - segment.vaddr]
@@ -125,6 +121,9 @@ class Contents:
 
 def _pieces(segments: Sequence[ProgramHeader]) -> list[_Piece]:
     """The address ranges of the image in ascending order, each with the segment its content comes from."""
+    ends = accumulate([segment.vaddr + segment.memsz for segment in segments], max)
+    if all(map(le, ends, [segment.vaddr for segment in segments[1:]])):  # as linkers write them
+        return [_PIECE((s.vaddr, s.vaddr + s.memsz, s.filesz, number)) for number, s in enumerate(segments)]
     pieces: list[_Piece] = []
     starts: list[int] = []
     for number, segment in enumerate(segments):

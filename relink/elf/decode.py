@@ -9,9 +9,9 @@ tolerate are listed in `Decoded.warnings` (see `relink.elf.findings`).
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from pathlib import Path
-from struct import Struct
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
@@ -26,8 +26,8 @@ from relink.elf.segments import check_not_debug_file, check_special, loadable_se
 from relink.elf.source import Source, buffer, open_source
 from relink.errors import MalformedElf, Truncated
 
-if TYPE_CHECKING:
-    pass
+#: Entries of the dynamic section that are read at a time.
+_ENTRIES = 256
 
 
 def decode(source: Source, *, name: str | None = None, tolerant: bool = False) -> Decoded:
@@ -126,30 +126,31 @@ def _assemble(
     normalise: Callable[[int], int] | None = None,
 ) -> Decoded:
     name, findings = contents.name, contents.findings
-    segments = tuple(sorted(layers, key=lambda segment: segment.vaddr))
+    segments = tuple(sorted(layers, key=attrgetter("vaddr")))
     layers = () if segments == layers else layers
-    dynamic = Dynamic.empty()
+    dynamic = None
     if header.type != FileType.REL:
         check_special(header, program_headers, segments, findings)
         found = special_segment(SegmentType.DYNAMIC, program_headers, findings)
         if found is not None:
             try:
-                dynamic = Dynamic.of(_dynamic_entries(found, header, contents), normalise)
+                dynamic = Dynamic.of(*_dynamic_entries(found, header, contents), normalise)
             except MalformedElf as error:
                 findings.refuse(error)
         elif header.type == FileType.DYN and not header.entry:
             findings.warn("has no PT_DYNAMIC: it is loaded as it is in the file, without relocations and symbols")
+    dynamic = dynamic or Dynamic.empty()
     return Decoded(name, path, data, address, header, program_headers, segments, contents, dynamic, layers)
 
 
-def _dynamic_entries(found: ProgramHeader, header: Header, contents: Contents) -> list[tuple[int, int]]:
-    """The entries of PT_DYNAMIC up to DT_NULL. p_filesz is ignored, as loaders do."""
-    record, size = header.layout.dynamic, found.filesz
-    tail = contents.tail(found.vaddr, "PT_DYNAMIC").data
-    entries, ended = _up_to_null(record, tail[:size])
+def _dynamic_entries(found: ProgramHeader, header: Header, contents: Contents) -> tuple[list[int], list[int]]:
+    """The tags and values of PT_DYNAMIC up to DT_NULL. p_filesz is ignored, as loaders do."""
+    word, size = header.layout.word, found.filesz
+    tail = contents.tail(found.vaddr, "PT_DYNAMIC")
+    entries, ended = _up_to_null(word, tail[:size])
     if ended:
         return entries
-    rest, ended = _up_to_null(record, tail) if len(tail) > size else ([], False)
+    rest, ended = _up_to_null(word, tail) if len(tail) > size else (entries, False)
     if ended:
         contents.findings.warn(
             f"PT_DYNAMIC: no DT_NULL within p_filesz {size:#x}; loaders read on up to the next one"
@@ -159,11 +160,17 @@ def _dynamic_entries(found: ProgramHeader, header: Header, contents: Contents) -
     return entries
 
 
-def _up_to_null(record: Struct, content: memoryview) -> tuple[list[tuple[int, int]], bool]:
-    """The entries before the first DT_NULL, and whether there is one."""
-    entries = list[tuple[int, int]]()
-    for tag, value in record.iter_unpack(content[: len(content) // record.size * record.size]):
-        if not tag:
-            return entries, True
-        entries.append((tag, value))
-    return entries, False
+def _up_to_null(word: np.dtype[Any], content: U8) -> tuple[tuple[list[int], list[int]], bool]:
+    """The tags and values before the first DT_NULL, and whether there is one."""
+    size = 2 * word.itemsize
+    tags, values = list[int](), list[int]()
+    for start in range(0, len(content) // size * size, _ENTRIES * size):
+        end = min(start + _ENTRIES * size, len(content) // size * size)
+        words = content[start:end].view(word).tolist()
+        some = words[::2]
+        if 0 in some:
+            count = some.index(0)
+            return (tags + some[:count], values + words[1 : 2 * count : 2]), True
+        tags += some
+        values += words[1::2]
+    return (tags, values), False

@@ -24,6 +24,11 @@ from relink.records import cached_property, dataclass
 if TYPE_CHECKING:
     from relink.elf.debug_sections import DebugSections
 
+# Numbers: the operators of flags take microseconds.
+_SYMBOLIC, _BIND_NOW = int(DynamicFlag.SYMBOLIC), int(DynamicFlag.BIND_NOW)
+_NOW_1, _PIE = int(DynamicFlag1.NOW), int(DynamicFlag1.PIE)
+_INTERP = int(SegmentType.INTERP)
+
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
@@ -71,7 +76,7 @@ class Decoded:
     @cached_property
     def span(self) -> int:
         """Bytes from `min_vaddr` to the end of the last segment, not rounded to pages."""
-        return max((s.vaddr + s.memsz for s in self.segments), default=self.min_vaddr) - self.min_vaddr
+        return max([s.vaddr + s.memsz for s in self.segments], default=self.min_vaddr) - self.min_vaddr
 
     @property
     def mapping_order(self) -> tuple[ProgramHeader, ...]:
@@ -107,7 +112,8 @@ class Decoded:
         """PT_GNU_RELRO: the ranges made read-only after relocation. All of several count, as in bionic and
         FreeBSD.
         """
-        return tuple(header for header in self.program_headers if header.type == SegmentType.GNU_RELRO)
+        wanted = int(SegmentType.GNU_RELRO)
+        return tuple([header for header in self.program_headers if header.type == wanted])
 
     @cached_property
     def eh_frame(self) -> ProgramHeader | None:
@@ -141,14 +147,14 @@ class Decoded:
         """
         if self.header.type != FileType.DYN:
             return self.header.type == FileType.EXEC
-        pie = bool(self.flags_1 & DynamicFlag1.PIE)
+        pie = bool(self.flags_1 & _PIE)
         debug = DynamicTag.DEBUG in self.dynamic and DynamicTag.SONAME not in self.dynamic
         return pie or (self.has_interpreter and debug)
 
     @cached_property
     def is_no_dependency(self) -> bool:
         """Whether ld.so refuses to load it as a dependency of another image (glibc, `_dl_map_object_from_fd`)."""
-        return self.header.type == FileType.EXEC or bool(self.flags_1 & DynamicFlag1.PIE)
+        return self.header.type == FileType.EXEC or bool(self.flags_1 & _PIE)
 
     @cached_property
     def needs_no_linker(self) -> bool:
@@ -168,9 +174,15 @@ class Decoded:
     @property
     def has_interpreter(self) -> bool:
         """Whether there is a PT_INTERP, even one whose path cannot be read."""
-        return any(header.type == SegmentType.INTERP for header in self.program_headers)
+        return _INTERP in self._header_types
+
+    @cached_property
+    def _header_types(self) -> set[int]:
+        return {header.type for header in self.program_headers}
 
     def _program_header(self, type_: SegmentType) -> ProgramHeader | None:
+        if type_ not in self._header_types:
+            return None
         return special_segment(type_, self.program_headers, self.findings)
 
     # ---------------------------------------------------------- the dynamic section, answered
@@ -233,12 +245,12 @@ class Decoded:
     @cached_property
     def is_symbolic(self) -> bool:
         """Whether the image's references are resolved in the image itself first (DF_SYMBOLIC, DT_SYMBOLIC)."""
-        return bool(self.flags & DynamicFlag.SYMBOLIC) or DynamicTag.SYMBOLIC in self.dynamic
+        return bool(self.flags & _SYMBOLIC) or DynamicTag.SYMBOLIC in self.dynamic
 
     @cached_property
     def binds_now(self) -> bool:
         """Whether all symbols must be bound at load time (DF_BIND_NOW, DF_1_NOW, DT_BIND_NOW)."""
-        now = self.flags & DynamicFlag.BIND_NOW or self.flags_1 & DynamicFlag1.NOW
+        now = self.flags & _BIND_NOW or self.flags_1 & _NOW_1
         return bool(now) or DynamicTag.BIND_NOW in self.dynamic
 
     @cached_property

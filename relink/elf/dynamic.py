@@ -22,19 +22,21 @@ class Dynamic:
         return cls((), ())
 
     @classmethod
-    def of(cls, entries: Sequence[tuple[int, int]], normalise: Callable[[int], int] | None = None) -> Dynamic:
-        """Build it from entries (tag, value) without DT_NULL.
+    def of(
+        cls, tags: Sequence[int], vals: Sequence[int], normalise: Callable[[int], int] | None = None
+    ) -> Dynamic:
+        """Build it from the tags and values of its entries, without DT_NULL.
 
         `normalise` converts an address that a loader has rebased in memory back to a link-time address.
         """
-        tags, vals = zip(*entries, strict=True) if entries else ((), ())
         if normalise is not None:
-            vals = tuple(normalise(val) if tag in ADDRESS_TAGS else val for tag, val in entries)
-        return cls(tags, vals)
+            entries = zip(tags, vals, strict=True)
+            vals = [normalise(val) if tag in ADDRESS_TAGS else val for tag, val in entries]
+        return cls(tuple(tags), tuple(vals))
 
     @cached_property
     def _last(self) -> dict[int, int]:
-        return dict(self)
+        return dict(zip(self.tags, self.vals, strict=True))
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         return iter(zip(self.tags, self.vals, strict=True))
@@ -43,7 +45,11 @@ class Dynamic:
         return len(self.tags)
 
     def __contains__(self, tag: DynamicTag | int) -> bool:
-        return int(tag) in self._last
+        return tag in self._last
+
+    def has_any(self, tags: frozenset[DynamicTag]) -> bool:
+        """Whether there is an entry with any of these tags."""
+        return not tags.isdisjoint(self._last)
 
     @overload
     def value(self, tag: DynamicTag | int, default: int) -> int: ...
@@ -51,9 +57,10 @@ class Dynamic:
     def value(self, tag: DynamicTag | int, default: None = None) -> int | None: ...
     def value(self, tag: DynamicTag | int, default: int | None = None) -> int | None:
         """The value of `tag`, of its last entry when there are several (as in glibc); `default` without one."""
-        return self._last.get(int(tag), default)
+        return self._last.get(tag, default)
 
     def values(self, tag: DynamicTag | int) -> list[int]:
         """Every value of `tag` in order."""
-        wanted = int(tag)
-        return [val for known, val in self if known == wanted] if wanted in self._last else []
+        if tag not in self._last:
+            return []
+        return [val for known, val in zip(self.tags, self.vals, strict=True) if known == tag]

@@ -24,6 +24,7 @@ from relink.records import cached_property, dataclass
 
 _U32 = np.dtype("<u4")
 _HEADER = Struct("<4I")  #: of DT_GNU_HASH: nbuckets, symndx, maskwords, shift2
+_NOTHING: U32 = frozen(np.empty(0, np.uint32))
 #: A longer chain is not walked entry by entry: real ones have a few.
 _LONGEST_WALK = 64
 
@@ -75,26 +76,30 @@ class GnuHash:
     def read(cls, contents: Contents, layout: Layout, vaddr: int) -> GnuHash:
         """Read the table at `vaddr`. Raises MalformedElf for a bucket below `first` or a chain without an end."""
         name = contents.name
-        header = contents.at(vaddr, _HEADER.size, "the DT_GNU_HASH header")
-        bucket_count, first, bloom_words, _shift = _HEADER.unpack(header.data)
+        content = contents.tail(vaddr, "the DT_GNU_HASH header")
+        if len(content) < _HEADER.size:
+            contents.at(vaddr, _HEADER.size, "the DT_GNU_HASH header")  # raises
+        bucket_count, first, bloom_words, _shift = _HEADER.unpack_from(content.data)
         if bucket_count == 0:  # glibc, musl and bionic accept it and find no symbol
             contents.findings.warn(f"DT_GNU_HASH at {vaddr:#x} has no buckets: no symbol can be found")
-            nothing = frozen(np.empty(0, np.uint32))
-            return cls(first, nothing, nothing)
-        buckets_at = vaddr + 16 + bloom_words * layout.word_size
-        contents.at(vaddr + 16, bloom_words * layout.word_size, "the DT_GNU_HASH bloom filter")
-        buckets = contents.table(buckets_at, bucket_count, _U32, "the DT_GNU_HASH buckets")
+            return cls(first, _NOTHING, _NOTHING)
+        bloom = bloom_words * layout.word_size
+        begin, end = _HEADER.size + bloom, _HEADER.size + bloom + bucket_count * 4
+        if end < len(content):
+            buckets, tail = content[begin:end].view(_U32), content[end:]
+        else:  # not all in one segment
+            contents.at(vaddr + _HEADER.size, bloom, "the DT_GNU_HASH bloom filter")
+            buckets, tail = contents.table(vaddr + begin, bucket_count, _U32, "the DT_GNU_HASH buckets"), None
         last = int(buckets.max())
         if last == 0:
-            return cls(first, buckets, frozen(np.empty(0, np.uint32)))
+            return cls(first, buckets, _NOTHING)
         lowest = int((buckets - np.uint32(1)).min()) + 1  # of those that are not empty
         if lowest < first:
             problem = f"a DT_GNU_HASH bucket begins at symbol {lowest}, the table's first symbol is {first}"
             raise MalformedElf(name, problem)
-        chain_at = buckets_at + bucket_count * 4
-        tail = contents.tail(chain_at, "the DT_GNU_HASH chains")
-        tail = tail[: len(tail) & ~3]
-        chain = tail.view(_U32)
+        if tail is None:
+            tail = contents.tail(vaddr + end, "the DT_GNU_HASH chains")
+        chain = tail[: len(tail) & ~3].view(_U32)
         size = _end_of_run(chain, last - first)
         if size is None:
             raise MalformedElf(name, f"the DT_GNU_HASH chain of symbol {last} has no end")
@@ -208,6 +213,8 @@ def _end_of_run(chain: U32, begin: int) -> int | None:
     are short, so few entries are read at a time.
     """
     window = 64
+    if begin < len(chain) and int(chain[begin]) & 1:
+        return begin + 1
     while begin < len(chain):
         ends = indices_where(chain[begin : begin + window] & np.uint32(1))
         if len(ends):

@@ -30,8 +30,7 @@ from relink.elf.linker_script import script_kind
 from relink.elf.source import check_not_cut
 from relink.elf.strings import StringTable
 from relink.errors import MalformedElf, NotElf, Truncated, UnsupportedElf
-from relink.records import dataclass
-from relink.records.tuples import NamedTuple
+from relink.records.tuples import NamedTuple, maker
 
 #: Limit for the size of an image (bytes, first to last segment); beyond it p_vaddr or p_memsz is taken to be
 #: damaged.
@@ -54,8 +53,7 @@ OS_ABIS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """The ELF header. `bits` is 32 or 64, `type` an e_type, `machine` an e_machine; `flags` is e_flags."""
 
     bits: int
@@ -101,22 +99,8 @@ def read_header(name: str, data: bytes, findings: Findings | None = None, *, cor
     type_, machine, version, entry, phoff, shoff, flags, _, phentsize, phnum, shentsize, shnum, shstrndx = (
         layout.header.unpack_from(data, _IDENT_SIZE)
     )
-    header = Header(
-        bits=layout.bits,
-        type=type_,
-        machine=machine,
-        flags=flags,
-        entry=entry,
-        os_abi=data[7],
-        abi_version=data[8],
-        phoff=phoff,
-        phentsize=phentsize,
-        phnum=phnum,
-        shoff=shoff,
-        shentsize=shentsize,
-        shnum=shnum,
-        shstrndx=shstrndx,
-    )
+    where = phoff, phentsize, phnum, shoff, shentsize, shnum, shstrndx
+    header = Header(layout.bits, machine, type_, flags, entry, data[7], data[8], *where)
     if version != EV_CURRENT:
         findings.warn(f"e_version is {version}, not {EV_CURRENT}", 20)
     if header.type not in (FileType.REL, FileType.EXEC, FileType.DYN) and not (
@@ -181,9 +165,12 @@ def os_abi_name(header: Header) -> str:
 
 #: The fields of a layout's program headers -> what takes their values in the order of `ProgramHeader`.
 _IN_ORDER: Final = {
-    fields: itemgetter(*map(fields.index, ProgramHeader.__match_args__))
+    fields: itemgetter(*map(fields.index, ProgramHeader._fields))
     for fields in (ELF32.program_header_fields, ELF64.program_header_fields)
 }
+
+
+_MADE: Final = maker(ProgramHeader)
 
 
 def read_program_headers(
@@ -214,9 +201,11 @@ def read_program_headers(
     in_order = _IN_ORDER[layout.program_header_fields]
     if header.phentsize == record.size:  # the usual case
         whole = len(table) - len(table) % record.size
-        return tuple(ProgramHeader(*in_order(values)) for values in record.iter_unpack(table[:whole]))
-    rows = (record.unpack_from(table, at) for at in range(0, len(table) - record.size + 1, header.phentsize))
-    return tuple(ProgramHeader(*in_order(values)) for values in rows)
+        rows = record.iter_unpack(table[:whole])
+    else:
+        places = range(0, len(table) - record.size + 1, header.phentsize)
+        rows = iter([record.unpack_from(table, at) for at in places])
+    return tuple(map(_MADE, map(in_order, rows)))
 
 
 def read_section_rows(name: str, header: Header, data: U8) -> tuple[AnyArray, StringTable | None]:

@@ -28,7 +28,6 @@ class Layout:
     compression_header: struct.Struct  #: ch_type, ch_size, ch_addralign (and ELF64's ch_reserved)
     section_record: np.dtype[Any]  #: the format of `section_header` as a dtype
     word: np.dtype[Any]
-    dynamic: struct.Struct  #: d_tag, d_val
     symbol: np.dtype[Any]
     rel: np.dtype[Any]
     rela: np.dtype[Any]
@@ -64,7 +63,6 @@ ELF32 = Layout(
                              ("offset", "<u4"), ("size", "<u4"), ("link", "<u4"), ("info", "<u4"),
                              ("addralign", "<u4"), ("entsize", "<u4")]),
     word=np.dtype("<u4"),
-    dynamic=struct.Struct("<II"),
     symbol=np.dtype([("name", "<u4"), ("value", "<u4"), ("size", "<u4"),
                      ("info", "u1"), ("other", "u1"), ("shndx", "<u2")]),
     rel=np.dtype([("offset", "<u4"), ("info", "<u4")]),
@@ -83,7 +81,6 @@ ELF64 = Layout(
                              ("offset", "<u8"), ("size", "<u8"), ("link", "<u4"), ("info", "<u4"),
                              ("addralign", "<u8"), ("entsize", "<u8")]),
     word=np.dtype("<u8"),
-    dynamic=struct.Struct("<QQ"),
     symbol=np.dtype([("name", "<u4"), ("info", "u1"), ("other", "u1"), ("shndx", "<u2"),
                      ("value", "<u8"), ("size", "<u8")]),
     # The halves of r_info are separate fields, so that type and symbol are views of the file.

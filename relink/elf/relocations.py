@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from relink.arrays import I64, U32, U64, AnyArray
@@ -10,9 +12,21 @@ from relink.elf.contents import Contents, frozen
 from relink.elf.dynamic import Dynamic
 from relink.elf.layout import Layout
 from relink.errors import MalformedElf
-from relink.records import cached_property, dataclass
+from relink.records import cached_property, dataclass, field
+from relink.records.tuples import NamedTuple
 
 _SWEEP = 1 << 14  #: entries looked at in one array operation
+# The tags of each kind of table, of which files have few; then those of each table, and whether rows have addends.
+_PLAIN = frozenset({Tag.RELA, Tag.RELAENT, Tag.REL, Tag.RELENT})
+_PLAIN_TABLES = ((Tag.RELA, Tag.RELASZ, Tag.RELAENT, True), (Tag.REL, Tag.RELSZ, Tag.RELENT, False))
+_PACKED = frozenset({Tag.ANDROID_RELA, Tag.ANDROID_REL})
+_PACKED_TABLES = ((Tag.ANDROID_RELA, Tag.ANDROID_RELASZ, True), (Tag.ANDROID_REL, Tag.ANDROID_RELSZ, False))
+_RELR = frozenset({Tag.RELR, Tag.RELRENT, Tag.ANDROID_RELR, Tag.ANDROID_RELRENT})
+_RELR_TABLES = (
+    (Tag.RELR, Tag.RELRSZ, Tag.RELRENT),
+    (Tag.ANDROID_RELR, Tag.ANDROID_RELRSZ, Tag.ANDROID_RELRENT),
+)
+_NO_WORDS: U64 = frozen(np.empty(0, np.uint64))
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +36,8 @@ class RelocationTable:
     - `section`: the section name that linkers use (".rela.dyn", ".rel.plt", …), derived from the dynamic tag;
     - `offset`: uint64[n], link-time address of the relocated field;
     - `type`, `symbol`: uint32[n], the halves of r_info;
-    - `addend`: int64[n], or None for REL, where the addend is in the relocated field.
+    - `addend`: int64[n], or None for REL, where the addend is in the relocated field;
+    - `info`: r_info as stored, or None where it is not.
     """
 
     section: str
@@ -30,19 +45,58 @@ class RelocationTable:
     type: U32
     symbol: U32
     addend: I64 | None
+    info: AnyArray | None = field(default=None, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.offset)
 
-    @cached_property
+    @property
     def alike(self) -> int:
         """The number of entries at the start with the same type and symbol. Linkers put relative ones first."""
-        for start in range(0, len(self), _SWEEP):
-            part = slice(start, start + _SWEEP)
-            same = (self.type[part] == self.type[0]) & (self.symbol[part] == self.symbol[0])
-            if not same.all():
-                return start + int(same.argmin())
-        return len(self)
+        return self._start[0]
+
+    def bounds(self, entries: slice) -> tuple[int, int]:
+        """The lowest and the highest offset of some entries, at least one."""
+        count, low, high = self._start
+        if (entries.start, entries.stop) == (0, count):
+            return low, high
+        offsets = self.offset[entries]
+        return int(offsets.min()), int(offsets.max())
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the entries at the start have been looked at."""
+        return "_start" in self.__dict__
+
+    @cached_property
+    def _start(self) -> tuple[int, int, int]:
+        """How many entries at the start are alike, and their lowest and highest offset."""
+        for _ in self.alike_parts():
+            pass
+        found: tuple[int, int, int] = self.__dict__["_start"]
+        return found
+
+    def alike_parts(self) -> Iterator[tuple[slice, int, int]]:
+        """The entries at the start that are `alike`, in pieces, with the lowest and highest offset of each: all is
+        found while the piece is in the cache of the CPU, and kept after the last piece.
+        """
+        count, lowest, highest, size = 0, 1 << 64, 0, len(self.offset)
+        for start in range(0, size, _SWEEP):
+            stop = min(start + _SWEEP, size)
+            part = slice(start, stop)
+            if self.info is not None:
+                same = self.info[part] == self.info[0]
+            else:
+                same = (self.type[part] == self.type[0]) & (self.symbol[part] == self.symbol[0])
+            count = stop if same.all() else start + int(same.argmin())
+            if start < count:
+                offsets = np.ascontiguousarray(self.offset[start:count])
+                low, high = int(offsets.min()), int(offsets.max())
+                lowest, highest = min(low, lowest), max(high, highest)
+                yield slice(start, count), low, high
+            if count < stop:
+                break
+        self.__dict__["_start"] = count, lowest, highest
 
     @property
     def last_symbol(self) -> int:
@@ -54,8 +108,7 @@ class RelocationTable:
         return self.section, int(self.offset[index])
 
 
-@dataclass(frozen=True)
-class _Range:
+class _Range(NamedTuple):
     """The location of a table: link-time address, size in bytes, and whether its rows have addends."""
 
     vaddr: int
@@ -71,10 +124,7 @@ def read_relocations(contents: Contents, layout: Layout, dynamic: Dynamic) -> tu
     """
     tables: list[RelocationTable] = []
     plt = _plt_range(contents, dynamic)
-    for tag, size_tag, entry_tag, explicit in (
-        (Tag.RELA, Tag.RELASZ, Tag.RELAENT, True),
-        (Tag.REL, Tag.RELSZ, Tag.RELENT, False),
-    ):
+    for tag, size_tag, entry_tag, explicit in _PLAIN_TABLES if dynamic.has_any(_PLAIN) else ():
         found = _range(contents, dynamic, tag, size_tag, explicit)
         dtype = layout.rela if explicit else layout.rel
         _check_entry_size(contents, dynamic, entry_tag, dtype.itemsize)
@@ -83,10 +133,7 @@ def read_relocations(contents: Contents, layout: Layout, dynamic: Dynamic) -> tu
         section = ".rela.dyn" if explicit else ".rel.dyn"
         parts = [found] if plt is None or plt.explicit != explicit else _without(found, plt)
         tables += [_read(contents, layout, section, part) for part in parts if part.size]
-    for tag, size_tag, explicit in (
-        (Tag.ANDROID_RELA, Tag.ANDROID_RELASZ, True),
-        (Tag.ANDROID_REL, Tag.ANDROID_RELSZ, False),
-    ):
+    for tag, size_tag, explicit in _PACKED_TABLES if dynamic.has_any(_PACKED) else ():
         found = _range(contents, dynamic, tag, size_tag, explicit)
         if found is not None:
             tables.append(_unpack(contents, layout, found))
@@ -97,12 +144,11 @@ def read_relocations(contents: Contents, layout: Layout, dynamic: Dynamic) -> tu
 
 def read_relr(contents: Contents, layout: Layout, dynamic: Dynamic) -> U64:
     """The link-time addresses of the words in DT_RELR and DT_ANDROID_RELR, uint64[n]. Raises MalformedElf."""
+    if not dynamic.has_any(_RELR):
+        return _NO_WORDS
     found: list[U64] = []
     most = contents.backed_size // layout.word_size
-    for tag, size_tag, entry_tag in (
-        (Tag.RELR, Tag.RELRSZ, Tag.RELRENT),
-        (Tag.ANDROID_RELR, Tag.ANDROID_RELRSZ, Tag.ANDROID_RELRENT),
-    ):
+    for tag, size_tag, entry_tag in _RELR_TABLES:
         _check_entry_size(contents, dynamic, entry_tag, layout.word_size)
         table = _range(contents, dynamic, tag, size_tag, False)
         if table is not None:
@@ -113,7 +159,7 @@ def read_relr(contents: Contents, layout: Layout, dynamic: Dynamic) -> U64:
             found.append(decode_relr(contents.name, words, layout.word_size, most))
     if len(found) == 1:
         return found[0]
-    return frozen(np.concatenate([np.empty(0, np.uint64), *found]))
+    return frozen(np.concatenate([_NO_WORDS, *found]))
 
 
 def _range(contents: Contents, dynamic: Dynamic, tag: Tag, size_tag: Tag, explicit: bool) -> _Range | None:
@@ -127,8 +173,10 @@ def _range(contents: Contents, dynamic: Dynamic, tag: Tag, size_tag: Tag, explic
 
 
 def _plt_range(contents: Contents, dynamic: Dynamic) -> _Range | None:
+    if Tag.JMPREL not in dynamic:
+        return None
     kind = dynamic.value(Tag.PLTREL)
-    if Tag.JMPREL in dynamic and kind not in (Tag.REL, Tag.RELA):
+    if kind not in (Tag.REL, Tag.RELA):
         raise MalformedElf(contents.name, f"DT_JMPREL with DT_PLTREL {kind}, which is neither DT_REL nor DT_RELA")
     return _range(contents, dynamic, Tag.JMPREL, Tag.PLTRELSZ, kind == Tag.RELA)
 
@@ -169,7 +217,8 @@ def _read(contents: Contents, layout: Layout, section: str, table: _Range) -> Re
 def _columns(layout: Layout, section: str, rows: AnyArray, *, explicit: bool) -> RelocationTable:
     addend = rows["addend"].astype(np.int64, copy=False) if explicit else None
     if layout.bits == 64:
-        return RelocationTable(section, rows["offset"], rows["type"], rows["symbol"], addend)
+        words = rows.view(layout.word).reshape(-1, rows.dtype.itemsize // layout.word_size)
+        return RelocationTable(section, rows["offset"], rows["type"], rows["symbol"], addend, info=words[:, 1])
     info = rows["info"]
     return RelocationTable(
         section,
@@ -177,6 +226,7 @@ def _columns(layout: Layout, section: str, rows: AnyArray, *, explicit: bool) ->
         frozen(info & np.uint32(0xFF)),
         frozen(info >> np.uint32(8)),
         None if addend is None else frozen(addend),
+        info=info,
     )
 
 

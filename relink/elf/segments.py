@@ -20,9 +20,10 @@ from relink.elf.contents import ProgramHeader
 from relink.elf.findings import Findings
 from relink.elf.headers import MAX_ALIGN, MAX_SPAN, Header
 from relink.errors import MalformedElf, Truncated, UnsupportedElf
-from relink.records import replace
 
 _FAR_APART = 1 << 20
+# Numbers: to name an enum's member takes longer than to compare.
+_LOAD, _RELRO = int(SegmentType.LOAD), int(SegmentType.GNU_RELRO)
 _ALLOC_AND_CODE = (int(SectionFlag.ALLOC), int(SectionFlag.EXECINSTR))
 _NOTE, _NOBITS = int(SectionType.NOTE), int(SectionType.NOBITS)
 _FIRST_SECTIONS: Final = 16  #: sections that are looked at one by one
@@ -37,11 +38,11 @@ def loadable_segments(
     ElfError when there is no segment, when a segment wraps around or is larger than MAX_SPAN, and when the file
     does not have a segment's pages.
     """
-    segments = [
-        entry for entry in program_headers if entry.type == SegmentType.LOAD and (entry.memsz or entry.filesz)
-    ]
+    segments = [entry for entry in program_headers if entry.type == _LOAD and (entry.memsz or entry.filesz)]
     if not segments:
         findings.refuse(MalformedElf(findings.name, "no loadable segment (PT_LOAD), nothing to link"))
+    if _are_usual(segments, header.layout.address_limit, file_size):
+        return tuple(segments)
     sound = [_sound(segment, header, file_size, findings) for segment in segments]
     kept = [segment for segment in sound if segment is not None]
     ordered = sorted(kept, key=lambda segment: segment.vaddr)
@@ -53,6 +54,21 @@ def loadable_segments(
             )
     _check_span(ordered, findings)
     return tuple(kept)
+
+
+def _are_usual(segments: Sequence[ProgramHeader], limit: int, file_size: int | None) -> bool:
+    """Whether there is nothing to check one by one: segments as linkers write them, in the order of their
+    addresses, all their bytes in the file.
+    """
+    begin = end = segments[0].vaddr if segments else 0
+    for _, _, offset, vaddr, _, filesz, memsz, align in segments:
+        sized = filesz <= memsz and end <= vaddr and 0 < align <= MAX_ALIGN and not align & (align - 1)
+        if not sized or (file_size is not None and filesz and offset + filesz > file_size):
+            return False
+        if filesz and (vaddr - offset) % max(align, PAGE):
+            return False
+        end = vaddr + memsz
+    return end <= limit and end - begin <= MAX_SPAN
 
 
 def _check_span(ordered: Sequence[ProgramHeader], findings: Findings) -> None:
@@ -80,13 +96,13 @@ def _sound(
         )
     align = usable_alignment(segment, findings)
     if (memsz, align) != (segment.memsz, segment.align):
-        segment = replace(segment, memsz=memsz, align=align)
+        segment = segment._replace(memsz=memsz, align=align)
     check_extent(segment, header, findings)
     filesz = _backed(segment, file_size, findings)
     _check_congruence(segment, findings)
     if len(findings.problems) > before:
         return None
-    return segment if filesz == segment.filesz else replace(segment, filesz=filesz)
+    return segment if filesz == segment.filesz else segment._replace(filesz=filesz)
 
 
 def usable_alignment(segment: ProgramHeader, findings: Findings) -> int:
@@ -180,15 +196,29 @@ def check_special(
     `loaded` are the PT_LOADs in vaddr order. Of PT_TLS only the file-backed bytes are checked: .tbss is not in the
     image. A PT_GNU_RELRO may cover pages between segments, which belong to the image.
     """
+    types = {entry.type for entry in program_headers}
     for type_ in (SegmentType.TLS, SegmentType.DYNAMIC):
-        segment = special_segment(type_, program_headers, findings)
-        if segment is not None:
+        segment = special_segment(type_, program_headers, findings) if type_ in types else None
+        if segment is not None and not _is_plain(segment, loaded, 1):
             _check_bytes(segment, header, loaded, findings)
-    relros = [entry for entry in program_headers if entry.type == SegmentType.GNU_RELRO]
+    relros = [entry for entry in program_headers if entry.type == _RELRO] if _RELRO in types else []
     if len(relros) > 1:
         findings.warn(f"{len(relros)} program headers of type PT_GNU_RELRO; all are made read-only")
     for segment in relros:
-        _check_relro(segment, header, loaded, findings)
+        if not _is_plain(segment, loaded, PAGE):
+            _check_relro(segment, header, loaded, findings)
+
+
+def _is_plain(segment: ProgramHeader, loaded: Sequence[ProgramHeader], unit: int) -> bool:
+    """Whether all of a special segment lies in one PT_LOAD, whose end is rounded up to a multiple of `unit`, and
+    its sizes and alignment are usual: then there is nothing to check.
+    """
+    _, _, _, vaddr, _, filesz, memsz, align = segment
+    if filesz > memsz or memsz > MAX_SPAN or align > MAX_ALIGN or align & (align - 1):
+        return False
+    end = vaddr + memsz
+    ends = [-(-(load.vaddr + load.memsz) // unit) * unit for load in loaded if load.vaddr <= vaddr]
+    return end <= max(ends, default=-1)
 
 
 def _check_bytes(

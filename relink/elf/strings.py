@@ -40,16 +40,15 @@ class StringTable:
         known = self._texts.get(offset)
         if known is not None:
             return known
-        if offset >= len(self.data):
-            raise MalformedElf(
-                self.name,
-                f"{what}: string offset {offset:#x} lies outside the {len(self.data):#x}-byte string table",
-            )
-        if self._bytes is None and (len(self.data) <= _SMALL or len(self._texts) >= _MANY):
-            self._bytes = self.data.tobytes()
-        if self._bytes is not None:
-            stop = self._bytes.find(0, offset)
-            raw = self._bytes[offset:stop] if stop >= 0 else None
+        size, whole = len(self.data), self._bytes
+        if offset >= size:
+            problem = f"{what}: string offset {offset:#x} lies outside the {size:#x}-byte string table"
+            raise MalformedElf(self.name, problem)
+        if whole is None and (size <= _SMALL or len(self._texts) >= _MANY):
+            whole = self._bytes = self.data.tobytes()
+        if whole is not None:
+            stop = whole.find(0, offset)
+            raw = whole[offset:stop] if stop >= 0 else None
         else:
             near, end, _ = self._view[offset : offset + _WINDOW].tobytes().partition(b"\0")
             raw = near if end else self._read(offset)
@@ -146,9 +145,11 @@ class StringTable:
         begin = np.minimum(start, len(self.data) - _WINDOW)  # the last ones begin within their windows
         ends = windows[begin] == 0
         skipped = start - begin
-        ends &= np.arange(_WINDOW) >= skipped[:, None]
-        length: I64 = ends.argmax(axis=1) - skipped
-        for longer in indices_where(~ends.any(axis=1)).tolist():
+        for late in indices_where(skipped).tolist():
+            ends[late, : skipped[late]] = False
+        first: I64 = ends.argmax(axis=1)
+        length = first - skipped
+        for longer in indices_where(~ends[np.arange(len(ends)), first]).tolist():
             length[longer] = self._length(int(start[longer]))
         return length
 

@@ -146,9 +146,7 @@ class SymbolTable(SymbolRows):
             if 2 * len(symbols) > len(self):
                 _ = self.names.gnu_hash  # for this load, and the next of the same file
             return self.names.take(symbols)
-        key = symbols.tobytes()
-        known = self._asked.get(key)
-        if known is None:
+        if (known := self._asked.get(key := symbols.tobytes())) is None:
             self.check_names()
             known = self.strings.names(self.records["name"][symbols], "symbol names", again=True)
             if len(symbols) <= _MOST_FOUND:
@@ -171,8 +169,13 @@ class SymbolTable(SymbolRows):
     def _checked(self) -> bool:
         """`check_names`, done once: the furthest name is terminated, and so all are."""
         if len(self):
-            self.strings.check(int(self.records["name"].max()), "symbol names")
+            self.strings.check(self.furthest_name, "symbol names")
         return True
+
+    @cached_property
+    def furthest_name(self) -> int:
+        """The highest offset of a name in the string table."""
+        return int(self.records["name"].max())
 
     def candidates(self, names: Names) -> tuple[I64, I64]:
         """Every definition of any of `names`: (request, symbol), int64[m] each.
@@ -309,11 +312,10 @@ class SymbolTable(SymbolRows):
 
 # ---------------------------------------------------------------- read from the dynamic section
 
-
-_STRING_TAGS = (
+_STRING_TAGS = frozenset({
     DynamicTag.NEEDED, DynamicTag.SONAME, DynamicTag.RPATH, DynamicTag.RUNPATH, DynamicTag.FILTER,
     DynamicTag.AUXILIARY,
-)  # fmt: skip
+})  # fmt: skip
 
 
 def read_strings(contents: Contents, dynamic: Dynamic) -> StringTable:
@@ -322,7 +324,7 @@ def read_strings(contents: Contents, dynamic: Dynamic) -> StringTable:
     if vaddr is None:
         return StringTable(contents.name, frozen(np.empty(0, np.uint8)))
     tail = contents.tail(vaddr, "the dynamic string table")
-    furthest = max((value for tag in _STRING_TAGS for value in dynamic.values(tag)), default=0)
+    furthest = max([value for tag, value in dynamic if tag in _STRING_TAGS], default=0)
     if size is None:
         contents.findings.warn("DT_STRTAB without DT_STRSZ")
         return StringTable(contents.name, tail)
@@ -343,8 +345,7 @@ def read_symbols(
     No tag gives its length. It is nchain of DT_HASH; with DT_GNU_HASH alone it is the end of the last chain, or
     `referred` when that is higher. Raises MalformedElf.
     """
-    vaddr = dynamic.value(DynamicTag.SYMTAB)
-    if vaddr is None:
+    if (vaddr := dynamic.value(DynamicTag.SYMTAB)) is None:
         if referred > 1:
             problem = f"a relocation refers to symbol {referred - 1}, and there is no symbol table"
             raise MalformedElf(contents.name, problem)
@@ -357,18 +358,17 @@ def read_symbols(
         contents.findings.warn(f"a relocation refers to symbol {referred - 1}, the table has {count} symbols")
     count = max(count, referred)
     records = contents.table(vaddr, count, layout.symbol, "the dynamic symbol table")
-    versym_at = dynamic.value(DynamicTag.VERSYM)
-    versym = None
-    if versym_at is not None:
-        versym = contents.table(versym_at, count, np.dtype("<u2"), "DT_VERSYM")
-    return SymbolTable(records, _names_of(records, strings, contents, dynamic), hash_table, versym)
+    at = dynamic.value(DynamicTag.VERSYM)
+    versym = None if at is None else contents.table(at, count, np.dtype("<u2"), "DT_VERSYM")
+    furthest = int(records["name"].max()) if count else 0
+    table = SymbolTable(records, _names_of(furthest, strings, contents, dynamic), hash_table, versym)
+    table.__dict__["furthest_name"] = furthest
+    return table
 
 
-def _names_of(records: AnyArray, strings: StringTable, contents: Contents, dynamic: Dynamic) -> StringTable:
-    """The string table, extended beyond DT_STRSZ when names of symbols are there."""
-    furthest = int(records["name"].max()) if len(records) else 0
-    vaddr = dynamic.value(DynamicTag.STRTAB)
-    if furthest < len(strings.data) or vaddr is None:
+def _names_of(furthest: int, strings: StringTable, contents: Contents, dynamic: Dynamic) -> StringTable:
+    """The string table, extended beyond DT_STRSZ when names of symbols are there, up to offset `furthest`."""
+    if furthest < len(strings.data) or (vaddr := dynamic.value(DynamicTag.STRTAB)) is None:
         return strings
     contents.findings.warn(f"a symbol's name is at {furthest:#x}, beyond DT_STRSZ {len(strings.data):#x}")
     tail = contents.tail(vaddr, "the dynamic string table")
@@ -382,15 +382,15 @@ def _hash_table(contents: Contents, layout: Layout, dynamic: Dynamic) -> tuple[H
     Loaders use DT_GNU_HASH when present and ignore DT_HASH. Here a damaged table is skipped when the other can be
     read.
     """
+    gnu, sysv = dynamic.value(DynamicTag.GNU_HASH), dynamic.value(DynamicTag.HASH)
+    if gnu is not None and sysv is None:
+        return (alone := GnuHash.read(contents, layout, gnu)), alone.count
     found: list[GnuHash | SysvHash] = []
     problems: list[ElfError] = []
-    for tag in (DynamicTag.GNU_HASH, DynamicTag.HASH):
-        at = dynamic.value(tag)
+    for at, is_gnu in ((gnu, True), (sysv, False)):
         try:
-            if at is not None and tag is DynamicTag.GNU_HASH:
-                found.append(GnuHash.read(contents, layout, at))
-            elif at is not None:
-                found.append(SysvHash.read(contents, at))
+            if at is not None:
+                found.append(GnuHash.read(contents, layout, at) if is_gnu else SysvHash.read(contents, at))
         except MalformedElf as error:
             problems.append(error)
     if problems and not found:

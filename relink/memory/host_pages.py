@@ -124,7 +124,7 @@ class HostBlock:
 
 @cache
 def _libc_mmap() -> ctypes._NamedFuncPointer:
-    function = ctypes.CDLL(None, use_errno=True).mmap
+    function = ctypes.pythonapi["mmap"]  # of the process; another handle takes 50 µs to make
     function.restype = ctypes.c_void_p
     function.argtypes = (
         ctypes.c_void_p,

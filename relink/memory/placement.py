@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from itertools import accumulate
 from operator import or_
 
 import numpy as np
 
 from relink.arrays import I64, U8, U64, Bools, indices_where
-from relink.elf import Decoded, ProgramHeader
+from relink.elf import Decoded, ProgramHeader, RelocationTable
 from relink.elf.constants import FileType
 from relink.elf.contents import frozen
 from relink.errors import AddressSpaceError, ElfError, UnsupportedElf
 from relink.memory.address_space import PAGE, AddressSpace, Pages, Protection, Region, page_ceil, page_floor
+from relink.memory.gaps import Room
 from relink.memory.host_pages import opened
 from relink.memory.once import once_per_file
 from relink.memory.runs import Run, Runs
 from relink.memory.sparse import clusters, reserve_parts
+from relink.records.tuples import maker
 
 #: Limit of the host's address space that one image takes, in bytes; gaps take no memory.
 _MOST = 64 << 30
@@ -32,7 +32,7 @@ _LEAST_READ, _MOST_READ, _ENTRIES_A_PAGE = 1 << 20, 64 << 20, 16
 _FEW_PAGES = 64  #: pages that are looked at one by one
 _MAPPED = 8  #: a mark beside a page's permissions
 _READ_ONLY = bytes(flags & ~int(Protection.W) for flags in range(256))
-_PROTECTIONS = tuple(map(Protection, range(8)))
+_PROTECTIONS, _RUN = tuple(map(Protection, range(8))), maker(Pages)
 
 
 @once_per_file
@@ -141,7 +141,7 @@ def first_vaddr(decoded: Decoded) -> int:
 @once_per_file
 def alignment(decoded: Decoded) -> int:
     """The alignment of the region's address in bytes."""
-    return max([PAGE, *(segment.align for segment in decoded.segments)])
+    return max([PAGE, *[segment.align for segment in decoded.segments]])
 
 
 def inside(decoded: Decoded, vaddr: U64, size: int) -> Bools | None:
@@ -150,10 +150,7 @@ def inside(decoded: Decoded, vaddr: U64, size: int) -> Bools | None:
 
     None when all do, which in the usual case is known from the lowest and the highest address.
     """
-    if not len(vaddr):
-        return None
-    low, high = int(vaddr.min()), int(vaddr.max()) + size
-    if any(s.vaddr <= low and high <= s.vaddr + s.memsz for s in decoded.segments):
+    if not len(vaddr) or in_one(decoded, int(vaddr.min()), int(vaddr.max()) + size):
         return None
     starts = np.array([s.vaddr for s in decoded.segments], np.uint64)
     # Of overlapping segments, the one that ends last counts.
@@ -161,17 +158,23 @@ def inside(decoded: Decoded, vaddr: U64, size: int) -> Bools | None:
     segment = np.searchsorted(starts, vaddr, side="right") - 1
     last = lasts[segment]
     found: Bools = (segment >= 0) & (vaddr <= last) & (last - vaddr >= np.uint64(size - 1))
-    return None if bool(found.all()) else found
+    return None if found.all() else found
 
 
-def entries_inside(decoded: Decoded, offsets: U64, entries: slice | I64, size: int, table: object) -> Bools | None:
+def in_one(decoded: Decoded, low: int, high: int) -> bool:
+    """Whether one segment has all addresses from `low` up to `high`."""
+    return any(s.vaddr <= low and high <= s.vaddr + s.memsz for s in decoded.segments)
+
+
+def entries_inside(decoded: Decoded, entries: slice | I64, size: int, table: RelocationTable) -> Bools | None:
     """`inside` of a table's entries; of a slice of the file's own table it is asked once."""
     if not isinstance(entries, slice):
-        return inside(decoded, offsets[entries], size)
+        return inside(decoded, table.offset[entries], size)
     known, key = _all_inside(decoded), (id(table), entries.start, entries.stop, size)
-    if key in known:
+    if key in known or entries.start == entries.stop:
         return None
-    found = inside(decoded, offsets[entries], size)
+    low, high = table.bounds(entries)
+    found = None if in_one(decoded, low, high + size) else inside(decoded, table.offset[entries], size)
     if found is None and any(table is own for own in decoded.relocations):
         known.add(key)
     return found
@@ -189,8 +192,7 @@ def fill(region: Region, decoded: Decoded) -> None:
     The result is that of a mapping in either case: the rest of a segment's first and last page comes from the
     file, except where another segment has bytes; after the file-backed bytes of a segment with bss it is zero.
     """
-    known = None if region.parts else copied_pieces(decoded)
-    if known is None:
+    if region.parts or (known := copied_pieces(decoded)) is None:
         _fill(region, decoded)
         return
     for start, piece in known:
@@ -236,15 +238,33 @@ def content(decoded: Decoded) -> U8:
 
 
 def _fill(region: Region, decoded: Decoded) -> None:
+    if decoded.mapping is None and _copy_apart(region, decoded):
+        return
     with opened(decoded.mapping) as descriptor:
         _fill_from(region, decoded, descriptor)
+
+
+def _copy_apart(region: Region, decoded: Decoded) -> bool:
+    """Copy segments that share no pages, with the rest of these; False, with nothing done, for others."""
+    if decoded.address is not None or decoded.layers or region.parts:
+        return False
+    end, low = 0, first_vaddr(decoded)
+    for _, _, offset, vaddr, _, filesz, memsz, _ in decoded.segments:
+        if vaddr & -PAGE < end or (vaddr - offset) % PAGE or not filesz:
+            return False
+        end = page_ceil(vaddr + memsz)
+    for _, _, offset, vaddr, _, filesz, memsz, _ in decoded.segments:
+        lead, rest = vaddr % PAGE, 0 if memsz > filesz else -(vaddr + filesz) % PAGE  # bss is zero already
+        content, begin = decoded.data[offset - lead : offset + filesz + rest], vaddr - lead - low
+        region.buffer[begin : begin + len(content)] = content
+    return True
 
 
 def _fill_from(region: Region, decoded: Decoded, descriptor: int | None) -> None:
     """Fill a region from the decoded file, and by mapping it if there is a `descriptor` of it."""
     runs = runs_in(region, decoded)
     filled = bytearray(len(region.buffer) // PAGE)  # 1 for each page that holds bytes of a segment
-    room = _Room(decoded.segments)
+    room = Room(decoded.segments)
     for segment in decoded.mapping_order:
         move = runs.index(segment.vaddr) - segment.vaddr  # from addresses to indices in the buffer
         first, end = page_floor(segment.vaddr) + move, page_ceil(segment.vaddr + segment.filesz) + move
@@ -272,8 +292,7 @@ def _zero(region: Region, begin: int, end: int, filled: bytearray) -> None:
 
 
 def _mark(pages: bytearray, some: slice, mark: int) -> None:
-    start, end, _ = some.indices(len(pages))
-    pages[start:end] = bytes([mark]) * (end - start)
+    pages[some] = bytes([mark]) * len(pages[some])
 
 
 def _map(region: Region, decoded: Decoded, descriptor: int, segment: ProgramHeader, move: int) -> bool:
@@ -298,7 +317,7 @@ def _is_written(decoded: Decoded, segment: ProgramHeader) -> bool:
 
 
 def _copy(
-    region: Region, decoded: Decoded, segment: ProgramHeader, move: int, filled: bytearray, room: _Room
+    region: Region, decoded: Decoded, segment: ProgramHeader, move: int, filled: bytearray, room: Room
 ) -> None:
     """Copy a segment's bytes, and the bytes before and after them that a mapping would show."""
     start, end = segment.vaddr, segment.vaddr + segment.filesz
@@ -314,25 +333,6 @@ def _copy(
     shift = segment.offset - segment.vaddr
     content = decoded.data[first + shift : last + shift]
     region.buffer[first + move : first + move + len(content)] = content
-
-
-class _Room:
-    """The gaps between segments, into which the pages of a segment may extend."""
-
-    def __init__(self, segments: Sequence[ProgramHeader]) -> None:
-        self._starts = [segment.vaddr for segment in segments]
-        self._ends = list(accumulate((segment.vaddr + segment.memsz for segment in segments), max))
-        self.overlaps = any(end > start for end, start in zip(self._ends, self._starts[1:], strict=False))
-
-    def before(self, address: int) -> int:
-        """The end of the segment before `address`; `address` if a segment covers it."""
-        index = bisect_left(self._starts, address) - 1
-        return min(self._ends[index], address) if index >= 0 else 0
-
-    def after(self, address: int) -> int:
-        """The start of the next segment at or after `address`."""
-        index = bisect_left(self._starts, address)
-        return self._starts[index] if index < len(self._starts) else 1 << 64
 
 
 def pages(decoded: Decoded, region: Region | None = None, *, relro: bool = True) -> tuple[Pages, ...]:
@@ -375,9 +375,8 @@ def mappable(segment: ProgramHeader) -> bool:
 
 
 def _page_slice(segment: ProgramHeader, runs: Runs) -> slice:
-    move = runs.index(segment.vaddr) - segment.vaddr
-    first = page_floor(segment.vaddr) + move
-    return slice(first // PAGE, (page_ceil(segment.vaddr + segment.memsz) + move) // PAGE)
+    vaddr, move = segment.vaddr, runs.index(segment.vaddr) - segment.vaddr
+    return slice((vaddr + move) // PAGE, -(-(vaddr + segment.memsz + move) // PAGE))
 
 
 def _runs(flags: bytearray, borders: Sequence[int]) -> Sequence[Pages]:
@@ -389,7 +388,7 @@ def _runs(flags: bytearray, borders: Sequence[int]) -> Sequence[Pages]:
         changes = (indices_where(each[1:] != each[:-1]) + 1).tolist()
     starts = sorted({0, *borders, *changes})
     return [
-        Pages(start * PAGE, (end - start) * PAGE, _PROTECTIONS[flags[start] & 7])
+        _RUN((start * PAGE, (end - start) * PAGE, _PROTECTIONS[flags[start] & 7]))
         for start, end in zip(starts, [*starts[1:], len(flags)], strict=True)
         if end > start and flags[start]
     ]

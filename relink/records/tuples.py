@@ -8,12 +8,15 @@ stay strings, which `typing.get_type_hints` reads. Type checkers see the standar
 from __future__ import annotations
 
 from collections import _tuplegetter  # type: ignore[attr-defined]  # as each field of the standard class is read
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any, Self
     from typing import NamedTuple as NamedTuple
+
+Made = TypeVar("Made")
 
 
 class _Signature:
@@ -73,6 +76,8 @@ class _Base(tuple):  # type: ignore[type-arg]
 
 def _owner(cls: type) -> Any:
     """The class that has the fields of a class."""
+    if "_fields" in cls.__dict__:
+        return cls
     return next(base for base in cls.__mro__ if "_fields" in base.__dict__)
 
 
@@ -92,6 +97,14 @@ def _constructor(owner: Any) -> Any:
     made.__name__ = "__new__"
     made.__qualname__ = f"{owner.__qualname__}.__new__"
     return made
+
+
+def maker(cls: type[Made]) -> Callable[[Iterable[Any]], Made]:
+    """What makes tuples of a class of as many values as it has fields, which is not checked: for the many that are
+    made of one file, without a call of a function of Python's for each.
+    """
+    new: Any = tuple.__new__
+    return partial(new, cls)
 
 
 if not TYPE_CHECKING:

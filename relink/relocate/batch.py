@@ -6,18 +6,18 @@ there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from relink.arch import Architecture, Reloc, Role
 from relink.arrays import I64, U8, U32, U64, Bools, indices_where
 from relink.elf import Decoded, RelocationTable
+from relink.elf.contents import frozen
 from relink.errors import LinkError
 from relink.memory.once import once_per_file
 from relink.module import Module
-from relink.records import dataclass, field
 
 #: A selection of entries of a table: a slice, or indices.
 Selection: TypeAlias = slice | I64
@@ -25,26 +25,37 @@ Selection: TypeAlias = slice | I64
 Groups: TypeAlias = list[tuple[int, Selection]]
 Tables: TypeAlias = list[tuple[RelocationTable, Groups]]
 
+_NO_BOOLS: Bools = frozen(np.zeros(0, np.bool_))
 #: A table with at most this many changes of type counts as sorted by type, as linkers write it.
 FEW_RUNS = 64
 #: Entries of a table that are listed one by one, up to which the lists are kept for the next load of the file.
 _KEPT = 1 << 16
 
 
-@dataclass(slots=True)
 class Batch:
     """Entries of one type with their operands. Arrays have one element per entry; `keep` selects entries."""
 
-    table: RelocationTable
-    reloc_type: Reloc
-    entries: Selection  #: the entries, as a selection of the table
-    where: I64  #: byte index of each place in the image's buffer
-    binding_of: I64  #: symbol index -> index in the image's bindings
-    buffer: U8
-    letters: dict[str, U64] = field(default_factory=dict)
-    #: whether S is the address of a function
-    function: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
-    _binding_index: I64 | None = None
+    __slots__ = (
+        "_binding_index", "binding_of", "buffer", "entries", "function", "letters", "reloc_type", "table", "where",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        table: RelocationTable,
+        reloc_type: Reloc,
+        entries: Selection,
+        where: I64,
+        binding_of: I64,
+        buffer: U8,
+    ) -> None:
+        self.table, self.reloc_type = table, reloc_type
+        self.entries = entries  #: the entries, as a selection of the table
+        self.where = where  #: byte index of each place in the image's buffer
+        self.binding_of = binding_of  #: symbol index -> index in the image's bindings
+        self.buffer = buffer
+        self.letters: dict[str, U64] = {}
+        self.function = _NO_BOOLS  #: whether S is the address of a function
+        self._binding_index: I64 | None = None
 
     @property
     def binding_index(self) -> I64:
@@ -98,6 +109,13 @@ def by_type(types: U32, alike: int = 1) -> Groups:
     return sorted([(number, slice(0, first)), *groups], key=lambda group: group[0])
 
 
+def start_first(groups: Groups) -> Groups:
+    """The groups of a file for loaders, with the entries at the start of its table first: loaders apply them in
+    this order, and so does `relink.relocate.relative_start`.
+    """
+    return sorted(groups, key=lambda group: not isinstance(group[1], slice) or group[1].start > 0)
+
+
 #: The order of roles in objects: a sum is set before it is added to, a high part is computed before its low parts.
 _PHASES = {Role.SET: 0, Role.ADD: 2, Role.ULEB: 2, Role.LOW: 2, Role.STACK: 3}
 
@@ -133,9 +151,20 @@ def tables_of(
     return tables
 
 
+#: The usual formulas as functions of B and the other operands: to compile a text takes longer than to evaluate it.
+_PLAIN: Mapping[str, Callable[[np.uint64, Mapping[str, Any]], U64]] = {
+    "S": lambda bias, of: of["S"],
+    "S + A": lambda bias, of: of["S"] + of["A"],
+    "B + A": lambda bias, of: bias + of["A"],
+}
+
+
 def evaluate(reloc_type: Reloc, image: Module, **letters: U64 | np.uint64) -> U64:
     """The value of a type's formula, modulo 2^64. `letters` has the operands except B and DTV."""
     assert reloc_type.formula is not None
+    plain = _PLAIN.get(reloc_type.formula.text)
+    if plain is not None:
+        return plain(image.bias_word, letters)
     tls = image.architecture.tls
     names = {"B": image.bias_word, "DTV": np.uint64(tls.dtv_bias), "Page": _page, **letters}
     value: U64 = eval(reloc_type.formula.code, {"__builtins__": {}}, names)

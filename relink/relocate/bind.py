@@ -33,13 +33,13 @@ _WEAK, _TLS = int(SymbolBind.WEAK), int(SymbolType.TLS)
 _MOST_KEPT = 1 << 16  #: symbols of a file, up to which what is asked is kept
 _FEW = 8  #: symbols that are looked at one by one
 _MOST_TEXTS = 16  #: groups of symbols whose names are kept with a file
-#: The uses other than an address.
-_USES = {Role.JUMP_SLOT: Use.CALL, Role.COPY: Use.COPY}
+_USE_COUNT, _NO_ELEMENT = len(Use), np.zeros(1, np.int64)
 
 
 def use_of(reloc_type: Reloc) -> Use:
     """The use of the symbol in entries of this type."""
-    return _USES.get(reloc_type.role, Use.ADDRESS)
+    role = reloc_type.role
+    return Use.CALL if role is Role.JUMP_SLOT else Use.COPY if role is Role.COPY else Use.ADDRESS
 
 
 def asks_for_symbol(reloc_type: Reloc) -> bool:
@@ -54,15 +54,15 @@ class SymbolsAsked:
 
     def __init__(self, count: int, asked: Iterable[tuple[Use, U32]]) -> None:
         """`count` is the number of the file's symbols, `asked` are indices in its symbol table."""
-        masks = [np.zeros(max(count, 1), np.bool_) for _ in Use]
+        masks = np.zeros((_USE_COUNT, max(count, 1)), np.bool_)
         for use, symbols in asked:
-            masks[use][symbols] = True
-        for mask in masks:
-            mask[0] = False
+            masks[use, symbols] = True
+        masks[:, 0] = False
         addressed, called, copied = masks
         self.once, self.copies = indices_where(addressed | called), indices_where(copied)
-        self.uses: U8 = np.where(addressed[self.once], Use.ADDRESS, Use.CALL).astype(np.uint8)
-        self.both = indices_where((addressed & called)[self.once])
+        is_addressed = addressed[self.once]
+        self.uses: U8 = (~is_addressed).view(np.uint8)  # `Use.ADDRESS` is 0, `Use.CALL` 1
+        self.both = indices_where(is_addressed & called[self.once])
         self.by_address = np.zeros(len(addressed), np.int64)
         self.by_address[self.once] = np.arange(1, len(self.once) + 1)
         self.usual = self.elements(np.zeros(0, np.int64))
@@ -121,8 +121,10 @@ def bind_references(
     if len(twice):
         by_call = by_address.copy()
         by_call[twice] = len(once) + np.arange(1, len(twice) + 1)
-    by_copy = np.zeros_like(by_address)
-    by_copy[copies] = len(once) + len(twice) + np.arange(1, len(copies) + 1)
+    by_copy = np.broadcast_to(_NO_ELEMENT, by_address.shape)
+    if len(copies):
+        by_copy = np.zeros_like(by_address)
+        by_copy[copies] = len(once) + len(twice) + np.arange(1, len(copies) + 1)
     return References(bindings, np.concatenate((once, twice, copies)), (by_address, by_call, by_copy))
 
 

@@ -60,11 +60,11 @@ def _places(decoded: Decoded, architecture: Architecture, runs: Runs) -> list[in
         return []
     size = architecture.word_size
     start, last = runs.index(header.vaddr), runs.size - size
-    places = (start + size * (2 * number + 1) for number in _rebased(decoded))
+    places = [start + size * (2 * number + 1) for number in _rebased(decoded)]
     return [at for at in places if 0 <= at <= last]
 
 
 @once_per_file
 def _rebased(decoded: Decoded) -> tuple[int, ...]:
     """The numbers of the entries that glibc rebases."""
-    return tuple(number for number, tag in enumerate(decoded.dynamic.tags) if tag in _REBASED)
+    return tuple([number for number, tag in enumerate(decoded.dynamic.tags) if tag in _REBASED])

@@ -27,12 +27,7 @@ from relink.arch.fields import address32
 from relink.arrays import I64, U8, U32, U64, Bools, indices_where, without
 from relink.elf import RelocationTable
 from relink.elf.constants import SymbolType
-from relink.errors import (
-    RelocationOutOfImage,
-    RelocationOverflow,
-    UnknownRelocation,
-    UnsupportedRelocation,
-)
+from relink.errors import RelocationOutOfImage, RelocationOverflow, UnknownRelocation, UnsupportedRelocation
 from relink.memory import placement as place
 from relink.memory.buffers import read_words, write_words
 from relink.module import Module
@@ -45,12 +40,14 @@ from relink.relocate.batch import (
     count_of,
     evaluate,
     indices_of,
+    start_first,
     tables_of,
 )
 from relink.relocate.bind import asks_for_symbol, bind_references, settle_unresolved, use_of
 from relink.relocate.few_entries import apply_entries, bind_entries
 from relink.relocate.lazy import BindMode, LazySlots, Waiting, bound_at_once, defer_slots
 from relink.relocate.references import References
+from relink.relocate.relative_start import apply_start
 from relink.relocate.result import Deferred, IfuncCalls, Relocated
 from relink.relocate.state import Environment, Relocation
 from relink.relocate.tls import NO_MACHINE, descriptor_functions, make_static, modules_of, write_descriptors
@@ -81,6 +78,7 @@ class Relocator(Relocation):
         self.binding = BindMode.NOW
         self.waiting: list[Waiting] = []  # jump slots that are bound lazily
         self._copies = True  # whether COPY entries are applied
+        self._applied = 0  # entries at the start of the first table that are applied already
 
     def run(self) -> Relocated:
         """Apply all entries. Errors are collected in the result's `errors`."""
@@ -91,6 +89,7 @@ class Relocator(Relocation):
         bound = self._bind_few() if self.handlers is None and self.binding is BindMode.NOW else False
         if bound and self._apply_entries(image, self.references, self.result):
             return self.result
+        self._applied = apply_start(image, self.buffer) if self.handlers is None else 0
         self.tables = self._classified()
         if self.handlers is not None:
             self.tables = self.handlers.claim(self.tables)
@@ -184,7 +183,8 @@ class Relocator(Relocation):
             name = f"type {int(types[odd[0]]):#x}"
             self.report(table, odd, UnknownRelocation, name, "no psABI defines this type")
             types = np.where(types >= _TYPE_LIMIT, 0, types)
-        return by_type(types, alike)
+        groups = by_type(types, alike)
+        return groups if self.image.decoded.is_relocatable else start_first(groups)
 
     def _bind_few(self) -> bool:
         """Bind the references of an image with few entries; False where they have to be bound as a batch."""
@@ -258,7 +258,7 @@ class Relocator(Relocation):
                 copy_symbols(self, table, reloc_type, indices_of(table, entries).tolist())
             return
         size = reloc_type.word.size * (2 if reloc_type.role is Role.TLSDESC else 1)
-        inside = place.entries_inside(self.image.decoded, table.offset, entries, size, table)
+        inside = place.entries_inside(self.image.decoded, entries, size, table)
         if inside is not None:
             indices = indices_of(table, entries)
             problem = "the place lies in no segment"
@@ -282,7 +282,8 @@ class Relocator(Relocation):
         if whole or self.handlers is not None or not isinstance(entries, slice):
             yield entries
             return
-        for start in range(entries.start, entries.stop, _IN_CACHE):
+        first = self._applied if table is self.tables[0][0] else 0
+        for start in range(max(entries.start, first), entries.stop, _IN_CACHE):
             yield slice(start, min(start + _IN_CACHE, entries.stop))
 
     def _gather(self, batch: Batch) -> Batch:
@@ -380,8 +381,7 @@ class Relocator(Relocation):
         fits = word.fits(value)
         if not isinstance(fits, bool) and not fits.all():
             bad = indices_where(~fits)
-            example = int(value[bad[0]].astype(np.int64))
-            problem = f"{example:#x} does not fit {word.description}"
+            problem = f"{int(value[bad[0]].astype(np.int64)):#x} does not fit {word.description}"
             self.report_type(batch.table, batch.indices[bad], batch.reloc_type, RelocationOverflow, problem)
             return
         if word.keeps_raw:

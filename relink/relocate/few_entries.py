@@ -18,12 +18,13 @@ from relink.arch import Architecture, Reloc, Role
 from relink.arrays import I64
 from relink.elf import Decoded, RelocationTable
 from relink.elf.constants import SymbolType
+from relink.elf.contents import frozen
 from relink.errors import ElfError
 from relink.memory import placement as place
 from relink.memory.buffers import WORDS
 from relink.memory.once import once_per_file
 from relink.module import Module
-from relink.relocate.batch import by_type, indices_of
+from relink.relocate.batch import by_type, indices_of, start_first
 from relink.relocate.bind import use_of
 from relink.relocate.references import Entry, References
 from relink.relocate.result import Relocated
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 #: with others, the limit.
 MOST, MOST_AGAIN = 64, 1 << 10
 _IFUNC = int(SymbolType.GNU_IFUNC)
+_NO_ELEMENTS: tuple[I64, I64, I64] = (frozen(np.zeros(1, np.int64)),) * 3
 _FORMULAS = {Role.DATA: ("S", "S + A"), Role.JUMP_SLOT: ("S", "S + A"), Role.RELATIVE: ("B + A",)}
 
 
@@ -57,7 +59,7 @@ class Entries:
         rows = [
             (table, number, row, indices_of(table, chosen))
             for table in decoded.relocations
-            for number, chosen in by_type(np.ascontiguousarray(table.type))
+            for number, chosen in start_first(by_type(np.ascontiguousarray(table.type)))
             if (row := arch.relocations[number])
         ]
         for table, _, row, chosen in rows:
@@ -93,6 +95,8 @@ class Entries:
 
     @staticmethod
     def _numbered(symbols: list[int], count: int) -> tuple[I64, I64, I64]:
+        if count == 1:
+            return _NO_ELEMENTS
         by_address = np.zeros(count, np.int64)
         by_address[symbols] = np.arange(1, len(symbols) + 1)
         return by_address, by_address, np.zeros_like(by_address)
@@ -176,6 +180,8 @@ def _are_simple(decoded: Decoded, arch: Architecture, most: int) -> bool:
     if sum(map(len, tables)) + len(decoded.relr) > most:
         return False
     decoded.symbols.check_names()
+    if not tables and not len(decoded.relr):
+        return True
     places: list[int] = decoded.relr.tolist()
     for table in tables:
         types = table.type.tolist()

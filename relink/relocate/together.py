@@ -108,13 +108,13 @@ class Together:
         environment, few = self._environment, entries.few
         known = [place for place, one in enumerate(found) if one is not None]
         open_ = np.delete(columns.elements, known)
-        others = Bindings.empty(len(open_) + 1, (image, *scope.images))
-        others.asked = few.asked[np.concatenate(([0], open_))]
+        asked_of = few.asked[np.concatenate(([0], open_))]
+        others = Bindings.empty(len(open_) + 1, (image, *scope.images), asked_of)
         asked = few.open(open_.tolist())._replace(where=np.arange(1, len(open_) + 1))
         environment.resolver.ask_after(image, others, asked, scope)
         settle_unresolved(
             image,
-            References(others, others.asked[1:], entries.binding_of),
+            References(others, asked_of[1:], entries.binding_of),
             environment.unresolved,
             result,
             allow_deferred=False,

@@ -39,7 +39,7 @@ class Bindings:
     _providers: list[Module] | None = field(default=None, repr=False)  #: `providers`, once asked for
 
     @classmethod
-    def empty(cls, count: int, images: Sequence[Module]) -> Bindings:
+    def empty(cls, count: int, images: Sequence[Module], asked: I64 | None = None) -> Bindings:
         """Bindings of `count` unresolved references, which may bind to any of `images`."""
         return cls(
             np.zeros(count, np.uint64),
@@ -49,6 +49,7 @@ class Bindings:
             np.full(count, NO_SYMBOL, np.int64),
             np.zeros(count, np.bool_),
             tuple(images),
+            asked,
         )
 
     def copy(self) -> Bindings:

@@ -18,6 +18,7 @@ from relink.arrays import I64, U8
 from relink.elf import Decoded, Names
 from relink.elf.constants import SHN_ABS, SHN_UNDEF, VERSYM_INDEX, SymbolBind, SymbolType, Visibility
 from relink.elf.contents import frozen
+from relink.elf.names import NO_NAMES
 from relink.memory.once import make_room
 from relink.module import Module
 from relink.records.tuples import NamedTuple
@@ -48,10 +49,10 @@ class Few:
     """The references of one image: those for addresses and calls, without symbol 0."""
 
     def __init__(self, decoded: Decoded, symbols: Sequence[int], calls: Sequence[bool]) -> None:
-        table = decoded.symbols
-        names = table.names_of(np.array(symbols, np.int64)) if symbols else Names.of(())
-        hashes = names.gnu_hash.tolist()
         self.references: list[Reference] = []
+        table = decoded.symbols
+        names = table.names_of(np.array(symbols, np.int64)) if symbols else NO_NAMES
+        hashes = names.gnu_hash.tolist()
         for number, (symbol, call) in enumerate(zip(symbols, calls, strict=True)):
             row = table.row(symbol)
             own = row.section != SHN_UNDEF and (row.bind == _LOCAL or row.visibility != _DEFAULT)

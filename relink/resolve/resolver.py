@@ -24,7 +24,7 @@ from relink.elf.constants import SymbolBind, Visibility
 from relink.errors import LinkError
 from relink.module import Module, TlsModule
 from relink.records import Assigned
-from relink.resolve.bindings import HOST, UNRESOLVED, Bindings
+from relink.resolve.bindings import HOST, Bindings
 from relink.resolve.definitions import NO_VERSION, NOT_DEFINED, VersionIds, definition_of, definitions
 from relink.resolve.few_references import Few, Open, bind_few
 from relink.resolve.own_exports import Kept, certainly_own, split
@@ -90,8 +90,7 @@ class Resolver(Assigned):
         defines them, by the `Use` of each (None: addresses). Unresolved references are returned as such; the
         caller decides which are errors. `kept` is for what follows from the file, if the same will be asked again.
         """
-        bindings = Bindings.empty(len(symbols), (image, *scope.images))
-        bindings.asked = symbols
+        bindings = Bindings.empty(len(symbols), (image, *scope.images), symbols)
         table = image.decoded.symbols
         table.check_names()
         if not len(table) or not symbols.any():
@@ -361,7 +360,7 @@ class Resolver(Assigned):
 
         The image that has it becomes the provider even if it is out of scope, so that the binding keeps it loaded.
         """
-        for number in sorted({*bindings.provider.tolist()} - {UNRESOLVED, HOST}):
+        for number in indices_where(np.bincount(bindings.provider - HOST)[-HOST:]).tolist():
             image = bindings.images[number]
             table = image.decoded.symbols
             if not table.has_unique:

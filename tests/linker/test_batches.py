@@ -7,8 +7,13 @@ import random
 import numpy as np
 import pytest
 
-from relink.relocate import engine
+from relink.arrays import U8
+from relink.elf import relocations
+from relink.errors import LinkErrors
+from relink.module import Module
+from relink.relocate import engine, relative_start
 from relink.relocate.batch import by_type
+from relink.search.decoded_cache import CACHE
 from tests.linker.craft import DATA, Library, Rel, Sym
 from tests.linker.helpers import load
 from tests.linker.numbers import SYMBOLIC
@@ -43,3 +48,56 @@ def test_relative_words_in_pieces_are_those_of_one_piece(monkeypatch: pytest.Mon
             monkeypatch.setattr(engine, "_IN_CACHE", size)
             assert load(library).region.buffer.tobytes() == whole
         monkeypatch.undo()
+
+
+def test_relative_entries_applied_at_the_first_look_are_those_applied_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where the start has other entries for the same places behind it, or a place outside the segments."""
+    monkeypatch.setattr(CACHE, "enabled", False)
+    for arch in ("x86_64", "riscv64", "riscv32"):
+        symbol = Sym("own", DATA + 8)
+        relative = [Rel(DATA + 8 * at, RELATIVE[arch], addend=at * 3) for at in [*range(100), 99]]
+        symbolic = [Rel(DATA + 8 * at, SYMBOLIC[arch], symbol, 4) for at in (110, 50)]
+        outside = [Rel(0x70_0000 + 8 * at, RELATIVE[arch]) for at in range(3)]
+        for entries, packed in (
+            (relative, ()),
+            (relative + symbolic, ()),
+            (relative + symbolic * 40, ()),
+            (relative + symbolic + relative[:3], ()),
+            (symbolic + relative, ()),
+            (relative, (DATA + 8 * 99,)),
+            (relative[:40] + outside + relative[40:], ()),
+        ):
+            library = Library(arch, symbols=[symbol], relocations=entries, relr=packed)
+            found = []
+            for size, worth in ((1 << 14, 1 << 14), (1 << 14, 70), (7, 70)):
+                monkeypatch.setattr(relocations, "_SWEEP", size)
+                monkeypatch.setattr(relative_start, "_WORTH", worth)
+                with monkeypatch.context() as counting:
+                    applied = _counted(counting)
+                    found.append(_outcome(library))
+                assert len(applied) == 1
+            begins = arch != "riscv32" and entries[0] is relative[0] and not packed
+            assert bool(sum(applied)) is begins  # of the last, in small pieces
+            assert found[0] == found[1] == found[2]
+
+
+def _counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The entries applied at the first look, of each image that is loaded."""
+    applied, apply_start = list[int](), relative_start.apply_start
+
+    def counting(image: Module, buffer: U8) -> int:
+        applied.append(apply_start(image, buffer))
+        return applied[-1]
+
+    monkeypatch.setattr(engine, "apply_start", counting)
+    return applied
+
+
+def _outcome(library: Library) -> bytes | str:
+    """The words of a load, or its errors."""
+    try:
+        return load(library).region.buffer.tobytes()
+    except LinkErrors as errors:
+        return str(errors)
