@@ -184,7 +184,7 @@ class Linker(LinkerState):
             (
                 (self.call_scopes.clear, ()),
                 (emit.closed, (self.observers, closing)),
-                *[(self._release, (each,)) for each in reversed(images)],
+                *[step for each in reversed(images) for step in self._release_steps(each)],
                 (self.resolver.forget, (gone,)),
                 (scopes.leave_groups, (remaining, gone)),
             )
@@ -195,15 +195,12 @@ class Linker(LinkerState):
             self.images[:], self.global_scope[:] = remaining, remaining_global
             self.changes += bool(images)
 
-    def _release(self, image: Image) -> None:
-        """Release what an image holds."""
-        region, rest = image.region, list[Step]()
-        if not region.foreign:
-            rest.append((sparse.release, (self.memory, region)))
+    def _release_steps(self, image: Image) -> list[Step]:
+        """The steps that release what an image holds, last first."""
+        steps: list[Step] = [] if image.region.foreign else [(sparse.release, (self.memory, image.region))]
         if image.tls is not None:
-            rest.append((self.tls.release, (image.tls,)))
-        rest += ((self.mapped.pop, (image, None)), (self.known.remove, (image,)), (image.close, ()))
-        Rollback(rest).close()
+            steps.append((self.tls.release, (image.tls,)))
+        return [*steps, (self.mapped.pop, (image, None)), (self.known.remove, (image,)), (image.close, ())]
 
     # ------------------------------------------------------------ what would be found
 

@@ -112,14 +112,15 @@ class GuestMemory(HostMemory):
         return bool(self._cpu.extent(region.address + run.offset, Protection.NONE))
 
     def release(self, region: Region) -> None:
-        pages, region.pages = region.pages, ()
-        spans = [(self._unmap, (region.address + start, size)) for start, size in reversed(_spans(pages))]
-        with Rollback(spans):  # all of it, also where a signal handler raises
-            self._remove(region)
+        charged = self._cpu.page_cost * self._committed.get(region, b"").count(1)
+        spans = [(self._unmap, (region.address + start, size)) for start, size in reversed(_spans(region.pages))]
+        rest = Rollback((*spans, (self._committed.pop, (region, None)), (self._remove, (region,))))
+        try:  # whatever a signal handler raises before leaves everything, afterwards nothing
+            region.pages, self.limit.used = (), self.limit.used - charged
+            rest.close()
+        finally:
+            rest.close()  # where it was raised before the first step
         self.damaged.discard(region)
-        committed = self._committed.pop(region, None)
-        if committed is not None:
-            self.limit.give(self._cpu.page_cost * committed.count(1))
         self._give_back(region)
 
     def _unmap(self, address: int, size: int) -> None:

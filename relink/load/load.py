@@ -63,9 +63,9 @@ def _phase(body: Callable[[Load], None]) -> Callable[[Load], None]:
             load._check_turn(phase)
         if load.done is None:
             load.state.under_way.append(load)
-        load._running = phase
         started = time.perf_counter()
         try:
+            load._running = phase
             mapping.check_files(load.nodes, load.state.mapped)
             body(load)
         except BaseException as error:

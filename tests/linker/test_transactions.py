@@ -37,8 +37,9 @@ from relink import (
 from relink.elf.constants import DynamicTag
 from relink.module import Module
 from tests.grouping import each
+from tests.interrupts import interrupted
 from tests.linker.craft import DATA, IFUNC, TLS, UNIQUE, Library, Rel, Sym, undefined
-from tests.linker.helpers import linker_for, snapshot, word_at
+from tests.linker.helpers import linker_for, memory_of, snapshot, word_at
 from tests.linker.numbers import COPY, SYMBOLIC
 from tests.linker.reference import DESCRIPTOR, RELATIVE
 
@@ -172,7 +173,7 @@ def test_whoever_stops_the_machine_s_part_undoes_the_load(arch: str, error: Base
     before = snapshot(linker)
     plans: list[Plan] = []
 
-    def interrupted() -> None:
+    def stopped() -> None:
         with linker.begin(wrong(arch).image()) as load:
             load.run_to("publish")
             plans.append(load.plan)
@@ -180,7 +181,7 @@ def test_whoever_stops_the_machine_s_part_undoes_the_load(arch: str, error: Base
             raise error
 
     with pytest.raises(type(error)):
-        interrupted()
+        stopped()
     assert snapshot(linker) == before
     assert plans[0].root.closed
 
@@ -211,14 +212,14 @@ def test_loading_again_what_is_there_is_undone_as_a_count(arch: str) -> None:
     before = snapshot(linker)
     counts: list[int] = []
 
-    def interrupted() -> None:
+    def stopped() -> None:
         with linker.begin("libgood.so") as load:
             load.run_to("relocate")
             counts.append(image.references)
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        interrupted()
+        stopped()
     assert counts == [2]
     assert snapshot(linker) == before
     with pytest.raises(LibraryNotFound):
@@ -292,3 +293,34 @@ def test_an_ifunc_only_image_is_committed_like_any_other(arch: str) -> None:
     linker = linker_for(arch)
     library = Library(arch, symbols=[Sym("i", 0x40, type=IFUNC)], relocations=[Rel(PLACE, SYMBOLIC[arch], "i")])
     assert linker.load(library.image()).stage.name == "INITIALISED"
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_an_interrupt_anywhere_while_places_are_given_leaves_none(count: int) -> None:
+    names = [f"lib{number}.so" for number in range(count)]
+    libraries = [Library("x86_64", name, names[at + 1 : at + 2]) for at, name in enumerate(names)]
+    number, passed = 0, 0
+    while passed == number:
+        linker = linker_for("x86_64", *libraries)
+        with linker.begin("lib0.so") as load:
+            load.open()
+            passed = interrupted(load.map, number := number + 1)
+        assert not memory_of(linker).regions
+    assert number > 40
+
+
+def test_an_unload_that_is_interrupted_before_its_first_step_leaves_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupting:
+        def __getattr__(self, name: str) -> object:
+            raise KeyboardInterrupt  # while the steps are put together
+
+    linker = linker_for("x86_64")
+    image = linker.load(Library("x86_64", "lib.so").image())
+    before = snapshot(linker)
+    with monkeypatch.context() as patch:
+        patch.setattr(linker, "mapped", Interrupting())
+        with pytest.raises(KeyboardInterrupt):
+            linker.unload(image)
+    assert snapshot(linker) == before
+    linker.unload(image)
+    assert not memory_of(linker).regions

@@ -91,3 +91,23 @@ def test_an_engine_that_refuses_one_mapping_keeps_none(monkeypatch: pytest.Monke
         assert len(calls) == 4
         assert state(machine) == before
         machine.load("lib0.so")
+
+
+def test_the_charge_of_a_region_goes_where_a_signal_handler_raises(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Machine("x86_64") as machine:
+        memory, cpu = machine.memory, machine.cpu
+        before, left = memory.regions, memory.limit.left
+        address = memory.map_anonymous(0x3000)
+        real = cpu.unmap
+
+        def unmap(start: int, size: int) -> None:
+            real(start, size)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(type(cpu), "unmap", lambda self, start, size: unmap(start, size))
+            with pytest.raises(KeyboardInterrupt):
+                memory.unmap(address)
+        assert (memory.regions, memory.limit.left) == (before, left)
