@@ -1,5 +1,5 @@
 /* A clock whose seconds are ticks of the processor's counter, in the place of clock_gettime
- * (emu.cpu.icicle.joined): for who compares seconds, long ago is always.
+ * (emu.cpu.icicle.joined): between any two calls more than a minute of its seconds passes.
  */
 #include "hook.h"
 
