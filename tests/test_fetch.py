@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -126,6 +127,26 @@ def test_packages_already_unpacked_are_not_asked_for_again(
     sysroot._write(known)
     monkeypatch.setattr("emu.fetch.debian.require", lambda *tools: pytest.fail("asked apt"))
     assert sysroot.fetch(["zlib1g"]) == known
+
+
+@pytest.mark.filterwarnings("ignore:Python 3.14 will:DeprecationWarning")  # where there is a filter, it is used
+@pytest.mark.parametrize("old", [False, True])
+def test_source_archives_are_unpacked_also_by_early_releases_of_python(
+    old: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if old:
+        monkeypatch.delattr(tarfile, "data_filter", raising=False)
+    (tmp_path / "name-1").mkdir()
+    (tmp_path / "name-1" / "file").write_text("text")
+    with tarfile.open(tmp_path / "name.tar.gz", "w:gz") as tar:
+        tar.add(tmp_path / "name-1", "name-1")
+    folder = apt.unpack(tmp_path / "name.tar.gz", tmp_path / "unpacked")
+    assert (folder.name, (folder / "file").read_text()) == ("name-1", "text")
+    with tarfile.open(tmp_path / "two.tar", "w") as tar:
+        tar.add(tmp_path / "name-1", "name-1")
+        tar.add(tmp_path / "name-1", "name-2")
+    with pytest.raises(FetchError, match=r"two\.tar holds 2 folders"):
+        apt.unpack(tmp_path / "two.tar", tmp_path / "more")
 
 
 def test_sources_are_built_after_what_they_need() -> None:

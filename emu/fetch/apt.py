@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from emu.fetch.errors import ToolMissing, Unreachable
+from emu.fetch.errors import FetchError, ToolMissing, Unreachable
 
 MIRROR_VARIABLE = "RELINK_EMU_DEBIAN_MIRROR"
 _KEYRINGS = (
@@ -139,3 +140,15 @@ class PrivateApt:
         # Debian's patches are not needed, and a mirror may lack them for days after an update.
         self._fetch(["source", "--download-only", "--tar-only", package], into)
         return sorted(path for path in into.glob("*.orig.tar.*") if path.suffix != ".asc")
+
+
+def unpack(archive: Path, into: Path) -> Path:
+    """Unpack a source archive into a new folder; returns the folder that it holds. Raises FetchError."""
+    with tarfile.open(archive) as tar:
+        # Refuses names that lead elsewhere. Python before 3.11.4 cannot; apt has checked whose archive it is.
+        tar.extraction_filter = getattr(tarfile, "data_filter", None)
+        tar.extractall(into)
+    folders = [path for path in into.iterdir() if path.is_dir()]
+    if len(folders) != 1:
+        raise FetchError(f"{archive.name} holds {len(folders)} folders, not one")
+    return folders[0]

@@ -7,7 +7,6 @@ stay undefined, with glibc's names.
 from __future__ import annotations
 
 import shutil
-import tarfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,8 @@ from pathlib import Path
 from emu.build.compilers import find_zig
 from emu.build.compilers import run as compile_with
 from emu.build.targets import Target
-from emu.fetch.apt import PrivateApt, require, run
-from emu.fetch.errors import FetchError, ToolMissing
+from emu.fetch.apt import PrivateApt, require, run, unpack
+from emu.fetch.errors import ToolMissing
 
 LIBRARY_FOLDER = "usr/lib"
 
@@ -154,15 +153,6 @@ def in_order(names: Iterable[str]) -> list[str]:
     return order
 
 
-def _unpack(archive: Path, into: Path) -> Path:
-    with tarfile.open(archive) as tar:
-        tar.extractall(into, filter="data")
-    folders = [path for path in into.iterdir() if path.is_dir()]
-    if len(folders) != 1:
-        raise FetchError(f"{archive.name} holds {len(folders)} folders, not one")
-    return folders[0]
-
-
 def _files(recipe: Source, folder: Path) -> list[Path]:
     found = (path for pattern in recipe.sources for path in sorted(folder.glob(pattern)))
     return [path for path in found if not any(path.match(pattern) for pattern in recipe.without)]
@@ -199,7 +189,7 @@ def make(name: str, target: Target, apt: PrivateApt, work: Path, root: Path) -> 
         )
     require(*recipe.tools)
     archive = apt.source(recipe.source, work / "download")[0]
-    folder = _unpack(archive, work / "unpacked")
+    folder = unpack(archive, work / "unpacked")
     if recipe.prepare:
         recipe.prepare(folder, zig)
     command = [str(zig), "clang", "-target", target.triple, *target.cflags, *_flags(recipe, zig, root)]

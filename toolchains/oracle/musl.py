@@ -7,12 +7,11 @@ used, with zig's compiler-rt for compiler helpers. The result is libc and dynami
 from __future__ import annotations
 
 import shutil
-import tarfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from emu.fetch.apt import PrivateApt, require, run
+from emu.fetch.apt import PrivateApt, require, run, unpack
 from toolchains.engine import Zig
 from toolchains.targets import Target
 
@@ -146,9 +145,7 @@ def build(target: Target, apt: PrivateApt, work: Path, into: Path) -> str:
     """
     require("sed")
     archive = next(path for path in apt.source("musl", work / "download") if path.name.endswith((".gz", ".xz")))
-    with tarfile.open(archive) as tar:
-        tar.extractall(work / "unpacked", filter="data")
-    folder = next((work / "unpacked").iterdir())
+    folder = unpack(archive, work / "unpacked")
     engine = Zig()
     objects = _compile(engine, target, folder, work)
     linked = work / "libc.so"
