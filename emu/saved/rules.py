@@ -57,6 +57,7 @@ UNSAVED: Mapping[str, frozenset[str]] = {
     "emu.run.traps.TrapTable": frozenset({"changes"}),
     "emu.load.lazy_binding.LazyCalls": frozenset({"_changes", "_ahead"}),
     "relink.resolve.definitions.VersionIds": frozenset({"_of_image"}),
+    "relink.resolve.bindings.Bindings": frozenset({"_providers"}),
 }
 
 #: Classes whose objects change only together with one of `emu.saved.state.marks`: compared only when a mark has
