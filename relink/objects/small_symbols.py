@@ -1,4 +1,4 @@
-"""`SmallSymbolTable`: the symbols of a small object as an image, in rows that are made when they are asked for."""
+"""`SmallSymbolTable`: the symbol table of a small object as an image; each row is computed when it is read."""
 
 from __future__ import annotations
 
