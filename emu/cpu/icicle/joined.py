@@ -8,9 +8,9 @@ too long to wait for that; and at any time is too often, since nothing can inter
 
 icicle has no function for it, but asks for the time by `clock_gettime`, and by nothing else. While an engine is
 created and while code is to be joined, that is a clock of ours whose seconds are ticks of the processor
-(`hooks/native/clock.c`). The usual clock is always before the times that icicle has noted from ours, so an engine
-joins its code in a call of `join`, and at no other time. Where the clock cannot be replaced, icicle joins code each
-minute.
+(`hooks/native/clock.c`). The usual clock is always before the times that icicle has noted from ours, so an
+engine joins its code in a call of `join`, and at no other time. Where the clock cannot be replaced, icicle joins
+code each minute.
 """
 
 from __future__ import annotations
