@@ -32,6 +32,11 @@ def state_of(machine: Machine) -> dict[str, Any]:
     return {**dict(_objects(machine)), **dict(_memory(machine)), **registers}
 
 
+def guest_state_of(machine: Machine) -> dict[str, Any]:
+    """The part of `state_of` that the guest sees: the map and the contents of memory, and registers."""
+    return {**dict(_memory(machine)), **_registers(machine)}
+
+
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """What is not the same, as text."""
     return [
