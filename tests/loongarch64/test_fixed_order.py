@@ -1,20 +1,29 @@
-"""icicle draws no random numbers, on which the order of its compiled code would depend."""
+"""icicle draws no random numbers, on which its compiled code would depend: that is always the same."""
 
 from __future__ import annotations
 
 import ctypes
+import re
 import subprocess
 import sys
+import threading
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from emu import Machine
-from emu.cpu.hooks.host_code import host_function
+from emu.cpu.hooks.host_code import HOST, host_function
 from emu.cpu.hooks.linkage import Linkage
+from emu.cpu.icicle import engine as engines
+from emu.cpu.icicle import fixed_order
 from emu.cpu.icicle.engine import Engine
 from tests.cpu.host_hooks import HOSTS, mapped_hooks
+from tests.loongarch64.assembler import code, insn
+from tests.loongarch64.test_icicle_cpu import CODE, PAGE
+
+_BREAK = 0x002A_0000
 
 #: Notes who asks for random numbers, in a process of its own: it asks once in a thread.
 _ASKED = """
@@ -72,4 +81,76 @@ def test_they_are_in_the_place_of_random_numbers() -> None:
 def test_they_are_there_before_icicle_draws_any() -> None:
     _function()
     ran = subprocess.run([sys.executable, "-c", _ASKED], capture_output=True, text=True, timeout=120, check=True)
-    assert ran.stdout.split("\n")[:2] == ["[16]", "[16, 16]"]
+    assert ran.stdout.split("\n")[:2] == ["[16, 16]", "[16, 16, 16]"], "once by `begin_again`"
+
+
+def _compiled(raw: Any) -> bytes:
+    """What an engine compiles for instructions that write many registers and then access memory, up to the first
+    address of the host in it (`movabs`).
+    """
+    written = [insn("add.d", 4 + number % 20, 5 + number % 19, 6 + number % 17) for number in range(20)]
+    before = _executable()
+    _run(raw, code(*written, insn("ld.d", 12, 3, 0), _BREAK))
+    (made,) = (content for place, content in _executable().items() if before.get(place) != content)
+    return re.split(rb"[\x48\x49][\xb8-\xbf].{6}\0\0", made, flags=re.DOTALL)[0]
+
+
+def _run(raw: Any, content: bytes) -> None:
+    raw.mem_map(CODE, PAGE, engines._words().protections[5])
+    raw.mem_write(CODE, content)
+    raw.pc, raw.icount, raw.icount_limit = CODE, 0, 1
+    raw.run()
+
+
+def _executable() -> dict[int, bytes]:
+    """The executable memory of this process that is of no file."""
+    content = dict[int, bytes]()
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        fields = line.split()
+        if fields[1] == "r-xp" and fields[5:] in ([], ["[heap]"]):
+            start, end = (int(field, 16) for field in fields[0].split("-"))
+            content[start] = ctypes.string_at(start, end - start)
+    return content
+
+
+def test_all_engines_compile_the_same_code() -> None:
+    _function()
+    if HOST != "x86_64":
+        pytest.skip("other instructions have addresses of the host")
+    first, second, third = (engines._create(jit=True) for _ in range(3))
+    wide = [0x7127_0000 | n | (n + 1) % 32 << 5 | (n + 2) % 32 << 10 for n in range(0, 32, 3)]
+    _run(third, code(*wide, _BREAK))  # more registers than any other block
+    third.reset()
+    expected = _compiled(first)
+    assert len(expected) > 400
+    assert _compiled(second) == expected
+    assert _compiled(third) == expected
+
+
+def test_the_numbers_are_set_again_in_each_thread() -> None:
+    _function()
+    library, numbers = engines._words().library, list[int]()
+
+    def create() -> None:
+        fixed_order.begin_again(library)  # icicle has drawn none in a new thread
+        for _ in range(2):
+            engines._create(jit=False)
+            words = Linkage(ctypes.CDLL(library)).thread_words()
+            place = fixed_order._first_number(words)
+            assert place is not None
+            numbers.append(words[place])
+
+    thread = threading.Thread(target=create)
+    thread.start()
+    thread.join()
+    assert len(numbers) == 2
+    create()
+    assert len(numbers) == 4
+    assert len(set(numbers)) == 1
+
+
+def test_a_library_without_variables_of_threads_has_none() -> None:
+    spec = find_spec("_ctypes")
+    assert spec is not None
+    assert spec.origin is not None
+    assert len(Linkage(ctypes.CDLL(spec.origin)).thread_words()) == 0

@@ -16,7 +16,8 @@ from typing import Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-_LINK_MAP: Final = 2  #: RTLD_DI_LINKMAP
+_LINK_MAP, _THREAD_DATA = 2, 10  #: RTLD_DI_LINKMAP, RTLD_DI_TLS_DATA
+_THREAD_LOCAL: Final = 7  #: PT_TLS
 #: Dynamic tags (gABI, "Dynamic Section").
 _END, _STRINGS, _SYMBOLS = 0, 5, 6
 #: Tables of relocations, with their sizes: JMPREL for calls, RELA.
@@ -27,6 +28,28 @@ _READ_WRITE: Final = mmap.PROT_READ | mmap.PROT_WRITE
 
 class _LinkMap(ctypes.Structure):
     _fields_ = (("address", ctypes.c_uint64), ("name", ctypes.c_char_p), ("dynamic", ctypes.c_uint64))
+
+
+class _Header(ctypes.Structure):
+    """What is needed of Elf64_Ehdr."""
+
+    _fields_ = (
+        ("_before", ctypes.c_char * 32),
+        ("segments", ctypes.c_uint64),
+        ("_between", ctypes.c_char * 16),
+        ("count", ctypes.c_uint16),
+    )
+
+
+class _Segment(ctypes.Structure):
+    """What is needed of Elf64_Phdr."""
+
+    _fields_ = (
+        ("type", ctypes.c_uint32),
+        ("_between", ctypes.c_char * 36),
+        ("memory", ctypes.c_uint64),
+        ("_", ctypes.c_uint64),
+    )
 
 
 @functools.cache
@@ -44,6 +67,7 @@ class Linkage:
     """The relocations by symbols of a library, on Linux with 64-bit addresses. Raises OSError, KeyError."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
+        self._library = library
         link_map = ctypes.POINTER(_LinkMap)()
         if libc().dlinfo(ctypes.c_void_p(library._handle), _LINK_MAP, ctypes.byref(link_map)):
             raise OSError("the dynamic linker does not say where the library is")
@@ -69,6 +93,18 @@ class Linkage:
                 for at in set(names.tolist()):
                     if ctypes.string_at(self._tags[_STRINGS] + at) == name.encode():
                         yield from self._at(places[names == np.uint64(at)])
+
+    def thread_words(self) -> ctypes.Array[ctypes.c_uint64]:
+        """The calling thread's variables of the library (ELF: thread-local storage); none before it uses them.
+        Raises OSError.
+        """
+        place = ctypes.c_void_p()
+        if libc().dlinfo(ctypes.c_void_p(self._library._handle), _THREAD_DATA, ctypes.byref(place)):
+            raise OSError("the dynamic linker does not say where variables of threads are")
+        header = _Header.from_address(self._base)
+        segments = (_Segment * header.count).from_address(self._base + header.segments)
+        size = sum(each.memory for each in segments if each.type == _THREAD_LOCAL) if place.value else 0
+        return (ctypes.c_uint64 * (size // 8)).from_address(place.value or self._base)
 
     @functools.cached_property
     def _calls(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:

@@ -9,7 +9,7 @@ from functools import cache, partial
 from typing import Any
 
 from emu.cpu.icicle import joined
-from emu.cpu.icicle.fixed_order import fix_order
+from emu.cpu.icicle.fixed_order import begin_again, fix_order
 from emu.cpu.loongarch64 import ENGINE_ARCHITECTURES, SLEIGH_ROOT
 from emu.cpu.loongarch64.hostops import HostOperations
 from emu.cpu.protocol import Protection, StopReason
@@ -94,6 +94,7 @@ def _create(*, jit: bool) -> Any:
     words = _words()
     import icicle
 
+    begin_again(words.library)
     # The engine reads the root folder of its instruction sets from the environment when it is created.
     create = partial(icicle.Icicle, ENGINE_ARCHITECTURES[jit], jit=jit, optimize_instructions=False)
     with _environment_lock:

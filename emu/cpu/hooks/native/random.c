@@ -3,7 +3,7 @@
 
 HOOK long fixed(u8 *buffer, u64 size, u32 flags)
 {
-    static const u64 keys[] = {0xccd47e8ca72b3f41ul, 0xb53e1df5c40cbeeful};
+    static const u64 keys[] = {0x070d710920859634ul, 0x973f798626b1cffcul};
     (void)flags;
     for (u64 at = 0; at < size; at++)
         buffer[at] = (u8)(keys[at / 8 % 2] >> at % 8 * 8);
