@@ -21,6 +21,11 @@ else:  # numpy.typing takes half a millisecond to import
     U8 = U16 = U32 = U64 = I64 = Bools = AnyArray = np.ndarray
 
 
+#: Whether any, or each, element is true; the greatest, and the least. The methods of arrays are functions in
+#: Python around these, which take twice as long for short arrays.
+anywhere, everywhere = np.logical_or.reduce, np.logical_and.reduce
+highest, lowest = np.maximum.reduce, np.minimum.reduce
+
 _FEW = 32  #: elements of an array for which a set is quicker
 
 

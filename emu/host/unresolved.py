@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from emu.errors import UnresolvedCall
-from emu.run.traps import Trap
 
 if TYPE_CHECKING:
     from emu.errors import Frame
@@ -34,17 +33,17 @@ class UnresolvedTraps:
 
     def each(self, image: Module, symbols: Sequence[str]) -> list[int]:
         """The traps of several symbols."""
-        wanted = [Trap(f"unresolved {symbol}", partial(self._called, symbol)) for symbol in symbols]
         if image.decoded.is_relocatable:  # its code may refer to data at nearby addresses only
-            made = [self._near(image, trap) for trap in wanted]
+            made = [self._near(image, symbol) for symbol in symbols]
         else:
-            made = self._traps.add_each(wanted)
+            made = self._traps.add_alike("unresolved", symbols, self._called)
         self._made += made
         return made
 
-    def _near(self, image: Module, trap: Trap) -> int:
-        stand_in = self._stand_ins.add(image, trap.name, trap.handler)
-        return self._traps.add(trap.name, trap.handler) if stand_in is None else stand_in
+    def _near(self, image: Module, symbol: str) -> int:
+        name, handler = f"unresolved {symbol}", partial(self._called, symbol)
+        stand_in = self._stand_ins.add(image, name, handler)
+        return self._traps.add(name, handler) if stand_in is None else stand_in
 
 
 def _called(caller: Callable[[], Frame], symbol: str) -> int:

@@ -46,6 +46,21 @@ _put_name, _put_handler, _put_prototype = (vars(Trap)[name].__set__ for name in 
 
 
 @dataclass(frozen=True, slots=True)
+class _Alike:
+    """Traps with one handler, which gets what a trap is for. A `Trap` of one is made when it is asked for: a load
+    may need hundreds that are never reached.
+    """
+
+    title: str  #: begins the name of each
+    what: dict[int, str]  #: by address
+    handler: Callable[[str], int]
+
+    def at(self, address: int) -> Trap:
+        what = self.what[address]
+        return Trap(f"{self.title} {what}", partial(self.handler, what))
+
+
+@dataclass(frozen=True, slots=True)
 class _Block:
     """Consecutive traps with one handler, which gets the number of the trap reached."""
 
@@ -56,6 +71,10 @@ class _Block:
 
 
 _start = attrgetter("start")
+
+
+def _single(trap: Trap | _Alike, address: int) -> Trap:
+    return trap if isinstance(trap, Trap) else trap.at(address)
 
 
 def _never_handled() -> int:
@@ -75,7 +94,7 @@ class TrapTable:
         self.size: int
         self.start, self.size = place or _RANGES[arch.bits]
         self.return_address: int = self.start
-        self._traps = {self.return_address: Trap("return to the host", _never_handled)}
+        self._traps: dict[int, Trap | _Alike] = {self.return_address: Trap("return to the host", _never_handled)}
         self._returns = [self.return_address]
         self._free: list[int] = []
         self._freed: dict[int, str] = {}  #: the names of those freed last, which are not used again yet
@@ -97,14 +116,15 @@ class TrapTable:
         self._traps[address] = Trap(name, handler, prototype)
         return address
 
-    def add_each(self, traps: Sequence[Trap]) -> list[int]:
-        """`add` for several traps."""
-        again = min(len(self._free), len(traps))
-        start = self._take(len(traps) - again)  # raises
+    def add_alike(self, title: str, what: Sequence[str], handler: Callable[[str], int]) -> list[int]:
+        """`add` for several traps with the name `title` and what each is for, which the handler gets."""
+        again = min(len(self._free), len(what))
+        start = self._take(len(what) - again)  # raises
         addresses = [self._free.pop() for _ in range(again)]
         addresses += range(start, self._next, self.spacing)
         self.changes += 1
-        self._traps.update(zip(addresses, traps, strict=True))
+        traps = _Alike(title, dict(zip(addresses, what, strict=True)), handler)
+        self._traps.update(dict.fromkeys(addresses, traps))
         return addresses
 
     def add_at(self, address: int, name: str, handler: Handler) -> None:
@@ -114,13 +134,13 @@ class TrapTable:
 
     def named(self, *names: str) -> list[int]:
         """The addresses of the traps with one of these names, without those of blocks."""
-        return [address for address, trap in self._traps.items() if trap.name in names]
+        return [address for address, trap in self._traps.items() if _single(trap, address).name in names]
 
     def exchange(self, address: int, trap: Trap) -> Trap:
         """Put another trap at an address in use, and return the one that was there."""
         self.changes += 1
         before, self._traps[address] = self._traps[address], trap
-        return before
+        return _single(before, address)
 
     def return_to(self, depth: int) -> int:
         """The trap that ends a call at a depth (from 1). Each depth has its own, so that unwinders can distinguish
@@ -137,7 +157,7 @@ class TrapTable:
     def remove(self, address: int) -> None:
         """Free a trap."""
         self.changes += 1
-        name = self._traps.pop(address).name
+        name = _single(self._traps.pop(address), address).name
         if address in self:
             self._freed[address] = name
             if len(self._freed) > _REMEMBERED:
@@ -194,13 +214,13 @@ class TrapTable:
         if trap is None and (found := self._in_block(address)) is not None:
             block, number = found
             return Trap(block.name(number), partial(block.handler, number))
-        return trap
+        return None if trap is None else _single(trap, address)
 
     def handler(self, address: int) -> Handler | None:
         """The handler of the trap at exactly this address."""
         trap = self._traps.get(address)
         if trap is not None:
-            return trap.handler
+            return _single(trap, address).handler
         found = self._in_block(address)
         return None if found is None else partial(found[0].handler, found[1])
 

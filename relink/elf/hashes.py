@@ -15,7 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
-from relink.arrays import I64, U32, Bools, indices_where
+from relink.arrays import I64, U32, Bools, anywhere, highest, indices_where, lowest
 from relink.elf.contents import Contents, frozen
 from relink.elf.layout import Layout
 from relink.elf.names import Names
@@ -90,12 +90,12 @@ class GnuHash:
         else:  # not all in one segment
             contents.at(vaddr + _HEADER.size, bloom, "the DT_GNU_HASH bloom filter")
             buckets, tail = contents.table(vaddr + begin, bucket_count, _U32, "the DT_GNU_HASH buckets"), None
-        last = int(buckets.max())
+        last = int(highest(buckets))
         if last == 0:
             return cls(first, buckets, _NOTHING)
-        lowest = int((buckets - np.uint32(1)).min()) + 1  # of those that are not empty
-        if lowest < first:
-            problem = f"a DT_GNU_HASH bucket begins at symbol {lowest}, the table's first symbol is {first}"
+        least = int(lowest(buckets - np.uint32(1))) + 1  # of those that are not empty
+        if least < first:
+            problem = f"a DT_GNU_HASH bucket begins at symbol {least}, the table's first symbol is {first}"
             raise MalformedElf(name, problem)
         if tail is None:
             tail = contents.tail(vaddr + end, "the DT_GNU_HASH chains")
@@ -152,32 +152,37 @@ class GnuHash:
         """Which symbols (`first` to `count` - 1) are in the chain of their hash, as far as the table has it, with
         no other entry of that hash in this chain.
         """
+        none = np.zeros(len(symbols), np.bool_)
         if not len(symbols) or not len(self.buckets):
-            return np.zeros(len(symbols), np.bool_)
-        ends = self.chain & np.uint32(1) != 0
-        begins = np.concatenate((np.zeros(1, np.int64), indices_where(ends) + 1))
-        longest = int((begins[1:] - begins[:-1]).max())
-        if longest > _LONGEST_WALK:
-            return np.zeros(len(symbols), np.bool_)
-        run = np.zeros(len(ends), np.uint32)  # of each entry
-        np.cumsum(ends[:-1], out=run[1:])
-        at, words = symbols - self.first, self.chain | np.uint32(1)
-        sole = self._begin_at(words[at], (begins[run[at]] + self.first).astype(np.uint32))
-        for distance in range(1, longest):
-            one = indices_where(words[distance:] == words[:-distance])
-            one = one[run[one] == run[one + distance]]
-            if len(one):
-                twice = np.zeros(len(words), np.bool_)
-                twice[one] = twice[one + distance] = True
-                sole &= ~twice[at]
+            return none
+        words, inner = self.chain | np.uint32(1), self.chain & np.uint32(1) == 0
+        depth = np.zeros(len(words), np.uint8)  # the position of each entry in its run
+        twice, distance = list[I64](), 1
+        near = inner[:-1]  # whether the entry at this distance is of the same run
+        while anywhere(near):
+            if distance == _LONGEST_WALK:
+                return none
+            depth[distance:] += near.view(np.uint8)
+            same = indices_where((words[distance:] == words[:-distance]) & near)
+            if len(same):
+                twice += [same, same + distance]
+            near = near[:-1] & inner[distance:-1]
+            distance += 1
+        at = symbols - self.first
+        sole = self._begin_at(words.take(at), (symbols - depth.take(at)).astype(np.uint32))
+        if twice:
+            once = np.ones(len(words), np.bool_)
+            once[np.concatenate(twice)] = False
+            sole &= once.take(at)
         return sole
 
     def _begin_at(self, words: U32, heads: U32) -> Bools:
         """Whether the chain of a hash, of which the last bit is not known, begins at a symbol, bool[n]."""
         count = np.uint32(len(self.buckets))
         bucket = words - words // count * count  # several times faster than %
-        other = np.where(bucket == 0, count, bucket) - np.uint32(1)
-        found: Bools = (self.buckets[bucket] == heads) | (self.buckets[other] == heads)
+        before = bucket - np.uint32(1)  # of bucket 0 the last one, by clipping
+        found: Bools = self.buckets.take(bucket) == heads
+        found |= self.buckets.take(before, mode="clip") == heads
         found &= heads != 0
         return found
 

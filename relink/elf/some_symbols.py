@@ -5,33 +5,36 @@ from __future__ import annotations
 import numpy as np
 
 from relink.arrays import I64, U8, U16, U64, AnyArray
+from relink.elf.constants import SHN_ABS, SymbolType
 from relink.records import cached_property
+
+_TLS = np.uint8(SymbolType.TLS)
 
 
 class SomeSymbols:
     """The columns of the rows `symbols` of a table's `records`, with one element per symbol (see `SymbolRows`)."""
 
     def __init__(self, records: AnyArray, symbols: I64) -> None:
-        self._records, self._symbols = records, symbols
+        self._rows = records.take(symbols)  # whole rows at once take as long as three columns
 
     @cached_property
     def value(self) -> U64:
-        found: U64 = self._records["value"][self._symbols].astype(np.uint64, copy=False)
+        found: U64 = self._rows["value"].astype(np.uint64, copy=False)
         return found
 
     @cached_property
     def size(self) -> U64:
-        found: U64 = self._records["size"][self._symbols].astype(np.uint64, copy=False)
+        found: U64 = self._rows["size"].astype(np.uint64, copy=False)
         return found
 
     @cached_property
     def section(self) -> U16:
-        found: U16 = self._records["shndx"][self._symbols]
+        found: U16 = self._rows["shndx"]
         return found
 
     @cached_property
     def _info(self) -> U8:
-        found: U8 = self._records["info"][self._symbols]
+        found: U8 = self._rows["info"]
         return found
 
     @property
@@ -44,5 +47,12 @@ class SomeSymbols:
 
     @property
     def visibility(self) -> U8:
-        found: U8 = self._records["other"][self._symbols] & np.uint8(3)
+        found: U8 = self._rows["other"] & np.uint8(3)
         return found
+
+    def addresses(self, bias: np.uint64, mask: np.uint64) -> U64:
+        """The values of symbols that are defined in an image with this load bias: addresses modulo `mask` + 1, or
+        the value itself where it is no address (SHN_ABS, and offsets of thread-local storage).
+        """
+        rebased = (self.section != SHN_ABS) & (self.type != _TLS)
+        return np.where(rebased, (self.value + bias) & mask, self.value)

@@ -10,6 +10,7 @@ dataclasses can derive from them.
 from __future__ import annotations
 
 from functools import partial
+from itertools import repeat
 from types import MemberDescriptorType
 from typing import TYPE_CHECKING
 
@@ -33,21 +34,21 @@ class Assignments:
     def __init__(self) -> None:
         #: Another object after each assignment: no number, which two threads could increase to the same one.
         self.last: object = object()
-        self._wanted: set[int] = set()
+        self.wanted: set[int] = set()  #: by whom, by `id`
         self._lock = shared_lock()  # finalisers may call `end` at any time
 
     def begin(self, who: int) -> None:
         """Note assignments from now on, for the object of this id."""
         with self._lock:
-            self._wanted.add(who)
+            self.wanted.add(who)
             Assigned.__setattr__ = _assign  # type: ignore[method-assign]
             Assigned.__delattr__ = _delete  # type: ignore[method-assign]
 
     def end(self, who: int) -> None:
         """That object no longer wants to know."""
         with self._lock:
-            self._wanted.discard(who)
-            if not self._wanted and "__setattr__" in vars(Assigned):
+            self.wanted.discard(who)
+            if not self.wanted and "__setattr__" in vars(Assigned):
                 del Assigned.__setattr__, Assigned.__delattr__
 
 
@@ -129,24 +130,32 @@ class _LazyInit(_Lazy):
     def _fill(self, record: Any, /, *positional: Any, **given: Any) -> None:
         """What the compiled function does; that also raises the errors for wrong arguments."""
         cls: Any = self.owner
-        put = object.__setattr__ if cls.__record_frozen__ else setattr
-        values = dict(zip(cls.__match_args__, positional, strict=False))
-        left = len(positional) + len(given)  # those that no field has taken
-        values.update(given)
-        for name, f in cls.__record_fields__.items():
-            if name in values and f.init:
-                left -= 1
-                put(record, name, values[name])
-            elif f.default is not _MISSING:
-                put(record, name, f.default)
-            elif f.factory is not _MISSING:
-                put(record, name, f.factory())
-            elif f.init:
-                left = -1  # it is missing
-                break
-        if left:
+        fields, places, frozen = cls.__record_fields__, cls.__match_args__, cls.__record_frozen__
+        taken = dict(zip(places, positional, strict=False))
+        values = {**fields, **taken, **given}
+        left_out = fields.keys() - taken.keys() - given.keys()
+        # More where an argument is unknown or given twice, or there are too many.
+        right = len(positional) + len(given) + len(left_out) == len(fields)
+        if len(places) != len(fields):  # there may be some that are no parameters
+            right = right and all(fields[name].init for name in given)
+        for name in sorted(left_out):
+            value = fields[name].default
+            if value is _MISSING:
+                if (factory := fields[name].factory) is _MISSING:
+                    right = False
+                    break
+                value = factory()
+            values[name] = value
+        if not right:
             self.make(cls)(record, *positional, **given)
-        elif hasattr(cls, "__post_init__"):
+            return
+        if hasattr(cls, "__slots__") or not (frozen or cls.__setattr__ is object.__setattr__):
+            put = object.__setattr__ if frozen else setattr
+            for _ in map(put, repeat(record), values, values.values()):
+                pass
+        else:
+            record.__dict__.update(values)
+        if hasattr(cls, "__post_init__"):
             record.__post_init__()
 
 
@@ -167,7 +176,7 @@ if not TYPE_CHECKING:
             if instance is None:
                 return self
             value = instance.__dict__[self.name] = self.function(instance)
-            if isinstance(instance, Assigned):
+            if ASSIGNMENTS.wanted and isinstance(instance, Assigned):
                 ASSIGNMENTS.last = object()
             return value
 

@@ -7,7 +7,9 @@ entry, but calls bind to the function itself, and COPY relocations to the defini
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import compress
+from itertools import compress, count
+from operator import not_, or_
+from typing import cast
 
 import numpy as np
 
@@ -150,12 +152,13 @@ def settle_unresolved(
     copied = (references.binding_of[Use.COPY][indices] == open_).tolist()
     is_weak, is_thread_local, is_hidden = _kinds(symbols, indices)
     result.weak_unresolved += compress(names, is_weak)
-    strong = [place for place, weak in enumerate(is_weak) if not weak]
-    addresses = _addresses(unresolved, image, [names[place] for place in strong])
-    numbers, found = indices.tolist(), dict(zip(strong, addresses, strict=True))
+    is_strong = [*map(not_, is_weak)]
+    strong, numbers = [*compress(count(), is_strong)], indices.tolist()
+    found = dict(zip(strong, _addresses(unresolved, image, [*compress(names, is_strong)]), strict=True))
     # A trap address cannot replace a thread-local variable or the contents for a COPY.
-    trapped = [not (local or copy) for local, copy in zip(is_thread_local, copied, strict=True)]
-    for place in [place for place, address in found.items() if address is None]:
+    trapped = [*map(not_, map(or_, is_thread_local, copied))]
+    missing = [place for place, address in found.items() if address is None] if None in found.values() else []
+    for place in missing:
         if allow_deferred and trapped[place] and not is_hidden[place]:
             found[place] = 0
             continue
@@ -165,10 +168,13 @@ def settle_unresolved(
             detail = "thread-local or copied: it cannot be deferred to a later load"
         version = image.decoded.version_of(numbers[place])
         result.errors.append(UnresolvedSymbol(image.name, names[place], version, detail=detail))
-    result.unresolved += [names[place] for place in found]
-    stand_ins = {place: address for place, address in found.items() if trapped[place] and address is not None}
-    bound.define_hosts(open_[[*stand_ins]], [*stand_ins.values()])
-    return {numbers[place]: address for place, address in stand_ins.items()}
+    result.unresolved += map(names.__getitem__, found)
+    if not all(map(trapped.__getitem__, found)):
+        found = {place: address for place, address in found.items() if trapped[place]}
+    places = [*found]
+    addresses = cast("list[int]", [*found.values()])  # those without one are not in `found` any more
+    bound.define_hosts(open_[places], addresses)
+    return dict(zip(map(numbers.__getitem__, places), addresses, strict=True))
 
 
 def _addresses(

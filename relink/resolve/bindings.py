@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -52,6 +53,30 @@ class Bindings:
             asked,
         )
 
+    @classmethod
+    def to_itself(
+        cls,
+        images: Sequence[Module],
+        symbols: I64,
+        rows: SomeSymbols,
+        provider: np.ndarray[Any, np.dtype[np.int32]],
+    ) -> Bindings:
+        """Bindings of references to `symbols` (in the `rows`) of the first image, to the definitions that it has
+        itself. They are bound where `provider` is not UNRESOLVED but one of that image's indices in `images`, in
+        which it may be twice.
+        """
+        bound = provider != UNRESOLVED
+        return cls(
+            rows.addresses(images[0].bias_word, images[0].address_mask) * bound,
+            rows.size * bound,
+            rows.type * bound,
+            provider,
+            np.where(bound, symbols, NO_SYMBOL),
+            np.zeros(len(symbols), np.bool_),
+            tuple(images),
+            symbols,
+        )
+
     def copy(self) -> Bindings:
         """The same, with arrays of its own."""
         return Bindings(
@@ -89,9 +114,7 @@ class Bindings:
         """Bind the references `where` to `symbols` of image number `provider`."""
         image = self.images[provider]
         rows = SomeSymbols(image.decoded.symbols.records, symbols)
-        value = rows.value
-        rebased = (rows.section != SHN_ABS) & (rows.type != _TLS)
-        self.address[where] = np.where(rebased, (value + image.bias_word) & image.address_mask, value)
+        self.address[where] = rows.addresses(image.bias_word, image.address_mask)
         self.size[where] = rows.size
         self.type[where] = rows.type
         self.provider[where] = provider

@@ -72,8 +72,8 @@ def definitions(
     request, symbol = table.candidates(names)
     if not len(request):
         return request, symbol
-    usable = exported(table, symbol)
     rows = SomeSymbols(table.records, symbol)
+    usable = exported(rows)
     undefined = rows.section == SHN_UNDEF
     if undefined.any():  # undefined with an address: that of a PLT entry
         usable &= ~undefined | (~calls[request] & (rows.type != _TLS))
@@ -85,9 +85,8 @@ def definitions(
     return request[first], symbol[first]
 
 
-def exported(table: SymbolTable, symbols: I64) -> Bools:
-    """Which symbols of a table can be bound to from elsewhere, if they are defined."""
-    rows = SomeSymbols(table.records, symbols)
+def exported(rows: SomeSymbols) -> Bools:
+    """Which symbols can be bound to from elsewhere, if they are defined."""
     linkable = _LINKABLE_TYPES[rows.type] & _GLOBAL_BINDINGS[rows.bind]
     placed = (rows.value != 0) | (rows.section == SHN_ABS) | (rows.type == _TLS)
     usable: Bools = linkable & _SEEN_BY_OTHERS[rows.visibility] & placed

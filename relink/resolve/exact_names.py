@@ -18,6 +18,7 @@ from relink.arrays import U64
 from relink.elf import Decoded, SymbolTable
 from relink.elf.constants import SHN_ABS, SHN_UNDEF, SymbolBind, SymbolType
 from relink.elf.hashes import GnuHash
+from relink.elf.some_symbols import SomeSymbols
 from relink.errors import ElfError
 from relink.memory.once import once_per_file
 from relink.module import Module
@@ -97,7 +98,7 @@ def _many_exports(decoded: Decoded) -> Exports | None:
         if not isinstance(hashes, GnuHash) or len(hashes.chain) > MOST_AGAIN:
             return None
         symbols = np.arange(hashes.first, hashes.count)
-        certain = (table.only_of_their_hash(symbols) & exported(table, symbols)).tolist()
+        certain = (table.only_of_their_hash(symbols) & exported(SomeSymbols(table.records, symbols))).tolist()
         names, found = table.names_of(symbols), Exports(next(_numbers), {})
         for place, symbol in enumerate(symbols.tolist()):
             found.by_name[names.raw(place)] = export(table, symbol, found.file) if certain[place] else None

@@ -19,6 +19,7 @@ from relink.elf.constants import VERSYM_HIDDEN, SymbolBind, Visibility
 from relink.elf.hashes import GnuHash
 from relink.elf.some_symbols import SomeSymbols
 from relink.module import Module
+from relink.records.tuples import NamedTuple
 from relink.resolve.definitions import exported
 from relink.resolve.sources import SymbolSource
 
@@ -30,32 +31,35 @@ _WORTH = 64
 _LOCAL, _DEFAULT = np.uint8(SymbolBind.LOCAL), np.uint8(Visibility.DEFAULT)
 
 
-def split(table: SymbolTable, symbols: I64, copies: Bools | None) -> tuple[I64, I64, Bools]:
-    """The places of the references (`symbols`, some for COPY) that bind to the file itself: local and not
-    preemptible ones; those of the others; and which of these the file defines.
-    """
+class Split(NamedTuple):
+    """References of a file to some symbols, as far as it decides alone; arrays have one element per reference."""
+
+    rows: SomeSymbols  #: the symbols
+    own: Bools  #: whether it binds to the file itself: to a symbol that is local or not preemptible
+    open: Bools  #: whether it has to be looked up; not so for symbol 0
+    eligible: Bools  #: whether it may find the file's own definition, which one for COPY does not
+
+
+def split(table: SymbolTable, symbols: I64, copies: Bools | None) -> Split:
+    """The references to `symbols`, some of them for COPY."""
     rows = SomeSymbols(table.records, symbols)
     defined = rows.section != 0
     own = defined & ((rows.bind == _LOCAL) | (rows.visibility != _DEFAULT))
     if copies is not None:
         own &= ~copies
-    open_ = indices_where(~own & (symbols != 0))
-    return indices_where(own), open_, defined[open_]
+    open_ = ~own & (symbols != 0)
+    eligible = open_ & defined
+    return Split(rows, own, open_, eligible if copies is None else eligible & ~copies)
 
 
 def certainly_own(
-    image: Module,
-    symbols: I64,
-    eligible: Bools,
-    scope: Sequence[Module],
-    before: Sequence[SymbolSource],
-    kept: Kept,
+    image: Module, symbols: I64, scope: Sequence[Module], before: Sequence[SymbolSource], kept: Kept
 ) -> tuple[Bools, int] | None:
-    """Which references (`symbols`, indices in the image's table) bind to the image itself, and its number in the
-    bindings; None if all have to be looked up image by image.
+    """Which references (`symbols`, indices in the image's table), of those that have to be looked up, bind to the
+    image itself, and its number in the bindings; None if all have to be looked up image by image.
 
-    Only those that are `eligible` are: defined in the image, and not for COPY, which binds to another definition.
-    `before` are the sources that are asked before all images. In `kept` is what was found of the same references.
+    `before` are the sources that are asked before all images. In `kept` is what was found of the same references,
+    their `Split` at least.
     """
     table = image.decoded.symbols
     if len(symbols) < _WORTH or image.decoded.is_relocatable or not isinstance(table.hash_table, GnuHash):
@@ -70,7 +74,8 @@ def certainly_own(
             return None
         earlier = scope[: number - 1]
     if "certain" not in kept:
-        kept["certain"] = _possibly(table, symbols) & eligible
+        found: Split = kept["split"]
+        kept["certain"] = _possibly(table, symbols, found.rows) & found.eligible
     own: Bools = kept["certain"]
     for other in earlier:
         if not own.any():
@@ -85,9 +90,9 @@ def certainly_own(
     return own, number
 
 
-def _possibly(table: SymbolTable, symbols: I64) -> Bools:
+def _possibly(table: SymbolTable, symbols: I64, rows: SomeSymbols) -> Bools:
     """Which symbols a look-up of their names finds in this table, and no other."""
-    own: Bools = table.only_of_their_hash(symbols) & exported(table, symbols)
+    own: Bools = table.only_of_their_hash(symbols) & exported(rows)
     if table.has_versions:  # a hidden one may have a version that is not declared: then nothing finds it
         own &= (table.version[symbols] & np.uint16(VERSYM_HIDDEN)) == 0
     return own

@@ -18,16 +18,17 @@ from typing import TypeAlias
 
 import numpy as np
 
-from relink.arrays import I64, U8, Bools, indices_where
+from relink.arrays import I64, U8, indices_where
 from relink.elf import Names
 from relink.elf.constants import SymbolBind, Visibility
+from relink.elf.some_symbols import SomeSymbols
 from relink.errors import LinkError
 from relink.module import Module, TlsModule
 from relink.records import Assigned
-from relink.resolve.bindings import HOST, Bindings
+from relink.resolve.bindings import HOST, UNRESOLVED, Bindings
 from relink.resolve.definitions import NO_VERSION, NOT_DEFINED, VersionIds, definition_of, definitions
 from relink.resolve.few_references import Few, Open, bind_few
-from relink.resolve.own_exports import Kept, certainly_own, split
+from relink.resolve.own_exports import Kept, Split, certainly_own, split
 from relink.resolve.scope_index import ScopeIndex, ScopeIndices
 from relink.resolve.scopes import LookupScope
 from relink.resolve.search import Search
@@ -46,6 +47,7 @@ AnySource: TypeAlias = SymbolSource | Lookup
 _FEW = 8
 # Numbers: an enum's member costs a microsecond each time it is named.
 _UNIQUE = np.uint8(SymbolBind.GNU_UNIQUE)
+_FIRST, _NOWHERE = np.int32(0), np.int32(UNRESOLVED)
 _OWN_ONLY = np.zeros(4, np.bool_)
 _OWN_ONLY[[Visibility.INTERNAL, Visibility.HIDDEN]] = True
 
@@ -90,18 +92,22 @@ class Resolver(Assigned):
         defines them, by the `Use` of each (None: addresses). Unresolved references are returned as such; the
         caller decides which are errors. `kept` is for what follows from the file, if the same will be asked again.
         """
-        bindings = Bindings.empty(len(symbols), (image, *scope.images), symbols)
-        table = image.decoded.symbols
+        images, table = (image, *scope.images), image.decoded.symbols
         table.check_names()
         if not len(table) or not symbols.any():
-            return bindings
+            return Bindings.empty(len(symbols), images, symbols)
         kept = {} if kept is None else kept
         if "split" not in kept:
             kept["split"] = split(table, symbols, None if uses is None else uses == _COPY)
-        own, open_, defined = kept["split"]
-        bindings.define(own, 0, symbols[own])
-        if len(open_):
-            self._search_open(bindings, open_, defined, scope, uses, kept)
+        found: Split = kept["split"]
+        before = [as_source(source) for source in (*scope.before, *self.before)]
+        certain = certainly_own(image, symbols, scope.images, before, kept)
+        numbers, open_ = np.where(found.own, _FIRST, _NOWHERE), found.open
+        if certain is not None:
+            numbers, open_ = np.where(certain[0], np.int32(certain[1]), numbers), open_ & ~certain[0]
+        bindings = Bindings.to_itself(images, symbols, found.rows, numbers)
+        if len(left := indices_where(open_)):
+            self._search_open(bindings, left, scope, before, uses, kept)
         self._keep_unique(bindings)
         return bindings
 
@@ -137,25 +143,23 @@ class Resolver(Assigned):
         return {*asked.where[self._ask(sources, search, np.arange(len(asked.where)))].tolist()}
 
     def _search_open(
-        self, bindings: Bindings, open_: I64, defined: Bools, scope: LookupScope, uses: U8 | None, kept: Kept
+        self,
+        bindings: Bindings,
+        open_: I64,
+        scope: LookupScope,
+        before: Sequence[SymbolSource],
+        uses: U8 | None,
+        kept: Kept,
     ) -> None:
-        """Search the scope for the references `open_` (indices in `bindings`), of which some are `defined` in the
-        image itself.
-        """
-        image, table, symbols = bindings.images[0], bindings.images[0].decoded.symbols, bindings.asked
+        """Search the scope for the references `open_` (indices in `bindings`)."""
+        image, symbols = bindings.images[0], bindings.asked
         assert symbols is not None
-        before = [as_source(source) for source in (*scope.before, *self.before)]
+        table, wanted = image.decoded.symbols, symbols[open_]
         purposes = np.zeros(len(open_), np.uint8) if uses is None else uses[open_]
-        own = certainly_own(image, symbols[open_], defined & (purposes != _COPY), scope.images, before, kept)
-        if own is not None:
-            certain, number = own
-            bindings.define(open_[certain], number, symbols[open_[certain]])
-            open_, defined, purposes = open_[~certain], defined[~certain], purposes[~certain]
-        if not len(open_):
-            return
-        wanted = symbols[open_]
-        required = self._required(image, wanted)
-        own_only = ~defined & _OWN_ONLY[table.visibility[wanted]] if image.decoded.is_relocatable else None
+        required, own_only = self._required(image, wanted), None
+        if image.decoded.is_relocatable:
+            rows = SomeSymbols(table.records, wanted)
+            own_only = (rows.section == 0) & _OWN_ONLY[rows.visibility]
         names = table.names_of(wanted)
         search = Search(bindings, open_, names, required, purposes, scope.images, image, own_only, kept)
         self._search(search, before, [*scope.after, *self.after])

@@ -25,6 +25,7 @@ def state(machine: Machine) -> tuple[object, ...]:
     assert not os.path.isdir("/proc/self/fd") or len(os.listdir("/proc/self/fd")) < _MOST_FILES
     scopes = len(linker.images), len(linker.global_scope), len(linker.tls.modules)
     # Those of hosted functions, which have plain names, are made once and stay.
-    traps = [trap.name for trap in machine.traps._traps.values() if " " in trap.name and "return" not in trap.name]
+    names = [trap.name for trap in map(machine.traps.get, machine.traps._traps) if trap is not None]
+    traps = [name for name in names if " " in name and "return" not in name]
     blocks = len(machine.traps._blocks)
     return regions, scopes, sorted(traps), blocks, sorted(file_system(machine.libc).descriptors)

@@ -167,8 +167,8 @@ def test_assignments_are_noted_only_while_there_is_a_snapshot() -> None:
         for snapshot in snapshots:
             assert "__setattr__" in vars(Assigned)
             snapshot.close()
-        assert ASSIGNMENTS._wanted.isdisjoint([id(machine._saved), id(other._saved)])
-        assert ("__setattr__" in vars(Assigned)) == bool(ASSIGNMENTS._wanted)
+        assert ASSIGNMENTS.wanted.isdisjoint([id(machine._saved), id(other._saved)])
+        assert ("__setattr__" in vars(Assigned)) == bool(ASSIGNMENTS.wanted)
         top = machine.parts.stack.top = machine.parts.stack.top - 16
         snapshot = machine.snapshot()
         machine.parts.stack.top += 16
