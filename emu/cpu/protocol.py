@@ -117,7 +117,7 @@ class Cpu(Protocol):
 
     @property
     def heap_calls(self) -> HeapCalls | None:
-        """malloc and free inside the engine; None where that cannot be."""
+        """malloc and free without leaving a run; None where that cannot be."""
 
     @property
     def first_calls(self) -> FirstCalls | None:

@@ -159,6 +159,7 @@ LOONGARCH64 = Isa(
         tls_get_addr_register=None,
         helpers=frozenset(),
         compiled="loongarch64",
+        allocation=("a0", "t0"),
         float_environment=FloatEnvironment(
             rounding=(("fcsr", 0),),
             modes=(0x000, 0x100, 0x200, 0x300),

@@ -1,4 +1,4 @@
-"""The compiled malloc and free, performed inside the engine where it can (`emu.cpu.hooks.heap_hook`)."""
+"""The compiled malloc and free, performed without leaving the run where that can be (`Cpu.heap_calls`)."""
 
 from __future__ import annotations
 
@@ -51,4 +51,4 @@ class QuickHeap:
             return
         address = place & self._arch.code_address_mask
         if not calls.has(address):
-            calls.add(address, HeapFunction[name.upper()], self._heap.small.arrays, *registers)
+            calls.add(address, HeapFunction[name.upper()], self._heap.small, *registers)

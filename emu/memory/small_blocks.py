@@ -91,6 +91,11 @@ class SmallBlocks:
         address: int = self._runs[place >> _NUMBER] + (place & _GRANULES - 1) * GRANULE
         return address
 
+    def allocate(self, size: int) -> int:
+        """The address of a new block of so many bytes; 0: there is none so large, or a run is needed."""
+        granules = (size + GRANULE - 1) // GRANULE or 1
+        return self.take(granules) if granules <= LARGEST else 0
+
     def give(self, address: int) -> bool:
         """Free the block at an address; False where there is no live one."""
         views = self._views or self._view()

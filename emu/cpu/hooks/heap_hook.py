@@ -24,13 +24,22 @@ class HeapFunction(IntEnum):
     FREE = 1
 
 
+class Blocks(Protocol):
+    """See `emu.memory.small_blocks.SmallBlocks`."""
+
+    @property
+    def arrays(self) -> BlockArrays: ...
+    def allocate(self, size: int) -> int: ...
+    def give(self, address: int) -> bool: ...
+
+
 class HeapCalls(Protocol):
     """The hooks of one CPU."""
 
     def has(self, address: int) -> bool:
         """Whether there is a hook at an address."""
 
-    def add(self, address: int, function: HeapFunction, arrays: BlockArrays, argument: str, result: str) -> None:
+    def add(self, address: int, function: HeapFunction, blocks: Blocks, argument: str, result: str) -> None:
         """Perform a function before the instruction at an address, with these registers, until it is unmapped."""
 
     def pause(self, more: int) -> None:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from emu.cpu import watchdog
 from emu.cpu.icicle.engine import HAS_ADDRESS, Engine, nonzero_blocks
+from emu.cpu.icicle.heap_calls import IcicleHeapCalls
 from emu.cpu.icicle.tiers import EngineTiers
 from emu.cpu.loongarch64.registers import INTEGER_REGISTERS
 from emu.cpu.observed import ObservedEngine
@@ -57,7 +58,7 @@ class IcicleCpu(EngineTiers, ObservedEngine):
     page_cost = 8448  #: measured: the engine keeps a byte of permissions beside each byte
     shares_memory = False
     registers = (*INTEGER_REGISTERS, "pc")
-    heap_calls = first_calls = None
+    first_calls = None
 
     def __init__(self, arch: str = "loongarch64") -> None:
         if arch != "loongarch64":
@@ -65,6 +66,7 @@ class IcicleCpu(EngineTiers, ObservedEngine):
         self.arch = arch
         super().__init__()
         self._running = False
+        self.heap_calls = IcicleHeapCalls()
         self.executed = 0
         #: What signal handlers have written to code during a run: (address, bytes). Written between two slices.
         self._late_code: list[tuple[int, bytes]] = []
@@ -123,6 +125,7 @@ class IcicleCpu(EngineTiers, ObservedEngine):
         if self._first_writes is not None:
             self._first_writes.removing(address, end)
         self._forget(address, end)
+        self.heap_calls.unmapped(address, end)
         for span in self._pages.overlapping(address, end):
             remaining = self._pages.without(span.start, span.end)
             try:
@@ -243,7 +246,7 @@ class IcicleCpu(EngineTiers, ObservedEngine):
 
     def _run(self, pc: int, limit: int, deadline: float) -> Stop:
         """Run in slices of instructions: each ends exactly, and then Python handles signals."""
-        engine = self._engine
+        engine, words, heap_calls = self._engine, self._words, self.heap_calls
         engine.complete()
         engine.raw.pc = pc
         self.executed = 0
@@ -256,14 +259,19 @@ class IcicleCpu(EngineTiers, ObservedEngine):
             pc = engine.raw.pc
             if self._trap_start <= pc < self._trap_end:
                 return Stop(_TRAP, pc)
-            if status != self._words.instruction_limit:
-                if status == self._words.breakpoint:
+            if status != words.instruction_limit:
+                if status == words.breakpoint:
                     return Stop(StopReason.BREAK, pc)
-                stop = self._exception(int(engine.raw.exception_code), pc)
-                if stop is not None:
-                    return stop
-                engine = self._engine
-                pc = engine.raw.pc
+                code = int(engine.raw.exception_code)
+                if pc in heap_calls.places and code == words.host_operation:
+                    heap_calls.perform(engine, pc)
+                    engine.raw.pc = pc = pc + 4
+                else:
+                    stop = self._exception(code, pc)
+                    if stop is not None:
+                        return stop
+                    engine = self._engine
+                    pc = engine.raw.pc
             if 0 <= limit <= self.executed:
                 return Stop(StopReason.INSTRUCTION_LIMIT, pc)
             if deadline and time.monotonic() >= deadline:

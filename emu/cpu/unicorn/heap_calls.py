@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-from emu.cpu.hooks.heap_hook import BlockArrays, HeapCall, HeapFunction, heap_hook
+from emu.cpu.hooks.heap_hook import BlockArrays, Blocks, HeapCall, HeapFunction, heap_hook
 from emu.cpu.unicorn import api
 from emu.cpu.unicorn.api import uc
 
@@ -24,12 +24,13 @@ class UnicornHeapCalls:
         """See `HeapCalls`."""
         return address in self._hooks
 
-    def add(self, address: int, function: HeapFunction, arrays: BlockArrays, argument: str, result: str) -> None:
+    def add(self, address: int, function: HeapFunction, blocks: Blocks, argument: str, result: str) -> None:
         """See `HeapCalls`."""
         code = heap_hook(function)
         if code is None:
             return
-        self._arrays, arrays.paused = arrays, self._paused
+        arrays = self._arrays = blocks.arrays
+        arrays.paused = self._paused
         numbers = self._slots[argument][0], self._slots[result][0]
         call = HeapCall(ctypes.addressof(arrays), api.REG_READ.value, api.REG_WRITE.value, *numbers)
         self._kept.append((call, arrays))

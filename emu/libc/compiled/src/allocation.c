@@ -1,10 +1,17 @@
-/* malloc and free: the nop at __relink_NAME_place is performed by the host (`emu.cpu.hooks.heap_hook`), which sets
-   the register of the result, 0 before. Where it is 0 after the nop, the function in Python is called, with all
-   registers of arguments unchanged. The registers are in the pages of the ISAs (`LibcAbi.allocation`). */
+/* malloc and free: the nop at __relink_NAME_place is performed by the host (`emu.cpu.hooks.heap_hook`; on LoongArch
+   `emu.cpu.icicle.heap_calls`), which sets the register of the result, 0 before. Where it is 0 after the nop, the
+   function in Python is called, with all registers of arguments unchanged. The registers are in the pages of the ISAs
+   (`LibcAbi.allocation`). */
 #define TEXT(...) __asm__(".text\n" __VA_ARGS__)
 #define BEGIN(name) ".p2align 4\n.globl " #name "\n.type " #name ", %function\n" #name ":\n"
 #define PLACE(name) ".globl __relink_" #name "_place\n.type __relink_" #name "_place, %function\n" \
-    "__relink_" #name "_place: nop\n"
+    "__relink_" #name "_place: " NOP "\n"
+
+#if defined(__loongarch__)
+#define NOP "cpucfg $zero, $zero" /* which stops icicle, as `nop` would not */
+#else
+#define NOP "nop"
+#endif
 
 #if defined(__x86_64__)
 #define FUNCTION(name) TEXT(BEGIN(name) "xor %eax, %eax\n" PLACE(name) \
@@ -30,6 +37,10 @@
 #endif
 #define FUNCTION(name) TEXT(BEGIN(name) "li t1, 0\n" PLACE(name) "beqz t1, 1f\n mv a0, t1\n ret\n" \
     "1: auipc t1, %got_pcrel_hi(__relink_hosted_" #name ")\n " LOAD " t1, %pcrel_lo(1b)(t1)\n jr t1\n")
+#elif defined(__loongarch__)
+#define FUNCTION(name) TEXT(BEGIN(name) "move $t0, $zero\n" PLACE(name) "beqz $t0, 1f\n move $a0, $t0\n ret\n" \
+    "1: pcalau12i $t0, %got_pc_hi20(__relink_hosted_" #name ")\n" \
+    "ld.d $t0, $t0, %got_pc_lo12(__relink_hosted_" #name ")\n jr $t0\n")
 #endif
 
 #ifdef FUNCTION

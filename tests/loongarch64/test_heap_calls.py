@@ -1,0 +1,130 @@
+"""malloc and free on LoongArch, which stop the engine, not the run. (What they do: tests/libc/test_quick_heap.)"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import suppress
+
+import numpy as np
+import pytest
+
+from emu.cpu.hooks.heap_hook import HeapFunction
+from emu.cpu.icicle.cpu import IcicleCpu
+from emu.cpu.protocol import Stop, StopReason
+from emu.memory.small_blocks import RUN, SmallBlocks
+from tests.libc.test_quick_heap import _loaded as loaded
+from tests.loongarch64.assembler import A0, RA, T0, ZERO, code, insn, jirl
+from tests.loongarch64.test_engine_changes import Interruption
+from tests.loongarch64.test_icicle_cpu import CODE, PAGE, RW, RX, TRAPS, TRAPS_SIZE, pages
+
+_PLACE = 0x6C00  # cpucfg zero, zero
+_BLOCKS = 0x40000  # a multiple of RUN
+
+
+@pytest.fixture(params=[True, False], ids=["compiled", "interpreted"])
+def cpu(request: pytest.FixtureRequest) -> Iterator[IcicleCpu]:
+    """A CPU with a place at CODE: the result in t0, for the argument in a0."""
+    cpu = IcicleCpu()
+    cpu.jit = request.param
+    cpu.set_trap_range(TRAPS, TRAPS_SIZE)
+    cpu.map(CODE, PAGE, RX, pages(code(_PLACE, jirl(ZERO, RA))))
+    yield cpu
+    cpu.close()
+
+
+@pytest.fixture
+def blocks() -> SmallBlocks:
+    blocks = SmallBlocks()
+    blocks.add_run(_BLOCKS)
+    return blocks
+
+
+def _run(cpu: IcicleCpu, argument: int, result: int = 0) -> int:
+    cpu.write_registers({"a0": argument, "t0": result, "ra": TRAPS})
+    assert cpu.run(CODE) == Stop(StopReason.TRAP, TRAPS)
+    assert cpu.read_register("a0") == argument
+    return cpu.read_register("t0")
+
+
+def test_a_place_does_nothing_until_it_is_connected_and_while_it_is_paused(
+    cpu: IcicleCpu, blocks: SmallBlocks
+) -> None:
+    assert [_run(cpu, 40), _run(cpu, 40, 9)] == [0, 9]
+    cpu.heap_calls.add(CODE, HeapFunction.MALLOC, blocks, "a0", "t0")
+    assert cpu.heap_calls.has(CODE)
+    assert [_run(cpu, 40), _run(cpu, 40, 9)] == [_BLOCKS, 9], "a result that is there stays"
+    cpu.heap_calls.pause(1)
+    assert _run(cpu, 40) == 0
+    cpu.heap_calls.pause(-1)
+    assert _run(cpu, 40) == _BLOCKS + 48
+    assert dict(blocks.live()) == {_BLOCKS: 48, _BLOCKS + 48: 48}
+
+
+def test_what_it_cannot_do_is_left_to_python(cpu: IcicleCpu, blocks: SmallBlocks) -> None:
+    cpu.heap_calls.add(CODE, HeapFunction.MALLOC, blocks, "a0", "t0")
+    assert [_run(cpu, size) for size in (1025, (1 << 64) - 1)] == [0, 0]
+    taken = [_run(cpu, size) for size in (0, 1, 1024)]
+    assert taken == [_BLOCKS, _BLOCKS + 16, _BLOCKS + 32]
+    while blocks.take(1):
+        pass
+    assert _run(cpu, 1) == 0
+    live = dict(blocks.live())
+    cpu.heap_calls.add(CODE, HeapFunction.FREE, blocks, "a0", "t0")
+    wrong = (taken[0] + 1, taken[2] + 16, 16, _BLOCKS + RUN, (1 << 64) - 16)
+    assert [_run(cpu, each) for each in wrong] == [0] * len(wrong)
+    assert dict(blocks.live()) == live
+    assert [_run(cpu, each) for each in (0, taken[0], taken[0])] == [1, 1, 0], "not twice"
+    assert blocks.is_free(taken[0])
+
+
+def test_other_code_at_a_place_is_only_code(cpu: IcicleCpu, blocks: SmallBlocks) -> None:
+    cpu.heap_calls.add(CODE, HeapFunction.MALLOC, blocks, "a0", "t0")
+    cpu.protect(CODE, PAGE, RW)
+    assert cpu.run(CODE).reason is StopReason.FETCH_PROTECTED
+    cpu.unmap(CODE, PAGE)
+    assert not cpu.heap_calls.has(CODE)
+    cpu.map(CODE, PAGE, RX, pages(code(insn("addi.d", T0, A0, 1), jirl(ZERO, RA))))
+    assert _run(cpu, 40) == 41
+    assert not list(blocks.live())
+
+
+def test_instructions_are_counted_and_limits_are_exact(cpu: IcicleCpu, blocks: SmallBlocks) -> None:
+    cpu.heap_calls.add(CODE, HeapFunction.MALLOC, blocks, "a0", "t0")
+    cpu.write_registers({"a0": 40, "t0": 0, "ra": TRAPS})
+    assert cpu.run(CODE, max_instructions=1) == Stop(StopReason.INSTRUCTION_LIMIT, CODE + 4)
+    assert (cpu.executed, cpu.read_register("t0")) == (1, _BLOCKS)
+    assert cpu.run(CODE + 4, max_instructions=5) == Stop(StopReason.TRAP, TRAPS)
+    assert cpu.executed == 1
+
+
+def test_compiled_code_gets_the_blocks_that_interpreted_code_gets() -> None:
+    rng = random.Random(5)
+    steps = np.array([[rng.randrange(64), rng.choice((0, 40, 1024, 5000))] for _ in range(900)], np.uint32)
+    blocks = []
+    for jit in (True, False, None):
+        machine, library = loaded("loongarch64")
+        with machine:
+            assert isinstance(machine.cpu, IcicleCpu)
+            machine.cpu.jit = jit
+            assert library.function("work", "int(const unsigned *, int)")(steps.tobytes(), len(steps)) == 0
+            blocks.append(machine.heap.blocks())
+    assert blocks[0] == blocks[1] == blocks[2]
+
+
+@pytest.mark.parametrize("first", range(1, 97, 6))
+def test_a_signal_handler_that_raises_leaves_the_heap_whole(first: int) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    machine, library = loaded("loongarch64")
+    with machine:
+        kept = library.take(40)
+        with suppress(KeyboardInterrupt), Interruption(first, interrupt):
+            library.pairs(4)
+        assert library.pairs(20) == 7
+        blocks = machine.heap.blocks()
+        assert kept in blocks
+        for block in blocks:
+            library.give(block)
+        assert not machine.heap.blocks()
