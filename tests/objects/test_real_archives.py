@@ -28,6 +28,11 @@ LIBRARIES = [
     for flavour, shelf in SHELVES.items()
     for name in shelf.files
 ]
+#: Libraries of hundreds of members, and flavours that have them without debug information: every relocation is one
+#: that linking the whole archive applies then. To count those too takes ten times as long as what is left.
+_LARGE = ("libc.a", "libm.a", "libcrypto.a", "musl libc.a")
+_STRIPPED = ("x86_64", "i386", "aarch64", "arm", "riscv64", "loongarch64")
+COUNTED = [case for case in LIBRARIES if case.values[0] not in _STRIPPED or case.values[1] not in _LARGE]
 _SAMPLE = 1  #: library of each flavour, unless all are asked for
 _TRAP = 0x2000_0000
 _TLS_SIZE = 1 << 16
@@ -39,7 +44,7 @@ def _link(arch: str, source: Path | bytes, name: str | None = None) -> Image:
     return linker.load(source, name=name, options=LoadOptions(unresolved=lambda image, symbol: _TRAP))
 
 
-@by(("flavour", "name"), LIBRARIES, sample=_SAMPLE)
+@by(("flavour", "name"), COUNTED, sample=_SAMPLE)
 def test_every_relocation_type_of_an_archive_is_implemented(flavour: str, name: str) -> None:
     found = report([str(path) for path in real_archives(flavour, name)])
     assert not found.skipped
