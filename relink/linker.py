@@ -189,11 +189,16 @@ class Linker(LinkerState):
                 (scopes.leave_groups, (remaining, gone)),
             )
         )
-        with rest:  # whatever a signal handler raises before leaves everything, afterwards nothing
+        change = 1 if images else 0
+        try:  # whatever a signal handler raises before leaves everything, afterwards nothing
             if undone is not None:
                 undone.lifetime.references -= 1
             self.images[:], self.global_scope[:] = remaining, remaining_global
-            self.changes += bool(images)
+            self.changes += change
+            rest.close()
+        finally:
+            if rest.calls:
+                rest.close()
 
     def _release_steps(self, image: Image) -> list[Step]:
         """The steps that release what an image holds, last first."""

@@ -146,12 +146,24 @@ class TlsLayout(Assigned):
         """Release a block and its module id; both may be reused."""
         if self.blocks is not None:
             self.blocks.forget(module)
-        del self.modules[module.id], self.relied_on[module.id]
+        self.modules.pop(module.id, None)
+        self.relied_on.pop(module.id, None)
 
     def rely_on(self, module: TlsModule, undo: Rollback) -> None:
         """Record that a load depends on the offset of a static module, until the load is undone."""
-        self.relied_on[module.id] += 1
-        undo.callback(self.relied_on.subtract, (module.id,))
+        counted = list[TlsModule]()
+        undo.callback(self._rely_no_more, counted)
+        relied_on = self.relied_on
+        number, uses = module.id, relied_on[module.id] + 1
+        counted += [module]  # without a call from here on, of which an exception of a signal handler could come
+        relied_on[number] = uses
+
+    def _rely_no_more(self, counted: list[TlsModule]) -> None:
+        relied_on = self.relied_on
+        for module in counted.copy():
+            number, uses = module.id, relied_on[module.id] - 1
+            counted[:] = ()  # the same
+            relied_on[number] = uses
 
     def _place(self, size: int, align: int, vaddr: int, limit: int) -> int | None:
         """The free offset nearest to the thread pointer within `limit` bytes of it, or None."""
@@ -198,8 +210,12 @@ class LoadTls:
         self._new.update(images)
         for image in sorted(images, key=lambda image: not image.decoded.is_executable):
             assert image.decoded.tls is not None
+            self.undo.callback(self._release, image)
             image.tls = self._module(image, image.decoded.tls)
-            self.undo.callback(self.layout.release, image.tls)
+
+    def _release(self, image: Module) -> None:
+        if image.tls is not None:
+            self.layout.release(image.tls)
 
     def _module(self, image: Module, segment: ProgramHeader) -> TlsModule:
         layout, decoded = self.layout, image.decoded

@@ -6,6 +6,7 @@ import dis
 import sys
 from collections.abc import Callable
 from functools import cache
+from inspect import CO_GENERATOR
 from itertools import pairwise
 from types import CodeType, FrameType
 from typing import Any
@@ -39,8 +40,8 @@ def _points(code: CodeType) -> frozenset[int]:
 
 
 class _Interrupt:
-    def __init__(self, number: int) -> None:
-        self._number = number
+    def __init__(self, number: int, starts: bool) -> None:
+        self._number, self._starts = number, starts
         self._in: FrameType | None = (
             None  #: where the last instruction was: no handler runs at a function's return
         )
@@ -50,24 +51,30 @@ class _Interrupt:
         self._in = None
         if not frame.f_code.co_filename.startswith(_OURS):
             return None
+        if self._starts and not frame.f_code.co_flags & CO_GENERATOR:
+            self._pass()
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         return self._stepped
 
     def _stepped(self, frame: FrameType, event: str, argument: object) -> Any:
         if event == "opcode" and frame is self._in and frame.f_lasti in _points(frame.f_code):
-            self.passed += 1
-            if self.passed == self._number:
-                sys.settrace(None)
-                raise KeyboardInterrupt
+            self._pass()
         self._in = frame if event == "opcode" else None
         return self._stepped
 
+    def _pass(self) -> None:
+        self.passed += 1
+        if self.passed == self._number:
+            sys.settrace(None)
+            raise KeyboardInterrupt
 
-def interrupted(operation: Callable[[], object], number: int) -> int:
+
+def interrupted(operation: Callable[[], object], number: int, *, starts: bool = False) -> int:
     """Run `operation`, with a KeyboardInterrupt at the `number`-th point of relink's and emu's code where a signal
-    handler can run. Returns how many were passed: all, if there are fewer.
+    handler can run; with `starts`, also where functions start. Returns how many were passed: all, if there are
+    fewer.
     """
-    interrupt = _Interrupt(number)
+    interrupt = _Interrupt(number, starts)
     before = sys.gettrace()
     sys.settrace(interrupt.entered)
     try:

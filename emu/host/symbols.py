@@ -135,8 +135,9 @@ class HostSymbols(Assigned):
 
     def forget(self, image: Image) -> None:
         """Free the traps of an image that has been unloaded."""
-        if (traps := self.owned.pop(image, None)) is not None:
+        if (traps := self.owned.get(image)) is not None:
             self.remove(traps)
+            self.owned.pop(image, None)
 
     # ------------------------------------------------------------ for the resolver
 

@@ -116,11 +116,12 @@ class LazyCalls:
             self._name_callers()
 
     def _name_callers(self) -> None:
-        unnamed, self._unnamed = self._unnamed, []
         self._changes += 1
-        for seconds, image, caller, symbol, version, provider, address in unnamed:
-            frame = self._frame(caller)
-            self._first_calls.append(FirstCall(seconds, image, frame, symbol, version, provider, address))
+        while self._unnamed:
+            seconds, image, caller, symbol, version, provider, address = self._unnamed[0]
+            call = FirstCall(seconds, image, self._frame(caller), symbol, version, provider, address)
+            del self._unnamed[0]
+            self._first_calls.append(call)
 
     def forget(self, image: Image) -> None:
         """Free the traps of an image that has been unloaded."""
@@ -128,10 +129,12 @@ class LazyCalls:
             return  # it has no lazily bound slots
         traps = self._traps
         self._ahead.forget(image)
-        if (start := self._blocks.pop(image, None)) is not None:
+        if (start := self._blocks.get(image)) is not None:
             traps.remove_block(start)
-        if (trap := self._resolvers.pop(image, None)) is not None:
+            self._blocks.pop(image, None)
+        if (trap := self._resolvers.get(image)) is not None:
             traps.remove(trap)
+            self._resolvers.pop(image, None)
 
     def forget_closed(self) -> None:
         """Free the traps of all closed images, after a load was rolled back."""

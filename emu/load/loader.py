@@ -58,7 +58,7 @@ class Loader(LoadSteps):
         `prepare` is called with the plan and the rollback stack after the memory is mapped, before any code runs.
         """
         run_initialisers = keywords.get("run_initialisers", True)
-        with Transaction(self, prepare, run_initialisers=run_initialisers) as transaction:
+        with Transaction(self, prepare, run_initialisers=run_initialisers) as transaction, transaction:
             pending = transaction.link(self._begin(source, transaction.traps, prepare, **keywords))
             transaction.complete()
         return pending.plan
@@ -85,7 +85,7 @@ class Loader(LoadSteps):
         pending: PendingLoad | None = None
         run_initialisers = keywords.get("run_initialisers", True)
         try:
-            with Transaction(self, prepare, run_initialisers=run_initialisers) as transaction:
+            with Transaction(self, prepare, run_initialisers=run_initialisers) as transaction, transaction:
                 pending = transaction.link(self._begin(source, transaction.traps, prepare, **keywords))
                 yield pending
                 transaction.complete()
@@ -117,7 +117,7 @@ class Loader(LoadSteps):
 
     def adopt(self, address: int, *, symbols: Symbols | None = None, **keywords: Unpack[AdoptingKeywords]) -> Plan:
         """Adopt the image at `address`: see `Machine.adopt`."""
-        with Transaction(self) as transaction:
+        with Transaction(self) as transaction, transaction:
             options = LoadOptions(sources=self._host_symbols.sources(symbols, transaction.traps))
             load = self._linker.begin_adoption(address, options=options, **keywords)
             pending = transaction.link(load)
@@ -133,7 +133,7 @@ class Loader(LoadSteps):
         """
         from relink.load.replace import Replacement
 
-        with Transaction(self) as transaction:
+        with Transaction(self) as transaction, transaction:
             options = self._options(transaction.traps, program=False, **keywords)
             load = Replacement(self._linker, old, source, keywords.get("name"), options)
             yield load, transaction.link(load), transaction.undo
@@ -212,10 +212,21 @@ class Loader(LoadSteps):
         self._link_maps.change(State.DELETE, partial(self._unload_and_forget, unload))
 
     def _unload_and_forget(self, unload: Callable[[], list[Image]]) -> None:
-        for image in unload():
-            for forget in self.on_release:
-                forget(image)
-        self._code_removed()
+        rest = Rollback(((self._code_removed, ()), (self._forget_others, (self._linker.images.copy(),))))
+        try:
+            unload()
+            rest.close()
+        finally:
+            if rest.calls:
+                rest.close()
+
+    def _forget_others(self, images: Sequence[Image]) -> None:
+        """Forget those of the images that are not loaded any more."""
+        loaded = {*self._linker.images}
+        for image in images:
+            if image not in loaded:
+                for forget in self.on_release:
+                    forget(image)
 
 
 @lru_cache(maxsize=16)

@@ -149,13 +149,21 @@ class LoadSteps(Assigned):
 
     def _forget_load(self, traps: Sequence[int], images: Sequence[Image]) -> None:
         """Forget what a load that is undone has left outside of the linker."""
-        with Rollback() as rest:
-            rest.callback(self._code_removed)
-            rest.callback(self._host_symbols.remove, traps)
-            rest.callback(self._link_maps.relink)
-            rest.callback(self._lazy_calls.forget_closed)
-            for image in images:
-                rest.callback(self._initialisers.forget, image)
+        for image in images:
+            self._initialisers.forget(image)
+        rest = Rollback(
+            (
+                (self._code_removed, ()),
+                (self._host_symbols.remove, (traps,)),
+                (self._link_maps.relink, ()),
+                (self._lazy_calls.forget_closed, ()),
+            )
+        )
+        try:
+            rest.close()
+        finally:
+            if rest.calls:
+                rest.close()
 
 
 class Transaction:
@@ -166,7 +174,8 @@ class Transaction:
         transaction.complete()              # the rest, and the end of the load
 
     A block that ends without `complete` undoes everything: first the linker's part, which closes the images, then
-    the machine's.
+    the machine's. Two `with` statements for one transaction do so even if a signal handler raises where the end of
+    the block begins.
     """
 
     __slots__ = (
@@ -175,6 +184,7 @@ class Transaction:
         "_owner",
         "_pending",
         "_prepare",
+        "_rest",
         "_run_initialisers",
         "_steps",
         "traps",
@@ -189,6 +199,7 @@ class Transaction:
         self._load: Load | None = None
         self._completed = False
         self._pending: PendingLoad | None = None
+        self._rest: Rollback | None = None  #: what undoes the load, once that has begun
 
     def __enter__(self) -> Self:
         return self  # and nothing else: where a signal handler raises here, `__exit__` is not called
@@ -223,14 +234,20 @@ class Transaction:
         assert pending is not None
         pending.advance()
         load.commit()
-        steps._host_symbols.end(self._owner)
-        self._completed = True
-        if not self._run_initialisers:
-            steps._initialisers.mark_deferred(pending.plan)
-        if self.traps:
-            steps._host_symbols.owned[pending.plan.root] += self.traps
+        self._settle(pending.plan)
         for completed in steps.on_load:
             completed(pending.plan)
+
+    def _settle(self, plan: Plan) -> None:
+        """Complete the machine's part of a load that the linker has committed."""
+        steps = self._steps
+        if self.traps:
+            owned = steps._host_symbols.owned[plan.root]
+            owned += {*self.traps}.difference(owned)
+        if not self._run_initialisers:
+            steps._initialisers.mark_deferred(plan)
+        steps._host_symbols.end(self._owner)
+        self._completed = True
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -238,10 +255,12 @@ class Transaction:
         if self._completed:
             return
         load, pending, steps = self._load, self._pending, self._steps
-        if load is not None and load.done is Phase.COMMIT:
-            steps._host_symbols.end(self._owner)  # where a signal handler has raised before
+        if load is not None and load.committed:  # and then a signal handler has raised
+            self._settle(load.plan)
             return
-        with Rollback() as rest:
+        rest = self._rest
+        if rest is None:
+            rest = Rollback()
             rest.callback(steps._forget_load, self.traps, () if pending is None else pending.plan.images)
             rest.callback(self.undo.close)
             rest.callback(steps._host_symbols.end, self._owner)
@@ -250,6 +269,12 @@ class Transaction:
             if pending is not None:
                 rest.callback(steps._hooks.load_failed, pending.plan.images)
                 rest.callback(steps._lazy_calls.name_callers)
+            self._rest = rest
+        try:
+            rest.close()
+        finally:
+            if rest.calls:
+                rest.close()
 
 
 def _nothing() -> None:

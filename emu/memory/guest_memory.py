@@ -7,16 +7,16 @@ linker's buffer, other engines copy it. Reads and writes go through the engine, 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from emu.cpu.protocol import Cpu
 from emu.memory.limit import MemoryLimit
+from emu.memory.page_ranges import spans_of, split
 from relink.arch import Architecture
 from relink.errors import AddressSpaceError
 from relink.memory.address_space import PAGE, HostMemory, Pages, Protection, Region, page_ceil
-from relink.memory.rollback import Rollback
+from relink.memory.rollback import Rollback, Step
 
 _CHUNK = 256  #: bytes read at a time when looking for the end of a string
 #: The machine's regions that every call needs; changes made by the guest are repaired before the next call.
@@ -26,26 +26,6 @@ _ALWAYS_WRITABLE = frozenset({"[stack]", "[tls]"})
 MOST_MAPPINGS = 16_384
 _BLOCK = 1 << 20  #: bytes written at a time
 _WORTH_REMAPPING = 1 << 20  #: size in bytes from which replacing pages is faster than writing zeros
-
-
-def _split(run: Pages, low: int, high: int) -> Iterator[tuple[Pages, bool]]:
-    """Split a page range at the offsets `low` and `high`: (piece, whether it is between them)."""
-    edges = sorted({run.offset, run.offset + run.size, *(e for e in (low, high) if 0 < e - run.offset < run.size)})
-    for start, end in pairwise(edges):
-        yield Pages(start, end - start, run.protection), low <= start < high
-
-
-def _spans(pages: Sequence[Pages]) -> list[tuple[int, int]]:
-    """Page ranges, in ascending order, as the offsets and sizes of those that follow each other directly."""
-    spans: list[tuple[int, int]] = []
-    start = end = 0
-    for offset, size, _ in pages:
-        if offset != end and start != end:
-            spans.append((start, end - start))
-        if offset != end or start == end:
-            start = offset
-        end = offset + size
-    return [*spans, (start, end - start)] if start != end else spans
 
 
 class GuestMemory(HostMemory):
@@ -112,29 +92,41 @@ class GuestMemory(HostMemory):
         return bool(self._cpu.extent(region.address + run.offset, Protection.NONE))
 
     def release(self, region: Region) -> None:
+        if self.region_at(region.address) is not region:
+            raise AddressSpaceError("no such region", address=region.address, size=region.size)
         charged = self._cpu.page_cost * self._committed.get(region, b"").count(1)
-        spans = [(self._unmap, (region.address + start, size)) for start, size in reversed(_spans(region.pages))]
-        rest = Rollback((*spans, (self._committed.pop, (region, None)), (self._remove, (region,))))
+        spans: list[Step] = [
+            (self._unmap, (region.address + start, size, [])) for start, size in reversed(spans_of(region.pages))
+        ]
+        rest = Rollback(
+            (
+                (self._remove, (region, True)),
+                *spans,
+                (self._committed.pop, (region, None)),
+                (self._anonymous.pop, (region.address, None)),
+            )
+        )
         try:  # whatever a signal handler raises before leaves everything, afterwards nothing
             region.pages, self.limit.used = (), self.limit.used - charged
             rest.close()
         finally:
-            rest.close()  # where it was raised before the first step
+            if rest.calls:
+                rest.close()
         self.damaged.discard(region)
         self._give_back(region)
 
-    def _unmap(self, address: int, size: int) -> None:
-        """Unmap consecutive pages in the CPU, also where a signal handler raises meanwhile."""
-        try:
+    def _unmap(self, address: int, size: int, begun: list[int]) -> None:
+        """Unmap consecutive pages in the CPU; if that has `begun`, what a signal handler has left."""
+        if not begun:
+            begun += [address]
             self._cpu.unmap(address, size)
-        except BaseException:
-            position, end = address, address + size
-            while position < end:
-                mapped = min(self._cpu.extent(position, Protection.NONE), end - position)
-                if mapped:
-                    self._cpu.unmap(position, mapped)
-                position += mapped or PAGE
-            raise
+            return
+        position, end = address, address + size
+        while position < end:
+            mapped = min(self._cpu.extent(position, Protection.NONE), end - position)
+            if mapped:
+                self._cpu.unmap(position, mapped)
+            position += mapped or PAGE
 
     def _map(self, region: Region, run: Pages, *, zeroed: bool = False) -> None:
         """Map a page range of a region in the CPU. Raises AddressSpaceError beyond the memory limit."""
@@ -226,7 +218,7 @@ class GuestMemory(HostMemory):
 
     def unmap(self, address: int) -> None:
         """Unmap a mapping of `map_anonymous`. Raises AddressSpaceError for any other address."""
-        region = self._anonymous.pop(address, None)
+        region = self._anonymous.get(address)
         if region is None:
             raise AddressSpaceError("not the start of an anonymous mapping", address=address)
         self.release(region)
@@ -292,7 +284,7 @@ class GuestMemory(HostMemory):
         for region in self._within(address, size):
             kept = []
             for run in region.pages:
-                for piece, inside in _split(run, address - region.address, address + size - region.address):
+                for piece, inside in split(run, address - region.address, address + size - region.address):
                     if inside:
                         self._cpu.unmap(region.address + piece.offset, piece.size)
                         self._drop(region, piece.offset, piece.size)
@@ -316,7 +308,7 @@ class GuestMemory(HostMemory):
             if region.name in _OWN:
                 self.damaged.add(region)
             for run in region.pages:
-                for piece, inside in _split(run, low, high):
+                for piece, inside in split(run, low, high):
                     if inside:
                         if protection:
                             self._commit(region, piece.offset, piece.size)
@@ -338,7 +330,7 @@ class GuestMemory(HostMemory):
             piece.size
             for region in self._within(address, size)
             for run in region.pages
-            for piece, inside in _split(run, address - region.address, address + size - region.address)
+            for piece, inside in split(run, address - region.address, address + size - region.address)
             if inside
         )
 
@@ -351,9 +343,12 @@ class GuestMemory(HostMemory):
 
     def _within(self, address: int, size: int) -> list[Region]:
         """The regions that overlap [address, address + size)."""
-        first = max(bisect_right(self._starts, address) - 1, 0)
-        last = bisect_left(self._starts, address + size)
-        return [region for region in self._regions[first:last] if address < region.end]
+        while True:
+            changes = self.changes
+            first, last = bisect_right(self._starts, address), bisect_left(self._starts, address + size)
+            if changes == self.changes:  # or a signal handler has loaded meanwhile
+                found = self._regions[first - 1 if first else 0 : last]
+                return [region for region in found if address < region.end]
 
     def zero(self, address: int, size: int) -> None:
         """Fill mapped memory with zeros; whole pages that an engine shares are replaced instead of written.

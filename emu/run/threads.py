@@ -214,14 +214,18 @@ class Threads:
         if number not in self._functions:
             self._functions[number] = self._traps.add(f"TLS descriptor of {image.name}", self._answer(image))
         address = self._functions[number]
+        counted = [0]
+        undo.callback(self._give_up_function, number, address, counted)
+        # Without a call from here on, of which an exception of a signal handler could come.
+        counted[0] = 1
         self._uses[address] += 1
-        undo.callback(self._give_up_function, number, address)
         return address
 
-    def _give_up_function(self, number: int, address: int) -> None:
+    def _give_up_function(self, number: int, address: int, counted: list[int]) -> None:
         """Remove the trap once no load uses its address in a descriptor."""
         if self._functions.get(number) == address:
-            self._uses[address] -= 1
+            self._uses[address] -= counted[0]
+            counted[0] = 0
             if not self._uses[address]:
                 self._drop_function(number)
 
@@ -246,10 +250,11 @@ class Threads:
         return called
 
     def _drop_function(self, number: int) -> None:
-        address = self._functions.pop(number, None)
+        address = self._functions.get(number)
         if address is not None:
-            del self._uses[address]
             self._traps.remove(address)
+            self._uses.pop(address, None)
+            self._functions.pop(number, None)
 
     def in_use(self, module: TlsModule) -> bool:
         """Whether a thread has a block of this dynamic module."""

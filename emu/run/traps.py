@@ -155,15 +155,17 @@ class TrapTable:
         return address in self._returns
 
     def remove(self, address: int) -> None:
-        """Free a trap."""
+        """Free a trap, unless it has been."""
         self.changes += 1
-        name = _single(self._traps.pop(address), address).name
+        if address not in self._traps:
+            return
         if address in self:
-            self._freed[address] = name
+            self._freed[address] = _single(self._traps[address], address).name
             if len(self._freed) > _REMEMBERED:
                 oldest = next(iter(self._freed))
                 del self._freed[oldest]
                 self._free.append(oldest)
+        self._traps.pop(address)
 
     def freed(self, address: int) -> str | None:
         """The name of a trap that was freed not long ago: the guest may have kept its address."""
@@ -188,18 +190,20 @@ class TrapTable:
         return start
 
     def remove_block(self, start: int) -> None:
-        """Free the block of traps that begins at `start`."""
+        """Free the block of traps that begins at `start`, unless it has been."""
         self.changes += 1
-        block = next(block for block in self._blocks if block.start == start)
-        self._blocks.remove(block)
-        gaps = sorted([*self._gaps, (start, block.count)])
-        self._gaps = gaps[:1]
-        for begin, count in gaps[1:]:
-            last, length = self._gaps[-1]
+        gone = sum(block.count for block in self._blocks if block.start == start)
+        if not gone:
+            return
+        gaps: list[tuple[int, int]] = []
+        for begin, count in sorted([*self._gaps, (start, gone)]):
+            last, length = gaps[-1] if gaps else (begin, 0)
             if last + length * self.spacing == begin:
-                self._gaps[-1] = (last, length + count)
+                gaps[-1:] = [(last, length + count)]
             else:
-                self._gaps.append((begin, count))
+                gaps.append((begin, count))
+        blocks = [block for block in self._blocks if block.start != start]
+        self._blocks, self._gaps = blocks, gaps
 
     def _take(self, count: int) -> int:
         address = self._next

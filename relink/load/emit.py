@@ -151,10 +151,14 @@ def rebound(observers: Sequence[Observer], found: Sequence[Rebound]) -> None:
                 emit(observers, SymbolBound(image.name, image, *what))
 
 
-def closed(observers: Sequence[Observer], gone: Sequence[tuple[Image, int, int]]) -> None:
-    """Emit ImageClosed for released images, with their former address and size."""
+def closed(observers: Sequence[Observer], gone: list[tuple[Image, int, int]]) -> None:
+    """Emit ImageClosed for released images, with their former address and size, and empty the list: no observer is
+    told twice.
+    """
     if not observers:
         return
     from relink.events import ImageClosed, emit_all
 
-    emit_all(observers, [ImageClosed(image.name, image, base, size) for image, base, size in gone])
+    events = [ImageClosed(image.name, image, base, size) for image, base, size in gone]
+    gone[:] = ()
+    emit_all(observers, events)

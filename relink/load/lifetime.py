@@ -18,23 +18,22 @@ def hold(root: Image, first: Sequence[Image], no_delete: bool, undo: Rollback) -
     """Count one more load of `root`; it keeps the images in `first` (the preloads) loaded."""
     record = root.lifetime
     preloads = [image for image in first if image is not root and image not in record.keeps]
-    undo.callback(_let_go, record, preloads, record.no_delete)
+    counted = list[Image]()
+    undo.callback(_let_go, record, preloads, record.no_delete, counted)
+    counted += [root]  # without a call from here on, of which an exception of a signal handler could come
     record.references += 1
     record.uncommitted += 1
     record.no_delete = record.no_delete or no_delete
     record.keeps += preloads
 
 
-def _let_go(record: Lifetime, preloads: Sequence[Image], no_delete: bool) -> None:
-    record.references -= 1
-    record.uncommitted -= 1
+def _let_go(record: Lifetime, preloads: Sequence[Image], no_delete: bool, counted: list[Image]) -> None:
     record.no_delete = no_delete
     record.keeps = [image for image in record.keeps if image not in preloads]
-
-
-def settle(root: Image) -> None:
-    """Mark a counted load as complete: from now on `Linker.unload` can undo it."""
-    root.lifetime.uncommitted -= 1
+    if counted:  # the same
+        counted[:] = ()
+        record.references -= 1
+        record.uncommitted -= 1
 
 
 def initialisation_order(new: Sequence[Image], root: Image) -> list[Image]:

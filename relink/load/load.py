@@ -104,6 +104,7 @@ class Load:
         self._rollback = Rollback()
         self._running: Phase | None = None
         self._ended = ""  # how
+        self._settled = False  # whether all is done that follows a commit
         self._changes = state.changes
 
     # ------------------------------------------------------------ driving it
@@ -218,7 +219,7 @@ class Load:
         known = {*group.members} if self.options.local else {*state.global_scope}
         added = [image for image in group.members if image not in known]
         before = set(state.images), set(state.resolver.unique)
-        self._rollback.callback(self._leave_scopes, group, added, *before)
+        self._rollback.callback(state.leave_scopes, {*plan.images}, group, added, *before)
         state.images += plan.images
         for image in plan.images:
             state.known.add(image)
@@ -228,31 +229,6 @@ class Load:
         scopes.join_group(group, {*plan.images})
         scopes.join_global(state.global_scope, added)
         self._joined()
-
-    def _leave_scopes(
-        self, group: scopes.Group[Image], added: Sequence[Image], before: set[Image], unique: set[str]
-    ) -> None:
-        """Undo `join`, given the images and unique symbols from before.
-
-        Images that constructors have loaded or unloaded since (dlopen) are not affected.
-        """
-        state, new = self.state, {*self.plan.images}
-        state.images[:] = [image for image in state.images if image not in new]
-        for image in new:
-            state.known.remove(image)
-            state.mapped.pop(image, None)
-        state.resolver.indices.forget(new)
-        state.call_scopes.clear()
-        state.changes += 1
-        gone = {*added}
-        state.global_scope[:] = [image for image in state.global_scope if image not in gone]
-        scopes.leave_groups(state.images, new, group)
-        nested = {*state.images} - before
-        state.resolver.unique = {
-            name: definition
-            for name, definition in state.resolver.unique.items()
-            if name in unique or definition[0] in nested
-        }
 
     @_phase
     def assign_tls(self) -> None:
@@ -310,13 +286,15 @@ class Load:
             image.stage = Stage.INITIALISED
         emit.rebound(state.observers, plan.rebound)
         emit.loaded(state.observers, plan.images)
-        for node in self.nodes:
-            if node.image is not None:
-                node.image.names |= node.names
-                state.known.name(node.image, node.names)
-        lifetime.settle(plan.root)
-        self._rollback.pop_all()
-        self._leave("committed")
+        record = plan.root.lifetime
+        try:  # whatever a signal handler raises before undoes the load, afterwards nothing
+            record.uncommitted -= 1  # from now on `Linker.unload` can undo it
+            self._rollback.calls[:] = ()
+            self._ended = "committed"
+            self._settle()
+        finally:
+            if not self._settled:
+                self._settle()
 
     # ------------------------------------------------------------ what adoption and replacement do differently
 
@@ -390,11 +368,33 @@ class Load:
 
     def _end(self, error: BaseException) -> None:
         """Roll back, and emit LoadFailed with the reason."""
-        self._leave("rolled back")
-        self._rollback.close()
+        if self._ended:  # committed, before a signal handler raised
+            return
+        rest = self._rollback
+        rest.callback(self._leave)
+        try:
+            self._ended = "rolled back"
+            rest.close()
+        finally:
+            if rest.calls:
+                rest.close()
         emit.failed(self.state.observers, self._what, error)
 
-    def _leave(self, how: str) -> None:
-        self._ended = how
-        if self in self.state.under_way:
-            self.state.under_way.remove(self)
+    @property
+    def committed(self) -> bool:
+        """Whether the load has been completed."""
+        return self._ended == "committed"
+
+    def _settle(self) -> None:
+        """Note the names under which images were requested, and that the load is no longer in progress."""
+        for node in self.nodes:
+            if node.image is not None:
+                node.image.names |= node.names
+                self.state.known.name(node.image, node.names)
+        self._leave()
+        self._settled = True
+
+    def _leave(self) -> None:
+        under_way = self.state.under_way
+        if self in under_way:
+            under_way.remove(self)

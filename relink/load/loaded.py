@@ -15,14 +15,14 @@ class LoadedImages:
     def __init__(self) -> None:
         self._turns: dict[Image, int] = {}  # in load order
         self._next = 0
-        self._images: dict[Hashable, list[Image]] = {}  # by name, by (path,), by (device, inode)
+        self._images: dict[Hashable, dict[Image, None]] = {}  # by name, by (path,), by (device, inode)
         self._keys: dict[Image, set[Hashable]] = {}
 
     def add(self, image: Image) -> None:
         """Add a loaded image."""
         self._turns[image] = self._next
         self._next += 1
-        self._keys[image] = set()
+        self._keys.setdefault(image, set())
         path = image.decoded.path
         places = () if path is None else ((str(path),), image.file or file_id(path))
         self._note(image, (*image.names, image.decoded.soname, *places))
@@ -33,14 +33,15 @@ class LoadedImages:
             self._note(image, names)
 
     def remove(self, image: Image) -> None:
-        """Remove an unloaded image."""
+        """Remove an unloaded image; what is left of it, where a signal handler has interrupted that."""
         self._turns.pop(image, None)
-        for key in self._keys.pop(image, ()):
+        for key in self._keys.get(image, ()):
             images = self._images.get(key)
-            if images == [image]:
-                del self._images[key]
-            elif images is not None:  # where an exception of a signal handler has ended `_note` it is not in all
-                self._images[key] = [other for other in images if other is not image]
+            if images is not None:
+                images.pop(image, None)
+                if not images:
+                    self._images.pop(key, None)
+        self._keys.pop(image, None)
 
     def named(self, name: str) -> Image | None:
         """The image with that SONAME, or that was requested under that name before."""
@@ -67,6 +68,6 @@ class LoadedImages:
     def _note(self, image: Image, keys: Iterable[Hashable | None]) -> None:
         known = self._keys[image]
         for key in keys:
-            if key is not None and key not in known:
+            if key is not None:
                 known.add(key)
-                self._images.setdefault(key, []).append(image)
+                self._images.setdefault(key, {})[image] = None

@@ -130,6 +130,35 @@ class LinkerState(Assigned):
             self.call_scopes[image] = known
         return known[3]
 
+    def leave_scopes(
+        self,
+        new: set[Image],
+        group: scopes.Group[Image],
+        added: Sequence[Image],
+        before: set[Image],
+        unique: set[str],
+    ) -> None:
+        """Undo what a load has done to join its `new` images, given the images and unique symbols from before.
+
+        Images that constructors have loaded or unloaded since (dlopen) are not affected.
+        """
+        self.images[:] = [image for image in self.images if image not in new]
+        for image in new:
+            self.known.remove(image)
+            self.mapped.pop(image, None)
+        self.resolver.indices.forget(new)
+        self.call_scopes.clear()
+        self.changes += 1
+        gone = {*added}
+        self.global_scope[:] = [image for image in self.global_scope if image not in gone]
+        scopes.leave_groups(self.images, new, group)
+        nested = {*self.images} - before
+        self.resolver.unique = {
+            name: definition
+            for name, definition in self.resolver.unique.items()
+            if name in unique or definition[0] in nested
+        }
+
     def lookup_scopes(self) -> Callable[[Image], LookupScope]:
         """`lookup_scope`, for the images of one load: most have the same search lists, put together once."""
         known: dict[tuple[int, ...], tuple[list[Image], list[DefinedSymbols]]] = {}

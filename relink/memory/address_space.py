@@ -154,7 +154,7 @@ class AddressSpace(Protocol):
         """Map the region's pages in the guest with these permissions. Call once per region."""
 
     def release(self, region: Region) -> None:
-        """Release a region, published or not."""
+        """Release a region, published or not; once more, where a signal handler has interrupted that."""
 
     def protection(self, address: int) -> Protection | None:
         """The permissions of the page at `address`; None when nothing is published there."""
@@ -201,20 +201,27 @@ class HostMemory:
     ) -> Region:
         size = page_ceil(max(size, 1))
         self.changes += 1
-        if at is not None:
-            address = self._check_room(at, size)
-        elif below is not None and below < self._window[1]:
-            address = self._find_low_room(size, max(align, PAGE), below)
-        else:
-            address = self._find_room(size, max(align, PAGE))
-        fits = self.given is not None and len(self.given) == size
-        buffer = self.given if fits and self.given is not None else host_pages(size)
-        region = Region(address, size, buffer, name, mappable=True)
-        index = bisect_right(self._starts, address)
-        # No call from here on, of which a signal handler's exception could come: the caller gets the region.
-        self._starts[index:index] = [address]
-        self._regions[index:index] = [region]
-        return region
+        region: Region | None = None
+        while True:
+            changes = self.changes
+            if at is not None:
+                address = self._check_room(at, size)
+            elif below is not None and below < self._window[1]:
+                address = self._find_low_room(size, max(align, PAGE), below)
+            else:
+                address = self._find_room(size, max(align, PAGE))
+            if region is None:
+                fits = self.given is not None and len(self.given) == size
+                buffer = self.given if fits and self.given is not None else host_pages(size)
+                region = Region(address, size, buffer, name, mappable=True)
+            index = bisect_right(self._starts, address)
+            # No call from here on, at which a signal handler could raise, or load: the caller gets the region.
+            if changes == self.changes:
+                self.changes = changes + 1
+                self._starts[index:index] = [address]
+                self._regions[index:index] = [region]
+                region.address = address
+                return region
 
     def publish(self, region: Region, pages: Iterable[Pages]) -> None:
         self.changes += 1
@@ -229,9 +236,12 @@ class HostMemory:
         self._remove(region)
         self._give_back(region)
 
-    def _remove(self, region: Region) -> None:
-        index = bisect_right(self._starts, region.address) - 1
+    def _remove(self, region: Region, again: bool = False) -> None:
+        """Take a region out; where that may be done `again`, it may have been before."""
+        index = self._index(region.address)
         if index < 0 or self._regions[index] is not region:
+            if again:
+                return
             raise AddressSpaceError("no such region", address=region.address, size=region.size)
         self.changes += 1
         del self._starts[index], self._regions[index]
@@ -248,10 +258,19 @@ class HostMemory:
 
     def region_at(self, address: int) -> Region | None:
         """The region that covers `address`."""
-        index = bisect_right(self._starts, address) - 1
-        if index >= 0 and address < self._regions[index].end:
-            return self._regions[index]
-        return None
+        index = self._index(address)
+        region = self._regions[index] if index >= 0 else None
+        return region if region is not None and address < region.address + region.size else None
+
+    def _index(self, address: int) -> int:
+        """The place of the last region that begins at or below an address, or -1: until the caller's next call, at
+        which a signal handler could load or unload.
+        """
+        while True:
+            changes = self.changes
+            index = bisect_right(self._starts, address) - 1
+            if changes == self.changes:
+                return index
 
     def protection(self, address: int) -> Protection | None:
         """The permissions of the page at `address`; None when nothing is published there."""
@@ -279,8 +298,8 @@ class HostMemory:
             raise AddressSpaceError("not page-aligned", address=at, size=size)
         if at < 0 or at + size > self._architecture.address_mask + 1:
             raise AddressSpaceError("outside the address space", address=at, size=size)
-        index = bisect_right(self._starts, at)
-        for neighbour in self._regions[max(index - 1, 0) : index + 1]:
+        index = self._index(at)
+        for neighbour in self._regions[index if index > 0 else 0 : index + 2]:
             if neighbour.address < at + size and at < neighbour.end:
                 raise AddressSpaceError(f"taken by {neighbour.name or 'another region'}", address=at, size=size)
         return at
@@ -304,8 +323,8 @@ class HostMemory:
 
     def _first_gap(self, low: int, high: int, size: int, align: int) -> int | None:
         address = (low + align - 1) & -align
-        index = max(bisect_right(self._starts, address) - 1, 0)
-        for region in self._regions[index:]:
+        index = self._index(address)
+        for region in self._regions[index if index > 0 else 0 :]:
             if address + size + PAGE <= region.address:
                 break
             if region.end + PAGE > address:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Self, TypeAlias, TypeVarTuple
+from typing import Any, TypeAlias, TypeVarTuple
 
 _Ts = TypeVarTuple("_Ts")
 #: A function and its arguments.
@@ -13,38 +13,44 @@ Step: TypeAlias = tuple[Callable[..., object], tuple[Any, ...]]
 class Rollback:
     """As `contextlib.ExitStack`, for calls alone and in a fifth of its time.
 
-    As a context manager it makes the calls at the end of the block. When several raise, the last exception is
+    A call that raises is made once more, since a signal handler may have raised at any point of it, even before
+    its first instruction: so each must be one that can be repeated. When several raise, the last exception is
     raised, with the others as its context.
+
+    A signal handler may also raise where `close` begins. What must not be left undone calls it again:
+
+        try:
+            rest.close()
+        finally:
+            if rest.calls:
+                rest.close()
     """
 
-    __slots__ = ("_calls",)
+    __slots__ = ("calls",)
 
     def __init__(self, calls: Iterable[Step] = ()) -> None:
-        self._calls = [*calls]
+        self.calls = [*calls]  #: those that are left, the next one last
 
     def callback(self, function: Callable[[*_Ts], object], /, *args: *_Ts) -> None:
         """Add a call, which is made before those added earlier."""
-        self._calls.append((function, args))
-
-    def pop_all(self) -> None:
-        """Forget all calls: what they would undo has been completed."""
-        self._calls.clear()
+        self.calls.append((function, args))
 
     def close(self) -> None:
         """Make all calls, last first."""
-        calls = self._calls
+        calls = self.calls
         try:
             while calls:
-                # No call between the two: a signal handler's exception would come between them.
                 function, args = calls[-1]
-                del calls[-1]
                 function(*args)
+                del calls[-1]
         finally:
             if calls:
-                self.close()
+                self._repeat()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self.close()
+    def _repeat(self) -> None:
+        """Make the last call again, then the others."""
+        function, args = self.calls.pop()
+        try:
+            function(*args)
+        finally:
+            self.close()

@@ -9,6 +9,7 @@ import numpy as np
 from relink.arch import Architecture
 from relink.arrays import I64, U8, U64, Bools, distinct
 from relink.elf.constants import SymbolType
+from relink.memory import sparse
 from relink.memory.address_space import PAGE, AddressSpace, Pages, Protection, Region
 from relink.memory.buffers import write_words
 from relink.memory.rollback import Rollback
@@ -115,17 +116,21 @@ class DescriptorStubs(Assigned):
                 region.buffer[offset : offset + len(code)] = list(code)
         if not self._region.pages and all(region is not self._region for region, _ in regions):
             regions.append((self._region, (Pages(0, PAGE, Protection.R | Protection.X),)))
+        counted = [0]
+        undo.callback(self._give_up, counted)
+        # Without a call from here on, of which an exception of a signal handler could come.
+        counted[0] = 1
         self._uses += 1
-        undo.callback(self._give_up)
         return self._region.address, self._region.address + _SECOND_STUB
 
-    def _give_up(self) -> None:
-        self._uses -= 1
+    def _give_up(self, counted: list[int]) -> None:
+        self._uses -= counted[0]
+        counted[0] = 0
         if not self._uses:
             self.close()
 
     def close(self) -> None:
         """Release the page, if it exists."""
-        region, self._region = self._region, None
-        if region is not None:
-            self._memory.release(region)
+        if self._region is not None:
+            sparse.release(self._memory, self._region)
+            self._region = None

@@ -61,14 +61,15 @@ def test_operations_can_be_interrupted_anywhere(
             operation(machine, library)
 
         whole()
-        points = interrupted(whole, 0)
+        points, traps = interrupted(whole, 0, starts=True), len(machine.traps)
         for number in sorted(dice.choices(range(1, points + 1), k=POINTS)):
-            interrupted(whole, number)
+            interrupted(whole, number, starts=True)
             for image in machine.linker.images[1:]:  # the interrupt came after the load, before the unload
                 assert image.stage is Stage.INITIALISED
                 machine.unload(image)
             whole()
             assert machine.linker.images == [library.image]
+            assert operation is _call or len(machine.traps) == traps
             assert library.point_by_value((1, 2.5)) == (2, 2.5)
 
 
