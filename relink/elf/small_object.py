@@ -18,22 +18,51 @@ from relink.elf.constants import SHN_ABS, FileType, SectionType
 from relink.elf.headers import Header
 from relink.elf.layout import ELF32, ELF64
 from relink.elf.section_checks import OVERLAP
-from relink.records.tuples import NamedTuple
+from relink.records.tuples import NamedTuple, maker
 
 #: Larger objects are read as arrays: bytes, sections, symbols, relocations. So many relocations take half the time
 #: that arrays take.
 MOST_BYTES, MOST_SECTIONS, MOST_SYMBOLS, MOST_RELOCATIONS = 1 << 16, 96, 256, 256
 
-_REL_FILE, _CURRENT, _STRTAB, _NOBITS = int(FileType.REL), 1, int(SectionType.STRTAB), int(SectionType.NOBITS)
+_REL_FILE, _CURRENT = int(FileType.REL), 1
+_SYMTAB, _STRTAB, _NOBITS = int(SectionType.SYMTAB), int(SectionType.STRTAB), int(SectionType.NOBITS)
 #: st_info of plain symbols: local, and global or weak ones; of the types up to STT_FILE, which are no common,
 #: thread-local or indirect ones.
 _LOCAL = frozenset(range(5))
 _GLOBAL = frozenset(bind << 4 | type_ for bind in (1, 2) for type_ in range(5))
 _RESERVED = frozenset({SHN_ABS})
-_LONG = 64  #: bytes of a name, beyond which names that overlap may be refused
+_LONG = 64  #: bytes of a name that do not count where overlapping names are refused
 _COMDAT = struct.pack("<I", 1)  #: the flag word of a group
 
+_HEADER = maker(Header)
+
 HEADERS: Final = {32: (ELF32, b"\x7fELF\x01\x01\x01"), 64: (ELF64, b"\x7fELF\x02\x01\x01")}
+
+
+class _Tables(dict[int, struct.Struct]):
+    """The formats of whole tables by the number of their rows: one `unpack` takes a third of the time of `zip` of
+    rows. Tables have at most some hundred rows.
+    """
+
+    def __init__(self, row: str) -> None:
+        self.row = row
+
+    def __missing__(self, count: int) -> struct.Struct:
+        made = self[count] = struct.Struct("<" + self.row * count)
+        return made
+
+
+#: class -> the columns of `SmallSections` in a section header, and where sh_info is in it.
+_SECTIONS_OF: Final = {32: (_Tables("II8xII4xI8x"), 28), 64: (_Tables("II16xQQ4xI16x"), 44)}
+_SYMBOLS_OF: Final = {32: _Tables("IIIBBH"), 64: _Tables("IBBHQQ")}
+#: class -> the bits of so many section headers that are in `SmallSections.alike`.
+_ALIKE: Final = {
+    bits: int.from_bytes(row * MOST_SECTIONS, "little")
+    for bits, row in (
+        (32, bytes(4) + b"\xff" * 12 + bytes(8) + b"\xff" * 16),
+        (64, bytes(4) + b"\xff" * 20 + bytes(16) + b"\xff" * 24),
+    )
+}
 SYMBOLS: Final = {32: struct.Struct("<IIIBBH"), 64: struct.Struct("<IBBHQQ")}
 #: (class, type of the section) -> the format of an entry.
 ENTRIES: Final = {
@@ -52,22 +81,52 @@ class Unusual(Exception):
 
 
 class SmallSections(NamedTuple):
-    """The section headers in columns, with number 0."""
+    """The section headers, with number 0: in columns what differs between objects that are otherwise alike, and
+    the rest as one number, by which what follows from it is found.
+    """
 
-    names: Sequence[bytes]
+    names_at: tuple[int, ...]
     types: tuple[int, ...]
-    flags: tuple[int, ...]
     offsets: tuple[int, ...]
     sizes: tuple[int, ...]
-    links: tuple[int, ...]
     infos: tuple[int, ...]
-    aligns: tuple[int, ...]
-    entry_sizes: tuple[int, ...]
+    strings: bytes  #: the string table of the names
+    longest: int  #: bytes of the longest string in it
+    symtab: int  #: the number of the first symbol table
+    alike: int  #: the table without names, offsets, sizes, and the number of the symbol table's local symbols
 
     def content(self, data: bytes, number: int) -> bytes:
         """The bytes of a section that has some in the file."""
         offset = self.offsets[number]
         return data[offset : offset + self.sizes[number]]
+
+    def names(self, numbers: Sequence[int]) -> list[bytes]:
+        """The names of some sections."""
+        return _texts(self.strings, [self.names_at[number] for number in numbers])
+
+
+_SECTIONS = maker(SmallSections)
+
+
+class SectionColumns(NamedTuple):
+    """The columns of `SmallSections.alike`, where nothing of the symbol table's sh_info is left."""
+
+    types: tuple[int, ...]
+    flags: tuple[int, ...]
+    links: tuple[int, ...]
+    infos: tuple[int, ...]
+    aligns: tuple[int, ...]
+    entry_sizes: tuple[int, ...]
+
+
+def columns_of(alike: int, bits: int, count: int) -> SectionColumns:
+    """Raises Unusual unless header 0 is empty."""
+    record = HEADERS[bits][0].section_header
+    table = alike.to_bytes(count * record.size, "little")
+    if any(table[: record.size]):
+        raise Unusual
+    _, types, flags, _, _, _, *rest = zip(*record.iter_unpack(table), strict=True)
+    return SectionColumns(types, flags, *rest)
 
 
 class SmallSymbols(NamedTuple):
@@ -82,6 +141,9 @@ class SmallSymbols(NamedTuple):
     names: Sequence[bytes]  #: of the global ones, from number `first_global` on
     first_global: int
     strings: bytes  #: the string table
+
+
+_SYMBOLS = maker(SmallSymbols)
 
 
 def read_header(data: bytes, arch: Architecture) -> Header:
@@ -102,32 +164,55 @@ def read_header(data: bytes, arch: Architecture) -> Header:
     if entsize != layout.section_header.size or not shoff or not 0 < names < shnum <= MOST_SECTIONS:
         raise Unusual
     where = entry, data[7], 0, phoff, phentsize, phnum, shoff, entsize, shnum, names
-    return Header(arch.bits, machine, type_, flags, *where)
+    return _HEADER((arch.bits, machine, type_, flags, *where))
 
 
 def read_sections(data: bytes, header: Header) -> SmallSections:
-    """The section headers, whose names and bytes are in the file."""
-    table, number = data[header.shoff : header.shoff + header.shnum * header.shentsize], header.shstrndx
-    if len(table) != header.shnum * header.shentsize or any(table[: header.shentsize]):
+    """The section headers, whose bytes are in the file, and whose names are in the string table."""
+    size, count, number, (tables, info_at) = (
+        header.shentsize,
+        header.shnum,
+        header.shstrndx,
+        _SECTIONS_OF[header.bits],
+    )
+    table = data[header.shoff : header.shoff + count * size]
+    if len(table) != count * size:
         raise Unusual
-    record = HEADERS[header.bits][0].section_header
-    names_at, types, flags, _, offsets, sizes, *rest = zip(*record.iter_unpack(table), strict=True)
-    _check_extents(types, offsets, sizes, len(data))
+    fields = tables[count].unpack(table)
+    names_at, types, offsets, sizes, infos = (
+        fields[::5],
+        fields[1::5],
+        fields[2::5],
+        fields[3::5],
+        fields[4::5],
+    )
+    if max(map(add, offsets, sizes)) > len(data) or sum(sizes) > OVERLAP * len(data):
+        _check_extents(types, offsets, sizes, len(data))
     strings = data[offsets[number] : offsets[number] + sizes[number]]
     if types[number] != _STRTAB or strings[-1:] != b"\0" or b".gnu.l" in strings:  # LTO, or copies
         raise Unusual
-    names = _texts(strings, names_at)
-    if sum(map(len, names)) > OVERLAP * len(strings):
+    if _SYMTAB not in types or names_at[0] or offsets[0] or sizes[0]:
         raise Unusual
-    return SmallSections(names, types, flags, offsets, sizes, *rest)
+    longest, symtab = len(max(strings.split(b"\0"), key=len)), types.index(_SYMTAB)
+    _check_names(strings, longest, names_at)
+    alike = int.from_bytes(table, "little") & _ALIKE[header.bits]
+    alike -= infos[symtab] << 8 * (symtab * size + info_at)
+    return _SECTIONS((names_at, types, offsets, sizes, infos, strings, longest, symtab, alike))
 
 
 def _check_extents(types: tuple[int, ...], offsets: tuple[int, ...], sizes: tuple[int, ...], end: int) -> None:
     """Raise Unusual for sections outside the file, or that overlap so much that they may be refused."""
-    if max(map(add, offsets, sizes)) <= end and sum(sizes) <= OVERLAP * end:
-        return
     rows = [row for row in zip(types, offsets, sizes, strict=True) if row[0] != _NOBITS]
     if sum(size for _, _, size in rows) > OVERLAP * end or max(at + size for _, at, size in rows) > end:
+        raise Unusual
+
+
+def _check_names(strings: bytes, longest: int, names_at: Sequence[int]) -> None:
+    """Raise Unusual for names outside the string table, or that overlap so much that they may be refused."""
+    size, most = len(strings), (longest - _LONG) * (len(names_at) - names_at.count(0))
+    if max(names_at) >= size:
+        raise Unusual
+    if most > OVERLAP * size and sum(map(len, _texts(strings, names_at))) > OVERLAP * size:
         raise Unusual
 
 
@@ -139,32 +224,30 @@ def _texts(strings: bytes, offsets: Sequence[int]) -> list[bytes]:
         raise Unusual from None
 
 
-def read_symbols(data: bytes, bits: int, sections: SmallSections, number: int) -> SmallSymbols:
-    """The symbols of section `number`, none of which is special."""
-    record, link, first = SYMBOLS[bits], sections.links[number], sections.infos[number]
-    size, count = sections.sizes[number], len(sections.types)
-    if sections.entry_sizes[number] != record.size or size % record.size or not 0 < link < count:
+def read_symbols(data: bytes, bits: int, sections: SmallSections, link: int, named: int) -> SmallSymbols:
+    """The symbols, none of which is special: `link` is the section of their names, `named` that of sections'."""
+    record, first, number = SYMBOLS[bits], sections.infos[sections.symtab], sections.symtab
+    size, count, strings, longest = sections.sizes[number], len(sections.sizes), sections.strings, sections.longest
+    if not 0 < size <= MOST_SYMBOLS * record.size or size % record.size or first * record.size > size:
         raise Unusual
-    if not 0 < size <= MOST_SYMBOLS * record.size or first * record.size > size:
+    if link != named:
+        strings = sections.content(data, link)
+        longest = len(max(strings.split(b"\0"), key=len))
+    if strings[:1] != b"\0" or strings[-1:] != b"\0" or b"@" in strings:
         raise Unusual
-    strings = sections.content(data, link)
-    if sections.types[link] != _STRTAB or strings[:1] != b"\0" or strings[-1:] != b"\0" or b"@" in strings:
-        raise Unusual
-    columns = zip(*record.iter_unpack(sections.content(data, number)), strict=True)
+    fields = _SYMBOLS_OF[bits][size // record.size].unpack(sections.content(data, number))
+    a, b, c, d, e, f = fields[::6], fields[1::6], fields[2::6], fields[3::6], fields[4::6], fields[5::6]
     if bits == 64:
-        names_at, infos, others, homes, values, extents = columns
+        names_at, infos, others, homes, values, extents = a, b, c, d, e, f
     else:
-        names_at, values, extents, infos, others, homes = columns
+        names_at, values, extents, infos, others, homes = a, b, c, d, e, f
     if not (_LOCAL.issuperset(infos[:first]) and _GLOBAL.issuperset(infos[first:])):
         raise Unusual
-    if max({*homes} - _RESERVED, default=0) >= count or max(names_at) >= len(strings):
+    if max({*homes} - _RESERVED, default=0) >= count:
         raise Unusual
-    has_long = len(max(strings.split(b"\0"), key=len)) > _LONG
-    if has_long and sum(map(len, _texts(strings, names_at))) > OVERLAP * len(strings):
-        raise Unusual
-    return SmallSymbols(
-        names_at, values, extents, infos, others, homes, _texts(strings, names_at[first:]), first, strings
-    )
+    _check_names(strings, longest, names_at)
+    names = _texts(strings, names_at[first:])
+    return _SYMBOLS((names_at, values, extents, infos, others, homes, names, first, strings))
 
 
 def read_entries(data: bytes, bits: int, sections: SmallSections, number: int) -> Sequence[Entry]:

@@ -5,8 +5,7 @@ Sources: GNU ld's default linker scripts; gABI and psABIs for `_GLOBAL_OFFSET_TA
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Collection, Mapping
 from typing import TypeAlias
 
 import numpy as np
@@ -85,10 +84,12 @@ def asked_for(symbols: Symbols) -> dict[str, int]:
 _NAMES = frozenset(name.encode() for name in (*_PLACES, _TLS_BASE))
 
 
-def names_of_linker(names: AbstractSet[bytes]) -> set[bytes]:
-    """The names of which a linker may define a symbol."""
-    edges = [name for name in names if name[:4] == b"__st" and name.startswith((b"__start_", b"__stop_"))]
-    return {*edges, *(_NAMES & names)}
+def names_of_linker(names: Collection[bytes], strings: bytes) -> set[bytes]:
+    """The names, from a string table, of which a linker may define a symbol."""
+    found = set(_NAMES.intersection(names))
+    if b"__st" in strings:
+        found.update(name for name in names if name.startswith((b"__start_", b"__stop_")))
+    return found
 
 
 def redefined(symbols: Symbols) -> list[DuplicateSymbol]:

@@ -42,6 +42,10 @@ class SmallObject(CombinedObjects):
         return Contents(self.name, self.segments, lambda s: self.data[s.offset : s.offset + s.filesz])
 
     @cached_property
+    def offers_data(self) -> bool:
+        return self.table.offers_data
+
+    @cached_property
     def offered(self) -> I64:
         return self.table.hash_table.symbols
 

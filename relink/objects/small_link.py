@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from itertools import count
 from operator import itemgetter
 
 import numpy as np
@@ -49,7 +50,6 @@ from relink.objects.small_sections import plan_of
 from relink.objects.small_symbols import SmallSymbolTable
 from relink.records.tuples import NamedTuple
 
-_ALLOC = 2  # a flag of sections
 _CALLABLE = (int(SymbolType.NOTYPE), int(SymbolType.FUNC))
 _GOT = GOT.encode()
 _LOAD = SegmentType.LOAD
@@ -123,7 +123,9 @@ class _Link:
         self.realigned: dict[int, bytes] = {}  #: sections whose excess padding is removed
         if not any(map(sizes.__getitem__, self.plan.filled)):
             raise Unusual
-        self.symbols = read_symbols(content, arch.bits, self.sections, self.plan.symtab)
+        self.symbols = read_symbols(content, arch.bits, self.sections, self.plan.strings, self.header.shstrndx)
+        #: The rows of the global symbols by their names.
+        self.rows = dict(zip(self.symbols.names, count(self.symbols.first_global + 1), strict=False))
         self.attributes = self.sections.content(content, self.plan.attributes)
         self.stub = arch.baseline_stub if arch.is_baseline(self.attributes) else arch.stub
         self.got_row = 0  #: of _GLOBAL_OFFSET_TABLE_, which is the linker's
@@ -143,15 +145,14 @@ class _Link:
 
     def _check_names(self, options: ObjectOptions) -> None:
         """Raise Unusual for names that other rules are about."""
-        _, _, _, _, others, sections, names, first, _ = self.symbols
-        different = {*names}
-        if len(different) < len(names) or b"" in different or not _ROUTINES.isdisjoint(different):
+        _, _, _, _, others, sections, names, first, strings = self.symbols
+        rows = self.rows
+        if len(rows) < len(names) or b"" in rows or not _ROUTINES.isdisjoint(rows):
             raise Unusual
-        if of_linker := names_of_linker(different):
-            number = first + names.index(_GOT) if of_linker == {_GOT} else 0
-            if not number or sections[number]:
+        if of_linker := names_of_linker(rows, strings):
+            if of_linker != {_GOT} or sections[rows[_GOT] - 1]:
                 raise Unusual
-            self.got_row = number + 1
+            self.got_row = rows[_GOT]
         if any(others):
             for section, other in zip(sections[first:], others[first:], strict=True):
                 if other & 3 and not section:  # it cannot be bound to other images
@@ -178,22 +179,22 @@ class _Link:
         and what else the entries ask for.
         """
         types, bits, sizes, found = _TYPES[self.arch], self.arch.bits, self.sizes, []
-        homes, infos, flags = self.symbols.sections, self.symbols.infos, self.sections.flags
+        homes, infos, loaded = self.symbols.sections, self.symbols.infos, self.plan.loaded
         every = bool(self.arch.code_address_bits)  # any branch may be to another instruction set
-        left, count = MOST_RELOCATIONS, len(homes)
+        left, symbols = MOST_RELOCATIONS, len(homes)
         for table, target in self.plan.tables:
             entries, aligned = read_entries(self.content, bits, self.sections, table), False
             left -= len(entries)
             if left < 0:
                 raise Unusual
             for at, number, index, _ in entries:
-                if at >= sizes[target] or index >= count:
+                if at >= sizes[target] or index >= symbols:
                     raise Unusual
                 slot, branch, narrow, direct, low_bits, aligns = types[number]
                 if low_bits < self.low_bits:
                     self.low_bits = low_bits
                 home = homes[index]
-                if home and home != SHN_ABS and not flags[home] & _ALLOC:
+                if home and home not in loaded and home != SHN_ABS:
                     raise Unusual
                 if not index:
                     if slot:
@@ -302,10 +303,11 @@ class _Link:
         self, name: str, combine: Callable[[], CombinedObjects], link_debug_sections: DebugLinker
     ) -> SmallObject:
         """The result."""
+        plan = self.plan
         callees, slots = sorted(self.callees), sorted(self.slots)
         segments, pages = self._segments()
         got_symbol = self.got_row, self.got
-        table = SmallSymbolTable(name, self.arch.bits, self.symbols, self.offsets, got_symbol)
+        table = SmallSymbolTable(name, self.arch.bits, self.symbols, self.rows, self.offsets, got_symbol)
         data = frozen(np.frombuffer(self._filled(len(callees)), np.uint8))
         first, word = self.arch.got_header * self.arch.word_size, self.arch.word_size
         made = SmallObject.__new__(SmallObject)
@@ -320,12 +322,11 @@ class _Link:
             span=self.segments[-1][3],
             results=placed_as(data, pages),
             table=table,
-            offers_data=table.offers_data,
             direct=np.array(sorted(self.direct), np.int64) if self.direct else _NO_ROWS,
             got=self.got,
             slots={Slot.ADDRESS: (np.array(slots), first + word * np.arange(len(slots)))} if slots else {},
-            constructors=self._array(self.plan.constructors),
-            destructors=self._array(self.plan.destructors),
+            constructors=self._array(plan.constructors) if plan.constructors else None,
+            destructors=self._array(plan.destructors) if plan.destructors else None,
             float_abi=self._float_abi(),
             link_debug_sections=link_debug_sections,
             combine=combine,

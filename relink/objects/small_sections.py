@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from relink.arch import Architecture
 from relink.elf.constants import PAGE, SectionFlag, SectionType
-from relink.elf.small_object import ENTRIES, SmallSections, Unusual
+from relink.elf.small_object import ENTRIES, SYMBOLS, SmallSections, Unusual, columns_of
 from relink.objects.input_sections import BSS, INDEX_TABLE, RW, RWX, RX, R
 from relink.objects.layout import SEGMENT_FLAGS
 from relink.objects.sections import output_name
@@ -72,8 +72,9 @@ Parts: TypeAlias = tuple[tuple[int, int], ...]
 class SectionPlan(NamedTuple):
     """The sections by their numbers."""
 
-    symtab: int
+    strings: int  #: the names of the symbols
     kinds: tuple[tuple[int, Parts], ...]  #: each kind of section, in the order of the image, and its sections
+    loaded: frozenset[int]
     stored: tuple[int, ...]  #: those that are loaded from bytes in the file
     filled: tuple[int, ...]  #: of these, those that are more than notes
     code: tuple[int, ...]
@@ -86,9 +87,15 @@ class SectionPlan(NamedTuple):
 
 def plan_of(sections: SmallSections, arch: Architecture) -> SectionPlan:
     """The plan for an object's sections. Raises Unusual for other than plain ones."""
-    names, types, flags, _, _, *rest = sections
-    outputs = tuple([_output(name) for name, each in zip(names, flags, strict=True) if each & _ALLOC])
-    return _planned((arch.machine, arch.bits, arch.attributes_section), outputs, types, flags, *rest)
+    alike, bits, count = sections.alike, arch.bits, len(sections.sizes)
+    outputs = tuple([_output(name) for name in sections.names(_loaded(alike, bits, count))])
+    return _planned((arch.machine, bits, arch.attributes_section), alike, count, outputs)
+
+
+@lru_cache(maxsize=256)
+def _loaded(alike: int, bits: int, count: int) -> tuple[int, ...]:
+    """The numbers of the sections that are loaded, of `count`."""
+    return tuple(number for number, each in enumerate(columns_of(alike, bits, count).flags) if each & _ALLOC)
 
 
 @lru_cache(maxsize=1 << 12)
@@ -115,20 +122,12 @@ class _Row(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def _planned(
-    target: tuple[int, int, int],
-    outputs: Sequence[str],
-    types: Sequence[int],
-    flags: Sequence[int],
-    links: Sequence[int],
-    infos: Sequence[int],
-    aligns: Sequence[int],
-    entry_sizes: Sequence[int],
-) -> SectionPlan:
-    """The plan for sections of a target (e_machine, the class, and the type of build attributes); `outputs` are
-    the output sections of those that are loaded.
+def _planned(target: tuple[int, int, int], alike: int, count: int, outputs: Sequence[str]) -> SectionPlan:
+    """The plan for `count` sections of a target (e_machine, the class, and the type of build attributes);
+    `outputs` are the output sections of those that are loaded.
     """
     machine, bits, attributes = target
+    types, flags, links, infos, aligns, entry_sizes = columns_of(alike, bits, count)
     if any(align & (align - 1) or align > PAGE for align in aligns):
         raise Unusual
     rows, left = list[_Row](), iter(outputs)
@@ -137,7 +136,7 @@ def _planned(
             row = _Row(number, next(left), type_, each, aligns[number] or 1, links[number])
             rows.append(_checked(row, machine))
         elif number:
-            about_none = each & _INFO_LINK and infos[number] >= len(types)
+            about_none = each & _INFO_LINK and (infos[number] >= count or type_ == _SYMTAB)
             if each & ~_OTHER_FLAGS or type_ not in _OTHER_TYPES or about_none:
                 raise Unusual
     _check_about(rows)
@@ -145,12 +144,15 @@ def _planned(
     filled = tuple(row.number for row in rows if row.type not in (_NOBITS, _NOTE))
     if len(symtabs) != 1 or not filled:
         raise Unusual
+    strings = links[symtabs[0]]
+    if not 0 < strings < count or types[strings] != _STRTAB or entry_sizes[symtabs[0]] != SYMBOLS[bits].size:
+        raise Unusual
     if any(links[number] != symtabs[0] or entry_sizes[number] != _MEMBER for number in groups):
         raise Unusual
     stored = tuple(row.number for row in rows if row.type != _NOBITS)
     tables = []
     for number in _of_type(types, _REL, _RELA):
-        if not 0 < infos[number] < len(types) or infos[number] == number:
+        if not 0 < infos[number] < count or infos[number] == number:
             raise Unusual
         if flags[infos[number]] & _ALLOC:
             if entry_sizes[number] != ENTRIES[bits, types[number]].size or links[number] != symtabs[0]:
@@ -162,7 +164,9 @@ def _planned(
     code = tuple(row.number for row in rows if row.flags & _CODE)
     build = _of_type(types, attributes)[0] if attributes and attributes in types else 0
     arrays = _of_type(types, _INIT_ARRAY), _of_type(types, _FINI_ARRAY)
-    return SectionPlan(symtabs[0], _arranged(rows), stored, filled, code, tuple(tables), groups, build, *arrays)
+    loaded = frozenset(row.number for row in rows)
+    kinds, patched = _arranged(rows), tuple(tables)
+    return SectionPlan(strings, kinds, loaded, stored, filled, code, patched, groups, build, *arrays)
 
 
 def _of_type(types: Sequence[int], *wanted: int) -> tuple[int, ...]:

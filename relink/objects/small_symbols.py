@@ -16,8 +16,9 @@ from relink.elf.strings import StringTable
 from relink.objects.combined import Offered
 from relink.records import cached_property
 
-_OBJECT = int(SymbolType.OBJECT)
+_DATA = frozenset(bind << 4 | SymbolType.OBJECT for bind in (1, 2))
 _HIDDEN, _PROTECTED = 2, 3
+_SEEN = frozenset({0, _PROTECTED})
 
 
 class SmallSymbolTable(SymbolTable):
@@ -28,38 +29,55 @@ class SmallSymbolTable(SymbolTable):
     name: str
     bits: int
     columns: SmallSymbols
+    rows: Mapping[bytes, int]
     offsets: Sequence[int]
     got: tuple[int, int]
-    by_name: Mapping[bytes, tuple[int]]
-    offers_data: bool  #: see `CombinedObjects`
 
     def __init__(
-        self, name: str, bits: int, symbols: SmallSymbols, offsets: Sequence[int], got: tuple[int, int]
+        self,
+        name: str,
+        bits: int,
+        symbols: SmallSymbols,
+        rows: Mapping[bytes, int],
+        offsets: Sequence[int],
+        got: tuple[int, int],
     ) -> None:
-        """`offsets` are those of the object's sections in the image, -1 for others; `got` is the row of
-        _GLOBAL_OFFSET_TABLE_ (0: none), which the linker defines, and its offset.
+        """`rows` are those of the global symbols by their names; `offsets` are those of the object's sections in
+        the image, -1 for others; `got` is the row of _GLOBAL_OFFSET_TABLE_ (0: none), which the linker defines,
+        and its offset.
         """
-        by_name, offers_data = dict[bytes, tuple[int]](), False
-        _, _, _, infos, others, sections, names, first, _ = symbols
-        columns = zip(names, infos[first:], others[first:], sections[first:], strict=True)
-        for row, (each, info, other, section) in enumerate(columns, first + 1):
-            if section and (section == SHN_ABS or offsets[section] >= 0):
-                by_name[each] = (row,)
-                offers_data = offers_data or (info & 15 == _OBJECT and other & 3 in (0, _PROTECTED))
-            elif row == got[0]:
-                by_name[each] = (row,)
         vars(self).update(  # it is immutable for others
             bits=bits,
             columns=symbols,
+            rows=rows,
             offsets=offsets,
             got=got,
             name=name,
-            offers_data=offers_data,
-            by_name=by_name,
             versym=None,
             has_unique=False,
             _checked=True,  # the names
         )
+
+    def _defines(self, row: int) -> bool:
+        section = self.columns.sections[row - 1]
+        return row == self.got[0] or section == SHN_ABS or (section != 0 and self.offsets[section] >= 0)
+
+    def candidates_of(self, name: bytes, gnu_hash: int) -> tuple[int, ...]:
+        row = self.rows.get(name, 0)
+        return (row,) if row and self._defines(row) else ()
+
+    @cached_property
+    def by_name(self) -> Mapping[bytes, tuple[int]]:
+        return {name: (row,) for name, row in self.rows.items() if self._defines(row)}
+
+    @cached_property
+    def offers_data(self) -> bool:
+        """See `CombinedObjects`."""
+        _, _, _, infos, others, _, _, first, _ = self.columns
+        if _DATA.isdisjoint(infos[first:]):
+            return False
+        data = [row for (row,) in self.by_name.values() if infos[row - 1] in _DATA and row != self.got[0]]
+        return not _SEEN.isdisjoint([others[row - 1] & 3 for row in data])
 
     def __len__(self) -> int:
         return 1 + len(self.columns.infos)

@@ -8,7 +8,8 @@ and low parts and sums), nothing is stored, and the engine does it all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from operator import itemgetter
 from typing import TypeAlias
 
@@ -28,7 +29,7 @@ from relink.module import Module
 from relink.objects.small import SmallObject
 from relink.objects.small_symbols import SmallSymbolTable
 from relink.records import cached_property
-from relink.records.tuples import NamedTuple
+from relink.records.tuples import NamedTuple, maker
 from relink.relocate.batch import FEW_RUNS, phase_of
 from relink.relocate.bind import asks_for_symbol
 from relink.relocate.references import Numbers, References
@@ -37,13 +38,14 @@ from relink.resolve.few_references import Few, Reference
 from relink.resolve.resolver import Resolver
 from relink.resolve.scopes import LookupScope
 
-_MASK = (1 << 64) - 1
+_MASK, _SIGN = (1 << 64) - 1, 1 << 31
 _FUNC = int(SymbolType.FUNC)
 _LEFT = frozenset({int(SymbolType.TLS), int(SymbolType.GNU_IFUNC)})  #: to the engine
 _SILENT = frozenset({Role.NONE, Role.ALIGN})  #: nothing is stored
 _ROLES = frozenset({*_SILENT, Role.DATA, Role.BRANCH, Role.HIGH, Role.LOW, Role.SET, Role.ADD})
+_ADD, _HIGH, _LOW = Role.ADD, Role.HIGH, Role.LOW
 _SUMS = frozenset({Role.SET, Role.ADD})
-_WHERE = itemgetter(0)
+_WHERE, _ROW = itemgetter(0), itemgetter(2)  #: of a step
 
 
 class _Type(NamedTuple):
@@ -77,6 +79,7 @@ def _nothing(*letters: int) -> int:
     return 0
 
 
+_REFERENCE = maker(Reference)
 _NO_FIELD = Single(0, lambda raw: 0, lambda value: True, lambda raw, value: raw)
 
 
@@ -119,27 +122,28 @@ class ObjectEntries:
 
     def __init__(self, objects: SmallObject, arch: Architecture) -> None:
         """Raises KeyError for entries that are left to the engine."""
-        self.got, self.size = objects.got, len(objects.symbols)
-        self.address_at = 0 if objects.stub is None else objects.stub.address_at  #: of its target in a stub
+        table, stub, callees, rows = objects.table, objects.stub, objects.callees, objects.slot_rows
+        self.got, self.size = objects.got, len(table)
+        self.address_at = 0 if stub is None else stub.address_at  #: of its target in a stub
         self.counts: dict[str, int] = {}  # as in `Relocated`
         self.entries: dict[tuple[str, str], int] = {}
-        word, first, size = (
-            arch.word_size,
-            arch.got_header,
-            len(objects.stub.code) if objects.stub is not None else 0,
-        )
-        self.slots = {row: word * number for number, row in enumerate(objects.slot_rows, first)}
-        self.stubs = {row: objects.island + size * number for number, row in enumerate(objects.callees)}
+        self.slots: dict[int, int] = {}
+        self.stubs: dict[int, int] = {}
+        if rows:
+            word = arch.word_size
+            self.slots = dict(zip(rows, count(word * arch.got_header, word), strict=False))
+        if callees and stub is not None:
+            self.stubs = dict(zip(callees, count(objects.island, len(stub.code)), strict=False))
         self.steps: list[_Step] = []
-        asked = {*objects.slot_rows, *objects.callees}
+        asked = {*rows, *callees}
         types = _TYPES[arch]
-        for number, count in self._read(objects, types, asked).items():
+        for number, many in self._read(objects, types, asked).items():
             type_ = types[number]
-            self.entries[".rela", type_.name] = count
+            self.entries[".rela", type_.name] = many
             if type_.role is not Role.NONE:
-                self.counts[type_.name] = count
+                self.counts[type_.name] = many
         asked.discard(0)
-        self.few = Few.of([_reference(objects.table, row) for row in sorted(asked)])
+        self.few = Few.of(_references(table, sorted(asked)))
         self.symbols = self.few.asked[1:]
 
     def _read(self, objects: SmallObject, types: Mapping[int, _Type], asked: set[int]) -> dict[int, int]:
@@ -152,10 +156,11 @@ class ObjectEntries:
             for at, number, symbol, addend in entries:
                 if number != runs[-1]:
                     runs.append(number)
-                    counts.setdefault(number, 0)
                     type_ = types[number]
                     silent, extent, reads, has_slot = type_.silent, type_.field.size, type_.reads, type_.has_slot
                     branch = type_.role is Role.BRANCH
+                    if number not in counts:
+                        counts[number] = 0
                 counts[number] += 1
                 if silent:
                     continue
@@ -170,14 +175,14 @@ class ObjectEntries:
                 if not type_.asks:
                     row = 0
                 steps.append((where, type_, row, addend, slot, stub))
-                asked.add(row)
+        asked.update(map(_ROW, steps))
         if len(counts) == 1 and apart:
             return counts
         order = runs[1:] if len(counts) == len(runs) - 1 <= FEW_RUNS else sorted(counts)
-        phases = {types[number].phase for number in order}
-        if len(phases) > 1:
+        several = len({types[number].phase for number in order}) > 1
+        if several:
             order.sort(key=lambda number: types[number].phase)
-        if len(phases) > 1 or not apart:
+        if several or not apart:
             place = {types[number].name: at for at, number in enumerate(order)}
             steps.sort(key=lambda step: place[step[1].name])
         if not apart:
@@ -206,12 +211,17 @@ class ObjectEntries:
         return by_address, by_address, np.zeros_like(by_address)
 
 
-def _reference(table: SmallSymbolTable, row: int) -> Reference:
-    """A reference to a symbol, by its name if it is undefined."""
-    name = table.name_if_undefined(row)
-    if name is None:
-        return Reference(row, True, b"", 0, None, False)
-    return Reference(row, False, name, gnu_hash_of(name), None, False)
+def _references(table: SmallSymbolTable, rows: Sequence[int]) -> list[Reference]:
+    """References to symbols, by their names if they are undefined."""
+    homes, names, got = table.columns.sections, table.columns.names, table.got[0]
+    before, found = table.columns.first_global + 1, list[Reference]()
+    for row in rows:
+        if row < before or homes[row - 1] or row == got:
+            found.append(_REFERENCE((row, True, b"", 0, None, False)))
+        else:
+            name = names[row - before]
+            found.append(_REFERENCE((row, False, name, gnu_hash_of(name), None, False)))
+    return found
 
 
 @once_per_file
@@ -263,7 +273,7 @@ class _Words:
 
     def __init__(self, image: Module, entries: ObjectEntries, references: References) -> None:
         self.image, self.entries, arch = image, entries, image.architecture
-        rows, bindings = (0, *entries.symbols.tolist()), references.bindings
+        rows, bindings = entries.few.rows, references.bindings
         self.addresses: dict[int, int] = dict(zip(rows, bindings.address.tolist(), strict=True))
         self.types: dict[int, int] = dict(zip(rows, bindings.type.tolist(), strict=True))
         self.bias, self.narrow, self.mask = int(image.bias_word), arch.bits == 32, arch.address_mask
@@ -287,57 +297,61 @@ class _Words:
 
     def compute(self) -> None:
         """Compute the words of all entries. Raises _Odd."""
-        buffer, words = self.image.region.buffer.data, self.words
+        buffer, words, addresses, high = self.image.region.buffer.data, self.words, self.addresses, self.high
+        bias, got, mask, narrow = self.bias, self.got, self.mask, self.narrow
         for step in self.entries.steps:
-            where, type_, row, addend, _, _ = step
+            where, type_, row, addend, slot, stub = step
             size, read, fits, write = type_.field
-            raw = 0
-            if addend is None or not type_.whole or type_.role is Role.ADD:
+            role, address, raw = type_.role, addresses[row], 0
+            if addend is None or not type_.whole or role is _ADD:
                 raw = words[where][1] if where in words else int.from_bytes(buffer[where : where + size], "little")
             if addend is None:
                 addend = read(raw)
             elif addend and type_.has_slot and not type_.adds:
                 raise _Odd
-            if type_.role is Role.ADD:
-                value = read(raw) + self._amount(step, self.addresses[row], addend) & _MASK
-            else:
-                value = self._of_high(row) if type_.role is Role.LOW else self._value(step, addend)
+            if role is _LOW:
+                if address not in high:
+                    raise _Odd
+                value = high[address]  # that of the high part at its symbol
+            else:  # the result of the formula, in 64 bits on any ISA
+                value = type_.value(address, addend, where + bias & _MASK, got, slot, 0) & _MASK
+                if role is _ADD:
+                    words[where] = size, write(raw, read(raw) + value & _MASK)
+                    continue
+                if type_.special is not None:
+                    value = self._special(step, address, addend, value)
+                if narrow:
+                    value = ((value & mask ^ _SIGN) - _SIGN) & _MASK
+            if not fits(value):
+                if stub < 0 or addend & _MASK != type_.bias:
+                    raise _Odd
+                value = self._of_stub(step, addend)
                 if not fits(value):
                     raise _Odd
-                if type_.role is Role.HIGH:
-                    self.high[where + self.bias & _MASK] = value
+            if role is _HIGH:
+                high[where + bias & _MASK] = value
             words[where] = size, write(raw, value)
 
-    def _of_high(self, row: int) -> int:
-        """The value of a low part: that of the high part at its symbol. Raises _Odd."""
-        address = self.addresses[row]
-        if address not in self.high:
-            raise _Odd
-        return self.high[address]
+    def _of_stub(self, step: _Step, addend: int) -> int:
+        """The value of a branch that goes to the symbol's stub."""
+        address = step[5] + self.bias & _MASK
+        value: int = step[1].value(address, addend, step[0] + self.bias & _MASK, self.got, step[4], 0) & _MASK
+        if step[1].special is not None:
+            value = self._special(step, address, addend, value, function=True)
+        return signed(value & self.mask, 32) if self.narrow else value
 
-    def _value(self, step: _Step, addend: int) -> int:
-        """The value of an entry that is neither a sum nor a low part. Raises _Odd."""
-        _, type_, row, _, _, stub = step
-        value = self._valued(step, self.addresses[row], addend, function=self.types[row] == _FUNC)
-        if stub >= 0 and addend & _MASK == type_.bias and not type_.field.fits(value):
-            return self._valued(step, stub + self.bias & _MASK, addend, function=True)
-        return value
-
-    def _amount(self, step: _Step, address: int, addend: int) -> int:
-        """The result of an entry's formula, given S, in 64 bits on any ISA: what a sum adds."""
-        return step[1].value(address, addend, step[0] + self.bias & _MASK, self.got, step[4], 0) & _MASK
-
-    def _valued(self, step: _Step, address: int, addend: int, *, function: bool) -> int:
-        """The value of an entry, given S. Raises _Odd."""
-        value, type_ = self._amount(step, address, addend), step[1]
-        if type_.special is None or (type_.kept and signed(value, type_.kept) == value):
-            pass
-        elif type_.only_if_undefined:
+    def _special(self, step: _Step, address: int, addend: int, value: int, *, function: bool | None = None) -> int:
+        """What `Reloc.special` makes of the value of an entry, given S. Raises _Odd."""
+        type_ = step[1]
+        if type_.kept and signed(value, type_.kept) == value:
+            return value
+        if type_.only_if_undefined:
             if not address:
                 raise _Odd
-        else:
-            value = self._changed(step, address, addend, value, function=function)
-        return signed(value & self.mask, 32) if self.narrow else value
+            return value
+        if function is None:
+            function = self.types[step[2]] == _FUNC
+        return self._changed(step, address, addend, value, function=function)
 
     def _changed(self, step: _Step, address: int, addend: int, value: int, *, function: bool) -> int:
         """What `Reloc.special` makes of a value."""

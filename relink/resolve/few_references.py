@@ -9,6 +9,7 @@ executable, tables without DT_GNU_HASH) is left to the batches.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import TypeAlias
 from weakref import ref
 
@@ -29,6 +30,7 @@ from relink.resolve.scopes import LookupScope
 
 _LOCAL, _UNIQUE, _TLS = int(SymbolBind.LOCAL), int(SymbolBind.GNU_UNIQUE), int(SymbolType.TLS)
 _DEFAULT = int(Visibility.DEFAULT)
+_UNBOUND = 0, 0, NO_SYMBOL, UNRESOLVED, 0, False  #: a row of `_COLUMNS`
 _MOST_SCOPES = 8  #: for which what was found is kept, of each file
 #: The files of a scope, and numbers.
 Key: TypeAlias = "tuple[ref[Decoded] | int, ...]"
@@ -43,6 +45,14 @@ class Reference(NamedTuple):
     gnu_hash: int
     version: str | None  #: the version it requires
     call: bool  #: whether it is only called
+
+
+_SYMBOL = itemgetter(0)
+#: The columns of `Bindings` that follow from files, and an address that is to be replaced.
+_COLUMNS = np.dtype([
+    ("address", np.uint64), ("size", np.uint64), ("symbol", np.int64), ("provider", np.int32), ("type", np.uint8),
+    ("canonical", np.bool_),
+])  # fmt: skip
 
 
 class Few:
@@ -69,9 +79,8 @@ class Few:
         return made
 
     def _set_asked(self) -> None:
-        symbols = [reference.symbol for reference in self.references]
-        self.asked: I64 = np.array([0, *symbols], np.int64)  #: the symbols of the elements of the bindings
-        self.asked.flags.writeable = False
+        self.rows: list[int] = [0, *map(_SYMBOL, self.references)]  #: the symbols of the elements of the bindings
+        self.asked: I64 = frozen(np.array(self.rows, np.int64))
         #: What was found in scopes of these files; the last number is that of the image itself among them.
         self.known: dict[Key | None, Found] = {}
 
@@ -167,30 +176,35 @@ def _found(
     image: Module, few: Few, images: Sequence[Module], versions: VersionIds, index: ScopeIndex | None
 ) -> Found | None:
     """Search the images for all references. None where a batch has to be made of them."""
-    count = len(few.references) + 1
-    size, type_, places = [0] * count, [0] * count, list[tuple[int, int, int, bool]]()
-    provider, symbols, open_ = [UNRESOLVED] * count, [NO_SYMBOL] * count, list[int]()
+    rows: list[tuple[int, ...]] = [_UNBOUND] * len(few.rows)
+    places, open_, own_table = list[tuple[int, int, int, bool]](), list[int](), image.decoded.symbols
     for element, reference in enumerate(few.references, 1):
-        definition = definition_in_scope(image, reference, images, versions, index)
-        if definition is None:
+        if reference.own:
+            number, symbol = 0, reference.symbol
+            _, value, size, info, _, section = own_table.numbers(symbol)
+            bind, type_ = info >> 4, info & 15
+        else:
+            definition = definition_in_scope(image, reference, images, versions, index)
+            if definition is None:
+                return None
+            number, symbol = definition
+            if symbol == NOT_DEFINED:
+                open_.append(element)
+                continue
+            table = images[number - 1].decoded.symbols if number else own_table
+            _, value, size, section, bind, type_, _ = table.row(symbol)
+        if section == SHN_UNDEF or bind == _UNIQUE:
             return None
-        number, symbol = definition
-        if symbol == NOT_DEFINED:
-            open_.append(element)
-            continue
-        owner = images[number - 1] if number else image
-        row = owner.decoded.symbols.row(symbol)
-        if row.section == SHN_UNDEF or row.bind == _UNIQUE:
-            return None
-        places.append((element, number, row.value, row.section != SHN_ABS and row.type != _TLS))
-        size[element], type_[element], provider[element], symbols[element] = row.size, row.type, number, symbol
+        places.append((element, number, value, section != SHN_ABS and type_ != _TLS))
+        rows[element] = 0, size, symbol, number, type_, False
+    columns = frozen(np.array(rows, _COLUMNS))
     bindings = Bindings(
-        frozen(np.zeros(count, np.uint64)),
-        frozen(np.array(size, np.uint64)),
-        frozen(np.array(type_, np.uint8)),
-        frozen(np.array(provider, np.int32)),
-        frozen(np.array(symbols, np.int64)),
-        frozen(np.zeros(count, np.bool_)),
+        columns["address"],
+        columns["size"],
+        columns["type"],
+        columns["provider"],
+        columns["symbol"],
+        columns["canonical"],
         (),
         few.asked,
     )
