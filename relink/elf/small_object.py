@@ -194,7 +194,8 @@ def read_sections(data: bytes, header: Header) -> SmallSections:
     if _SYMTAB not in types or names_at[0] or offsets[0] or sizes[0]:
         raise Unusual
     longest, symtab = len(max(strings.split(b"\0"), key=len)), types.index(_SYMTAB)
-    _check_names(strings, longest, names_at)
+    if max(names_at) >= len(strings) or (longest > _LONG and _overlap(strings, longest, names_at)):
+        raise Unusual
     alike = int.from_bytes(table, "little") & _ALIKE[header.bits]
     alike -= infos[symtab] << 8 * (symtab * size + info_at)
     return _SECTIONS((names_at, types, offsets, sizes, infos, strings, longest, symtab, alike))
@@ -207,13 +208,12 @@ def _check_extents(types: tuple[int, ...], offsets: tuple[int, ...], sizes: tupl
         raise Unusual
 
 
-def _check_names(strings: bytes, longest: int, names_at: Sequence[int]) -> None:
-    """Raise Unusual for names outside the string table, or that overlap so much that they may be refused."""
-    size, most = len(strings), (longest - _LONG) * (len(names_at) - names_at.count(0))
-    if max(names_at) >= size:
-        raise Unusual
-    if most > OVERLAP * size and sum(map(len, _texts(strings, names_at))) > OVERLAP * size:
-        raise Unusual
+def _overlap(strings: bytes, longest: int, names_at: Sequence[int]) -> bool:
+    """Whether names in a string table overlap so much that they may be refused."""
+    most = OVERLAP * len(strings)
+    return (longest - _LONG) * (len(names_at) - names_at.count(0)) > most and (
+        sum(map(len, _texts(strings, names_at))) > most
+    )
 
 
 def _texts(strings: bytes, offsets: Sequence[int]) -> list[bytes]:
@@ -245,7 +245,8 @@ def read_symbols(data: bytes, bits: int, sections: SmallSections, link: int, nam
         raise Unusual
     if max({*homes} - _RESERVED, default=0) >= count:
         raise Unusual
-    _check_names(strings, longest, names_at)
+    if max(names_at) >= len(strings) or (longest > _LONG and _overlap(strings, longest, names_at)):
+        raise Unusual
     names = _texts(strings, names_at[first:])
     return _SYMBOLS((names_at, values, extents, infos, others, homes, names, first, strings))
 

@@ -24,6 +24,7 @@ _ANSWERS = tuple(
             place.is_small,
             place.content,
             place.usual_pages,
+            place.extent,
         ),
     )
 )
@@ -33,8 +34,9 @@ def placed_as(content: U8, pages: tuple[Pages, ...]) -> dict[str, object]:
     """`Decoded.results` of a made file: what `relink.memory.placement` answers of an image at 0 whose
     segments are in separate pages.
     """
-    runs = _runs_of(len(content))
-    values = (len(content), 0, PAGE, runs, runs, ((0, content),), True, True, content, pages)
+    size = len(content)
+    runs = _runs_of(size)
+    values = (size, 0, PAGE, runs, runs, ((0, content),), True, True, content, pages, (PAGE, size, runs, True))
     return dict(zip(_ANSWERS, values, strict=True))
 
 

@@ -48,7 +48,7 @@ def reserve(memory: AddressSpace, decoded: Decoded, base: int | None, limit: int
     placed at its link-time address; `limit` is an address that any other image ends below. Raises
     AddressSpaceError, also when the base violates a segment's p_align.
     """
-    align, size, runs, plain = _extent(decoded)
+    align, size, runs, plain = extent(decoded)
     if plain and base is None and limit is None and decoded.low_bits >= memory.architecture.bits:
         return memory.reserve(size, align=align, name=decoded.name)
     if runs.size > _MOST:
@@ -84,7 +84,7 @@ def reserve(memory: AddressSpace, decoded: Decoded, base: int | None, limit: int
 
 
 @once_per_file
-def _extent(decoded: Decoded) -> tuple[int, int, Runs, bool]:
+def extent(decoded: Decoded) -> tuple[int, int, Runs, bool]:
     """Alignment, size, and runs of an image, and whether it is one range that may be anywhere."""
     runs = clustered(decoded)
     plain = len(runs.runs) == 1 and runs.size <= _MOST and not decoded.is_fixed

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
-from relink.arch.spec import Stub
+import numpy as np
+
+from relink.arch.spec import Slot, Stub
 from relink.arrays import I64
 from relink.elf.contents import Contents
 from relink.elf.object_batch import ObjectBatch
@@ -28,6 +30,8 @@ class SmallObject(CombinedObjects):
     entries: list[SmallTable] | None = None
     table: SmallSymbolTable
     slot_rows: list[int]  #: rows of the symbols that have slots in the GOT, ascending
+    first_slot: int  #: offset of their first slot in the GOT
+    word: int  #: bytes of a slot
     callees: list[int]  #: rows of the symbols that have stubs, ascending
     island: int  #: image offset of the stubs
     stub: Stub | None
@@ -42,8 +46,11 @@ class SmallObject(CombinedObjects):
         return Contents(self.name, self.segments, lambda s: self.data[s.offset : s.offset + s.filesz])
 
     @cached_property
-    def offers_data(self) -> bool:
-        return self.table.offers_data
+    def slots(self) -> Mapping[Slot, tuple[I64, I64]]:
+        if not self.slot_rows:
+            return {}
+        rows = np.array(self.slot_rows, np.int64)
+        return {Slot.ADDRESS: (rows, self.first_slot + self.word * np.arange(len(rows)))}
 
     @cached_property
     def offered(self) -> I64:

@@ -47,8 +47,8 @@ from relink.objects.options import ObjectOptions
 from relink.objects.relocation_tables import is_direct, narrowest
 from relink.objects.small import SmallObject
 from relink.objects.small_sections import plan_of
-from relink.objects.small_symbols import SmallSymbolTable
-from relink.records.tuples import NamedTuple
+from relink.objects.small_symbols import DATA, SmallSymbolTable
+from relink.records.tuples import NamedTuple, maker
 
 _CALLABLE = (int(SymbolType.NOTYPE), int(SymbolType.FUNC))
 _GOT = GOT.encode()
@@ -56,6 +56,7 @@ _LOAD = SegmentType.LOAD
 _ROUTINES = frozenset({b"_init", b"_fini"})  #: run like DT_INIT and DT_FINI
 _MOST_BYTES = 1 << 16  #: of an image
 _NO_DYNAMIC, _NO_ROWS = Dynamic.empty(), frozen(np.zeros(0, np.int64))
+_SEGMENT, _PAGES = maker(ProgramHeader), maker(Pages)
 _PROTECTIONS = tuple(map(Protection, range(8)))
 
 #: What all of these have in common, also of what `Decoded` would read from the empty dynamic section.
@@ -64,7 +65,8 @@ _COMMON: dict[str, object] = {
     "routines": (None, None), "object_versions": Versions(), "placed": None, "mapping": None,
     "min_vaddr": 0, "tls": None, "relro": (), "is_executable": False, "needed": (), "filtees": (), "soname": None,
     "rpath": None, "runpath": None, "is_symbolic": False, "binds_now": False, "preinit_array": None,
-    "stack_executable": False, "dynamic_segment": None, "eh_frame": None, "interpreter": None,
+    "stack_executable": False, "dynamic_segment": None, "eh_frame": None, "interpreter": None, "flags_1": 0,
+    "is_relocatable": True,
 }  # fmt: skip
 
 
@@ -115,7 +117,7 @@ class _Link:
     """The link of one object: the steps of `relink.objects.combine`."""
 
     def __init__(self, content: bytes, arch: Architecture, options: ObjectOptions) -> None:
-        self.content, self.arch = content, arch
+        self.content, self.arch, self.word = content, arch, arch.word_size
         self.header = read_header(content, arch)
         self.sections = read_sections(content, self.header)
         self.plan = plan_of(self.sections, arch)
@@ -127,7 +129,9 @@ class _Link:
         #: The rows of the global symbols by their names.
         self.rows = dict(zip(self.symbols.names, count(self.symbols.first_global + 1), strict=False))
         self.attributes = self.sections.content(content, self.plan.attributes)
-        self.stub = arch.baseline_stub if arch.is_baseline(self.attributes) else arch.stub
+        self.stub = arch.stub
+        if arch.baseline_stub is not None and arch.is_baseline(self.attributes):
+            self.stub = arch.baseline_stub
         self.got_row = 0  #: of _GLOBAL_OFFSET_TABLE_, which is the linker's
         self._check_names(options)
         if self.plan.groups:
@@ -263,7 +267,7 @@ class _Link:
                 position += sizes[number]
             if kind == R:
                 self.got = position + 15 & -16
-                position = self.got + self.arch.word_size * (self.arch.got_header + len(self.slots))
+                position = self.got + self.word * (self.arch.got_header + len(self.slots))
             elif kind == RX and callees and self.stub is not None:
                 self.island = position + self.stub.align - 1 & -self.stub.align
                 position = self.island + callees * len(self.stub.code)
@@ -285,8 +289,8 @@ class _Link:
         headers, pages = list[ProgramHeader](), list[Pages]()
         for flags, start, filled, end in self.segments:
             size = end - start
-            headers.append(ProgramHeader(_LOAD, flags, start, start, start, filled - start, size, PAGE))
-            pages.append(Pages(start, size + PAGE - 1 & -PAGE, _PROTECTIONS[flags]))
+            headers.append(_SEGMENT((_LOAD, flags, start, start, start, filled - start, size, PAGE)))
+            pages.append(_PAGES((start, size + PAGE - 1 & -PAGE, _PROTECTIONS[flags])))
         return tuple(headers), tuple(pages)
 
     def _array(self, numbers: Sequence[int]) -> tuple[int, int] | None:
@@ -295,7 +299,7 @@ class _Link:
         if not filled:
             return None
         start, last = self.offsets[filled[0]], filled[-1]
-        return start, (self.offsets[last] + self.sizes[last] - start) // self.arch.word_size
+        return start, (self.offsets[last] + self.sizes[last] - start) // self.word
 
     # ------------------------------------------------------------ the image
 
@@ -309,7 +313,6 @@ class _Link:
         got_symbol = self.got_row, self.got
         table = SmallSymbolTable(name, self.arch.bits, self.symbols, self.rows, self.offsets, got_symbol)
         data = frozen(np.frombuffer(self._filled(len(callees)), np.uint8))
-        first, word = self.arch.got_header * self.arch.word_size, self.arch.word_size
         made = SmallObject.__new__(SmallObject)
         vars(made).update(  # it is immutable for others
             _COMMON,
@@ -322,9 +325,11 @@ class _Link:
             span=self.segments[-1][3],
             results=placed_as(data, pages),
             table=table,
+            offers_data=not DATA.isdisjoint(self.symbols.infos) and table.offers_data,
             direct=np.array(sorted(self.direct), np.int64) if self.direct else _NO_ROWS,
             got=self.got,
-            slots={Slot.ADDRESS: (np.array(slots), first + word * np.arange(len(slots)))} if slots else {},
+            first_slot=self.word * self.arch.got_header,
+            word=self.word,
             constructors=self._array(plan.constructors) if plan.constructors else None,
             destructors=self._array(plan.destructors) if plan.destructors else None,
             float_abi=self._float_abi(),

@@ -16,9 +16,8 @@ from relink.elf.strings import StringTable
 from relink.objects.combined import Offered
 from relink.records import cached_property
 
-_DATA = frozenset(bind << 4 | SymbolType.OBJECT for bind in (1, 2))
+DATA = frozenset(bind << 4 | SymbolType.OBJECT for bind in (1, 2))  #: st_info of global and weak data
 _HIDDEN, _PROTECTED = 2, 3
-_SEEN = frozenset({0, _PROTECTED})
 
 
 class SmallSymbolTable(SymbolTable):
@@ -70,14 +69,12 @@ class SmallSymbolTable(SymbolTable):
     def by_name(self) -> Mapping[bytes, tuple[int]]:
         return {name: (row,) for name, row in self.rows.items() if self._defines(row)}
 
-    @cached_property
+    @property
     def offers_data(self) -> bool:
         """See `CombinedObjects`."""
-        _, _, _, infos, others, _, _, first, _ = self.columns
-        if _DATA.isdisjoint(infos[first:]):
-            return False
-        data = [row for (row,) in self.by_name.values() if infos[row - 1] in _DATA and row != self.got[0]]
-        return not _SEEN.isdisjoint([others[row - 1] & 3 for row in data])
+        infos, others = self.columns.infos, self.columns.others
+        data = [row for row in self.rows.values() if infos[row - 1] in DATA and self._defines(row)]
+        return any(others[row - 1] & 3 in (0, _PROTECTED) for row in data if row != self.got[0])
 
     def __len__(self) -> int:
         return 1 + len(self.columns.infos)

@@ -23,7 +23,9 @@ _WRITABLE = int(Protection.W)
 
 def rebase_dynamic_section(image: Module) -> None:
     """Add the load bias to the addresses that glibc rebases, in the image's buffer."""
-    places = rebased_places(image.decoded, image.architecture, image.runs) if image.bias else ()
+    if not image.bias or image.decoded.dynamic_segment is None:
+        return
+    places = rebased_places(image.decoded, image.architecture, image.runs)
     if not places:
         return
     word = WORDS[image.architecture.word_size]

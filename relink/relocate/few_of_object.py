@@ -130,8 +130,7 @@ class ObjectEntries:
         self.slots: dict[int, int] = {}
         self.stubs: dict[int, int] = {}
         if rows:
-            word = arch.word_size
-            self.slots = dict(zip(rows, count(word * arch.got_header, word), strict=False))
+            self.slots = dict(zip(rows, count(objects.first_slot, objects.word), strict=False))
         if callees and stub is not None:
             self.stubs = dict(zip(callees, count(objects.island, len(stub.code)), strict=False))
         self.steps: list[_Step] = []

@@ -87,15 +87,18 @@ class DecodedCache:
         bytes that was `quick` to decode is kept from the second time on: of thousands of fragments that are loaded
         once each nothing stays.
         """
-        if key is None or not (isinstance(key[0], bytes) or self.key(key[0], key[1]) == key):
+        if key is None:
+            return
+        is_content = len(key) == 2
+        if len(key) != 2 and self.key(key[0], key[1]) != key:
             return
         entry = key, how
         with self._lock:
-            if quick and isinstance(key[0], bytes) and not self._was_seen(hash(entry)):
+            if quick and is_content and not self._was_seen(hash(entry)):
                 return
             if entry in self._files:
                 self._forget(entry)
-            if how or isinstance(key[0], bytes):
+            if how or is_content:
                 self._bytes[entry] = _LINKED * len(decoded.data) if how else len(key[0])
             self._files[entry] = decoded
             if entry in self._bytes:

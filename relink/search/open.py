@@ -49,6 +49,8 @@ def open_image(
     """
     if isinstance(source, bytes):
         key = CACHE.content_key(source, name)
+        if kept is None and (linked := _linked_small(source, arch, name, options, key)) is not None:
+            return linked
     elif isinstance(source, (str, Path, os.PathLike)):
         key = key or CACHE.key(source, name, status)
     elif isinstance(source, (list, tuple)):
@@ -66,8 +68,10 @@ def open_image(
         decoded = CACHE.get(key, (arch.name,))
     if decoded is None:
         opened, path, data = open_source(source, name)
-        content = source if isinstance(source, bytes) else None
-        if (small := _small(opened, path, data, content, arch, options)) is not None:
+        small = (
+            None if isinstance(source, bytes) or is_mapped(data) else _small_of(opened, path, data, arch, options)
+        )
+        if small is not None:
             CACHE.put(key, small, how, quick=True)
             return small
         if not isinstance(source, (str, Path, os.PathLike, bytes, bytearray, memoryview)):
@@ -100,23 +104,39 @@ def linked_by(arch: Architecture, options: ObjectOptions) -> How:
     return arch.name, *(options.identity or (object(),))
 
 
-def _small(
-    name: str, path: Path | None, data: U8, content: bytes | None, arch: Architecture, options: ObjectOptions
+def _linked_small(
+    content: bytes, arch: Architecture, name: str | None, options: ObjectOptions, key: Key | None
 ) -> Decoded | None:
-    """A small object as an image, linked without arrays; None for any other file. `content` is `data`, where that
-    is known.
-    """
-    if len(data) <= _TYPE_AT or data[_TYPE_AT] != _REL or (content is None and is_mapped(data)):
+    """A small object given as bytes as an image; None for any other file."""
+    if len(content) <= _TYPE_AT or content[_TYPE_AT] != _REL:
+        return None
+    how = linked_by(arch, options)
+    if (linked := CACHE.get(key, how)) is not None:
+        return linked
+    if (small := _small(name or "<bytes>", None, content, arch, options)) is not None:
+        CACHE.put(key, small, how, quick=True)
+    return small
+
+
+def _small_of(
+    name: str, path: Path | None, data: U8, arch: Architecture, options: ObjectOptions
+) -> Decoded | None:
+    """The same of a file that has been read, which is not kept."""
+    if len(data) <= _TYPE_AT or data[_TYPE_AT] != _REL:
         return None
     from relink.elf.small_object import MOST_BYTES
+
+    return _small(name, path, data.tobytes(), arch, options) if len(data) <= MOST_BYTES else None
+
+
+def _small(
+    name: str, path: Path | None, content: bytes, arch: Architecture, options: ObjectOptions
+) -> Decoded | None:
+    """A small object as an image, linked without arrays; None where arrays are to link it."""
     from relink.objects.small_link import link_small
 
-    if len(data) > MOST_BYTES:
-        return None
-    if content is None:
-        content = data.tobytes()
-
     def combine() -> CombinedObjects:
+        data = np.frombuffer(content, np.uint8)
         return open_objects([decode_opened(name, path, data)], arch, name, options)
 
     return link_small(name, content, arch, options, combine, _debug_sections)
