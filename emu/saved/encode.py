@@ -82,6 +82,7 @@ OMITTED: dict[str, tuple[str, ...]] = {
         "results",
         "mapping",
         "debug_sections",
+        "relocating",
         "whole",
         "contents",
         "input_sections",

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from relink.arch.spec import Slot, Stub
+from relink.arch.spec import Architecture, Slot, Stub
 from relink.arrays import I64
-from relink.elf.contents import Contents
+from relink.elf.contents import Contents, frozen
 from relink.elf.object_batch import ObjectBatch
 from relink.elf.small_object import Entry
+from relink.memory.address_space import PAGE, Pages
+from relink.memory.made import placed_as
 from relink.objects.combined import CombinedObjects, CombinedTable, StubTable
 from relink.objects.input_sections import InputSections
 from relink.objects.small_symbols import SmallSymbolTable
@@ -20,6 +22,10 @@ from relink.records import cached_property
 #: The relocations of a section: (its image offset, its size, the entries). Symbols are numbers in the object: the
 #: row in the image's table is one more, but for number 0. Plain tuples, which no search for garbage visits.
 SmallTable: TypeAlias = tuple[int, int, Sequence[Entry]]
+
+
+#: What `SmallObject.fill` sets.
+FILLED = frozenset({"data", "results", "combine"})
 
 
 class SmallObject(CombinedObjects):
@@ -35,6 +41,26 @@ class SmallObject(CombinedObjects):
     callees: list[int]  #: rows of the symbols that have stubs, ascending
     island: int  #: image offset of the stubs
     stub: Stub | None
+    pages: tuple[Pages, ...]
+    end: int  #: of the image
+    #: What is stored: (start, end) in the image, and where it is in the file, or padding.
+    parts: Sequence[tuple[int, int, slice | bytes]]
+
+    def fill(self, content: bytes, combine: Callable[[], CombinedObjects]) -> None:
+        """Give the image its bytes before relocation, in whole pages: those of the object `content`."""
+        data = bytearray(self.end + PAGE - 1 & -PAGE)
+        for start, end, part in self.parts:
+            data[start:end] = content[part] if type(part) is slice else part
+        if self.callees and self.stub is not None:
+            code = self.stub.code * len(self.callees)
+            data[self.island : self.island + len(code)] = code
+        array = frozen(np.frombuffer(data, np.uint8))
+        vars(self).update(data=array, results=placed_as(array, self.pages), combine=combine)
+
+    @cached_property
+    def relocating(self) -> dict[int, tuple[Architecture, Any]]:
+        """By the identity of the architecture, what the relocator knows of the entries."""
+        return {}
 
     @cached_property
     def whole(self) -> CombinedObjects:

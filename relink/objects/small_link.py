@@ -36,8 +36,7 @@ from relink.elf.small_object import (
     read_sections,
     read_symbols,
 )
-from relink.memory.address_space import PAGE, Pages, Protection, page_ceil
-from relink.memory.made import placed_as
+from relink.memory.address_space import PAGE, Pages, Protection
 from relink.objects.align import paddings
 from relink.objects.combined import FIRST, CombinedObjects, DebugLinker
 from relink.objects.input_sections import BSS, RWX, RX, R
@@ -122,7 +121,8 @@ class _Link:
         self.sections = read_sections(content, self.header)
         self.plan = plan_of(self.sections, arch)
         self.sizes = sizes = [*self.sections.sizes]  #: after realignment
-        self.realigned: dict[int, bytes] = {}  #: sections whose excess padding is removed
+        #: Sections whose excess padding is removed: where their bytes are in the file, and padding.
+        self.realigned: dict[int, list[slice | bytes]] = {}
         if not any(map(sizes.__getitem__, self.plan.filled)):
             raise Unusual
         self.symbols = read_symbols(content, arch.bits, self.sections, self.plan.strings, self.header.shstrndx)
@@ -223,21 +223,21 @@ class _Link:
         """Remove the excess padding of a section (see `relink.objects.align`); return its entries at their new
         places.
         """
-        content, types = self.sections.content(self.content, target), _TYPES[self.arch]
+        base, size, types = self.sections.offsets[target], self.sizes[target], _TYPES[self.arch]
         found = [(at, addend, index) for at, number, index, addend in entries if types[number].aligns]
         asked = [(at, addend, index) for at, addend, index in found if addend is not None]
         if len(asked) < len(found):
             raise Unusual
-        start, parts, cuts, gone = 0, list[bytes](), list[int](), [0]
-        for at, padding, needed, _ in paddings(self.arch, sorted(asked, key=itemgetter(0)), len(content)):
+        start, parts, cuts, gone = 0, list[slice | bytes](), list[int](), [0]
+        for at, padding, needed, _ in paddings(self.arch, sorted(asked, key=itemgetter(0)), size):
             if needed < 0:
                 raise Unusual
-            parts += content[start:at], self.arch.fill(needed)
+            parts += slice(base + start, base + at), self.arch.fill(needed)
             start = at + padding
             cuts.append(start)
             gone.append(gone[-1] + padding - needed)
-        self.realigned[target] = data = b"".join((*parts, content[start:]))
-        self.sizes[target] = len(data)
+        self.realigned[target] = [*parts, slice(base + start, base + size)]
+        self.sizes[target] = size - gone[-1]
 
         def moved(at: int) -> int:
             return at - gone[bisect_right(cuts, at)]
@@ -312,18 +312,19 @@ class _Link:
         segments, pages = self._segments()
         got_symbol = self.got_row, self.got
         table = SmallSymbolTable(name, self.arch.bits, self.symbols, self.rows, self.offsets, got_symbol)
-        data = frozen(np.frombuffer(self._filled(len(callees)), np.uint8))
         made = SmallObject.__new__(SmallObject)
         vars(made).update(  # it is immutable for others
             _COMMON,
             name=name,
-            data=data,
             header=self.header,
             program_headers=segments,
             segments=segments,
             low_bits=self.low_bits,
             span=self.segments[-1][3],
-            results=placed_as(data, pages),
+            pages=pages,
+            end=self.end,
+            parts=self._parts(),
+            relocating={},
             table=table,
             offers_data=not DATA.isdisjoint(self.symbols.infos) and table.offers_data,
             direct=np.array(sorted(self.direct), np.int64) if self.direct else _NO_ROWS,
@@ -334,13 +335,13 @@ class _Link:
             destructors=self._array(plan.destructors) if plan.destructors else None,
             float_abi=self._float_abi(),
             link_debug_sections=link_debug_sections,
-            combine=combine,
             entries=[(self.offsets[each], self.sizes[each], entries) for each, entries in self.entries],
             slot_rows=slots,
             callees=callees,
             island=self.island,
             stub=self.stub,
         )
+        made.fill(self.content, combine)
         return made
 
     def _float_abi(self) -> FloatAbi | None:
@@ -350,14 +351,17 @@ class _Link:
             return found
         return None  # see `ObjectFile.has_unset_flags`
 
-    def _filled(self, callees: int) -> bytearray:
-        """The bytes of the image before relocation, in whole pages."""
-        data, content, realigned = bytearray(page_ceil(self.end)), self.content, self.realigned
-        offsets, starts, sizes = self.sections.offsets, self.offsets, self.sizes
-        for number in self.plan.stored:
-            at, start, size = offsets[number], starts[number], sizes[number]
-            data[start : start + size] = realigned[number] if number in realigned else content[at : at + size]
-        if callees and self.stub is not None:
-            code = self.stub.code * callees
-            data[self.island : self.island + len(code)] = code
-        return data
+    def _parts(self) -> list[tuple[int, int, slice | bytes]]:
+        """See `SmallObject`."""
+        offsets, starts, sizes, realigned = self.sections.offsets, self.offsets, self.sizes, self.realigned
+        found: list[tuple[int, int, slice | bytes]] = [
+            (starts[each], starts[each] + sizes[each], slice(offsets[each], offsets[each] + sizes[each]))
+            for each in self.plan.stored
+            if sizes[each] and each not in realigned
+        ]
+        for number, pieces in realigned.items():
+            end = starts[number]
+            for piece in pieces:
+                start, end = end, end + (piece.stop - piece.start if isinstance(piece, slice) else len(piece))
+                found.append((start, end, piece))
+        return found

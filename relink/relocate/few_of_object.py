@@ -24,7 +24,6 @@ from relink.arch.special import OneSite, bits_kept, bytes_read, for_one, is_only
 from relink.arrays import I64, U8, U64, Bools
 from relink.elf.constants import SymbolType
 from relink.elf.names import gnu_hash_of
-from relink.memory.once import once_per_file
 from relink.module import Module
 from relink.objects.small import SmallObject
 from relink.objects.small_symbols import SmallSymbolTable
@@ -223,25 +222,20 @@ def _references(table: SmallSymbolTable, rows: Sequence[int]) -> list[Reference]
     return found
 
 
-@once_per_file
-def _known(decoded: object) -> dict[int, tuple[Architecture, ObjectEntries | None]]:
-    """The entries of a file by the identity of the architecture, as far as they have been asked for."""
-    return {}
-
-
 def entries_of_object(image: Module) -> ObjectEntries | None:
-    """The entries of an object that has few and simple ones. Made once for each file and architecture."""
+    """The entries of an object that has few and simple ones. Made once for each object and architecture."""
     decoded, arch = image.decoded, image.architecture
     if not isinstance(decoded, SmallObject) or decoded.entries is None:
         return None
-    known = _known(decoded)
+    known = decoded.relocating
     if (found := known.get(id(arch))) is None:
         try:
             made = ObjectEntries(decoded, arch)
         except KeyError:
             made = None
         known[id(arch)] = found = arch, made
-    return found[1]
+    entries: ObjectEntries | None = found[1]
+    return entries
 
 
 class _Odd(Exception):

@@ -32,7 +32,7 @@ _LOCAL, _UNIQUE, _TLS = int(SymbolBind.LOCAL), int(SymbolBind.GNU_UNIQUE), int(S
 _DEFAULT = int(Visibility.DEFAULT)
 _UNBOUND = 0, 0, NO_SYMBOL, UNRESOLVED, 0, False  #: a row of `_COLUMNS`
 _MOST_SCOPES = 8  #: for which what was found is kept, of each file
-#: The files of a scope, and numbers.
+#: The files of a scope; 0 for the image itself.
 Key: TypeAlias = "tuple[ref[Decoded] | int, ...]"
 
 
@@ -154,8 +154,7 @@ def bind_few(
         return FewBound(_NOTHING.of_images((image, *images)), None)
     key: Key | None = None
     if len(images) < SMALLEST_SCOPE:  # of larger ones there is an index, which counts what it is asked
-        own = [number for number, each in enumerate(images) if each is image]
-        key = (*[ref(each.decoded) for each in images], *own)
+        key = tuple([0 if each is image else ref(each.decoded) for each in images])
     found = few.known.get(key)
     if found is None:
         found = _found(image, few, images, versions, indices.of(images))

@@ -62,17 +62,13 @@ def open_image(
         assert isinstance(source, (bytearray, memoryview)) or not isinstance(source, Sequence)
     decoded = kept or CACHE.get(key)
     if decoded is None:
-        how = linked_by(arch, options)
-        if (linked := CACHE.get(key, how)) is not None:
+        if (linked := CACHE.get(key, linked_by(arch, options))) is not None:
             return linked
         decoded = CACHE.get(key, (arch.name,))
     if decoded is None:
         opened, path, data = open_source(source, name)
-        small = (
-            None if isinstance(source, bytes) or is_mapped(data) else _small_of(opened, path, data, arch, options)
-        )
+        small = None if isinstance(source, bytes) else _small_of(opened, path, data, arch, options, key)
         if small is not None:
-            CACHE.put(key, small, how, quick=True)
             return small
         if not isinstance(source, (str, Path, os.PathLike, bytes, bytearray, memoryview)):
             source = data.tobytes()  # a file object can be read only once
@@ -110,36 +106,46 @@ def _linked_small(
     """A small object given as bytes as an image; None for any other file."""
     if len(content) <= _TYPE_AT or content[_TYPE_AT] != _REL:
         return None
-    how = linked_by(arch, options)
-    if (linked := CACHE.get(key, how)) is not None:
-        return linked
-    if (small := _small(name or "<bytes>", None, content, arch, options)) is not None:
-        CACHE.put(key, small, how, quick=True)
-    return small
+    linked = CACHE.get(key, linked_by(arch, options))
+    return linked or _small(name or "<bytes>", None, content, arch, options, key)
 
 
 def _small_of(
-    name: str, path: Path | None, data: U8, arch: Architecture, options: ObjectOptions
+    name: str, path: Path | None, data: U8, arch: Architecture, options: ObjectOptions, key: Key | None
 ) -> Decoded | None:
-    """The same of a file that has been read, which is not kept."""
-    if len(data) <= _TYPE_AT or data[_TYPE_AT] != _REL:
+    """The same of a file that has been read, and is not kept."""
+    if len(data) <= _TYPE_AT or data[_TYPE_AT] != _REL or is_mapped(data):
         return None
     from relink.elf.small_object import MOST_BYTES
 
-    return _small(name, path, data.tobytes(), arch, options) if len(data) <= MOST_BYTES else None
+    return _small(name, path, data.tobytes(), arch, options, key) if len(data) <= MOST_BYTES else None
 
 
 def _small(
-    name: str, path: Path | None, content: bytes, arch: Architecture, options: ObjectOptions
+    name: str, path: Path | None, content: bytes, arch: Architecture, options: ObjectOptions, key: Key | None
 ) -> Decoded | None:
     """A small object as an image, linked without arrays; None where arrays are to link it."""
     from relink.objects.small_link import link_small
+    from relink.search import alike
 
     def combine() -> CombinedObjects:
         data = np.frombuffer(content, np.uint8)
         return open_objects([decode_opened(name, path, data)], arch, name, options)
 
-    return link_small(name, content, arch, options, combine, _debug_sections)
+    how = linked_by(arch, options)
+    headers = alike.headers_of(content, how, name) if CACHE.enabled else None
+    linked, rest = (None, b"") if headers is None else alike.ALIKE.find(headers, content)
+    if linked is not None and rest == linked.rest:
+        small: Decoded = linked.with_bytes(content, combine)
+    else:
+        made = link_small(name, content, arch, options, combine, _debug_sections)
+        if made is None:
+            return None
+        if headers is not None:
+            alike.ALIKE.keep(headers, content, made, linked, rest)
+        small = made
+    CACHE.put(key, small, how, quick=True)
+    return small
 
 
 def _object_alone(decoded: Decoded, arch: Architecture, options: ObjectOptions, key: Key | None) -> Decoded:
