@@ -102,7 +102,7 @@ class SmallSections(NamedTuple):
 
     def names(self, numbers: Sequence[int]) -> list[bytes]:
         """The names of some sections."""
-        return _texts(self.strings, [self.names_at[number] for number in numbers])
+        return texts(self.strings, [self.names_at[number] for number in numbers])
 
 
 _SECTIONS = maker(SmallSections)
@@ -186,8 +186,9 @@ def read_sections(data: bytes, header: Header) -> SmallSections:
         fields[3::5],
         fields[4::5],
     )
-    if max(map(add, offsets, sizes)) > len(data) or sum(sizes) > OVERLAP * len(data):
-        _check_extents(types, offsets, sizes, len(data))
+    end = len(data)
+    if max(map(add, offsets, sizes)) > end or sum(sizes) > OVERLAP * end:
+        _check_extents(types, offsets, sizes, end)
     strings = data[offsets[number] : offsets[number] + sizes[number]]
     if types[number] != _STRTAB or strings[-1:] != b"\0" or b".gnu.l" in strings:  # LTO, or copies
         raise Unusual
@@ -212,11 +213,11 @@ def _overlap(strings: bytes, longest: int, names_at: Sequence[int]) -> bool:
     """Whether names in a string table overlap so much that they may be refused."""
     most = OVERLAP * len(strings)
     return (longest - _LONG) * (len(names_at) - names_at.count(0)) > most and (
-        sum(map(len, _texts(strings, names_at))) > most
+        sum(map(len, texts(strings, names_at))) > most
     )
 
 
-def _texts(strings: bytes, offsets: Sequence[int]) -> list[bytes]:
+def texts(strings: bytes, offsets: Sequence[int]) -> list[bytes]:
     """The strings at offsets of a string table."""
     try:
         return [strings[at : strings.index(0, at)] for at in offsets]
@@ -247,7 +248,7 @@ def read_symbols(data: bytes, bits: int, sections: SmallSections, link: int, nam
         raise Unusual
     if max(names_at) >= len(strings) or (longest > _LONG and _overlap(strings, longest, names_at)):
         raise Unusual
-    names = _texts(strings, names_at[first:])
+    names = texts(strings, names_at[first:])
     return _SYMBOLS((names_at, values, extents, infos, others, homes, names, first, strings))
 
 

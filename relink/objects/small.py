@@ -24,6 +24,8 @@ from relink.records import cached_property
 SmallTable: TypeAlias = tuple[int, int, Sequence[Entry]]
 
 
+#: What is stored: (start, end) in the image, where it is in the file, and the padding in place of that, if any.
+Part: TypeAlias = tuple[int, int, int, bytes]
 #: What `SmallObject.fill` sets.
 FILLED = frozenset({"data", "results", "combine"})
 
@@ -43,14 +45,13 @@ class SmallObject(CombinedObjects):
     stub: Stub | None
     pages: tuple[Pages, ...]
     end: int  #: of the image
-    #: What is stored: (start, end) in the image, and where it is in the file, or padding.
-    parts: Sequence[tuple[int, int, slice | bytes]]
+    parts: Sequence[Part]
 
     def fill(self, content: bytes, combine: Callable[[], CombinedObjects]) -> None:
         """Give the image its bytes before relocation, in whole pages: those of the object `content`."""
         data = bytearray(self.end + PAGE - 1 & -PAGE)
-        for start, end, part in self.parts:
-            data[start:end] = content[part] if type(part) is slice else part
+        for start, end, at, padding in self.parts:
+            data[start:end] = padding or content[at : at + end - start]
         if self.callees and self.stub is not None:
             code = self.stub.code * len(self.callees)
             data[self.island : self.island + len(code)] = code

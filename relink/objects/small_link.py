@@ -44,7 +44,7 @@ from relink.objects.layout import SEGMENT_FLAGS
 from relink.objects.linker_symbols import GOT, names_of_linker
 from relink.objects.options import ObjectOptions
 from relink.objects.relocation_tables import is_direct, narrowest
-from relink.objects.small import SmallObject
+from relink.objects.small import Part, SmallObject
 from relink.objects.small_sections import plan_of
 from relink.objects.small_symbols import DATA, SmallSymbolTable
 from relink.records.tuples import NamedTuple, maker
@@ -121,8 +121,8 @@ class _Link:
         self.sections = read_sections(content, self.header)
         self.plan = plan_of(self.sections, arch)
         self.sizes = sizes = [*self.sections.sizes]  #: after realignment
-        #: Sections whose excess padding is removed: where their bytes are in the file, and padding.
-        self.realigned: dict[int, list[slice | bytes]] = {}
+        #: Sections whose excess padding is removed: their parts, with offsets in the sections.
+        self.realigned: dict[int, list[Part]] = {}
         if not any(map(sizes.__getitem__, self.plan.filled)):
             raise Unusual
         self.symbols = read_symbols(content, arch.bits, self.sections, self.plan.strings, self.header.shstrndx)
@@ -223,21 +223,24 @@ class _Link:
         """Remove the excess padding of a section (see `relink.objects.align`); return its entries at their new
         places.
         """
-        base, size, types = self.sections.offsets[target], self.sizes[target], _TYPES[self.arch]
+        size, types = self.sizes[target], _TYPES[self.arch]
         found = [(at, addend, index) for at, number, index, addend in entries if types[number].aligns]
         asked = [(at, addend, index) for at, addend, index in found if addend is not None]
         if len(asked) < len(found):
             raise Unusual
-        start, parts, cuts, gone = 0, list[slice | bytes](), list[int](), [0]
+        start, parts, cuts, gone = 0, list[Part](), list[int](), [0]
         for at, padding, needed, _ in paddings(self.arch, sorted(asked, key=itemgetter(0)), size):
             if needed < 0:
                 raise Unusual
-            parts += slice(base + start, base + at), self.arch.fill(needed)
+            filled = at - gone[-1]
+            parts.append((start - gone[-1], filled, start, b""))
+            if needed:
+                parts.append((filled, filled + needed, at, self.arch.fill(needed)))
             start = at + padding
             cuts.append(start)
             gone.append(gone[-1] + padding - needed)
-        self.realigned[target] = [*parts, slice(base + start, base + size)]
-        self.sizes[target] = size - gone[-1]
+        self.sizes[target] = end = size - gone[-1]
+        self.realigned[target] = [*parts, (start - gone[-1], end, start, b"")]
 
         def moved(at: int) -> int:
             return at - gone[bisect_right(cuts, at)]
@@ -258,7 +261,7 @@ class _Link:
         """Assign offsets (see `Layout.place`)."""
         sizes, offsets, callees, position = self.sizes, self.offsets, len(self.callees), 0
         segments = self.segments
-        most = min(_MOST_BYTES, self.arch.branch_reach // 2)
+        far = self.arch.branch_reach // 2
         for kind, parts in self.plan.kinds:
             start = position if kind == BSS else position + PAGE - 1 & -PAGE
             position = start or FIRST
@@ -280,17 +283,20 @@ class _Link:
                 segments[-1] = (*segments[-1][:3], position)
             elif position > start:
                 segments.append((flags, start, start, position))
-            if position > most:
+            if position > _MOST_BYTES or position > far:
                 raise Unusual
         self.end = position
 
     def _segments(self) -> tuple[tuple[ProgramHeader, ...], tuple[Pages, ...]]:
         """The PT_LOADs and their pages (see `Layout.program_headers`)."""
-        headers, pages = list[ProgramHeader](), list[Pages]()
-        for flags, start, filled, end in self.segments:
-            size = end - start
-            headers.append(_SEGMENT((_LOAD, flags, start, start, start, filled - start, size, PAGE)))
-            pages.append(_PAGES((start, size + PAGE - 1 & -PAGE, _PROTECTIONS[flags])))
+        headers = [
+            _SEGMENT((_LOAD, flags, start, start, start, filled - start, end - start, PAGE))
+            for flags, start, filled, end in self.segments
+        ]
+        pages = [
+            _PAGES((start, end - start + PAGE - 1 & -PAGE, _PROTECTIONS[flags]))
+            for flags, start, _, end in self.segments
+        ]
         return tuple(headers), tuple(pages)
 
     def _array(self, numbers: Sequence[int]) -> tuple[int, int] | None:
@@ -351,17 +357,15 @@ class _Link:
             return found
         return None  # see `ObjectFile.has_unset_flags`
 
-    def _parts(self) -> list[tuple[int, int, slice | bytes]]:
+    def _parts(self) -> list[Part]:
         """See `SmallObject`."""
         offsets, starts, sizes, realigned = self.sections.offsets, self.offsets, self.sizes, self.realigned
-        found: list[tuple[int, int, slice | bytes]] = [
-            (starts[each], starts[each] + sizes[each], slice(offsets[each], offsets[each] + sizes[each]))
+        found: list[Part] = [
+            (starts[each], starts[each] + sizes[each], offsets[each], b"")
             for each in self.plan.stored
             if sizes[each] and each not in realigned
         ]
         for number, pieces in realigned.items():
-            end = starts[number]
-            for piece in pieces:
-                start, end = end, end + (piece.stop - piece.start if isinstance(piece, slice) else len(piece))
-                found.append((start, end, piece))
+            base, at = starts[number], offsets[number]
+            found += [(base + start, base + end, at + place, padding) for start, end, place, padding in pieces]
         return found

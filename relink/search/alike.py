@@ -10,7 +10,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from itertools import pairwise
-from operator import attrgetter
 from typing import TypeAlias
 
 from relink.elf.constants import SectionType
@@ -111,9 +110,9 @@ def _around(headers: Headers, small: SmallObject) -> tuple[slice, ...] | None:
     if any(end > after for (_, end), (after, _) in pairwise(spans)):
         return None
     last, same = 0, list[slice]()
-    for each in sorted([part for _, _, part in small.parts if isinstance(part, slice)], key=attrgetter("start")):
-        same.append(slice(last, each.start))
-        last = each.stop
+    for at, size in sorted([(at, end - start) for start, end, at, padding in small.parts if not padding]):
+        same.append(slice(last, at))
+        last = at + size
     return (*same, slice(last, None))
 
 

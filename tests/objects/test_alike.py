@@ -37,8 +37,8 @@ def linked(content: bytes, arch: str = "x86_64") -> SmallObject:
 def with_bytes(rng: random.Random, content: bytes, small: SmallObject) -> bytes:
     """The object with other bytes in some loaded sections."""
     data = bytearray(content)
-    parts = [part for _, _, part in small.parts if isinstance(part, slice)]
-    for at in {rng.randrange(part.start, part.stop) for part in rng.choices(parts, k=2)}:
+    parts = [(at, at + end - start) for start, end, at, padding in small.parts if end > start and not padding]
+    for at in {rng.randrange(*part) for part in rng.choices(parts, k=2)}:
         data[at] ^= rng.randrange(1, 256)
     return bytes(data)
 

@@ -335,7 +335,7 @@ def test_few_calls_link_and_relocate_a_fragment() -> None:
         linker = Linker(HostMemory("x86_64"))
         linker.load(content, options=LoadOptions(unresolved=lambda image, symbol: 0x7000_0000))
 
-    for work, most in ((partial(open_image, content, arch), 165), (load, 930)):
+    for work, most in ((partial(open_image, content, arch), 125), (load, 800)):
         for _ in range(25):
             work()
         assert python_calls(work) <= most

@@ -1,0 +1,59 @@
+"""What a small object that is not known costs more than one that is, counted; with debug information, too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from emu import Machine
+from relink.objects.small import SmallObject
+from relink.search.decoded_cache import CACHE
+from tests.counting import python_calls
+from tests.fixtures import arch_of
+from tests.objects.build import TARGETS, compiled
+from tests.objects.test_small import PROVIDER
+
+SOURCE = """extern int outside(int); extern int other[4]; static int held; int shown = 3;
+int named(int x) { held += x; return outside(x) + other[x & 3] + held; }
+const char *text(void) { return "text"; } int *where(void) { return &shown; }
+"""
+#: By target, the most calls of functions, Python's and built in, beyond those of a load and unload of a known one.
+MOST = {
+    "x86_64": 285,
+    "i386": 310,
+    "aarch64": 285,
+    "arm": 330,
+    "thumb": 315,
+    "riscv64": 330,
+    "riscv32": 330,
+    "loongarch64": 555,  # padding is removed
+}
+
+
+def fragments(target: str, *flags: str) -> Iterator[bytes]:
+    """As many as wanted, each with other names."""
+    content = compiled(target, SOURCE, "-fPIC", *flags).read_bytes()
+    assert b"named" in content
+    for number in range(1000):
+        yield content.replace(b"named", b"n%04d" % number).replace(b"where", b"w%04d" % number)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_an_unknown_fragment_takes_few_calls_more(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CACHE, "enabled", True)
+    for flags in (), ("-O0", "-g"), ("-ffunction-sections", "-g"):
+        others = fragments(target, *flags)
+        with Machine(arch_of(target)) as machine:
+            machine.load(compiled(target, PROVIDER, "-fPIC"))
+            for _ in range(25):  # what is made once
+                machine.load(next(others)).close()
+            content = next(others)
+            unknown = python_calls(lambda content=content: machine.load(content).close())  # type: ignore[misc]
+            for _ in range(2):
+                library = machine.load(content)
+                assert isinstance(library.image.decoded, SmallObject)
+                library.close()
+            known = python_calls(lambda content=content: machine.load(content).close())  # type: ignore[misc]
+        print(target, flags, unknown, known, unknown - known)
+        assert unknown - known <= MOST[target]
