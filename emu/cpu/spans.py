@@ -66,5 +66,8 @@ class SpanMap:
         return kept
 
     def add(self, start: int, end: int, protection: Protection) -> None:
-        self.spans.append(Span(start, end, protection))
-        self.spans.sort()
+        self.spans = self.with_span(start, end, protection)
+
+    def with_span(self, start: int, end: int, protection: Protection) -> list[Span]:
+        """The spans, and [start, end), which is in none of them."""
+        return sorted([*self.spans, Span(start, end, protection)])

@@ -16,6 +16,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from emu.cpu.loongarch64.registers import INTEGER_REGISTERS
 from emu.cpu.observed import ObservedEngine
 from emu.cpu.pages import map_each
 from emu.cpu.protocol import Pages, Stop, StopReason
+from emu.cpu.spans import Span
 from relink.errors import AddressSpaceError, MachineInUse
 from relink.memory.address_space import Protection
 
@@ -89,11 +91,16 @@ class IcicleCpu(EngineTiers, ObservedEngine):
         collides = any(address < stop and start < end for start, stop in reserved)
         if collides or self._pages.overlapping(address, end):
             raise AddressSpaceError("memory is already mapped", address=address, size=size)
+        engine, spans = self._engine, self._pages.with_span(address, end, protection)
         try:
-            self._engine.mem_map(address, size, protection)
+            engine.mem_map(address, size, protection)
+            self._pages.spans = spans
         except self._words.memory_error:
             raise AddressSpaceError("the engine refuses to map", address=address, size=size) from None
-        self._pages.add(address, end, protection)
+        except BaseException:  # of a signal handler, before or after the engine has mapped it
+            with suppress(self._words.memory_error):
+                engine.mem_unmap(address, size)
+            raise
         if self._first_writes is not None:
             self._first_writes.added(address, end)
         if not zeroed:  # to look at all pages of a stack takes longer than the rest of a machine
@@ -109,10 +116,13 @@ class IcicleCpu(EngineTiers, ObservedEngine):
     def protect(self, address: int, size: int, protection: Protection) -> None:
         """Change the permissions of mapped pages. Raises AddressSpaceError if one is not mapped."""
         end = self._mapped_range(address, size)
-        self._engine.mem_protect(address, size, protection)
         self._forget(address, end)
-        self._pages.remove(address, end)
-        self._pages.add(address, end, protection)
+        engine, changed = self._engine, Span(address, end, protection)
+        spans = sorted([*self._pages.without(address, end), changed])
+        try:
+            engine.mem_protect(address, size, protection)
+        finally:  # also where a signal handler raises right after the call
+            self._pages.spans = spans
         if self._first_writes is not None:
             self._first_writes.protected(address, end)
         if protection & Protection.X:
