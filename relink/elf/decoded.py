@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _SYMBOLIC, _BIND_NOW = int(DynamicFlag.SYMBOLIC), int(DynamicFlag.BIND_NOW)
 _NOW_1, _PIE = int(DynamicFlag1.NOW), int(DynamicFlag1.PIE)
 _INTERP = int(SegmentType.INTERP)
+_FILTERS = frozenset({DynamicTag.FILTER, DynamicTag.AUXILIARY})
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,10 +204,12 @@ class Decoded:
     @cached_property
     def filtees(self) -> tuple[tuple[str, bool], ...]:
         """(name, mandatory) of each DT_FILTER (mandatory) and DT_AUXILIARY (optional), in order."""
+        if not self.dynamic.has_any(_FILTERS):
+            return ()
         return tuple(
             (self.strings.text(offset, DynamicTag(tag).name), tag == DynamicTag.FILTER)
             for tag, offset in self.dynamic
-            if tag in (DynamicTag.FILTER, DynamicTag.AUXILIARY)
+            if tag in _FILTERS
         )
 
     @cached_property

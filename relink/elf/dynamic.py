@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import compress
 from typing import overload
 
 from relink.elf.constants import ADDRESS_TAGS, DynamicTag
@@ -63,4 +64,4 @@ class Dynamic:
         """Every value of `tag` in order."""
         if tag not in self._last:
             return []
-        return [val for known, val in zip(self.tags, self.vals, strict=True) if known == tag]
+        return [*compress(self.vals, map(int(tag).__eq__, self.tags))]

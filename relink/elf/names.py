@@ -105,7 +105,7 @@ class Names:
             return [""] * len(self)
         size = self.length + 1  # with a NUL, by which they are split
         packed = self.blob.take(flat_indices(self.start, size), mode="clip")
-        packed[np.cumsum(size) - 1] = 0
+        packed[size.cumsum() - 1] = 0
         return packed.tobytes().decode("utf-8", "surrogateescape").split("\0")[:-1]
 
     @cached_property
@@ -147,12 +147,12 @@ class Names:
             length = self.length[some]
             words = self._words(some)
             count = _word_count(length)
-            ends = np.cumsum(count)
+            ends = count.cumsum()
             # Number of bytes from each word's start to the end of its name; `powers[n]` is 33^(n-8).
-            left = np.repeat(length + ((ends - count) << 3), count) - (np.arange(len(words)) << 3)
+            left = (length + ((ends - count) << 3)).repeat(count) - (np.arange(len(words)) << 3)
             sums = np.zeros(len(words) + 1, np.uint32)
-            np.cumsum(_polynomial_of_word(words) * powers[left], dtype=np.uint32, out=sums[1:])
-            hashes[some] = sums[ends] - sums[ends - count] + np.uint32(5381) * powers[length + 8]
+            np.add.accumulate(_polynomial_of_word(words) * powers.take(left), dtype=np.uint32, out=sums[1:])
+            hashes[some] = sums.take(ends) - sums.take(ends - count) + np.uint32(5381) * powers.take(length + 8)
         for index in indices_where(self.length > _LONG).tolist():
             hashes[index] = _gnu_hash_of_long(np.frombuffer(self.raw(index), np.uint8))
         return frozen(hashes)
@@ -206,8 +206,9 @@ class Names:
         """The words of the names at indices `names`, concatenated; bytes past the end of a name are zero."""
         start, length = self.start[names], self.length[names]
         count = _word_count(length)
-        ends = np.cumsum(count)
-        place = (np.arange(int(count.sum())) << 3) + np.repeat(start - ((ends - count) << 3), count)
+        ends = count.cumsum()
+        place = (start - ((ends - count) << 3)).repeat(count)
+        place += np.arange(len(place)) << 3
         # The last word of a name may extend past the blob: load the blob's last word and shift it.
         some = indices_where(count)
         last = ends[some] - 1
@@ -242,15 +243,19 @@ _TAIL = np.array([0xFFFFFFFFFFFFFFFF, *((1 << 8 * size) - 1 for size in range(1,
 
 def flat_indices(start: I64, length: I64) -> I64:
     """The indices of all ranges [`start[i]`, `start[i] + length[i]`), concatenated."""
-    begins = np.cumsum(length) - length
-    indices: I64 = np.arange(int(length.sum()), dtype=np.int64) + np.repeat(start - begins, length)
+    begins = length.cumsum() - length
+    indices: I64 = (start - begins).repeat(length)
+    indices += np.arange(len(indices))
     return indices
 
 
 def _sweeps(length: I64) -> Iterator[slice]:
     """Split names into consecutive slices of about `_SWEEP` bytes, with at least one name each."""
-    ends = np.cumsum(length + 8)
+    ends = (length + 8).cumsum()
     begin = 0
+    if len(ends) and int(ends[-1]) <= _SWEEP:
+        yield slice(0, len(ends))
+        return
     while begin < len(length):
         consumed = int(ends[begin - 1]) if begin else 0
         end = max(int(np.searchsorted(ends, consumed + _SWEEP, "right")), begin + 1)
@@ -276,7 +281,7 @@ def _powers_of_33(first: int, end: int) -> U32:
     """33^first … 33^(end-1) modulo 2^32; exponents may be negative."""
     factors = np.full(end - first, 33, np.uint32)
     factors[0] = pow(33, first, 1 << 32)
-    return frozen(np.cumprod(factors, dtype=np.uint32))
+    return frozen(factors.cumprod(dtype=np.uint32))
 
 
 def _gnu_hash_of_long(name: U8) -> int:

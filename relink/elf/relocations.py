@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from relink.arrays import I64, U32, U64, AnyArray
+from relink.arrays import I64, U32, U64, AnyArray, everywhere, highest, lowest
 from relink.elf.constants import DynamicTag as Tag
 from relink.elf.contents import Contents, frozen
 from relink.elf.dynamic import Dynamic
@@ -61,7 +61,7 @@ class RelocationTable:
         if (entries.start, entries.stop) == (0, count):
             return low, high
         offsets = self.offset[entries]
-        return int(offsets.min()), int(offsets.max())
+        return int(lowest(offsets)), int(highest(offsets))
 
     @property
     def is_known(self) -> bool:
@@ -80,7 +80,7 @@ class RelocationTable:
         """The entries at the start that are `alike`, in pieces, with the lowest and highest offset of each: all is
         found while the piece is in the cache of the CPU, and kept after the last piece.
         """
-        count, lowest, highest, size = 0, 1 << 64, 0, len(self.offset)
+        count, least, most, size = 0, 1 << 64, 0, len(self.offset)
         for start in range(0, size, _SWEEP):
             stop = min(start + _SWEEP, size)
             part = slice(start, stop)
@@ -88,20 +88,20 @@ class RelocationTable:
                 same = self.info[part] == self.info[0]
             else:
                 same = (self.type[part] == self.type[0]) & (self.symbol[part] == self.symbol[0])
-            count = stop if same.all() else start + int(same.argmin())
+            count = stop if everywhere(same) else start + int(same.argmin())
             if start < count:
                 offsets = np.ascontiguousarray(self.offset[start:count])
-                low, high = int(offsets.min()), int(offsets.max())
-                lowest, highest = min(low, lowest), max(high, highest)
+                low, high = int(lowest(offsets)), int(highest(offsets))
+                least, most = min(low, least), max(high, most)
                 yield slice(start, count), low, high
             if count < stop:
                 break
-        self.__dict__["_start"] = count, lowest, highest
+        self.__dict__["_start"] = count, least, most
 
     @property
     def last_symbol(self) -> int:
         """The highest symbol that an entry refers to; -1 without entries."""
-        return int(self.symbol[self.alike - 1 :].max()) if len(self) else -1
+        return int(highest(self.symbol[self.alike - 1 :])) if len(self) else -1
 
     def origin(self, index: int) -> tuple[str, int]:
         """(section, offset in it) of an entry, for messages."""

@@ -37,7 +37,7 @@ class SomeSymbols:
         found: U8 = self._rows["info"]
         return found
 
-    @property
+    @cached_property
     def bind(self) -> U8:
         return self._info >> np.uint8(4)
 
@@ -45,7 +45,7 @@ class SomeSymbols:
     def type(self) -> U8:
         return self._info & np.uint8(15)
 
-    @property
+    @cached_property
     def visibility(self) -> U8:
         found: U8 = self._rows["other"] & np.uint8(3)
         return found

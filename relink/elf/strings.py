@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from relink.arrays import I64, U8, U32, Bools, indices_where
+from relink.arrays import I64, U8, U32, Bools, highest, indices_where
 from relink.elf.contents import frozen
 from relink.elf.names import Names
 from relink.errors import MalformedElf
@@ -92,7 +92,7 @@ class StringTable:
         start = offsets.astype(np.int64)
         if len(start) == 0:
             return Names(self.data, frozen(start), frozen(start.copy()))
-        self.check(int(start.max()), what)
+        self.check(int(highest(start)), what)
         if len(start) <= _FEW:
             length = np.array([self._length(offset) for offset in start.tolist()], np.int64)
         elif len(start) * _SPARSE <= len(self.data):
@@ -102,7 +102,7 @@ class StringTable:
             length = np.empty_like(start)
             length[order] = self._nuls[np.searchsorted(self._nuls, start[order])] - start[order]
         if not again:
-            self._spend(int(length.sum()), len(start), what)
+            self._spend(int(np.add.reduce(length)), len(start), what)
         return Names(self.data, frozen(start), frozen(length))
 
     def has(self, part: bytes) -> bool:

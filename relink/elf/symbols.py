@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import compress
 
 import numpy as np
 
-from relink.arrays import I64, U8, U16, U32, U64, AnyArray, Bools, indices_where
+from relink.arrays import I64, U8, U16, U32, U64, AnyArray, Bools, anywhere, everywhere, highest, indices_where
 from relink.elf.constants import SHN_UNDEF, DynamicTag, SymbolBind
 from relink.elf.contents import Contents, frozen
 from relink.elf.dynamic import Dynamic
 from relink.elf.hashes import GnuHash, HashTable, NoHash, SysvHash
 from relink.elf.layout import ELF64, SYMBOL_FIELDS, Layout
 from relink.elf.names import NO_NAMES, Names, flat_indices
+from relink.elf.some_symbols import SomeSymbols
 from relink.elf.strings import StringTable
 from relink.errors import ElfError, MalformedElf
 from relink.records import cached_property, dataclass
 from relink.records.tuples import NamedTuple
 
+_UNIQUE = np.uint8(SymbolBind.GNU_UNIQUE << 4)
 #: Up to one symbol in this many has its name read separately; for more, the names of all symbols are read.
 _PART = 16
 #: Names kept with a table: single ones with their symbols; those of a question, and such questions.
@@ -195,18 +198,14 @@ class SymbolTable(SymbolRows):
 
     def _walked(self, hashes: U32) -> tuple[I64, I64] | None:
         """The definitions of few hashes, by walking their chains; None for many, or long chains."""
-        if (
-            not isinstance(self.hash_table, GnuHash)
-            or len(hashes) * _PART > len(self)
-            or "_index" in self.__dict__
-        ):
+        if not isinstance(self.hash_table, GnuHash) or "_index" in self.__dict__:
             return None
-        walked = self.hash_table.walk(hashes)
+        walked = None if len(hashes) * _PART > len(self) else self.hash_table.walk(hashes)
         if walked is None:
             return None
         request, symbol = walked
-        records = self.records[symbol]
-        defined = (records["shndx"] != SHN_UNDEF) | (records["value"] != 0)
+        rows = SomeSymbols(self.records, symbol)
+        defined = (rows.section != SHN_UNDEF) | (rows.value != 0)
         return request[defined], symbol[defined]
 
     def _searched(self, names: Names, hashes: U32) -> tuple[I64, I64]:
@@ -236,8 +235,7 @@ class SymbolTable(SymbolRows):
             return met
         self.check_names()
         same = []
-        for symbol in met:
-            row = self.row(symbol)
+        for symbol, row in zip(met, map(self.row, met), strict=True):
             if (row.section != SHN_UNDEF or row.value != 0) and self.strings.holds(row.name_at, name):
                 same.append(symbol)
         if len(self._found) >= _MOST_FOUND:
@@ -279,7 +277,7 @@ class SymbolTable(SymbolRows):
     @cached_property
     def has_unique(self) -> bool:
         """Whether there is any STB_GNU_UNIQUE symbol."""
-        return bool((self.records["info"] >> np.uint8(4) == np.uint8(SymbolBind.GNU_UNIQUE)).any())
+        return bool(anywhere(self.records["info"] & np.uint8(0xF0) == _UNIQUE))
 
     def only_of_their_hash(self, symbols: I64) -> Bools:
         """Which of some symbols a look-up by DT_GNU_HASH finds, and no other with them, bool[m]."""
@@ -299,7 +297,7 @@ class SymbolTable(SymbolRows):
         by_words = isinstance(self.hash_table, GnuHash)  # then the names are not asked for
         hashes, symbols = self.hash_table.entries(NO_NAMES if by_words else self.names)
         defined = self.records["shndx"][symbols] != SHN_UNDEF
-        if not defined.all():
+        if not everywhere(defined):
             defined |= self.records["value"][symbols] != 0
         keys = hashes[defined] >> np.uint32(self.hash_table.lost_bits)
         symbols = symbols[defined]
@@ -324,13 +322,13 @@ def read_strings(contents: Contents, dynamic: Dynamic) -> StringTable:
     if vaddr is None:
         return StringTable(contents.name, frozen(np.empty(0, np.uint8)))
     tail = contents.tail(vaddr, "the dynamic string table")
-    furthest = max([value for tag, value in dynamic if tag in _STRING_TAGS], default=0)
+    furthest = max(compress(dynamic.vals, map(_STRING_TAGS.__contains__, dynamic.tags)), default=0)
     if size is None:
         contents.findings.warn("DT_STRTAB without DT_STRSZ")
         return StringTable(contents.name, tail)
     if size > len(tail):
-        problem = f"the dynamic string table at {vaddr:#x} claims {size:#x} bytes"
-        contents.findings.warn(f"{problem}, its segment holds {len(tail):#x} from there")
+        claim = f"the dynamic string table at {vaddr:#x} claims {size:#x} bytes"
+        contents.findings.warn(f"{claim}, its segment holds {len(tail):#x} from there")
     elif size <= furthest:
         contents.findings.warn(f"a string is at {furthest:#x}, beyond DT_STRSZ {size:#x}")
         size = len(tail)
@@ -360,7 +358,7 @@ def read_symbols(
     records = contents.table(vaddr, count, layout.symbol, "the dynamic symbol table")
     at = dynamic.value(DynamicTag.VERSYM)
     versym = None if at is None else contents.table(at, count, np.dtype("<u2"), "DT_VERSYM")
-    furthest = int(records["name"].max()) if count else 0
+    furthest = int(highest(records["name"])) if count else 0
     table = SymbolTable(records, _names_of(furthest, strings, contents, dynamic), hash_table, versym)
     table.__dict__["furthest_name"] = furthest
     return table
@@ -385,8 +383,7 @@ def _hash_table(contents: Contents, layout: Layout, dynamic: Dynamic) -> tuple[H
     gnu, sysv = dynamic.value(DynamicTag.GNU_HASH), dynamic.value(DynamicTag.HASH)
     if gnu is not None and sysv is None:
         return (alone := GnuHash.read(contents, layout, gnu)), alone.count
-    found: list[GnuHash | SysvHash] = []
-    problems: list[ElfError] = []
+    found, problems = list[GnuHash | SysvHash](), list[ElfError]()
     for at, is_gnu in ((gnu, True), (sysv, False)):
         try:
             if at is not None:

@@ -8,7 +8,7 @@ from operator import or_
 
 import numpy as np
 
-from relink.arrays import I64, U8, U64, Bools, indices_where
+from relink.arrays import I64, U8, U64, Bools, everywhere, highest, indices_where, lowest
 from relink.elf import Decoded, ProgramHeader, RelocationTable
 from relink.elf.constants import FileType
 from relink.elf.contents import frozen
@@ -150,7 +150,7 @@ def inside(decoded: Decoded, vaddr: U64, size: int) -> Bools | None:
 
     None when all do, which in the usual case is known from the lowest and the highest address.
     """
-    if not len(vaddr) or in_one(decoded, int(vaddr.min()), int(vaddr.max()) + size):
+    if not len(vaddr) or in_one(decoded, int(lowest(vaddr)), int(highest(vaddr)) + size):
         return None
     starts = np.array([s.vaddr for s in decoded.segments], np.uint64)
     # Of overlapping segments, the one that ends last counts.
@@ -158,7 +158,7 @@ def inside(decoded: Decoded, vaddr: U64, size: int) -> Bools | None:
     segment = np.searchsorted(starts, vaddr, side="right") - 1
     last = lasts[segment]
     found: Bools = (segment >= 0) & (vaddr <= last) & (last - vaddr >= np.uint64(size - 1))
-    return None if found.all() else found
+    return None if everywhere(found) else found
 
 
 def in_one(decoded: Decoded, low: int, high: int) -> bool:

@@ -61,7 +61,7 @@ class Batch:
     def binding_index(self) -> I64:
         """The index of each entry's symbol in the bindings."""
         if self._binding_index is None:
-            self._binding_index = self.binding_of[self.table.symbol[self.entries]]
+            self._binding_index = self.binding_of.take(self.table.symbol[self.entries])
         return self._binding_index
 
     @property

@@ -58,7 +58,7 @@ class SymbolsAsked:
         """`count` is the number of the file's symbols, `asked` are indices in its symbol table."""
         masks = np.zeros((_USE_COUNT, max(count, 1)), np.bool_)
         for use, symbols in asked:
-            masks[use, symbols] = True
+            masks[use][symbols] = True
         masks[:, 0] = False
         addressed, called, copied = masks
         self.once, self.copies = indices_where(addressed | called), indices_where(copied)

@@ -24,7 +24,7 @@ import numpy as np
 
 from relink.arch import Reloc, Role
 from relink.arch.fields import address32
-from relink.arrays import I64, U8, U32, U64, Bools, indices_where, without
+from relink.arrays import I64, U8, U32, U64, Bools, anywhere, everywhere, highest, indices_where, without
 from relink.elf import RelocationTable
 from relink.elf.constants import SymbolType
 from relink.errors import RelocationOutOfImage, RelocationOverflow, UnknownRelocation, UnsupportedRelocation
@@ -178,7 +178,7 @@ class Relocator(Relocation):
 
     def _classify(self, table: RelocationTable) -> Groups:
         types, alike = table.type, max(table.alike, 1)
-        if len(types) and int(types[alike - 1 :].max()) >= _TYPE_LIMIT:
+        if len(types) and int(highest(types[alike - 1 :])) >= _TYPE_LIMIT:
             odd = indices_where(types >= _TYPE_LIMIT)
             name = f"type {int(types[odd[0]]):#x}"
             self.report(table, odd, UnknownRelocation, name, "no psABI defines this type")
@@ -297,9 +297,9 @@ class Relocator(Relocation):
         if letters & {"M", "T"}:
             self._add_tls_letters(batch)
         if "S" in letters:
-            batch.letters["S"] = self.bound.address[batch.binding_index]
+            batch.letters["S"] = self.bound.address.take(batch.binding_index)
         if "Z" in letters:
-            batch.letters["Z"] = self.bound.size[batch.binding_index]
+            batch.letters["Z"] = self.bound.size.take(batch.binding_index)
         return batch
 
     def _add_tls_letters(self, batch: Batch) -> None:
@@ -315,7 +315,7 @@ class Relocator(Relocation):
         batch.letters["M"], batch.letters["T"], usable = modules_of(
             self.bound, batch.binding_index, host, only_module=only_module
         )
-        if not usable.all():
+        if not everywhere(usable):
             self._report_tls(batch, ~usable, "no thread-local definition")
             batch.keep(usable)
 
@@ -341,8 +341,8 @@ class Relocator(Relocation):
 
     def put_off_ifuncs(self, batch: Batch) -> None:
         """Defer references to STT_GNU_IFUNC symbols until their resolver has been called."""
-        indirect = self.bound.type[batch.binding_index] == _IFUNC
-        if indirect.any():
+        indirect = self.bound.type.take(batch.binding_index) == _IFUNC
+        if anywhere(indirect):
             addend = batch.letters.get("A", np.zeros(len(batch.where), np.uint64))
             self.defer(batch.reloc_type, batch.where[indirect], batch.letters["S"][indirect], addend[indirect])
             batch.keep(~indirect)
@@ -379,7 +379,7 @@ class Relocator(Relocation):
         if self.handlers is not None:
             value = self.wrapped(self.handlers.values(batch, value))
         fits = word.fits(value)
-        if not isinstance(fits, bool) and not fits.all():
+        if not isinstance(fits, bool) and not everywhere(fits):
             bad = indices_where(~fits)
             problem = f"{int(value[bad[0]].astype(np.int64)):#x} does not fit {word.description}"
             self.report_type(batch.table, batch.indices[bad], batch.reloc_type, RelocationOverflow, problem)

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from relink.arrays import I64, Bools
+from relink.arrays import I64, Bools, anywhere
 from relink.elf import Names, SymbolTable
 from relink.elf.constants import LINKABLE_TYPES, SHN_ABS, SHN_UNDEF, SymbolBind, SymbolType, Visibility
 from relink.elf.some_symbols import SomeSymbols
@@ -75,7 +75,7 @@ def definitions(
     rows = SomeSymbols(table.records, symbol)
     usable = exported(rows)
     undefined = rows.section == SHN_UNDEF
-    if undefined.any():  # undefined with an address: that of a PLT entry
+    if anywhere(undefined):  # undefined with an address: that of a PLT entry
         usable &= ~undefined | (~calls[request] & (rows.type != _TLS))
     request, symbol = request[usable], symbol[usable]
     if table.has_versions and len(request):
@@ -87,9 +87,9 @@ def definitions(
 
 def exported(rows: SomeSymbols) -> Bools:
     """Which symbols can be bound to from elsewhere, if they are defined."""
-    linkable = _LINKABLE_TYPES[rows.type] & _GLOBAL_BINDINGS[rows.bind]
+    linkable = _LINKABLE_TYPES.take(rows.type) & _GLOBAL_BINDINGS.take(rows.bind)
     placed = (rows.value != 0) | (rows.section == SHN_ABS) | (rows.type == _TLS)
-    usable: Bools = linkable & _SEEN_BY_OTHERS[rows.visibility] & placed
+    usable: Bools = linkable & _SEEN_BY_OTHERS.take(rows.visibility) & placed
     return usable
 
 

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from relink.arrays import I64, Bools, indices_where
+from relink.arrays import I64, Bools, anywhere, indices_where
 from relink.elf import SymbolTable
 from relink.elf.constants import VERSYM_HIDDEN, SymbolBind, Visibility
 from relink.elf.hashes import GnuHash
@@ -78,13 +78,13 @@ def certainly_own(
         kept["certain"] = _possibly(table, symbols, found.rows) & found.eligible
     own: Bools = kept["certain"]
     for other in earlier:
-        if not own.any():
+        if not anywhere(own):
             break
         chosen = indices_where(own)
         known = other.decoded.symbols.has_hashes(table.chain_words(symbols[chosen]))
         if known is None:
             return None
-        if known.any():
+        if anywhere(known):
             own = own.copy()
             own[chosen[known]] = False
     return own, number

@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from relink.arrays import I64, U8, indices_where
+from relink.arrays import I64, U8, anywhere, indices_where
 from relink.elf import Names
 from relink.elf.constants import SymbolBind, Visibility
 from relink.elf.some_symbols import SomeSymbols
@@ -94,7 +94,7 @@ class Resolver(Assigned):
         """
         images, table = (image, *scope.images), image.decoded.symbols
         table.check_names()
-        if not len(table) or not symbols.any():
+        if not len(table) or not anywhere(symbols):
             return Bindings.empty(len(symbols), images, symbols)
         kept = {} if kept is None else kept
         if "split" not in kept:
