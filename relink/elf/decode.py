@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from relink.arrays import U8
-from relink.elf.constants import PAGE, FileType, SegmentType
+from relink.elf.constants import PAGE, DynamicTag, FileType, SegmentType
 from relink.elf.contents import Contents, ProgramHeader, frozen
 from relink.elf.decoded import Decoded
 from relink.elf.dynamic import Dynamic
@@ -26,6 +26,14 @@ from relink.elf.segments import check_not_debug_file, check_special, loadable_se
 from relink.elf.source import Source, buffer, open_source
 from relink.errors import MalformedElf, Truncated
 
+_TLS = int(SegmentType.TLS)
+#: A tag of the dynamic section, an attribute of `Decoded`, and what that is without such an entry. Each load asks
+#: for all of these, and most files lack most of the tags.
+_WITHOUT: tuple[tuple[int, str, object], ...] = (
+    (DynamicTag.NEEDED, "needed", ()), (DynamicTag.SONAME, "soname", None), (DynamicTag.FLAGS_1, "flags_1", 0),
+    (DynamicTag.INIT, "init", None), (DynamicTag.FINI, "fini", None),
+    (DynamicTag.INIT_ARRAY, "init_array", None), (DynamicTag.FINI_ARRAY, "fini_array", None),
+)  # fmt: skip
 #: Entries of the dynamic section that are read at a time.
 _ENTRIES = 256
 
@@ -128,10 +136,12 @@ def _assemble(
     name, findings = contents.name, contents.findings
     segments = tuple(sorted(layers, key=attrgetter("vaddr")))
     layers = () if segments == layers else layers
-    dynamic = None
+    dynamic, types = None, {entry.type for entry in program_headers}
+    known: dict[str, object] = {"results": {}, "_header_types": types}
     if header.type != FileType.REL:
-        check_special(header, program_headers, segments, findings)
+        check_special(header, program_headers, types, segments, findings)
         found = special_segment(SegmentType.DYNAMIC, program_headers, findings)
+        known["dynamic_segment"] = found
         if found is not None:
             try:
                 dynamic = Dynamic.of(*_dynamic_entries(found, header, contents), normalise)
@@ -140,7 +150,13 @@ def _assemble(
         elif header.type == FileType.DYN and not header.entry:
             findings.warn("has no PT_DYNAMIC: it is loaded as it is in the file, without relocations and symbols")
     dynamic = dynamic or Dynamic.empty()
-    return Decoded(name, path, data, address, header, program_headers, segments, contents, dynamic, layers)
+    decoded = Decoded(name, path, data, address, header, program_headers, segments, contents, dynamic, layers)
+    if _TLS not in types:
+        known["tls"] = None
+    tags = {*dynamic.tags}
+    known |= [(attribute, answer) for tag, attribute, answer in _WITHOUT if tag not in tags]
+    vars(decoded).update(known)
+    return decoded
 
 
 def _dynamic_entries(found: ProgramHeader, header: Header, contents: Contents) -> tuple[list[int], list[int]]:

@@ -8,7 +8,7 @@ refuses overlapping ones, or counts PT_GNU_RELRO. A p_align that is not a power 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import islice, pairwise
 from typing import Final
 
@@ -188,15 +188,16 @@ def special_segment(
 def check_special(
     header: Header,
     program_headers: Sequence[ProgramHeader],
+    types: Collection[int],
     loaded: Sequence[ProgramHeader],
     findings: Findings,
 ) -> None:
     """Check that PT_TLS and PT_DYNAMIC lie inside PT_LOADs, and PT_GNU_RELRO inside the image.
 
-    `loaded` are the PT_LOADs in vaddr order. Of PT_TLS only the file-backed bytes are checked: .tbss is not in the
-    image. A PT_GNU_RELRO may cover pages between segments, which belong to the image.
+    `types` are those of the headers, `loaded` are the PT_LOADs in vaddr order. Of PT_TLS only the file-backed
+    bytes are checked: .tbss is not in the image. A PT_GNU_RELRO may cover pages between segments, which belong to
+    the image.
     """
-    types = {entry.type for entry in program_headers}
     for type_ in (SegmentType.TLS, SegmentType.DYNAMIC):
         segment = special_segment(type_, program_headers, findings) if type_ in types else None
         if segment is not None and not _is_plain(segment, loaded, 1):

@@ -16,7 +16,7 @@ from relink.errors import AddressSpaceError, ElfError, UnsupportedElf
 from relink.memory.address_space import PAGE, AddressSpace, Pages, Protection, Region, page_ceil, page_floor
 from relink.memory.gaps import Room
 from relink.memory.host_pages import opened
-from relink.memory.once import once_per_file
+from relink.memory.once import name_of, once_per_file
 from relink.memory.runs import Run, Runs
 from relink.memory.sparse import clusters, reserve_parts
 from relink.records.tuples import maker
@@ -38,7 +38,7 @@ _PROTECTIONS, _RUN = tuple(map(Protection, range(8))), maker(Pages)
 @once_per_file
 def region_size(decoded: Decoded) -> int:
     """The size in bytes of an image's address range, in whole pages."""
-    return page_ceil(decoded.min_vaddr + decoded.span) - first_vaddr(decoded)
+    return _measured(decoded)[0]
 
 
 def reserve(memory: AddressSpace, decoded: Decoded, base: int | None, limit: int | None = None) -> Region:
@@ -86,9 +86,7 @@ def reserve(memory: AddressSpace, decoded: Decoded, base: int | None, limit: int
 @once_per_file
 def extent(decoded: Decoded) -> tuple[int, int, Runs, bool]:
     """Alignment, size, and runs of an image, and whether it is one range that may be anywhere."""
-    runs = clustered(decoded)
-    plain = len(runs.runs) == 1 and runs.size <= _MOST and not decoded.is_fixed
-    return alignment(decoded), region_size(decoded), runs, plain
+    return _measured(decoded)[-1]
 
 
 def check_contiguous(decoded: Decoded) -> None:
@@ -101,13 +99,13 @@ def check_contiguous(decoded: Decoded) -> None:
 @once_per_file
 def contiguous(decoded: Decoded) -> Runs:
     """The runs of an image whose buffer has all of its addresses."""
-    return Runs((Run(first_vaddr(decoded), region_size(decoded)),))
+    return _measured(decoded)[3]
 
 
 @once_per_file
 def clustered(decoded: Decoded) -> Runs:
     """The runs of an image whose buffer has only its clusters of segments."""
-    return Runs(clusters(decoded))
+    return _measured(decoded)[4]
 
 
 def runs_in(region: Region, decoded: Decoded) -> Runs:
@@ -133,15 +131,31 @@ def first_vaddr(decoded: Decoded) -> int:
 
     With this an aligned region gives an aligned load bias (gABI, "Program Header", p_align).
     """
-    if decoded.is_fixed:
-        return decoded.min_vaddr  # the load bias is 0
-    return decoded.min_vaddr & -alignment(decoded)
+    return _measured(decoded)[1]
 
 
 @once_per_file
 def alignment(decoded: Decoded) -> int:
     """The alignment of the region's address in bytes."""
-    return max([PAGE, *[segment.align for segment in decoded.segments]])
+    return _measured(decoded)[2]
+
+
+def _measured(decoded: Decoded) -> tuple[int, int, int, Runs, Runs, tuple[int, int, Runs, bool]]:
+    """What each of `_MEASURES` answers, which is kept: each load asks for all of it."""
+    align, first = max([PAGE, *[segment.align for segment in decoded.segments]]), decoded.min_vaddr
+    fixed = decoded.is_fixed
+    low = first if fixed else first & -align  # the load bias of a fixed one is 0
+    size = page_ceil(first + decoded.span) - low
+    found = clusters(decoded)
+    whole = Runs((Run(low, size),))
+    runs = whole if found == whole.runs else Runs(found)
+    plain = len(found) == 1 and runs.size <= _MOST and not fixed
+    answers = size, low, align, whole, runs, (align, size, runs, plain)
+    decoded.results.update(zip(_MEASURES, answers, strict=True))
+    return answers
+
+
+_MEASURES = tuple(map(name_of, (region_size, first_vaddr, alignment, contiguous, clustered, extent)))
 
 
 def inside(decoded: Decoded, vaddr: U64, size: int) -> Bools | None:
@@ -273,7 +287,7 @@ def _fill_from(region: Region, decoded: Decoded, descriptor: int | None) -> None
         mapped = descriptor is not None and not shared and _map(region, decoded, descriptor, segment, move)
         if not mapped and segment.filesz:
             _copy(region, decoded, segment, move, filled, room)
-        _mark(filled, pages, 1)
+        filled[pages] = b"\1" * len(filled[pages])
         if segment.memsz > segment.filesz:
             end = segment.vaddr + segment.filesz
             last = min(page_ceil(end), room.after(segment.vaddr + segment.memsz))
@@ -289,10 +303,6 @@ def _zero(region: Region, begin: int, end: int, filled: bytearray) -> None:
     page = begin // PAGE - 1
     while (page := filled.find(1, page + 1, page_ceil(end) // PAGE)) >= 0:
         region.buffer[max(begin, page * PAGE) : min(end, (page + 1) * PAGE)] = 0
-
-
-def _mark(pages: bytearray, some: slice, mark: int) -> None:
-    pages[some] = bytes([mark]) * len(pages[some])
 
 
 def _map(region: Region, decoded: Decoded, descriptor: int, segment: ProgramHeader, move: int) -> bool:
@@ -355,9 +365,10 @@ def usual_pages(decoded: Decoded) -> tuple[Pages, ...]:
 def _pages(decoded: Decoded, runs: Runs, *, relro: bool) -> tuple[Pages, ...]:
     flags = bytearray(runs.size // PAGE)  # of each page; 0: it is not mapped
     for segment in decoded.mapping_order:
-        covered = _page_slice(segment, runs)
+        start = runs.index(segment.vaddr)
+        covered = slice(start // PAGE, -(-(start + segment.memsz) // PAGE))
         before = flags[covered]
-        _mark(flags, covered, segment.flags & 7 | _MAPPED)
+        flags[covered] = bytes([segment.flags & 7 | _MAPPED]) * len(before)
         if segment.align < PAGE or not mappable(segment):
             flags[covered] = bytes(map(or_, before, flags[covered]))
     for protected in decoded.relro if relro else ():
@@ -372,11 +383,6 @@ def _pages(decoded: Decoded, runs: Runs, *, relro: bool) -> tuple[Pages, ...]:
 def mappable(segment: ProgramHeader) -> bool:
     """Whether the segment's file offset and address allow mapping pages of the file."""
     return (segment.vaddr - segment.offset) % PAGE == 0 or not segment.filesz
-
-
-def _page_slice(segment: ProgramHeader, runs: Runs) -> slice:
-    vaddr, move = segment.vaddr, runs.index(segment.vaddr) - segment.vaddr
-    return slice((vaddr + move) // PAGE, -(-(vaddr + segment.memsz + move) // PAGE))
 
 
 def _runs(flags: bytearray, borders: Sequence[int]) -> Sequence[Pages]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from relink.elf import Decoded
-from relink.memory.address_space import AddressSpace, HostMemory, Pages, Region, page_ceil, page_floor
+from relink.memory.address_space import PAGE, AddressSpace, HostMemory, Pages, Region
 from relink.memory.host_pages import host_pages
 from relink.memory.runs import Run, Runs
 
@@ -24,12 +24,13 @@ def clusters(decoded: Decoded) -> tuple[Run, ...]:
     gap = _GAP_FIXED if decoded.is_fixed else _GAP
     runs: list[list[int]] = []
     for segment in decoded.segments:
-        start, end = page_floor(segment.vaddr), page_ceil(segment.vaddr + segment.memsz)
+        start, end = segment.vaddr & -PAGE, (segment.vaddr + segment.memsz + PAGE - 1) & -PAGE
         if runs and start - runs[-1][1] < gap:
-            runs[-1][1] = max(runs[-1][1], end)
+            if end > runs[-1][1]:
+                runs[-1][1] = end
         else:
             runs.append([start, end])
-    return tuple(Run(start, end - start) for start, end in runs)
+    return tuple([Run(start, end - start) for start, end in runs])
 
 
 def reserve_parts(memory: AddressSpace, name: str, address: int, size: int, runs: Runs, bias: int) -> Region:

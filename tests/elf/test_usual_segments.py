@@ -50,7 +50,7 @@ def _said(headers: list[ProgramHeader], header: Header, size: int | None) -> tup
     try:
         kept = segments.loadable_segments(header, headers, size, findings)
         ordered = sorted(kept, key=lambda segment: segment.vaddr)
-        segments.check_special(header, headers, ordered, findings)
+        segments.check_special(header, headers, {each.type for each in headers}, ordered, findings)
     except ElfError as error:
         return ("raised", str(error))
     return kept, [*map(str, findings.warnings)], [*map(str, findings.problems)]
