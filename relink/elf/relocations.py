@@ -81,9 +81,8 @@ class RelocationTable:
         found while the piece is in the cache of the CPU, and kept after the last piece.
         """
         count, least, most, size = 0, 1 << 64, 0, len(self.offset)
-        for start in range(0, size, _SWEEP):
-            stop = min(start + _SWEEP, size)
-            part = slice(start, stop)
+        for part in pieces(0, size, _SWEEP):
+            start, stop = part.start, part.stop
             if self.info is not None:
                 same = self.info[part] == self.info[0]
             else:
@@ -106,6 +105,16 @@ class RelocationTable:
     def origin(self, index: int) -> tuple[str, int]:
         """(section, offset in it) of an entry, for messages."""
         return self.section, int(self.offset[index])
+
+
+def pieces(start: int, stop: int, size: int) -> Iterator[slice]:
+    """The range in pieces of `size` elements; the last one has up to half as many more, instead of a short one
+    after it.
+    """
+    while start < stop:
+        end = stop if stop - start <= size + size // 2 else start + size
+        yield slice(start, end)
+        start = end
 
 
 class _Range(NamedTuple):

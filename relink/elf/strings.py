@@ -31,6 +31,7 @@ class StringTable:
     def __init__(self, name: str, data: U8) -> None:
         self.name = name
         self.data = data
+        self._size = len(data)
         self._spent = 0
         self._texts: dict[int, str] = {}
         self._bytes: bytes | None = None  # the table, where it has been copied
@@ -40,7 +41,7 @@ class StringTable:
         known = self._texts.get(offset)
         if known is not None:
             return known
-        size, whole = len(self.data), self._bytes
+        size, whole = self._size, self._bytes
         if offset >= size:
             problem = f"{what}: string offset {offset:#x} lies outside the {size:#x}-byte string table"
             raise MalformedElf(self.name, problem)
@@ -126,7 +127,7 @@ class StringTable:
         """Check that the string at the highest offset is in the table and terminated, which implies it for all
         others.
         """
-        if furthest >= len(self.data):
+        if furthest >= self._size:
             raise MalformedElf(
                 self.name,
                 f"{what}: string offset {furthest:#x} lies outside the {len(self.data):#x}-byte string table",

@@ -171,7 +171,7 @@ class SymbolTable(SymbolRows):
     @cached_property
     def _checked(self) -> bool:
         """`check_names`, done once: the furthest name is terminated, and so all are."""
-        if len(self):
+        if len(self.records):
             self.strings.check(self.furthest_name, "symbol names")
         return True
 

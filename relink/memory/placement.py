@@ -86,7 +86,7 @@ def reserve(memory: AddressSpace, decoded: Decoded, base: int | None, limit: int
 @once_per_file
 def extent(decoded: Decoded) -> tuple[int, int, Runs, bool]:
     """Alignment, size, and runs of an image, and whether it is one range that may be anywhere."""
-    return _measured(decoded)[-1]
+    return _measured(decoded)[5]
 
 
 def check_contiguous(decoded: Decoded) -> None:
@@ -140,22 +140,18 @@ def alignment(decoded: Decoded) -> int:
     return _measured(decoded)[2]
 
 
-def _measured(decoded: Decoded) -> tuple[int, int, int, Runs, Runs, tuple[int, int, Runs, bool]]:
+def _measured(decoded: Decoded) -> tuple[int, int, int, Runs, Runs, tuple[int, int, Runs, bool], bool, bool]:
     """What each of `_MEASURES` answers, which is kept: each load asks for all of it."""
     align, first = max([PAGE, *[segment.align for segment in decoded.segments]]), decoded.min_vaddr
-    fixed = decoded.is_fixed
-    low = first if fixed else first & -align  # the load bias of a fixed one is 0
+    low = first if decoded.is_fixed else first & -align  # the load bias of a fixed one is 0
     size = page_ceil(first + decoded.span) - low
-    found = clusters(decoded)
-    whole = Runs((Run(low, size),))
+    found, whole = clusters(decoded), Runs((Run(low, size),))
     runs = whole if found == whole.runs else Runs(found)
-    plain = len(found) == 1 and runs.size <= _MOST and not fixed
-    answers = size, low, align, whole, runs, (align, size, runs, plain)
+    plain = len(found) == 1 and runs.size <= _MOST and not decoded.is_fixed
+    copied = len(found) == 1 and size <= _MODERATE and decoded.address is None and decoded.mapping is None
+    answers = size, low, align, whole, runs, (align, size, runs, plain), copied, copied and size <= _SMALL
     decoded.results.update(zip(_MEASURES, answers, strict=True))
     return answers
-
-
-_MEASURES = tuple(map(name_of, (region_size, first_vaddr, alignment, contiguous, clustered, extent)))
 
 
 def inside(decoded: Decoded, vaddr: U64, size: int) -> Bools | None:
@@ -233,14 +229,18 @@ def copied_pieces(decoded: Decoded) -> tuple[tuple[int, U8], ...] | None:
 @once_per_file
 def is_copied(decoded: Decoded) -> bool:
     """Whether the image's region is one range of no great size, and nothing in it is mapped from the file."""
-    copied = decoded.address is None and decoded.mapping is None and bool(decoded.segments)
-    return copied and len(clustered(decoded).runs) == 1 and region_size(decoded) <= _MODERATE
+    return _measured(decoded)[6]
 
 
 @once_per_file
 def is_small(decoded: Decoded) -> bool:
     """Whether the content of the image's region is put together once for all loads (`content`)."""
-    return is_copied(decoded) and region_size(decoded) <= _SMALL
+    return _measured(decoded)[7]
+
+
+_MEASURES = tuple(
+    map(name_of, (region_size, first_vaddr, alignment, contiguous, clustered, extent, is_copied, is_small))
+)
 
 
 @once_per_file

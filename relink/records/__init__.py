@@ -132,13 +132,14 @@ class _LazyInit(_Lazy):
         cls: Any = self.owner
         fields, places, frozen = cls.__record_fields__, cls.__match_args__, cls.__record_frozen__
         taken = dict(zip(places, positional, strict=False))
-        values = {**fields, **taken, **given}
-        left_out = fields.keys() - taken.keys() - given.keys()
+        taken.update(given)
+        left_out, count = fields.keys() - taken.keys(), len(fields)
         # More where an argument is unknown or given twice, or there are too many.
-        right = len(positional) + len(given) + len(left_out) == len(fields)
-        if len(places) != len(fields):  # there may be some that are no parameters
-            right = right and all(fields[name].init for name in given)
-        for name in sorted(left_out):
+        right = len(positional) + len(given) + len(left_out) == count
+        if right and len(places) != count:  # there may be some that are no parameters
+            right = all(fields[name].init for name in given)
+        values = {**fields, **taken}
+        for name in sorted(left_out) if left_out else ():
             value = fields[name].default
             if value is _MISSING:
                 if (factory := fields[name].factory) is _MISSING:

@@ -7,6 +7,8 @@ is read-only and on RISC-V (DL_RO_DYN_SECTION). Code relies on that: D's runtime
 
 from __future__ import annotations
 
+from itertools import compress, count
+
 from relink.arch import Architecture
 from relink.elf import Decoded
 from relink.elf.constants import REBASED_TAGS
@@ -62,11 +64,5 @@ def _places(decoded: Decoded, architecture: Architecture, runs: Runs) -> list[in
         return []
     size = architecture.word_size
     start, last = runs.index(header.vaddr), runs.size - size
-    places = [start + size * (2 * number + 1) for number in _rebased(decoded)]
-    return [at for at in places if 0 <= at <= last]
-
-
-@once_per_file
-def _rebased(decoded: Decoded) -> tuple[int, ...]:
-    """The numbers of the entries that glibc rebases."""
-    return tuple([number for number, tag in enumerate(decoded.dynamic.tags) if tag in _REBASED])
+    rebased = compress(count(start + size, 2 * size), map(_REBASED.__contains__, decoded.dynamic.tags))
+    return [at for at in rebased if 0 <= at <= last]

@@ -27,6 +27,7 @@ from relink.arch.fields import address32
 from relink.arrays import I64, U8, U32, U64, Bools, anywhere, everywhere, highest, indices_where, without
 from relink.elf import RelocationTable
 from relink.elf.constants import SymbolType
+from relink.elf.relocations import pieces
 from relink.errors import RelocationOutOfImage, RelocationOverflow, UnknownRelocation, UnsupportedRelocation
 from relink.memory import placement as place
 from relink.memory.buffers import read_words, write_words
@@ -283,8 +284,7 @@ class Relocator(Relocation):
             yield entries
             return
         first = self._applied if table is self.tables[0][0] else 0
-        for start in range(max(entries.start, first), entries.stop, _IN_CACHE):
-            yield slice(start, min(start + _IN_CACHE, entries.stop))
+        yield from pieces(max(entries.start, first), entries.stop, _IN_CACHE)
 
     def _gather(self, batch: Batch) -> Batch:
         """Add the operands of the formula; entries without one of them are reported and dropped."""
