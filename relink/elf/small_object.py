@@ -22,7 +22,7 @@ from relink.records.tuples import NamedTuple, maker
 
 #: Larger objects are read as arrays: bytes, sections, symbols, relocations. So many relocations take half the time
 #: that arrays take.
-MOST_BYTES, MOST_SECTIONS, MOST_SYMBOLS, MOST_RELOCATIONS = 1 << 16, 96, 256, 256
+MOST_BYTES, MOST_SECTIONS, MOST_SYMBOLS, MOST_RELOCATIONS = 1 << 16, 96, 512, 384
 
 _REL_FILE, _CURRENT = int(FileType.REL), 1
 _SYMTAB, _STRTAB, _NOBITS = int(SectionType.SYMTAB), int(SectionType.STRTAB), int(SectionType.NOBITS)

@@ -51,6 +51,15 @@ def test_lists_of_functions_lie_before_other_data() -> None:
         assert assert_same("x86_64", simple_object([f], [word, *chosen, rela((0, 1, 1, 0), target=4)]))
 
 
+@pytest.mark.parametrize("target", ["x86_64", "riscv64", "riscv32", "loongarch64"])
+def test_labels_that_debug_information_needs_are_no_obstacle(target: str) -> None:
+    """Code that a linker may shorten has them: they are as many symbols as lines."""
+    parts = (f"extern int h{n}(int); int g{n}(int x) {{ static int s; return s += h{n}(x); }}" for n in range(18))
+    content = compiled(target, "\n".join(parts), "-fPIC", "-g", "-O1").read_bytes()
+    print(target, len(decode_object(content).symbols))
+    assert assert_same(arch_of(target), content)
+
+
 ALIGN = {"riscv64": 43, "riscv32": 43, "loongarch64": 102}
 
 
