@@ -106,8 +106,8 @@ def _linked_small(
     """A small object given as bytes as an image; None for any other file."""
     if len(content) <= _TYPE_AT or content[_TYPE_AT] != _REL:
         return None
-    linked = CACHE.get(key, linked_by(arch, options))
-    return linked or _small(name or "<bytes>", None, content, arch, options, key)
+    how = linked_by(arch, options)
+    return CACHE.get(key, how) or _small(name or "<bytes>", None, content, arch, options, key, how)
 
 
 def _small_of(
@@ -118,23 +118,30 @@ def _small_of(
         return None
     from relink.elf.small_object import MOST_BYTES
 
-    return _small(name, path, data.tobytes(), arch, options, key) if len(data) <= MOST_BYTES else None
+    if len(data) > MOST_BYTES:
+        return None
+    return _small(name, path, data.tobytes(), arch, options, key, linked_by(arch, options))
 
 
 def _small(
-    name: str, path: Path | None, content: bytes, arch: Architecture, options: ObjectOptions, key: Key | None
+    name: str,
+    path: Path | None,
+    content: bytes,
+    arch: Architecture,
+    options: ObjectOptions,
+    key: Key | None,
+    how: How,
 ) -> Decoded | None:
     """A small object as an image, linked without arrays; None where arrays are to link it."""
     from relink.objects.small_link import link_small
-    from relink.search import alike
+    from relink.search.alike import ALIKE, headers_of
 
     def combine() -> CombinedObjects:
         data = np.frombuffer(content, np.uint8)
         return open_objects([decode_opened(name, path, data)], arch, name, options)
 
-    how = linked_by(arch, options)
-    headers = alike.headers_of(content, how, name) if CACHE.enabled else None
-    linked, rest = (None, b"") if headers is None else alike.ALIKE.find(headers, content)
+    headers = headers_of(content, how, name) if CACHE.enabled else None
+    linked, rest = (None, b"") if headers is None else ALIKE.find(headers, content)
     if linked is not None and rest == linked.rest:
         small: Decoded = linked.with_bytes(content, combine)
     else:
@@ -142,7 +149,7 @@ def _small(
         if made is None:
             return None
         if headers is not None:
-            alike.ALIKE.keep(headers, content, made, linked, rest)
+            ALIKE.keep(headers, content, made, linked, rest)
         small = made
     CACHE.put(key, small, how, quick=True)
     return small

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -21,10 +22,12 @@ from tests.objects.test_small import PROVIDER, SOURCES, assert_same, mutated
 
 @pytest.fixture(autouse=True)
 def kept(monkeypatch: pytest.MonkeyPatch) -> alike.AlikeObjects:
-    """None but those of the test."""
+    """None but those of the test, and no file: what one path has linked is not for the other."""
     made = alike.AlikeObjects()
     monkeypatch.setattr(alike, "ALIKE", made)
     monkeypatch.setattr(CACHE, "enabled", True)
+    monkeypatch.setattr(CACHE, "get", lambda *asked: None)
+    monkeypatch.setattr(CACHE, "put", lambda *kept, **how: None)
     return made
 
 
@@ -44,18 +47,27 @@ def with_bytes(rng: random.Random, content: bytes, small: SmallObject) -> bytes:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_objects_with_other_bytes_are_as_by_arrays(target: str, kept: alike.AlikeObjects) -> None:
+def test_objects_with_other_bytes_are_as_by_arrays(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where these are addends."""
     rng, arch, provider = random.Random(target), arch_of(target), compiled(target, PROVIDER, "-fPIC")
+    used, real = list[bytes](), alike.Linked.with_bytes
+
+    def with_bytes_of(one: alike.Linked, content: bytes, *rest: Any) -> SmallObject:
+        used.append(content)
+        return real(one, content, *rest)
+
+    monkeypatch.setattr(alike.Linked, "with_bytes", with_bytes_of)
     for source in SOURCES:
         content = compiled(target, source, "-fPIC", "-g").read_bytes()
-        small = [linked(content, arch) for _ in range(2)][-1]
-        assert len(kept) == 1
+        for _ in range(2):  # then it is kept, for each of the options
+            assert assert_same(arch, content, provider, source)
+        small = linked(content, arch)
         for _ in range(2):
             other = with_bytes(rng, content, small)
             assert linked(other, arch).table is small.table
+            used.clear()
             assert assert_same(arch, other, provider, (source, other))
-        kept.clear()
+            assert used.count(other) == 4, "alone, and with each of the options"
 
 
 @pytest.mark.parametrize("target", TARGETS)
