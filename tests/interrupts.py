@@ -76,6 +76,7 @@ def interrupted(operation: Callable[[], object], number: int, *, starts: bool = 
     """
     interrupt = _Interrupt(number, starts)
     before = sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # from Python 3.12 on `settrace` looks whether there is such a frame
     sys.settrace(interrupt.entered)
     try:
         operation()
