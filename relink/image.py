@@ -98,6 +98,8 @@ class Image(Module):
         self.file: tuple[int, int] | None = None  #: device and inode of its file, if known
         self.scopes: ScopeRecord[Image] = ScopeRecord()
         self.lifetime = Lifetime(no_delete=bool(decoded.flags_1 & _NO_DELETE))
+        #: Whether it was adopted relocated and initialised, so that its constructors must not run again.
+        self.already_initialised = False
         self.successor: Image | None = None  #: the image that has taken its place (`relink.load.replace`)
 
     @cached_property
@@ -128,11 +130,6 @@ class Image(Module):
         from relink.objects.combined import combined
 
         return combined(self.decoded)
-
-    @property
-    def already_initialised(self) -> bool:
-        """Whether it was adopted relocated and initialised, so that its constructors must not run again."""
-        return self.adopted is not None and self.adopted.relocated
 
     @property
     def dependencies(self) -> list[Image]:

@@ -177,18 +177,13 @@ class Linker(LinkerState):
     def _release_all(self, images: Sequence[Image], undone: Image | None = None) -> None:
         """Release images, and undo one load of `undone`."""
         closing = [(each, each.base, each.region.size) for each in images] if self.observers else []
-        gone = set(images)
+        gone = {*images}
         remaining = [image for image in self.images if image not in gone]
         remaining_global = [image for image in self.global_scope if image not in gone]
-        rest = Rollback(
-            (
-                (self.call_scopes.clear, ()),
-                (emit.closed, (self.observers, closing)),
-                *[step for each in reversed(images) for step in self._release_steps(each)],
-                (self.resolver.forget, (gone,)),
-                (scopes.leave_groups, (remaining, gone)),
-            )
-        )
+        rest = Rollback([(self.call_scopes.clear, ()), (emit.closed, (self.observers, closing))])
+        for each in images[::-1]:
+            rest.calls += self._release_steps(each)
+        rest.calls += ((self.resolver.forget, (gone,)), (scopes.leave_groups, (remaining, gone)))
         change = 1 if images else 0
         try:  # whatever a signal handler raises before leaves everything, afterwards nothing
             if undone is not None:
@@ -202,9 +197,10 @@ class Linker(LinkerState):
 
     def _release_steps(self, image: Image) -> list[Step]:
         """The steps that release what an image holds, last first."""
-        steps: list[Step] = [] if image.region.foreign else [(sparse.release, (self.memory, image.region))]
+        region = image.region
+        steps: list[Step] = [] if region.foreign else [(sparse.release, (self.memory, region))]
         if image.tls is not None:
-            steps.append((self.tls.release, (image.tls,)))
+            steps += [(self.tls.release, (image.tls,))]
         return [*steps, (self.mapped.pop, (image, None)), (self.known.remove, (image,)), (image.close, ())]
 
     # ------------------------------------------------------------ what would be found

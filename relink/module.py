@@ -62,7 +62,7 @@ class Module(Assigned):
         self.tls: TlsModule | None = None
         self.adopted: Adopted | None = None  #: set for an adopted image
         self.runs = place.contiguous(decoded)  #: where addresses are in the region's buffer
-        self.low = np.uint64(place.first_vaddr(decoded))  #: link-time address of the region's first byte
+        self.low = np.uint64(self.runs.runs[0].start)  #: link-time address of the region's first byte
         self.address_mask = np.uint64(architecture.address_mask)
         self.bias = 0  #: the load bias, modulo the address width
         self.bias_word = np.uint64(0)  #: the load bias modulo 2^64, for arithmetic on arrays

@@ -34,17 +34,18 @@ class Piece(NamedTuple):
 
 
 _start_of = attrgetter("start")
-_piece: Callable[[tuple[object, ...]], Piece] = partial(tuple.__new__, Piece)  # without the cost of a call
+#: Of the values of all fields, without the cost of a call.
+make_piece: Callable[[tuple[object, ...]], Piece] = partial(tuple.__new__, Piece)
 #: [permissions of a page][needed permissions] -> whether they suffice; operators of enums are slow
 _SUFFICE = tuple(tuple(given & needed == needed for needed in range(8)) for given in range(8))
-READABLE, WRITABLE, _EXECUTABLE = (
+READABLE, WRITABLE, EXECUTABLE = (
     tuple(row[needed] for row in _SUFFICE) for needed in (Protection.R, Protection.W, Protection.X)
 )
 
 
 def piece_of(start: int, memory: memoryview, protection: Protection) -> Piece:
     """The piece of a new mapping."""
-    return _piece((start, start + memory.nbytes, memory, protection, _EXECUTABLE[protection]))
+    return make_piece((start, start + memory.nbytes, memory, protection, EXECUTABLE[protection]))
 
 
 def map_each(
@@ -90,7 +91,8 @@ class PageMap:
                 return False
             position = piece.end
         known[index:index] = pieces
-        self.found.clear()
+        if self.found:
+            self.found.clear()
         return True
 
     def __iter__(self) -> Iterator[Piece]:
@@ -201,12 +203,14 @@ class PageMap:
         """Remove consecutive pieces that are exactly this range, the usual case; False where they are not."""
         pieces, position, end = self._pieces, address, address + size
         first = after = bisect_left(pieces, address, key=_start_of)
-        while position < end and after < len(pieces) and pieces[after].start == position:
+        count = len(pieces)
+        while position < end and after < count and pieces[after].start == position:
             position = pieces[after].end
             after += 1
         if position != end or first == after:
             return False
-        self.found.clear()
+        if self.found:
+            self.found.clear()
         del pieces[first:after]
         return True
 

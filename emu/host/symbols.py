@@ -143,7 +143,7 @@ class HostSymbols(Assigned):
 
     def begin(self, owner: Owner) -> None:
         """Append traps that are created from now on to those of `owner`, until `end` is called with it."""
-        self._owners.append(owner)
+        self._owners += [owner]
 
     def end(self, owner: Owner) -> None:
         """Undo `begin`, if it has been called."""

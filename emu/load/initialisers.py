@@ -152,13 +152,15 @@ class Initialisers(Assigned):
         """
         if image.already_initialised or image in self._finalised or image in self._deferred:
             return False
+        decoded, called = image.decoded, False
+        handle = decoded.dso_handle
+        if not decoded.fini and decoded.fini_array is None and handle is None:
+            return False
         self._finalised.add(image)
-        called = False
         for which, address in destructors(image):
             called = True
             self._run(image, which, address)
         # crtbegin.o does this in a shared object; it is not linked into relocatable objects.
-        handle = image.decoded.dso_handle
         if handle is not None:
             finalize = self._linker.resolver.find("__cxa_finalize", None, image.scope, hosts=True)
             if finalize.provider[0] != UNRESOLVED:
@@ -178,8 +180,9 @@ class Initialisers(Assigned):
 
     def forget(self, image: Image) -> None:
         """Forget an image that has been unloaded."""
-        self._finalised.discard(image)
-        self._deferred.discard(image)
+        for images in (self._finalised, self._deferred):
+            if image in images:
+                images.remove(image)
 
     def _run(self, image: Image, which: str, address: int, *args: int) -> None:
         with emit.running(self._linker.observers, image, which, address, destructor=not args):

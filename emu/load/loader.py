@@ -181,8 +181,8 @@ class Loader(LoadSteps):
             raise errors[0]
 
     def _unload(self, image: Image) -> None:
-        image.check_open()
         linker = self._linker
+        image.check_open()  # it may be another's turn
         unused, changes, called = linker.unloadable(image), linker.changes, False
         for doomed in unused:
             called |= self._initialisers.destruct(doomed)

@@ -21,9 +21,9 @@ class RolledBack(BaseException):
 class PendingLoad:
     """A linked load with the remaining steps of the machine, in order (see `emu.load.loader`)."""
 
-    def __init__(self, plan: Plan, steps: Sequence[tuple[str, Callable[[], None]]]) -> None:
+    def __init__(self, plan: Plan, steps: Sequence[tuple[str, Callable[[], None] | None]]) -> None:
         self.plan = plan
-        self._steps = steps  #: all of them, by name
+        self._steps = steps  #: all of them, by name; None: there is nothing to do
         self._done = 0  #: how many are done
         self._failure: BaseException | None = None
 
@@ -44,12 +44,14 @@ class PendingLoad:
             raise self._failure
         started = time.perf_counter()
         try:
-            while self._done < len(self._steps):
+            count = len(self._steps)
+            while self._done < count:
                 name, step = self._steps[self._done]
                 if name == until:
                     break
                 self._done += 1
-                step()
+                if step is not None:
+                    step()
         except BaseException as error:
             self._failure = error
             raise

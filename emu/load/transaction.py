@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 from emu.debug.link_maps import State
 from emu.isa.registry import ISAS, float_convention
 from emu.load.pending import PendingLoad
+from relink.arch.spec import one_float_abi
 from relink.errors import FloatAbiMismatch
 from relink.linker import Load, Phase
 from relink.memory import placement as place
@@ -63,6 +64,7 @@ class LoadSteps(Assigned):
     ) -> None:
         self._linker, self._memory, self._cpu, self._traps = linker, memory, cpu, traps
         self._convention = convention
+        self._checks_float_abi = memory.architecture.float_abi is not one_float_abi
         self._stack, self._threads = stack, threads
         self._link_maps = link_maps
         self._host_symbols = host_symbols
@@ -119,8 +121,7 @@ class LoadSteps(Assigned):
 
     def _resolve_ifuncs(self, plan: Plan, relro: Sequence[_Pages]) -> None:
         """Run ifunc resolvers, then make the ranges in `relro` read-only (glibc, `_dl_relocate_object`)."""
-        if plan.ifuncs:
-            self._initialisers.resolve_ifuncs(plan)
+        self._initialisers.resolve_ifuncs(plan)
         for region, pages in relro:
             for run in pages:
                 self._memory.protect_pages(region.address + run.offset, run.size, run.protection)
@@ -211,17 +212,18 @@ class Transaction:
         steps._host_symbols.begin(self._owner)
         load.run_to(Phase.RELOCATE)
         plan = load.plan
-        steps._check_float_abi(plan)
-        prepare = self._prepare
+        if steps._checks_float_abi:
+            steps._check_float_abi(plan)
+        prepare, tls = self._prepare, plan.static_tls
         construct = steps._initialisers.construct if self._run_initialisers else steps._initialisers.defer
         relro: list[_Pages] = []
         self._pending = pending = PendingLoad(
             plan,
             (
                 ("publish", partial(steps._publish, load, undo, relro)),
-                ("prepare", _nothing if prepare is None else partial(prepare, plan, undo)),
-                ("ifuncs", partial(steps._resolve_ifuncs, plan, relro)),
-                ("tls", partial(steps._threads.initialise, plan.static_tls)),
+                ("prepare", None if prepare is None else partial(prepare, plan, undo)),
+                ("ifuncs", partial(steps._resolve_ifuncs, plan, relro) if plan.ifuncs else None),
+                ("tls", partial(steps._threads.initialise, tls) if tls else None),
                 ("construct", partial(construct, plan)),
             ),
         )
@@ -275,7 +277,3 @@ class Transaction:
         finally:
             if rest.calls:
                 rest.close()
-
-
-def _nothing() -> None:
-    """An empty step."""

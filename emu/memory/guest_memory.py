@@ -59,27 +59,29 @@ class GuestMemory(HostMemory):
             super().publish(region, mapped)
 
     def publish_all(self, regions: Sequence[tuple[Region, tuple[Pages, ...]]]) -> None:
-        size, charged, known = 0, list[tuple[Region, bytearray]](), False
+        size, charged, known, together = 0, dict[Region, bytearray](), False, []
         for region, runs in regions:
             known = known or region.foreign or region in self._committed
+            together += [(region.address, region.buffer, runs)]
             committed = bytearray(region.size // PAGE)
             for offset, length, protection in runs:
                 if protection:
                     size += length
                     committed[offset // PAGE : (offset + length) // PAGE] = b"\1" * (length // PAGE)
-            charged.append((region, committed))
+            charged[region] = committed
         if known or not self.limit.take(self._cpu.page_cost * (size // PAGE)):
             super().publish_all(regions)  # tells which one exceeds the limit
             return
-        self._committed.update(charged)
-        done = False
+        self._committed |= charged
+        self.changes += 1
         try:
-            self._cpu.map_all([(region.address, region.buffer, runs) for region, runs in regions])
-            done = True
-        finally:
+            self._cpu.map_all(together)
             for region, runs in regions:
-                region.pages = runs if done else tuple(run for run in runs if self._has(region, run))
-            self.changes += 1
+                region.pages = runs
+        except BaseException:
+            for region, runs in regions:
+                region.pages = tuple([run for run in runs if self._has(region, run)])
+            raise
 
     def close(self) -> None:
         """Let the next machine have the host memory of this one's stack and threads; the CPU has been closed."""
@@ -112,7 +114,8 @@ class GuestMemory(HostMemory):
         finally:
             if rest.calls:
                 rest.close()
-        self.damaged.discard(region)
+        if self.damaged:
+            self.damaged.discard(region)
         self._give_back(region)
 
     def _unmap(self, address: int, size: int, begun: list[int]) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
-from emu.run.budget import OneBudget
 from emu.run.reserved import Reserved
 from emu.run.runner import Runner
 
@@ -36,8 +35,7 @@ def exclusive_operation(method: Callable[Concatenate[_S, _P], _R]) -> Callable[C
 
     @wraps(method)
     def refused_if_in_use(owner: _S, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        runner = owner.runner
-        with Reserved(runner), OneBudget(runner):
+        with Reserved(owner.runner, one_budget=True):
             return method(owner, *args, **kwargs)
 
     return refused_if_in_use

@@ -285,6 +285,10 @@ class FloatAbi(enum.Enum):
     QUAD = "quad-float"
 
 
+def one_float_abi(flags: int, attributes: bytes) -> None:
+    """`Architecture.float_abi` of an ISA that has only one convention."""
+
+
 @dataclass(frozen=True, slots=True)
 class Architecture:
     """All that the linker knows of an ISA. There is one object per ISA, compared by identity."""
@@ -345,19 +349,15 @@ class Architecture:
     #: Why an image with these e_flags cannot be linked (None: it can).
     flags_problem: Callable[[int], str | None] = lambda flags: None
     plain_flags: int = 0  #: e_flags for code of which nothing is known: those of the usual ABI
-    #: The floating-point convention for e_flags and an object's build attributes (empty: none). None: the image
-    #: passes no floating-point values, or the ISA has only one convention.
-    float_abi: Callable[[int, bytes], FloatAbi | None] = lambda flags, attributes: None
+    #: The floating-point convention for e_flags and an object's build attributes (empty: none); None: any.
+    float_abi: Callable[[int, bytes], FloatAbi | None] = one_float_abi
 
-    @property
-    def word_size(self) -> int:
-        """Size of an address in bytes."""
-        return self.bits // 8
+    word_size: int = field(init=False, repr=False)  #: size of an address in bytes
+    address_mask: int = field(init=False, repr=False)  #: the highest address
 
-    @property
-    def address_mask(self) -> int:
-        """The highest address."""
-        return (1 << self.bits) - 1
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "word_size", self.bits // 8)
+        object.__setattr__(self, "address_mask", (1 << self.bits) - 1)
 
     def fill(self, size: int) -> bytes:
         """`size` bytes of NOP instructions; fewer when no NOP fits the rest."""

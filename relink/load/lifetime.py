@@ -17,9 +17,11 @@ from relink.search.graph import dependency_order
 def hold(root: Image, first: Sequence[Image], no_delete: bool, undo: Rollback) -> None:
     """Count one more load of `root`; it keeps the images in `first` (the preloads) loaded."""
     record = root.lifetime
-    preloads = [image for image in first if image is not root and image not in record.keeps]
-    counted = list[Image]()
-    undo.callback(_let_go, record, preloads, record.no_delete, counted)
+    preloads, counted = list[Image](), list[Image]()
+    for image in first:
+        if image is not root and image not in record.keeps:
+            preloads += [image]
+    undo.calls += ((_let_go, (record, preloads, record.no_delete, counted)),)
     counted += [root]  # without a call from here on, of which an exception of a signal handler could come
     record.references += 1
     record.uncommitted += 1
@@ -38,7 +40,7 @@ def _let_go(record: Lifetime, preloads: Sequence[Image], no_delete: bool, counte
 
 def initialisation_order(new: Sequence[Image], root: Image) -> list[Image]:
     """New images, dependencies first; the root is last even in a dependency cycle (glibc's force_first)."""
-    if len(new) < 2:
+    if not new[1:]:
         return [*new]
     ordered = dependency_order(reversed(new), _needs)
     mine = set(new)
@@ -60,19 +62,19 @@ def unloadable(images: Sequence[Image], held: Collection[int], image: Image | No
 
     Images that contain one of the guest addresses `held` count as used.
     """
-    roots = [
-        i
-        for i in images
-        if i.lifetime.references > (i is image) or i.lifetime.no_delete or any(map(i.contains, held))
-    ]
-    kept, left = {*roots}, roots
-    while left:
-        for used in uses(left.pop()):
+    left = []
+    for each in images:
+        record = each.lifetime
+        if record.references > (each is image) or record.no_delete or (held and any(map(each.contains, held))):
+            left += [each]
+    kept = {*left}
+    for user in left:  # which grows meanwhile
+        for used in uses(user):
             if used not in kept:
-                kept.add(used)
-                left.append(used)
-    unused = [i for i in images if i not in kept]
-    return unused if len(unused) < 2 else [i for i in teardown_order(images) if i not in kept]
+                kept |= {used}
+                left += [used]
+    unused = [each for each in images if each not in kept]
+    return [each for each in teardown_order(images) if each not in kept] if unused[1:] else unused
 
 
 def _needs(image: Image) -> list[Image]:
@@ -83,8 +85,9 @@ def _needs(image: Image) -> list[Image]:
 
 def uses(image: Image) -> list[Image]:
     """The images that this one keeps loaded: its dependencies, its `keeps`, and the images it has bound to."""
-    providers = image.relocated.providers
-    return [*_needs(image), *image.lifetime.keeps, *(map(image_of, providers) if providers else ())]
+    scopes, providers = image.scopes, image.relocated.providers
+    bound = map(image_of, providers) if providers else ()
+    return [*scopes.filtees, *scopes.dependencies, *image.lifetime.keeps, *bound]
 
 
 def _outlived_by(image: Image) -> list[Image]:

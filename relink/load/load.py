@@ -32,20 +32,19 @@ from typing import Self
 from relink.elf.source import reading
 from relink.errors import LinkError, LoadOrderError, LoadRolledBack, raise_all
 from relink.image import Image
-from relink.load import deferred, emit, lifetime
+from relink.load import deferred, emit, joining, lifetime
 from relink.load import map as mapping
 from relink.load.options import LoadOptions
-from relink.load.phases import NEXT, ORDER, TIMED, Phase
+from relink.load.phases import NEXT, ORDER, TIMED, TURNS, Phase
 from relink.load.plan import Plan
 from relink.load.relocating import relocate_images
 from relink.load.state import LinkerState
 from relink.load.timings import Timings
-from relink.memory.address_space import HostMemory
 from relink.memory.garbage import WithoutCollections
 from relink.memory.rollback import Rollback
 from relink.module import Module, Stage
+from relink.records import cached_property
 from relink.relocate.state import Environment
-from relink.resolve import scopes
 from relink.search import graph, version_check
 from relink.search.graph import Node
 from relink.search.search_path import Source
@@ -53,30 +52,14 @@ from relink.tls import LoadTls
 
 
 def _phase(body: Callable[[Load], None]) -> Callable[[Load], None]:
-    """Make a method a phase: it checks the order, is timed, and rolls the load back when it raises."""
+    """Make a method a phase: called by itself it checks the order (see `Load._run`)."""
     phase = Phase(body.__name__)
-    timed = TIMED.get(phase)
 
     @wraps(body)
     def run(load: Load) -> None:
         if load._running is not None or load._ended or NEXT[load.done] is not phase:
             load._check_turn(phase)
-        if load.done is None:
-            load.state.under_way.append(load)
-        started = time.perf_counter()
-        try:
-            load._running = phase
-            mapping.check_files(load.nodes, load.state.mapped)
-            body(load)
-        except BaseException as error:
-            load._end(error)
-            raise
-        finally:
-            load._running = None
-        if timed is not None:
-            seconds = load.timings.phases
-            seconds[timed] = seconds.get(timed, 0.0) + time.perf_counter() - started
-        load.done = phase
+        load._run((phase,))
 
     return run
 
@@ -99,7 +82,6 @@ class Load:
         self.timings = Timings()
         self.root: Node | None = None  #: the node of the file to load
         self.nodes: list[Node] = []  #: the root and all its dependencies
-        self._plan: Plan | None = None
         self._tls: LoadTls | None = None
         self._rollback = Rollback()
         self._running: Phase | None = None
@@ -114,12 +96,10 @@ class Load:
         """The next phase; None after a commit or rollback."""
         return None if self._ended else NEXT[self.done]
 
-    @property
+    @cached_property
     def plan(self) -> Plan:
         """The images of the load and the remaining work on the machine. Raises LoadOrderError before `map`."""
-        if self._plan is None:
-            raise LoadOrderError(self._what, "plan", f"is known only after {Phase.MAP}")
-        return self._plan
+        raise LoadOrderError(self._what, "plan", f"is known only after {Phase.MAP}")
 
     def step(self) -> Phase:
         """Run and return the next phase. Raises LoadOrderError after the last one, and what the phase raises."""
@@ -132,13 +112,37 @@ class Load:
     def run_to(self, phase: Phase | str) -> None:
         """Run all phases up to and including this one. Raises LoadOrderError when it has already run."""
         last = phase if phase.__class__ is Phase else Phase(phase)
-        following, end = self.next, ORDER.index(last) + 1
-        if following is None or following not in ORDER[:end]:
+        first, end = TURNS[self.done] + 1, TURNS[last] + 1
+        if self._running is not None or self._ended or first >= end:
             self._check_turn(last)
-        assert following is not None
         with WithoutCollections():
-            for each in ORDER[ORDER.index(following) : end]:
-                getattr(self, each._value_)()
+            self._run(ORDER[first:end])
+
+    def _run(self, phases: Sequence[Phase]) -> None:
+        """Run phases, of which the first is next; the load is rolled back when one raises."""
+        state, seconds = self.state, self.timings.phases
+        if self.done is None:
+            state.under_way.append(self)
+        maps_files = mapping.maps_files(self.nodes) if self.nodes else False
+        started = time.perf_counter()
+        try:
+            for phase in phases:
+                self._running = phase
+                if maps_files or state.mapped:
+                    mapping.check_files(self.nodes, state.mapped)
+                _BODIES[phase](self)
+                if phase in TIMED:
+                    timed, ended = TIMED[phase], time.perf_counter()
+                    seconds[timed] = seconds.get(timed, 0.0) + ended - started
+                    started = ended
+                if self.done is None:
+                    maps_files = mapping.maps_files(self.nodes)
+                self.done = phase
+        except BaseException as error:
+            self._end(error)
+            raise
+        finally:
+            self._running = None
 
     def finish(self) -> Image:
         """Run all remaining phases and return the root image."""
@@ -152,7 +156,7 @@ class Load:
         """
         if self._ended or self._running is not None:
             self._check_turn("rollback")
-        for image in self.state.images if self._plan is not None else ():
+        for image in self.state.images if "plan" in vars(self) else ():
             if image not in self.plan.images and not set(self.plan.images).isdisjoint(lifetime.uses(image)):
                 raise LinkError(image.name, f"uses an image of the load of {self._what}: unload it first")
         self.abandon()
@@ -189,7 +193,8 @@ class Load:
             with reading(mode, folders):
                 self.root, self.nodes = self._find()
         self._changes = self.state.changes
-        emit.opened(self.state.observers, self.nodes)
+        if self.state.observers:
+            emit.opened(self.state.observers, self.nodes)
         if self.options.strict:
             mapping.refuse_warnings(self.nodes)
         self._check_closure(self.root)
@@ -197,37 +202,27 @@ class Load:
     @_phase
     def map(self) -> None:
         """Reserve a region for each new image and fill it. Raises AddressSpaceError, MalformedElf."""
-        self._check_unchanged()
         state, root = self.state, self.root
+        if self._changes != state.changes:
+            self._check_unchanged()
         assert root is not None
         plan = mapping.plan_of(root, self.nodes, self.options, state.architecture, state.resolver, self.timings)
-        self._plan = plan
+        self.plan = plan
         mapping.give_places(state, plan, self.options, self._rollback)
         plan.initialise = lifetime.initialisation_order(plan.images, plan.root)
         for image in plan.initialise:
             state.init_index += 1
             image.lifetime.init_index = state.init_index
-        mapping.put_program_first(plan)
+        if plan.root.decoded.is_executable:
+            mapping.put_program_first(plan)
 
     @_phase
     def join(self) -> None:
         """Count the load, and add the images to search lists and, unless local, to the global scope."""
-        self._check_unchanged()
         state, plan = self.state, self.plan
-        lifetime.hold(plan.root, plan.first, self.options.no_delete, self._rollback)
-        group = scopes.Group(plan.root, scopes.search_list(plan.first))
-        known = {*group.members} if self.options.local else {*state.global_scope}
-        added = [image for image in group.members if image not in known]
-        before = set(state.images), set(state.resolver.unique)
-        self._rollback.callback(state.leave_scopes, {*plan.images}, group, added, *before)
-        state.images += plan.images
-        for image in plan.images:
-            state.known.add(image)
-            if image.decoded.mapping is not None:
-                state.mapped[image] = None
-        state.changes += 1
-        scopes.join_group(group, {*plan.images})
-        scopes.join_global(state.global_scope, added)
+        if self._changes != state.changes:
+            self._check_unchanged()
+        joining.join(state, plan, self.options, self._rollback)
         self._joined()
 
     @_phase
@@ -259,8 +254,9 @@ class Load:
         )
         errors = relocate_images(state, plan, options, environment)
         errors += self._rebind(environment)
-        raise_all(plan.root.name, errors)
-        plan.static_tls = [*plan.images, *tls.late]
+        if errors:
+            raise_all(plan.root.name, errors)
+        plan.static_tls = [*[image for image in plan.images if image.tls is not None], *tls.late]
 
     @_phase
     def publish(self) -> None:
@@ -268,15 +264,7 @@ class Load:
         self._publish()
 
     def _publish(self) -> None:
-        memory, plan = self.state.memory, self.plan
-        # Descriptor stubs may already be in use by another load.
-        new = [(region, pages) for region, pages in plan.regions if not region.pages]
-        if isinstance(memory, HostMemory):
-            memory.publish_all(new)
-        else:
-            for region, pages in new:
-                memory.publish(region, pages)
-        deferred.store(plan.rebound, memory, self._rollback)
+        mapping.publish(self.state.memory, self.plan, self._rollback)
 
     @_phase
     def commit(self) -> None:
@@ -284,8 +272,9 @@ class Load:
         state, plan = self.state, self.plan
         for image in plan.images:
             image.stage = Stage.INITIALISED
-        emit.rebound(state.observers, plan.rebound)
-        emit.loaded(state.observers, plan.images)
+        if state.observers:
+            emit.rebound(state.observers, plan.rebound)
+            emit.loaded(state.observers, plan.images)
         record = plan.root.lifetime
         try:  # whatever a signal handler raises before undoes the load, afterwards nothing
             record.uncommitted -= 1  # from now on `Linker.unload` can undo it
@@ -356,9 +345,7 @@ class Load:
         raise LoadOrderError(self._what, wanted, problem)
 
     def _check_unchanged(self) -> None:
-        """Raise LinkError when another load has added or removed images that this one depends on."""
-        if self._changes == self.state.changes:
-            return
+        """Called after changes: raise LinkError when this load depends on an image that was added or removed."""
         self._changes = self.state.changes
         for node in self.nodes:
             if node.image is not None and node.image.closed:
@@ -398,3 +385,7 @@ class Load:
         under_way = self.state.under_way
         if self in under_way:
             under_way.remove(self)
+
+
+#: What the phases do, without their order.
+_BODIES: dict[Phase, Callable[[Load], None]] = {each: getattr(Load, each._value_).__wrapped__ for each in ORDER}

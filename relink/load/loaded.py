@@ -66,8 +66,11 @@ class LoadedImages:
         return min(filter(self._turns.__contains__, images), key=self._turns.__getitem__, default=None)
 
     def _note(self, image: Image, keys: Iterable[Hashable | None]) -> None:
-        known = self._keys[image]
+        known, images = self._keys[image], self._images
         for key in keys:
             if key is not None:
-                known.add(key)
-                self._images.setdefault(key, {})[image] = None
+                known |= {key}
+                if key in images:
+                    images[key][image] = None
+                else:
+                    images[key] = {image: None}

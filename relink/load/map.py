@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from relink.errors import AddressSpaceError, MalformedElf
 from relink.image import Image
-from relink.load import emit
+from relink.load import deferred, emit
 from relink.load.neighbours import limit_for, low_if_possible
 from relink.load.plan import Plan
 from relink.memory import placement as place
@@ -37,29 +37,31 @@ def plan_of(
 ) -> Plan:
     """The plan of a load, with an image without a region for each new file."""
     images: dict[Node, Image] = {}
-    new: dict[Node, Image] = {}
+    new: list[Image] = []
     sources, late_sources = tuple(options.sources), tuple(options.late_sources)
     for node in nodes:
         if node.image is not None:
             images[node] = node.image
         elif node.decoded is not None:
-            image = images[node] = new[node] = Image(node.decoded, architecture, resolver)
+            image = images[node] = Image(node.decoded, architecture, resolver)
+            new += [image]
             image.names |= node.names
             image.file, image.adopted = node.file, node.adopted
+            image.already_initialised = node.adopted is not None and node.adopted.relocated
             scopes = image.scopes
             scopes.sources, scopes.late_sources, scopes.deep_bind = sources, late_sources, options.deep_bind
-    for node, image in new.items():
-        if node.needs:
-            image.scopes.dependencies = [images[child] for child in node.needs if child in images]
-        if node.filtees:
-            image.scopes.filtees = [images[child] for child in node.filtees if child in images]
-    first = []
+    for node in nodes:
+        if node.needs and node.is_new:
+            images[node].scopes.dependencies = [images[child] for child in node.needs if child in images]
+        if node.filtees and node.is_new:
+            images[node].scopes.filtees = [images[child] for child in node.filtees if child in images]
+    first: list[Image] = []
     for node in nodes:  # the root comes after the preloads (see `graph.closure`)
         if node in images:
-            first.append(images[node])
+            first += [images[node]]
         if node is root:
             break
-    return Plan(images[root], [*new.values()], first, [*nodes], timings=timings, program=options.program)
+    return Plan(images[root], new, first, [*nodes], timings=timings, program=options.program)
 
 
 def refuse_warnings(nodes: Sequence[Node]) -> None:
@@ -67,6 +69,14 @@ def refuse_warnings(nodes: Sequence[Node]) -> None:
     for node in nodes:
         if node.is_new and node.decoded is not None and node.decoded.warnings:
             raise node.decoded.warnings[0]
+
+
+def maps_files(nodes: Sequence[Node]) -> bool:
+    """Whether a new file is mapped."""
+    for node in nodes:
+        if node.decoded is not None and node.image is None and node.decoded.mapping is not None:
+            return True
+    return False
 
 
 def check_files(nodes: Sequence[Node], loaded: Collection[Image]) -> None:
@@ -84,14 +94,16 @@ def check_files(nodes: Sequence[Node], loaded: Collection[Image]) -> None:
 
 
 def put_program_first(plan: Plan) -> None:
-    """Move a program to the front, before preloads (gABI, "Shared Object Dependencies")."""
-    if plan.root.decoded.is_executable and plan.root in plan.images:
+    """Move a root that is a program to the front, before preloads (gABI, "Shared Object Dependencies")."""
+    if plan.root in plan.images:
         for images in (plan.first, plan.images):
             images.sort(key=lambda image: image is not plan.root)
 
 
 def _reserve(image: Image, base: int | None, state: LinkerState) -> Region:
-    objects = image.objects if base is None and state.architecture.bits != 32 else None
+    objects = None
+    if image.decoded.is_relocatable and base is None and state.architecture.bits != 32:
+        objects = image.objects
     if objects is None:
         return place.reserve(state.memory, image.decoded, base)
     limit = limit_for(objects, state)
@@ -109,14 +121,15 @@ def give_places(state: LinkerState, plan: Plan, options: LoadOptions, undo: Roll
     Those that are not mapped from their files have memory of the host together: `Plan.block`.
     """
     memory, block = state.memory, None
-    if len(plan.images) > 1 and not state.observers and isinstance(memory, HostMemory):
+    if plan.images[1:] and not state.observers and isinstance(memory, HostMemory):
         together = [image for image in plan.images if _goes_together(image)]
         if len(together) > 1:
             block = plan.block = _block_of(together)
     for image in plan.images:
         if block is None or image not in block.images:
             give_place(image, state, plan, options, undo)
-            emit.mapped(state.observers, image)
+            if state.observers:
+                emit.mapped(state.observers, image)
             continue
         assert isinstance(memory, HostMemory)
         memory.given = block.part(image, place.region_size(image.decoded))
@@ -154,13 +167,29 @@ def give_place(
     if options.place is not None:
         base = place.chosen(options.place, decoded, base)
     reserved: list[Region] = []
-    undo.callback(_withdraw, memory, image, reserved)
-    reserved.append(_reserve(image, base, state))
-    region = reserved[0]
+    undo.calls += ((_withdraw, (memory, image, reserved)),)
+    region = _reserve(image, base, state)
+    reserved += [region]  # no call, of which a signal handler's exception could come
     image.place(region)
     if fill:
         place.fill(region, decoded)
-    plan.regions += sparse.published(region, place.pages(decoded, region, relro=not plan.relocates_itself(image)))
+    pages = place.pages(decoded, region, relro=not plan.relocates_itself(image))
+    plan.regions += sparse.published(region, pages) if region.parts else [(region, pages)]
+
+
+def publish(memory: AddressSpace, plan: Plan, undo: Rollback) -> None:
+    """Map the regions of a plan in the guest. Raises AddressSpaceError."""
+    new = []
+    for region, pages in plan.regions:
+        if not region.pages:  # descriptor stubs may already be in use by another load
+            new += [(region, pages)]
+    if isinstance(memory, HostMemory):
+        memory.publish_all(new)
+    else:
+        for region, pages in new:
+            memory.publish(region, pages)
+    if plan.rebound:
+        deferred.store(plan.rebound, memory, undo)
 
 
 def _withdraw(memory: AddressSpace, image: Image, reserved: Sequence[Region]) -> None:

@@ -20,6 +20,8 @@ class Phase(enum.StrEnum):
 ORDER = tuple(Phase)
 #: The phase that follows each; None before the first, and after the last.
 NEXT: dict[Phase | None, Phase | None] = dict(zip((None, *ORDER), (*ORDER, None), strict=True))
+#: The number of each phase; -1 before the first.
+TURNS: dict[Phase | None, int] = {None: -1, **dict(zip(ORDER, range(len(ORDER)), strict=True))}
 #: The name under which a phase's time is added in `Plan.timings`.
 TIMED = {
     Phase.OPEN: "open",

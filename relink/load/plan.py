@@ -70,13 +70,14 @@ def initialisers(plan: Plan) -> Iterator[tuple[Image, str, int]]:
         for which, address in _array(plan.root, "preinit_array", decoded.preinit_array):
             yield plan.root, which, address
     order = plan.initialise
-    if len(order) > 1:
+    if order[1:]:
         order = sorted(order, key=lambda image: not image.decoded.flags_1 & _INIT_FIRST)
     for image in order:
         if image.already_initialised or (plan.program and image is plan.root):
             continue  # the C library of a program that will be started runs them before main
-        for which, address in constructors(image):
-            yield image, which, address
+        if image.decoded.init or image.decoded.init_array is not None:
+            for which, address in constructors(image):
+                yield image, which, address
 
 
 def constructors(image: Image) -> Iterator[tuple[str, int]]:

@@ -12,10 +12,13 @@ from relink.relocate.dynamic_section import rebase_dynamic_section
 from relink.relocate.relocate import relocate
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from relink.load.options import LoadOptions
     from relink.load.plan import Plan
     from relink.load.state import LinkerState
     from relink.memory.host_pages import HostBlock
+    from relink.relocate.handlers import RelocationHandler
     from relink.relocate.state import Environment
     from relink.relocate.together import Together
     from relink.resolve.scopes import LookupScope
@@ -25,7 +28,8 @@ def relocate_images(
     state: LinkerState, plan: Plan, options: LoadOptions, environment: Environment
 ) -> list[LinkError]:
     """Relocate the images of a plan, dependencies first; return the errors of all."""
-    errors, scope_of = list[LinkError](), state.lookup_scopes()
+    errors: list[LinkError] = []
+    scope_of = state.lookup_scopes() if plan.images[1:] else state.lookup_scope
     together = None if plan.block is None else _together(state, plan.block, options, environment)
     for image in plan.initialise:
         if not plan.relocates_itself(image):
@@ -66,15 +70,17 @@ def _relocate_image(
     options: LoadOptions,
     environment: Environment,
 ) -> list[LinkError]:
-    handlers = (*options.relocation_handlers, *state.relocation_handlers)
-    about = [handler for handler in handlers if handler.wants(image)]
+    about: Sequence[RelocationHandler] = (*options.relocation_handlers, *state.relocation_handlers)
+    if about:
+        about = [handler for handler in about if handler.wants(image)]
     image.relocated = result = relocate(image, scope, environment, about)
     plan.ifuncs += result.ifuncs
     if result.copies:
         from relink.relocate.copy import copied_ifuncs
 
         plan.ifuncs += copied_ifuncs(result.copies, plan.ifuncs)
-    rebase_dynamic_section(image)
+    if image.decoded.dynamic_segment is not None:
+        rebase_dynamic_section(image)
     if state.observers:
         emit.relocations_applied(state.observers, image)
         emit.relocated(state.observers, image)

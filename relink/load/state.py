@@ -113,9 +113,9 @@ class LinkerState(Assigned):
 
     def lookup_scope(self, image: Image) -> LookupScope:
         """The scope in which the references of `image` are looked up."""
-        order = scopes.lookup_order(image, self.global_scope)
-        late = (*image.scopes.late_sources, *self.provided_to(order))
-        return LookupScope(order, image.scopes.sources, late)
+        record, order = image.scopes, scopes.lookup_order(image, self.global_scope)
+        late = (*record.late_sources, *self.provided_to(order)) if self.provided else record.late_sources
+        return LookupScope(order, record.sources, late)
 
     def call_scope(self, image: Image) -> LookupScope:
         """`lookup_scope`, kept for the next call: until anything that it is made of has changed."""
@@ -168,7 +168,7 @@ class LinkerState(Assigned):
             key = (self.changes, len(self.global_scope), record.deep_bind, *map(id, record.groups))
             if key not in known:
                 order = scopes.lookup_order(image, self.global_scope)
-                known[key] = order, self.provided_to(order)
+                known[key] = order, self.provided_to(order) if self.provided else []
             order, provided = known[key]
             return LookupScope(order, record.sources, (*record.late_sources, *provided))
 

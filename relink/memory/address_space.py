@@ -174,17 +174,13 @@ class HostMemory:
     """
 
     def __init__(self, arch: str | Architecture) -> None:
-        self._architecture = arch if isinstance(arch, Architecture) else architecture(arch)
+        self.architecture = arch if isinstance(arch, Architecture) else architecture(arch)
         self._regions: list[Region] = []  # by address
         self._starts: list[int] = []
-        self._window = _window(self._architecture)
+        self._window = _window(self.architecture)
         self._cursor: int = self._window[0]
         self.changes = 0  #: number of times that regions or permissions may have changed
         self.given: U8 | None = None  #: zeroed host memory for the next region of this size, if set
-
-    @property
-    def architecture(self) -> Architecture:
-        return self._architecture
 
     def set_window(self, start: int, size: int) -> None:
         """Allocate regions that need no certain address in [start, start + size) from now on."""
@@ -199,7 +195,8 @@ class HostMemory:
     def reserve(
         self, size: int, *, at: int | None = None, align: int = PAGE, below: int | None = None, name: str = ""
     ) -> Region:
-        size = page_ceil(max(size, 1))
+        size = size + PAGE - 1 & -PAGE if size > 0 else PAGE
+        align = align if align > PAGE else PAGE  # not `max`: each call counts in a small load
         self.changes += 1
         region: Region | None = None
         while True:
@@ -207,9 +204,9 @@ class HostMemory:
             if at is not None:
                 address = self._check_room(at, size)
             elif below is not None and below < self._window[1]:
-                address = self._find_low_room(size, max(align, PAGE), below)
+                address = self._find_low_room(size, align, below)
             else:
-                address = self._find_room(size, max(align, PAGE))
+                address = self._find_room(size, align)
             if region is None:
                 fits = self.given is not None and len(self.given) == size
                 buffer = self.given if fits and self.given is not None else host_pages(size)
@@ -296,7 +293,7 @@ class HostMemory:
     def _check_room(self, at: int, size: int) -> int:
         if at % PAGE:
             raise AddressSpaceError("not page-aligned", address=at, size=size)
-        if at < 0 or at + size > self._architecture.address_mask + 1:
+        if at < 0 or at + size > self.architecture.address_mask + 1:
             raise AddressSpaceError("outside the address space", address=at, size=size)
         index = self._index(at)
         for neighbour in self._regions[index if index > 0 else 0 : index + 2]:
@@ -327,8 +324,8 @@ class HostMemory:
         for region in self._regions[index if index > 0 else 0 :]:
             if address + size + PAGE <= region.address:
                 break
-            if region.end + PAGE > address:
-                address = (region.end + PAGE + align - 1) & -align
+            if (after := region.address + region.size + PAGE) > address:
+                address = (after + align - 1) & -align
         return address if address + size <= high else None
 
 

@@ -40,22 +40,20 @@ def rebase_dynamic_section(image: Module) -> None:
 def rebased_places(decoded: Decoded, architecture: Architecture, runs: Runs) -> list[int]:
     """Where the words that glibc rebases are in a buffer that has these `runs` of an image."""
     if runs is place.contiguous(decoded):
-        return _places_of(decoded, architecture)
+        known = _known(decoded)
+        for made_for, places in known:
+            if made_for is architecture:
+                return places
+        places = _places(decoded, architecture, runs)
+        known.append((architecture, places))
+        return places
     return _places(decoded, architecture, runs)
 
 
-def _places_of(decoded: Decoded, architecture: Architecture) -> list[int]:
-    """The same for the buffer that has all addresses: found once for each file and architecture."""
-    known = _known(decoded)
-    if (found := known.get(id(architecture))) is None or found[0] is not architecture:
-        known[id(architecture)] = found = architecture, _places(decoded, architecture, place.contiguous(decoded))
-    return found[1]
-
-
 @once_per_file
-def _known(decoded: Decoded) -> dict[int, tuple[Architecture, list[int]]]:
-    """The places of a file by the identity of the architecture, as far as they have been asked for."""
-    return {}
+def _known(decoded: Decoded) -> list[tuple[Architecture, list[int]]]:
+    """The places in the buffer that has all addresses, by architecture, as far as they have been asked for."""
+    return []
 
 
 def _places(decoded: Decoded, architecture: Architecture, runs: Runs) -> list[int]:

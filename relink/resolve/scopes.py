@@ -95,6 +95,9 @@ def breadth_first(first: Sequence[Member]) -> list[Member]:
 
 def search_list(first: Sequence[Member]) -> list[Member]:
     """The search list of a load. A program's interposers (DF_1_INTERPOSE) come directly after it."""
+    image = first[0]
+    if not (first[1:] or image.scopes.dependencies or image.scopes.filtees):
+        return [image]
     order = breadth_first(first)
     if not order[0].decoded.is_executable:
         return order
@@ -127,14 +130,17 @@ def join_group(group: Group[Member], new: Collection[Member]) -> None:
     for image in group.members:
         groups = image.scopes.groups
         if image in new or all(known.root is not group.root for known in groups):
-            groups.append(group)
+            groups += [group]
 
 
 def leave_groups(images: Iterable[Member], roots: Collection[Member], failed: Group[Member] | None = None) -> None:
     """Remove the search lists of unloaded roots, and that of a failed load, from the remaining images."""
     for image in images:
         groups = image.scopes.groups
-        groups[:] = [group for group in groups if group is not failed and group.root not in roots]
+        for one in groups:
+            if one is failed or one.root in roots:
+                groups[:] = [group for group in groups if group is not failed and group.root not in roots]
+                break
 
 
 def join_global(global_scope: list[Member], images: Iterable[Member]) -> None:

@@ -113,7 +113,7 @@ def test_exports_that_nobody_asks_for_cost_a_byte(monkeypatch: pytest.MonkeyPatc
 #: What is counted of a load of known files → (how, the most that an image may cost).
 KNOWN_COUNTS: dict[str, tuple[Callable[[Callable[[], object]], int], float]] = {
     "questions to the file system": (lambda action: file_calls(action).total(), 1),
-    "calls": (python_calls, 260),
+    "calls": (python_calls, 215),
 }
 
 

@@ -10,10 +10,11 @@ import pytest
 from emu import Machine
 from relink.linker import Linker
 from relink.load.phases import Phase
-from relink.memory.address_space import HostMemory
+from relink.memory.address_space import HostMemory, Protection
 from tests.fixtures import arch_of, fixture
 from tests.grouping import each
 from tests.interrupts import interrupted
+from tests.linker.craft import Library
 from tests.linker.test_sparse import FAR, FLASH, RAM, firmware
 from tests.objects.build import compiled
 
@@ -38,6 +39,23 @@ def test_places_of_images(source: str) -> None:
         assert not memory.regions, number
         if passed < number:
             break
+    assert number > 20
+
+
+@pytest.mark.parametrize("target", ["x86_64", "loongarch64"])
+def test_pages_of_images(target: str) -> None:
+    with Machine(arch_of(target)) as machine:
+        for number in count(1):
+            load = machine.linker.begin(Library(machine.arch.name).image())
+            load.run_to(Phase.RELOCATE)
+            address, used = load.plan.root.base, machine.memory_limit.used
+            assert load.plan.regions[0][1], "it has pages"
+            passed = interrupted(load.publish, number)
+            load.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+            assert not machine.cpu.extent(address, Protection.NONE), number
+            assert machine.memory_limit.used == used, number
+            if passed < number:
+                break
     assert number > 20
 
 

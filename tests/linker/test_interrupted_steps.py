@@ -87,8 +87,8 @@ def test_a_load_has_happened_or_not() -> None:
         _check(linker, before)
         if passed < number:
             break
-    assert done
-    assert number > 200
+    assert done, "it came after the load too"
+    assert number > 150
 
 
 def test_a_further_load_is_counted_or_not() -> None:
@@ -121,7 +121,7 @@ def test_an_unload_has_happened_or_not() -> None:
         if passed < number:
             break
     assert happened == {True, False}
-    assert number > 50
+    assert number > 100
 
 
 @pytest.mark.parametrize("target", ["x86_64", "loongarch64"])

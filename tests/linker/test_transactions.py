@@ -227,6 +227,33 @@ def test_loading_again_what_is_there_is_undone_as_a_count(arch: str) -> None:
     assert snapshot(linker) == before
 
 
+def test_a_load_that_is_interrupted_at_its_end_is_counted_or_undone(arch: str) -> None:
+    linker = prepared(arch, Bad(b"", ElfError))
+    image, number, passed = linker.images[0], 0, 0
+    while passed == number:
+        with linker.begin("libgood.so") as load:
+            load.run_to("publish")
+            passed = interrupted(load.commit, number := number + 1)
+        assert image.lifetime.uncommitted == 0, number
+        assert image.references == (2 if load.committed else 1), number
+        if load.committed:
+            linker.unload(image)
+    assert number > 10
+
+
+def test_an_image_whose_unload_is_interrupted_is_not_found_any_more(arch: str) -> None:
+    linker = linker_for(arch, Library(arch, "lib.so"))
+    for number in range(1, 60):
+        image = linker.load("lib.so")
+        passed = interrupted(lambda image=image: linker.unload(image), number)  # type: ignore[misc]
+        found = linker.loaded("lib.so")
+        if found is not None:  # the interrupt came before the first step
+            assert found is image, number
+            assert not image.closed, number
+            linker.unload(image)
+    assert 20 < passed < number
+
+
 def test_the_first_descriptor_stub_of_a_failed_load_is_taken_back(arch: str) -> None:
     linker = linker_for(arch, Library(arch, "libdep.so"))
     library = wrong(arch, Rel(PLACE + 32, SYMBOLIC[arch], "missing"))

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from emu.cpu.pages import PAGE_SIZE, Piece, piece_of
+from emu.cpu.pages import EXECUTABLE, PAGE_SIZE, Piece, make_piece
 from emu.cpu.protocol import Pages, Protection
 from emu.cpu.unicorn.isas import UnicornIsa
 from relink.errors import AddressSpaceError, MachineError
-from relink.records.tuples import NamedTuple
+from relink.records.tuples import NamedTuple, maker
 
 if TYPE_CHECKING:
     from relink.arrays import U8
@@ -40,6 +40,9 @@ class Together(NamedTuple):
 
     pieces: list[Piece]
     hosts: dict[int, int]
+
+
+_together = maker(Together)
 
 
 def _address_of(buffer: Any) -> int:
@@ -74,7 +77,7 @@ def mapped_together(
     """The runs of pages of several regions, each with its address and buffer; None where anything may be wrong
     with one, which `host_address` tells.
     """
-    pieces, hosts = list[Piece](), dict[int, int]()
+    pieces, hosts, above, in_order = list[Piece](), dict[int, int](), 0, True
     for address, buffer, runs in regions:
         memory, host = buffer.data, _address_of(buffer)
         if host % PAGE_SIZE or memory.itemsize != 1 or not memory.c_contiguous:
@@ -83,10 +86,13 @@ def mapped_together(
             if offset + size > memory.nbytes:
                 return None
             start = address + offset
-            pieces.append(piece_of(start, memory[offset : offset + size], protection))
+            in_order, above = in_order and start >= above, start
+            part = memory[offset : offset + size]
+            pieces += [make_piece((start, start + size, part, protection, EXECUTABLE[protection]))]
             hosts[start] = host + offset
-    pieces.sort(key=_start_of)
+    if not in_order:
+        pieces.sort(key=_start_of)
     low, high = (pieces[0].start, pieces[-1].end) if pieces else (0, 0)
     if not pieces or high - 1 >> isa.address_bits or (low < traps[1] and traps[0] < high):
         return None
-    return Together(pieces, hosts)
+    return _together((pieces, hosts))

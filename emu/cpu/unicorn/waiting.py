@@ -53,8 +53,8 @@ def _while_waiting(
 
     @functools.wraps(method)
     def called(self: WaitingCpu, /, *args: _P.args, **named: _P.kwargs) -> _R:
-        with vars(self).get("_lock", _NO_LOCK):
-            if (self.__class__ is WaitingCpu and "_lock" in vars(self)) or _is_waiting(self):
+        with self.__dict__.get("_lock", _NO_LOCK):
+            if (self.__class__ is WaitingCpu and "_lock" in self.__dict__) or _is_waiting(self):
                 return method(self, *args, **named)
         return cast(_R, getattr(self, method.__name__)(*args, **named))
 
@@ -169,7 +169,7 @@ class WaitingCpu:
         found = mapped_together(self._isa, self._traps, regions)
         if found is None or self._refuses(found.pieces[-1].end) or not self._pages.add_all(found.pieces):
             map_each(self.map, regions)
-        self._change()
+        self.__dict__["_changes"] += 1
 
     @_while_waiting
     def protect(self, address: int, size: int, protection: Protection) -> None:
@@ -185,7 +185,7 @@ class WaitingCpu:
             if not self._pages.covering(address, size, "unmap of unmapped memory"):
                 raise AddressSpaceError("the range is empty", address=address, size=size)
             self._pages.remove(address, size)
-        self._change()
+        self.__dict__["_changes"] += 1
 
     @_while_waiting
     def read(self, address: int, size: int) -> bytes:
