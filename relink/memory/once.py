@@ -39,10 +39,13 @@ def caches_are_used() -> bool:
 
 def make_room(kept: dict[Any, Any], most: int) -> None:
     """Remove the oldest entries until there are fewer than `most`. Other threads may change the dictionary
-    meanwhile, where an iterator of it would raise.
+    meanwhile.
     """
     while len(kept) >= most:
-        kept.pop(list(kept)[0], None)  # noqa: RUF015
+        try:
+            kept.pop(next(iter(kept)), None)
+        except (RuntimeError, StopIteration):  # changed between iter and next
+            continue
 
 
 def name_of(function: Callable[..., object]) -> str:
