@@ -55,8 +55,9 @@ class GuestMemory(HostMemory):
                         mapped.append(run)  # a signal handler raised right after that
                     raise
                 mapped.append(run)
-        finally:
-            super().publish(region, mapped)
+        finally:  # without a call, of which an exception of a signal handler could come
+            self.changes += 1
+            region.pages = (*mapped,)
 
     def publish_all(self, regions: Sequence[tuple[Region, tuple[Pages, ...]]]) -> None:
         size, charged, known, together = 0, dict[Region, bytearray](), False, []
@@ -241,12 +242,13 @@ class GuestMemory(HostMemory):
             if found is None:
                 return None
             found.buffer, found.foreign = region.buffer, True
+            mirrors += [found]  # no call before, of which an exception of a signal handler could come
             try:
                 self.publish(found, region.pages)
             except BaseException:
+                mirrors.remove(found)
                 self.release(found)
                 raise
-            mirrors.append(found)
         return found.address + address - region.address
 
     def reserve_between(self, low: int, high: int, size: int, name: str) -> Region | None:

@@ -70,3 +70,17 @@ def test_anonymous_mappings(target: str) -> None:
             while addresses:
                 memory.unmap(addresses.pop())
             assert memory.regions == before, number
+
+
+def test_a_second_mapping_of_a_region() -> None:
+    low, high = 0x2000_0000, 0x3000_0000
+    for number in count(1):
+        with Machine("x86_64") as machine:
+            memory = machine.memory
+            address, before = memory.map_anonymous(0x2000), len(memory.regions)
+            passed = interrupted(lambda it=(memory, address): it[0].mirror(it[1], low, high), number, starts=True)  # type: ignore[misc]
+            assert memory.mirror(address, low, high) is not None
+            assert len(memory.regions) == before + 1, number
+        if passed < number:
+            break
+    assert number > 20
