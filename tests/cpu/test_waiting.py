@@ -192,3 +192,28 @@ def test_loading_from_the_command_line_imports_no_engine() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_signal_handler_cannot_use_an_engine_whose_modules_are_being_imported() -> None:
+    """As the module for Unicorn's library is searched for, a finder does what a signal handler may do then."""
+    code = """
+import sys
+from emu.cpu.create import create_cpu
+from relink.errors import MachineInUse
+
+class Finder:
+    def find_spec(name, path=None, target=None):
+        if name == "emu.cpu.unicorn.library":
+            try:
+                cpu.read_register("pc")
+            except MachineInUse as refused:
+                print("handler:", refused)
+
+cpu = create_cpu("aarch64")
+sys.meta_path.insert(0, Finder)
+print("then:", cpu.read_register("pc"), type(cpu).__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    first, then = done.stdout.splitlines()
+    assert first.startswith("handler: a signal handler cannot use the engine"), done.stderr
+    assert then == "then: 0 UnicornCpu"

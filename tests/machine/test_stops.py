@@ -204,6 +204,9 @@ def test_a_signal_handler_may_look_and_write_memory_but_not_call(library_path: P
     library = load_loops(machine, library_path)
     stop = machine.heap.malloc(4)
     machine.memory.write_uint(stop, 4, 0)
+    # What the handler uses is imported: it may be called again before it has returned.
+    check(machine, library)
+    machine.symbolize(library.image.symbol("wait_for").address)
     refused: list[str] = []
 
     def handle() -> None:

@@ -8,6 +8,7 @@ to make, so all that waits for the first other use: a run, a register, an event.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from threading import RLock
@@ -19,7 +20,7 @@ from emu.cpu.pages import PAGE_SIZE, PageMap, map_each
 from emu.cpu.protocol import Pages, Protection
 from emu.cpu.unicorn.checks import Closed, host_address, mapped_together
 from emu.cpu.unicorn.isas import GDT_PAGE, ISAS, UnicornIsa
-from relink.errors import AddressSpaceError, MachineError
+from relink.errors import AddressSpaceError, MachineError, MachineInUse
 
 if TYPE_CHECKING:
     from emu.cpu.unicorn.cpu import UnicornCpu
@@ -29,6 +30,8 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _BYTE = np.dtype(np.uint8)
 
+_MODULE = "emu.cpu.unicorn.cpu"
+_NOT_YET = "a signal handler cannot use the engine before the modules for it are imported"
 _NO_LOCK = nullcontext()  #: where there is nothing to wait for
 
 
@@ -99,7 +102,9 @@ class WaitingCpu:
             setattr(self, name, value)
 
     def _make_engine(self) -> None:
-        """Become a `UnicornCpu` with the same state. Raises UnicornError, MachineError for a closed CPU."""
+        """Become a `UnicornCpu` with the same state. Raises UnicornError, MachineError for a closed CPU,
+        MachineInUse while the modules of the engine are imported.
+        """
         with _lock_of(self):
             while _is_waiting(self):
                 state, changes = vars(self), self._changes
@@ -115,7 +120,12 @@ class WaitingCpu:
 
     def _engine(self) -> UnicornCpu:
         """A `UnicornCpu` with the state of this one."""
-        from emu.cpu.unicorn.cpu import UnicornCpu
+        try:
+            from emu.cpu.unicorn.cpu import UnicornCpu
+        except ImportError as error:
+            if _MODULE in sys.modules:  # by what a signal handler or a finaliser has interrupted
+                raise MachineInUse(_NOT_YET) from error
+            raise
 
         pages, traps, thread_pointer = self._pages, self._traps, self._thread_pointer
         if isinstance(pages, Closed):
