@@ -360,7 +360,8 @@ class Resolver(Assigned):
         return np.where(index > 1, ids[np.minimum(index, len(ids) - 1)], NO_VERSION)
 
     def _keep_unique(self, bindings: Bindings) -> None:
-        """Redirect STB_GNU_UNIQUE bindings to the first definition that any image bound to.
+        """Redirect STB_GNU_UNIQUE bindings to the first definition of the name, of any version, that any image
+        bound to (glibc, elf/dl-lookup.c: do_lookup_unique).
 
         The image that has it becomes the provider even if it is out of scope, so that the binding keeps it loaded.
         """
@@ -376,7 +377,7 @@ class Resolver(Assigned):
                 symbol = int(bindings.symbol[where])
                 name = names.text(place)
                 owner, index = self.unique.setdefault(name, (image, symbol))
-                if owner is not image:
+                if (owner, index) != (image, symbol):  # in one image it is a definition of another version
                     bindings.define(np.array([where]), bindings.number_of(owner), np.array([index]))
 
     def forget(self, images: Collection[Module]) -> None:

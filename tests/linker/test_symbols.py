@@ -15,6 +15,7 @@ from relink import (
     LoadOptions,
     UnresolvedSymbol,
 )
+from relink.resolve.one_name import bind_call
 from tests.fixtures import fixture, targets_of
 from tests.grouping import each
 from tests.linker.craft import (
@@ -293,6 +294,23 @@ def test_a_unique_symbol_begins_anew_after_its_owner_is_gone(arch: str) -> None:
     linker.unload(one)
     again = linker.load(refers(arch, Sym("u", DATA + 0x30, bind=UNIQUE), "lib3.so").image())
     assert bound(again) == again.address_of(DATA + 0x30)
+
+
+def test_versions_of_a_unique_symbol_in_one_image_are_one(arch: str) -> None:
+    """That of the first reference, also for a call that is bound later."""
+    first = Sym("u", DATA + 0x10, bind=UNIQUE, version="V1", hidden=True)
+    second = Sym("u", DATA + 0x20, bind=UNIQUE, version="V2")
+    places = [Rel(PLACE, SYMBOLIC[arch], first), Rel(PLACE + 8, SYMBOLIC[arch], second)]
+    linker = linker_for(arch)
+    image = linker.load(
+        Library(arch, "libu.so", symbols=[first, second], relocations=places, defines=("V1", "V2")).image()
+    )
+    word = image.architecture.word_size
+    found = [word_at(image, PLACE, word), word_at(image, PLACE + 8, word)]
+    scope, numbers = linker.call_scope(image), image.decoded.symbols.find("u").tolist()
+    found += [bind_call(linker.resolver, image, symbol, scope).address for symbol in numbers]
+    assert len(numbers) == 2
+    assert found == [image.address_of(DATA + 0x10)] * 4
 
 
 # ---------------------------------------------------------------- unresolved
