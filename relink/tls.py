@@ -35,6 +35,9 @@ MAX_DYNAMIC_SIZE = 1 << 28
 MAX_DYNAMIC_ALIGN = 1 << 24
 _SPENT = "cannot allocate memory in static TLS block"  #: glibc's message
 _HOST_ID = 0x4000_0000
+#: Ids from here on: of adopted images whose words tell none. The words of others, which may be adopted later, have
+#: ids that a loader counted from 1.
+_ASSUMED_ID = 0x2000_0000
 
 
 def static_size_for(decoded: Decoded) -> int:
@@ -72,12 +75,17 @@ class TlsLayout(Assigned):
         self.relied_on: Counter[int] = Counter()
         self.blocks: Blocks | None = None
 
-    def allocate(self, image: str, size: int, align: int, vaddr: int) -> TlsModule:
-        """Allocate a static block of `size` bytes whose address is congruent to `vaddr` modulo `align`.
+    def allocate(self, image: str, size: int, align: int, vaddr: int, number: int = 0) -> TlsModule:
+        """Allocate a static block of `size` bytes whose address is congruent to `vaddr` modulo `align`. Its id is
+        `number`, which must be free, or if that is 0 the lowest free one.
 
         Raises TlsError for `image` if the alignment is too large or the static area is exhausted.
         """
-        return self._add(self._offset(image, size, align, vaddr), size)
+        return self._add(self._offset(image, size, align, vaddr), size, number)
+
+    def assumed_id(self) -> int:
+        """A free id for an image whose words do not tell which it has."""
+        return self._free_id(_ASSUMED_ID)
 
     def allocate_spare(self, image: str, size: int, align: int, vaddr: int) -> TlsModule:
         """The same in the unreserved part of the area only; a dynamic module when that is exhausted.
@@ -110,8 +118,11 @@ class TlsLayout(Assigned):
         """
         return module.offset == self._fit([], module.size, max(align, 1), vaddr)
 
-    def _add(self, offset: int | None, size: int) -> TlsModule:
-        number = next(n for n in range(1, len(self.modules) + 2) if n not in self.modules)
+    def _free_id(self, first: int) -> int:
+        return next(n for n in range(first, first + len(self.modules) + 1) if n not in self.modules)
+
+    def _add(self, offset: int | None, size: int, number: int = 0) -> TlsModule:
+        number = number or self._free_id(1)
         module = TlsModule(number, offset or 0, size, offset is not None)
         self.modules[number] = module
         return module

@@ -197,7 +197,7 @@ def module_of(decoded: Decoded, arch: Architecture, region: Region) -> TlsModule
     if len(ids) > 1 or len(offsets) > 1:
         several = f"several modules {sorted(ids)} or offsets {sorted(offsets)}"
         raise TlsError(decoded.name, f"its words refer to {several}: pass its own as `tls`")
-    # An id does not determine the block's offset, nor an offset the id: any module that matches is used.
+    # An id does not determine the block's offset, nor an offset the id: `claim_tls` assumes what is not told.
     number = next(iter(ids), 0)
     return TlsModule(number, next(iter(offsets), NO_OFFSET), segment.memsz)
 
@@ -251,16 +251,12 @@ def claim_tls(layout: TlsLayout, image: Image, undo: Rollback) -> TlsModule:
     assert segment is not None
     wanted = adopted.tls if adopted is not None else None
     taken = layout.modules
-    if wanted is not None and wanted.id in taken:
-        raise TlsError(image.name, f"its words refer to TLS module {wanted.id}, which another image has")
+    number = (wanted.id if wanted is not None else 0) or layout.assumed_id()
+    if number in taken:
+        raise TlsError(image.name, f"its words refer to TLS module {number}, which another image has")
     if wanted is None or wanted.offset == NO_OFFSET:
-        module = layout.allocate(image.name, segment.memsz, segment.align, segment.vaddr)
-        if wanted is not None and wanted.id not in (0, module.id):
-            layout.release(module)
-            module = TlsModule(wanted.id, module.offset, segment.memsz)
-            taken[module.id] = module
+        module = layout.allocate(image.name, segment.memsz, segment.align, segment.vaddr, number)
     else:
-        number = wanted.id or next(n for n in range(1, len(taken) + 2) if n not in taken)
         module = TlsModule(number, wanted.offset, segment.memsz)
         for other in filter(lambda other: other.static, taken.values()):
             if other.offset < module.offset + module.size and module.offset < other.offset + other.size:

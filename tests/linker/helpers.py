@@ -5,11 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from relink import DefinedSymbols, HostMemory, Image, Linker, LoadOptions, Policy, SearchPath, Source
+from relink import (
+    DefinedSymbols,
+    HostMemory,
+    Image,
+    Linker,
+    LoadOptions,
+    Pages,
+    Policy,
+    Protection,
+    SearchPath,
+    Source,
+    decode,
+)
+from relink.memory.placement import fill, region_size
 from tests.fixtures import arch_of, fixture
 from tests.linker.craft import Library
 
-__all__ = ["built", "folders_of", "linker_for", "load", "snapshot", "word_at"]
+__all__ = ["built", "folders_of", "lay", "linker_for", "load", "snapshot", "word_at"]
 
 
 def linker_for(
@@ -68,3 +81,11 @@ def snapshot(linker: Linker) -> object:
         },
         {image: bytes(image.region.buffer) for image in linker.images},
     )
+
+
+def lay(memory: HostMemory, content: bytes, address: int) -> None:
+    """Put an image's segments into memory at an address, not relocated."""
+    decoded = decode(content)
+    region = memory.reserve(region_size(decoded), at=address, name="firmware")
+    fill(region, decoded)
+    memory.publish(region, [Pages(0, region.size, Protection.R | Protection.W | Protection.X)])

@@ -11,6 +11,7 @@ from relink.arch import Architecture
 from relink.elf.constants import DynamicFlag
 from relink.tls import MAX_ALIGN, TlsLayout
 from tests.linker.craft import Library
+from tests.linker.helpers import lay
 
 PAGES = list(ARCHITECTURES.values())
 requests = st.tuples(
@@ -123,3 +124,19 @@ def test_dynamic_modules_overlap_nobody_and_take_no_room() -> None:
 def test_dynamic_blocks_have_bounds_too(size: int, align: int) -> None:
     with pytest.raises(TlsError, match="can be met"):
         TlsLayout(ARCHITECTURES["arm"]).allocate_spare("lib.so", size, align, 0)
+
+
+@pytest.mark.parametrize("tells_offset", [False, True])
+def test_an_image_whose_words_tell_no_tls_module_does_not_get_the_id_of_another(
+    arch: str, tells_offset: bool
+) -> None:
+    memory = HostMemory(arch)
+    for place in (0x5000_0000, 0x5000_0000 + 0x100_0000):
+        lay(memory, Library(arch, "libt.so", tls=(b"abc", 16, 8)).image(), place)
+    linker = Linker(memory)
+    offset = 512 if linker.tls.variant.value == 1 else -512
+    silent = linker.adopt(0x5000_0000, relocated=True, tls=TlsModule(0, offset, 16) if tells_offset else None)
+    first = TlsModule(1, 2 * offset, 16)  # loaders count from 1
+    assert linker.adopt(0x5000_0000 + 0x100_0000, relocated=True, tls=first).tls == first
+    assert silent.tls is not None
+    assert linker.tls.modules == {1: first, silent.tls.id: silent.tls}
