@@ -10,6 +10,7 @@ from types import ModuleType
 
 import pytest
 
+from emu.cpu.icicle.fixed_order import fix_order
 from tests import toolcache
 
 #: Modules that cannot be imported twice, or whose objects tests replace.
@@ -17,6 +18,7 @@ SHARED = (
     "icicle", "emu.cpu.unicorn.cpu", "emu.pytest_plugin.control", "emu.pytest_plugin.loading",
     "emu.pytest_plugin.mocks", "emu.pytest_plugin.report", "emu.pytest_plugin.session",
 )  # fmt: skip
+fix_order()  # before icicle is imported
 for _name in SHARED:
     importlib.import_module(_name)
 

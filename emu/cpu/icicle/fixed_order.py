@@ -9,6 +9,7 @@ Here the numbers are always the same (`hooks/native/random.c`), some with which 
 quick. They are drawn when icicle is imported, and once in each further thread. Each hash table that is made adds
 one to the first of them, some 6,000 tables an engine, so it is set again before an engine is created. The order
 also depends on how large a table has grown, so it is made large at once (`emu.cpu.icicle.joined.prepared`).
+A thread in which something else has imported icicle before keeps the random numbers that it has drawn.
 """
 
 from __future__ import annotations
