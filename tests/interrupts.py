@@ -1,4 +1,4 @@
-"""KeyboardInterrupt at a chosen point of an operation, as if a signal had come there."""
+"""A signal handler at a chosen point of an operation, as if a signal had come there."""
 
 from __future__ import annotations
 
@@ -39,9 +39,13 @@ def _points(code: CodeType) -> frozenset[int]:
     return frozenset(points)
 
 
+def _raise() -> None:
+    raise KeyboardInterrupt
+
+
 class _Interrupt:
-    def __init__(self, number: int, starts: bool) -> None:
-        self._number, self._starts = number, starts
+    def __init__(self, number: int, starts: bool, handler: Callable[[], object]) -> None:
+        self._number, self._starts, self._handler = number, starts, handler
         self._in: FrameType | None = (
             None  #: where the last instruction was: no handler runs at a function's return
         )
@@ -66,15 +70,21 @@ class _Interrupt:
         self.passed += 1
         if self.passed == self._number:
             sys.settrace(None)
-            raise KeyboardInterrupt
+            self._handler()
 
 
-def interrupted(operation: Callable[[], object], number: int, *, starts: bool = False) -> int:
-    """Run `operation`, with a KeyboardInterrupt at the `number`-th point of relink's and emu's code where a signal
-    handler can run; with `starts`, also where functions start. Returns how many were passed: all, if there are
-    fewer.
+def interrupted(
+    operation: Callable[[], object],
+    number: int,
+    *,
+    starts: bool = False,
+    handler: Callable[[], object] = _raise,
+) -> int:
+    """Run `operation`, with a KeyboardInterrupt, or a call of `handler`, at the `number`-th point of relink's and
+    emu's code where a signal handler can run; with `starts`, also where functions start. Returns how many were
+    passed: all, if there are fewer.
     """
-    interrupt = _Interrupt(number, starts)
+    interrupt = _Interrupt(number, starts, handler)
     before = sys.gettrace()
     sys._getframe().f_trace_opcodes = True  # from Python 3.12 on `settrace` looks whether there is such a frame
     sys.settrace(interrupt.entered)

@@ -76,7 +76,11 @@ class SmallBlocks:
 
     def take(self, granules: int) -> int:
         """The address of a new block of 1 to `LARGEST` granules; 0: a run is needed (`add_run`)."""
-        views = self._views or self._view()
+        views = self._views
+        if views is None:
+            self._view()
+            return self.take(granules)
+        # Without a call from here on: in it a signal handler that allocates could replace the arrays.
         state = views.state
         if head := state[granules]:
             place = head - 1
@@ -98,11 +102,14 @@ class SmallBlocks:
 
     def give(self, address: int) -> bool:
         """Free the block at an address; False where there is no live one."""
-        views = self._views or self._view()
-        run = views.numbers.get(address >> _SHIFT)
-        if run is None or address % GRANULE:
+        views = self._views
+        if views is None:
+            self._view()
+            return self.give(address)
+        key = address >> _SHIFT  # without a call from here on, as in `take`
+        if address % GRANULE or key not in views.numbers:
             return False
-        place = run << _NUMBER | address % RUN // GRANULE
+        place = views.numbers[key] << _NUMBER | address % RUN // GRANULE
         word = views.words[place]
         if not word & LIVE:
             return False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from emu.errors import GuestAbort
 from emu.memory.heap import Heap
 from relink.arch import architecture
+from tests.interrupts import interrupted
 from tests.libc.fake import FakeMemory
 
 _SIZES = st.one_of(st.integers(0, 64), st.integers(0, 2000), st.integers(0, 400_000))
@@ -104,6 +107,31 @@ def test_small_blocks_of_a_class_are_reused_last_in_first_out() -> None:
     heap.free(a)
     heap.free(b)
     assert (heap.malloc(32), heap.malloc(17)) == (b, a)
+
+
+def test_a_signal_handler_may_allocate_wherever_it_interrupts_the_free_of_a_small_block() -> None:
+    number = 1
+    while _free_interrupted(number) >= number:
+        number += 1
+    assert number > 2
+
+
+def _free_interrupted(number: int) -> int:
+    """Free a block; a handler at the `number`-th point needs several runs, so that the arrays are replaced."""
+    heap = _heap()
+    first, freed, last = (heap.malloc(16) for _ in range(3))
+    taken: list[int] = []
+    passed = interrupted(
+        lambda: heap.free(freed),
+        number,
+        starts=True,
+        handler=lambda: taken.extend([heap.malloc(1024) for _ in range(40)]),
+    )
+    again = [heap.malloc(16) for _ in range(4)]
+    assert again[0] == freed
+    assert sorted(heap.blocks()) == sorted([first, last, *taken, *again])
+    assert all(start + size <= following for (start, size), (following, _) in pairwise(heap.blocks().items()))
+    return passed
 
 
 @pytest.mark.parametrize("size", [1 << 20, 1 << 31, 1 << 63, (1 << 64) - 1])
