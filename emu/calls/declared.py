@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 
 from emu.isa.registry import ISAS, convention
 from relink.elf.debug_files import has_debug_info
+from relink.elf.debug_lock import forget_in_child
 from relink.errors import UnresolvedSymbol
 from relink.resolve.local_symbols import local_symbols
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from relink.image import Image, Symbol
 
 _KNOWN: WeakKeyDictionary[Decoded, DwarfTypes] = WeakKeyDictionary()
+forget_in_child(_KNOWN)
 
 
 def dwarf_types(image: Image) -> DwarfTypes | None:

@@ -25,7 +25,7 @@ from weakref import WeakKeyDictionary
 
 from relink.elf.constants import FileType
 from relink.elf.debug_files import debug_sections
-from relink.elf.debug_lock import one_thread
+from relink.elf.debug_lock import forget_in_child, one_thread
 from relink.elf.debug_sections import DebugSections
 from relink.elf.decode import decode_sections
 from relink.elf.decoded import Decoded
@@ -68,6 +68,7 @@ class Place(NamedTuple):
 
 
 _KNOWN: WeakKeyDictionary[Decoded, DebugTypes] = WeakKeyDictionary()
+forget_in_child(_KNOWN)
 
 
 def prototype(source: Source, function: str, address: int | None = None) -> str | None:
@@ -345,8 +346,7 @@ class DebugTypes:
         """The functions and variables of a unit, up to the first damaged DIE."""
         try:
             yield from members(unit.top, 0, inner)
-        except Exception as error:
-            # damaged DWARF makes pyelftools raise arbitrary exceptions: KeyError, struct errors
+        except Exception as error:  # damaged DWARF makes pyelftools raise KeyError, struct errors, others
             self._information.damaged(error)
 
     def _enter(self, die: DIE, unit: Unit) -> None:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
-from relink.elf.debug_lock import one_thread
+from relink.elf.debug_lock import forget_in_child, one_thread
 from relink.elf.decoded import Decoded
 from relink.elf.dwarf_info import debug_section
 from relink.errors import printable
@@ -48,6 +48,7 @@ class LineRange(NamedTuple):
 
 
 _KNOWN: WeakKeyDictionary[Decoded, LineTable] = WeakKeyDictionary()
+forget_in_child(_KNOWN)
 
 
 @one_thread

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from emu.calls.declared import types_of
 from emu.calls.types import Pointer, Struct
 from relink import Decoded, decode
+from relink.elf import dwarf, dwarf_lines, dwarf_walk
 from relink.elf.dwarf import debug_types
 from relink.elf.dwarf_lines import source_line
 from tests.objects.build import compiled, linked
@@ -87,3 +91,41 @@ def test_they_find_what_one_finds(path: Path, reader: str) -> None:
     for thread in threads:
         thread.join()
     assert found == [expected] * _THREADS
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("reader", READERS)
+def test_a_forked_child_reads_anew_what_another_thread_was_reading(
+    path: Path, reader: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, decoded = READERS[reader], decode(path)
+    address = int(decoded.symbols.value[decoded.symbols.find("f7")[0]])
+    expected = read(decode(path), 7, address)
+    held, done = threading.Event(), threading.Event()
+
+    def stopped(walk: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+        def walking(*arguments: object) -> Iterator[Any]:
+            for each in walk(*arguments):
+                if threading.current_thread() is thread:
+                    held.set()
+                    done.wait()
+                yield each
+
+        return walking
+
+    monkeypatch.setattr(dwarf, "members", stopped(dwarf_walk.members))
+    monkeypatch.setattr(dwarf_lines.LineTable, "_read", stopped(dwarf_lines.LineTable._read))
+    thread = threading.Thread(target=lambda: read(decoded, 7, address))
+    thread.start()
+    assert held.wait(30)
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            signal.alarm(30)  # ends the child
+            status = int(read(decoded, 7, address) != expected)
+        finally:
+            os._exit(status)
+    done.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
