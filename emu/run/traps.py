@@ -47,12 +47,12 @@ _put_name, _put_handler, _put_prototype = (vars(Trap)[name].__set__ for name in 
 
 @dataclass(frozen=True, slots=True)
 class _Alike:
-    """Traps with one handler, which gets what a trap is for. A `Trap` of one is made when it is asked for: a load
-    may need hundreds that are never reached.
+    """Traps with one handler, which is called with the text of the trap that was reached. A `Trap` object is made
+    only for one that is reached or listed: a load may need hundreds that never are.
     """
 
     title: str  #: begins the name of each
-    what: dict[int, str]  #: by address
+    what: dict[int, str]  #: the text of each, by address: the symbol, say
     handler: Callable[[str], int]
 
     def at(self, address: int) -> Trap:
@@ -117,7 +117,9 @@ class TrapTable:
         return address
 
     def add_alike(self, title: str, what: Sequence[str], handler: Callable[[str], int]) -> list[int]:
-        """`add` for several traps with the name `title` and what each is for, which the handler gets."""
+        """Add a trap for each of `what`, named `title` and that; the handler is called with it. Returns the
+        addresses of the traps, in order. Raises AddressSpaceError, and adds none, when the range is exhausted.
+        """
         again = min(len(self._free), len(what))
         start = self._take(len(what) - again)  # raises
         addresses = [self._free.pop() for _ in range(again)]
