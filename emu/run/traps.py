@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import filterfalse, islice
 from operator import attrgetter
 from typing import TypeAlias
 
@@ -98,6 +99,7 @@ class TrapTable:
         self._returns = [self.return_address]
         self._free: list[int] = []
         self._freed: dict[int, str] = {}  #: the names of those freed last, which are not used again yet
+        self._places: dict[int, dict[int, None]] = {}  #: by address outside the range: where it goes when freed
         self._next: int = self.start + self.spacing
         self._blocks: list[_Block] = []  #: by address
         self._gaps: list[tuple[int, int]] = []  #: (start, count) of freed blocks
@@ -134,6 +136,24 @@ class TrapTable:
         self.changes += 1
         self._traps[address] = Trap(name, handler)
 
+    def add_alike_at(
+        self, free: dict[int, None], title: str, what: Sequence[str], handler: Callable[[str], int]
+    ) -> list[int]:
+        """`add_alike` at addresses outside the range, which are unmapped: the last ones of `free`, for as many of
+        `what` as it has. `remove` puts them there again.
+        """
+        unused = filterfalse(
+            self._traps.__contains__, reversed(free)
+        )  # where a signal handler raised, some are used
+        addresses = [*islice(unused, len(what))]
+        self.changes += 1
+        traps = _Alike(title, dict(zip(addresses, what, strict=False)), handler)
+        self._places.update(dict.fromkeys(addresses, free))
+        self._traps.update(dict.fromkeys(addresses, traps))
+        for address in addresses:
+            del free[address]
+        return addresses
+
     def named(self, *names: str) -> list[int]:
         """The addresses of the traps with one of these names, without those of blocks."""
         return [address for address, trap in self._traps.items() if _single(trap, address).name in names]
@@ -167,6 +187,8 @@ class TrapTable:
                 oldest = next(iter(self._freed))
                 del self._freed[oldest]
                 self._free.append(oldest)
+        elif (free := self._places.get(address)) is not None:
+            free[address] = None
         self._traps.pop(address)
 
     def freed(self, address: int) -> str | None:
