@@ -16,7 +16,7 @@ that the linker writes are copied.
 from __future__ import annotations
 
 import enum
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
@@ -273,8 +273,9 @@ class HostMemory:
         """The permissions of the page at `address`; None when nothing is published there."""
         region = self.region_at(address)
         if region is not None:
-            for offset, size, protection in region.pages:
-                if 0 <= address - region.address - offset < size:
+            within = address - region.address
+            for offset, size, protection in _overlapping(region.pages, within, within + 1):
+                if offset <= within < offset + size:
                     return protection
         return None
 
@@ -329,13 +330,18 @@ class HostMemory:
         return address if address + size <= high else None
 
 
-def _covered(pages: Iterable[Pages], begin: int, size: int) -> bool:
+def _covered(pages: Sequence[Pages], begin: int, size: int) -> bool:
     """Whether `size` bytes from `begin` (an offset in the region) are all in published pages."""
     end = begin + size
-    for offset, length, _ in pages:  # in ascending order
+    for offset, length, _ in _overlapping(pages, begin, end):
         if offset <= begin < offset + length:
             begin = offset + length
     return begin >= end and size >= 0
+
+
+def _overlapping(pages: Sequence[Pages], low: int, high: int) -> Sequence[Pages]:
+    """Those of the runs, which are in ascending order, that may overlap [low, high)."""
+    return pages[max(bisect_left(pages, (low + 1,)) - 1, 0) : bisect_left(pages, (high,))]
 
 
 def _window(arch: Architecture) -> tuple[int, int]:
