@@ -18,9 +18,10 @@ _OURS = tuple(module.__path__[0] for module in (emu, relink))
 
 
 @cache
-def _points(code: CodeType) -> frozenset[int]:
+def _points(code: CodeType) -> dict[int, int | None]:
     """The offsets of instructions before which CPython may run signal handlers: after calls, at the start of
-    functions and of loops' rounds. Not where the exception would have other handlers than that of the call.
+    functions (each with the offset of the instruction before it, which may be jumped over) and of loops' rounds.
+    Not where the exception would have other handlers than that of the call.
     """
     bytecode: Any = dis.Bytecode(code)  # typeshed has no exception_entries
     instructions = list(bytecode)
@@ -30,13 +31,12 @@ def _points(code: CodeType) -> frozenset[int]:
             (entry.target for entry in bytecode.exception_entries if entry.start <= offset < entry.end), None
         )
 
-    points = {
-        following.offset
+    points: dict[int, int | None] = {
+        following.offset: before.offset
         for before, following in pairwise(instructions)
         if before.opname.startswith(("CALL", "RESUME")) and handler(before.offset) == handler(following.offset)
     }
-    points.update(each.argval for each in instructions if each.opname.startswith("JUMP_BACKWARD"))
-    return frozenset(points)
+    return points | {each.argval: None for each in instructions if each.opname.startswith("JUMP_BACKWARD")}
 
 
 def _raise() -> None:
@@ -46,9 +46,9 @@ def _raise() -> None:
 class _Interrupt:
     def __init__(self, number: int, starts: bool, handler: Callable[[], object]) -> None:
         self._number, self._starts, self._handler = number, starts, handler
-        self._in: FrameType | None = (
-            None  #: where the last instruction was: no handler runs at a function's return
-        )
+        #: Where the last instruction was: no handler runs at a function's return.
+        self._in: FrameType | None = None
+        self._last = -1
         self.passed = 0
 
     def entered(self, frame: FrameType, event: str, argument: object) -> Any:
@@ -61,9 +61,10 @@ class _Interrupt:
         return self._stepped
 
     def _stepped(self, frame: FrameType, event: str, argument: object) -> Any:
-        if event == "opcode" and frame is self._in and frame.f_lasti in _points(frame.f_code):
+        at, points = frame.f_lasti, _points(frame.f_code)
+        if event == "opcode" and frame is self._in and at in points and points[at] in (None, self._last):
             self._pass()
-        self._in = frame if event == "opcode" else None
+        self._in, self._last = frame if event == "opcode" else None, at
         return self._stepped
 
     def _pass(self) -> None:

@@ -12,7 +12,7 @@ allocator, and an invalid `free` is always detected and reported.
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from emu.errors import GuestAbort
@@ -51,10 +51,12 @@ class Heap:
         self.mapped = 0  #: bytes of arenas so far
         self.refusals = 0  #: requests for which no memory was left
         self.small = SmallBlocks()
+        self.changes = 0  #: of large blocks, extents and arenas; only increases
         self._live: dict[int, int] = {}  # address -> capacity of each other live block
         self._extents: list[tuple[int, int]] = []  # (size, start), sorted: best fit is one bisection
         self._extent_at: dict[int, int] = {}  # start -> size
         self._extent_ending: dict[int, int] = {}  # end -> start
+        self._new_arenas: list[tuple[int, int]] = []  #: (size, start) of those that are no extents yet
         self._arena_bounds: set[int] = set()
         self._next_arena: int = _FIRST_ARENA
 
@@ -67,17 +69,18 @@ class Heap:
         granules = (size + 15) >> 4 or 1
         if granules <= LARGEST:
             return self.small.take(granules) or self._take_small(granules)
-        address = self._take(granules * GRANULE)
-        if address:
-            self._live[address] = granules * GRANULE
-        return address
+        return self._take(granules * GRANULE)
 
     def calloc(self, count: int, size: int) -> int:
         """Like malloc of `count * size` bytes, zeroed."""
         total = count * size
         address = self.malloc(total)
-        if address and total:
-            self.memory.zero(address, total)
+        try:
+            if address and total:
+                self.memory.zero(address, total)
+        except BaseException:
+            self.free(address)
+            raise
         return address
 
     def realloc(self, address: int, size: int) -> int:
@@ -93,11 +96,16 @@ class Heap:
         if old > SMALL_LIMIT and capacity > SMALL_LIMIT and self._resize_extent(address, old, capacity):
             return address
         moved = self.malloc(size)
-        if moved:
+        if not moved:
+            return 0
+        try:
             kept = min(old, size)
             for offset in range(0, kept, _COPIED):
                 self.memory.write(moved + offset, self.memory.read(address + offset, min(_COPIED, kept - offset)))
             self.free(address)
+        except BaseException:
+            self.free(moved)
+            raise
         return moved
 
     def aligned_alloc(self, alignment: int, size: int) -> int:
@@ -106,15 +114,7 @@ class Heap:
             raise ValueError(f"alignment {alignment} is not a power of two")
         if alignment <= ALIGNMENT:
             return self.malloc(size)
-        capacity = (size + 15) & -16 or 16
-        start = self._take(capacity + alignment - ALIGNMENT)
-        if not start:
-            return 0
-        address = (start + alignment - 1) & -alignment
-        self._give(start, address - start)
-        self._give(address + capacity, start + alignment - ALIGNMENT - address)
-        self._live[address] = capacity
-        return address
+        return self._take((size + 15) & -16 or 16, alignment)
 
     posix_memalign = aligned_alloc
 
@@ -122,11 +122,13 @@ class Heap:
         """Free a block; 0 is ignored. Raises GuestAbort with the pointer if it is not a live block."""
         if self.small.give(address):
             return
-        capacity = self._live.pop(address, 0)
-        if capacity:
-            self._give(address, capacity)
-        elif address:
-            raise self._bad_pointer("free", address)
+        while address:
+            seen = self.changes
+            capacity = self._live.get(address)
+            if capacity is None:
+                raise self._bad_pointer("free", address)
+            if self._give(seen, address, 0, capacity):
+                return
 
     def usable_size(self, address: int) -> int:
         """The usable bytes at `address` (0 for NULL). Raises GuestAbort for a pointer that is not a live block."""
@@ -171,108 +173,185 @@ class Heap:
 
     def _take_small(self, granules: int) -> int:
         """A small block from a new run; near the limit a single block instead of a run."""
-        if not self.small.is_full:
-            if not self._account.take(RUN_COST):
-                return 0
-            start = self._take_run()
-            if start:
-                self.small.add_run(start)
-                return self.small.take(granules)
-            self._account.give(RUN_COST)
-        address = self._take(granules * GRANULE)
-        if address:
-            self._live[address] = granules * GRANULE
-        return address
+        small = self.small
+        while not small.is_full:
+            if not small.spare:
+                if not self._account.take(RUN_COST):
+                    return 0
+                taken = False
+                try:
+                    taken = self._take_run()
+                finally:
+                    if not taken:
+                        self._account.used -= RUN_COST  # without a call, which could be interrupted
+                if not taken:
+                    break
+            small.use_spare()
+            if address := small.take(granules):
+                return address
+        return self._take(granules * GRANULE)
 
-    def _take_run(self) -> int:
-        """Cut a run from the smallest extent that has one at a multiple of its size."""
+    def _take_run(self) -> bool:
+        """Cut a run from the smallest extent that has one at a multiple of its size, for the small blocks."""
         most = 2 * RUN - ALIGNMENT  # such an extent has one anywhere
-        fits = (
-            (size, start)
-            for size, start in self._extents[bisect_left(self._extents, (RUN, 0)) :]
-            if -start % RUN + RUN <= size
-        )
-        found = next(fits, None)
-        if found is None:
-            if not self._grow(most):
-                return 0
-            found = self._extents[bisect_left(self._extents, (most, 0))]
-        size, start = found
-        self._forget(start, size)
-        run = start + -start % RUN
-        self._give(start, run - start)
-        self._give(run + RUN, start + size - run - RUN)
-        return run
+        while True:
+            seen, extents = self.changes, self._extents
+            fits = (
+                index
+                for index in range(bisect_left(extents, (RUN, 0)), len(extents))
+                if -extents[index][1] % RUN + RUN <= extents[index][0]
+            )
+            index = next(fits, None)
+            if index is None:
+                if not self._grow(most):
+                    return False
+            elif self._cut(seen, index, RUN, RUN, run=True):
+                return True
 
-    def _take(self, size: int) -> int:
-        """Cut `size` bytes from the smallest extent that has them; map a new arena if none has. 0: no memory."""
-        index = bisect_left(self._extents, (size, 0))
-        if index == len(self._extents):
-            if not self._grow(size):
-                return 0
-            index = bisect_left(self._extents, (size, 0))
+    def _take(self, size: int, alignment: int = ALIGNMENT) -> int:
+        """A block from the smallest extent that has one anywhere; map a new arena if none has. 0: no memory."""
+        most = size + alignment - ALIGNMENT
+        while True:
+            seen, extents = self.changes, self._extents
+            index = bisect_left(extents, (most, 0))
+            if index >= len(extents):
+                if not self._grow(most):
+                    return 0
+            elif address := self._cut(seen, index, size, alignment):
+                return address
+
+    # The following change all records of large blocks, extents and arenas in one step, which makes no call: no
+    # signal handler, which may allocate or raise, comes between. They change nothing, and say so, when a handler
+    # has changed something since the caller looked (`seen`).
+
+    def _cut(self, seen: int, index: int, size: int, alignment: int, block: int = 0, *, run: bool = False) -> int:
+        """Cut a live block from the extent of an index, or extend the live `block` before it, or cut a run for
+        small blocks. Returns its address; 0: the heap has changed.
+        """
+        if seen != self.changes:
+            return 0
         available, start = self._extents[index]
-        self._forget(start, available)
-        if available > size:
-            self._remember(start + size, available - size)
-        return start
+        address, end = start + alignment - 1 & -alignment, start + available
+        after = address + size
+        # Both are smaller than the extent, so their places are before it.
+        front, rest = [(address - start, start)], [(end - after, after)]
+        place, place_of_rest = bisect_left(self._extents, front[0]), bisect_left(self._extents, rest[0])
+        if rest[0] < front[0] and end > after:
+            place += 1
+        block = block or address
+        runs = (address,) if run else ()
+        if seen != self.changes:
+            return 0
+        self.changes = seen + 1
+        del self._extents[index]
+        if end > after:
+            self._extents[place_of_rest:place_of_rest] = rest
+            self._extent_at[after], self._extent_ending[end] = end - after, after
+        else:
+            del self._extent_ending[end]
+        if address > start:
+            self._extents[place:place] = front
+            self._extent_at[start], self._extent_ending[address] = address - start, start
+        else:
+            del self._extent_at[start]
+        if run:
+            self.small.spare += runs
+        else:
+            self._live[block] = after - block
+        return block
 
-    def _give(self, start: int, size: int) -> None:
-        """Free [start, start + size), merging it with adjacent free extents of the same arena."""
-        if not size:
-            return
-        end = start + size
-        if end not in self._arena_bounds:
-            following = self._extent_at.get(end)
-            if following:
-                self._forget(end, following)
-                end += following
-        if start not in self._arena_bounds:
-            preceding = self._extent_ending.get(start)
-            if preceding is not None:
-                self._forget(preceding, start - preceding)
-                start = preceding
-        self._remember(start, end - start)
+    def _give(self, seen: int, block: int, kept: int, capacity: int) -> bool:
+        """Free a live block of `capacity` bytes, except the first `kept`, merging what is free with adjacent free
+        extents of the same arena.
+        """
+        start, end = block + kept, block + capacity
+        low = start if start in self._arena_bounds else self._extent_ending.get(start, start)
+        high = end if end in self._arena_bounds else end + self._extent_at.get(end, 0)
+        merged = [(high - low, low)]
+        # Those that it is merged with are smaller, so their places are before it.
+        extents = self._extents
+        place = bisect_left(extents, merged[0])
+        preceding, following = bisect_left(extents, (start - low, low)), bisect_left(extents, (high - end, end))
+        if seen != self.changes:
+            return False
+        self.changes = seen + 1
+        if low < start and high > end:
+            first, second = (preceding, following) if preceding < following else (following, preceding)
+            del extents[second], extents[first]
+            place -= 2
+        elif low < start or high > end:
+            del extents[preceding if low < start else following]
+            place -= 1
+        extents[place:place] = merged
+        if low < start:
+            del self._extent_ending[start]
+        if high > end:
+            del self._extent_at[end]
+        self._extent_at[low], self._extent_ending[high] = high - low, low
+        if kept:
+            self._live[block] = kept
+        else:
+            del self._live[block]
+        return True
 
     def _resize_extent(self, address: int, old: int, new: int) -> bool:
         """Grow or shrink a large block in place."""
         end = address + old
-        if new > old:
+        while True:
+            seen = self.changes
+            if self._live.get(address) != old:
+                return False
+            if new < old:
+                if self._give(seen, address, new, old):
+                    return True
+                continue
             following = 0 if end in self._arena_bounds else self._extent_at.get(end, 0)
             if old + following < new:
                 return False
-            self._forget(end, following)
-            end += following
-        self._live[address] = new
-        self._give(address + new, end - address - new)
-        return True
-
-    def _remember(self, start: int, size: int) -> None:
-        insort(self._extents, (size, start))
-        self._extent_at[start] = size
-        self._extent_ending[start + size] = start
-
-    def _forget(self, start: int, size: int) -> None:
-        del self._extents[bisect_left(self._extents, (size, start))]
-        del self._extent_at[start]
-        del self._extent_ending[start + size]
+            index = bisect_left(self._extents, (following, end))
+            if self._cut(seen, index, new - old, ALIGNMENT, address):
+                return True
 
     def _grow(self, size: int) -> bool:
+        """Map a new arena. False: there is no memory."""
+        if self._new_arenas:  # a signal handler interrupted what follows
+            self._join_arenas()
+            return True
         needed = (size + 4095) & -4096
         for arena in (max(needed, self._next_arena), needed):
             # an estimate as if cut into large blocks; small blocks are charged individually
             cost = arena // SMALL_LIMIT * _BLOCK_COST
-            if self.mapped + arena > self.limit or not self._account.take(cost):
+            following = min(max(self._next_arena, arena) * 2, _LARGEST_STEP)
+            if not self._account.take(cost):
                 continue
-            try:
-                start = self.memory.map_anonymous(arena, name="[heap]")
-            except AddressSpaceError:
-                self._account.give(cost)
-                continue
+            fits, start = self.mapped + arena <= self.limit, 0
             self.mapped += arena
-            self._next_arena = min(max(self._next_arena, arena) * 2, _LARGEST_STEP)
-            self._arena_bounds.update((start, start + arena))
-            self._remember(start, arena)
+            try:
+                if not fits:
+                    continue
+                start = self.memory.map_anonymous(arena, name="[heap]")
+                self._new_arenas += [(arena, start)]
+                self._next_arena = following
+            except AddressSpaceError:
+                continue
+            finally:
+                if not start:  # without a call, which could be interrupted
+                    self._account.used -= cost
+                    self.mapped -= arena
+            self._join_arenas()
             return True
         self.refusals += 1
         return False
+
+    def _join_arenas(self) -> None:
+        """Make new arenas extents."""
+        while self._new_arenas:
+            seen, new = self.changes, self._new_arenas[-1:]
+            size, start = new[0]
+            bounds, place = {start, start + size}, bisect_left(self._extents, new[0])
+            if seen == self.changes:
+                self.changes = seen + 1
+                del self._new_arenas[-1]
+                self._extents[place:place] = new
+                self._extent_at[start], self._extent_ending[start + size] = size, start
+                self._arena_bounds |= bounds

@@ -36,7 +36,7 @@ _MOST_RUNS: Final = (FREE >> _NUMBER) - 1
 #: is not cut yet, the end of its run, and a number that every change increases.
 _NEXT, _END, _CHANGES, _STATE = 65, 66, 67, 68
 
-_Content = tuple[bytes, bytes, tuple[int, ...]]
+_Content = tuple[bytes, bytes, tuple[int, ...], tuple[int, ...]]
 
 
 class _Views(NamedTuple):
@@ -47,19 +47,18 @@ class _Views(NamedTuple):
     numbers: dict[int, int]  #: address of a run, shifted -> its number
     addresses: NDArray[np.uint64]
     table: NDArray[np.uint64]  #: the same by open addressing: (shifted address, number plus one)
+    mask: int  #: the number of entries of the table less one
+    places: tuple[int, int, int, int]  #: of state, words, addresses and table in the host's memory
     arrays: BlockArrays
 
-    def add(self, address: int, number: int) -> None:
-        """Add a run, for which there is room."""
+    def slot(self, address: int) -> int:
+        """Where the table has room for a run."""
         from emu.cpu.hooks.stop_hook import MULTIPLIER, PLACE_SHIFT
 
-        key, mask = address >> _SHIFT, self.arrays.mask
-        at = (key * MULTIPLIER & (1 << 64) - 1) >> PLACE_SHIFT & mask
+        at = ((address >> _SHIFT) * MULTIPLIER & (1 << 64) - 1) >> PLACE_SHIFT & self.mask
         while self.table[2 * at + 1]:
-            at = at + 1 & mask
-        self.table[2 * at], self.table[2 * at + 1] = key, number + 1
-        self.numbers[key], self.addresses[number] = number, address
-        self.arrays.count = number + 1
+            at = at + 1 & self.mask
+        return at
 
 
 class SmallBlocks:
@@ -69,8 +68,9 @@ class SmallBlocks:
         self._state: NDArray[np.uint64] = np.zeros(_STATE, np.uint64)
         self._words: NDArray[np.uint32] = np.zeros(_GRANULES, np.uint32)  #: of a power of two of runs
         self._runs: list[int] = []
+        self.spare: tuple[int, ...] = ()  #: runs to be added
         self._views: _Views | None = None
-        self._saved: tuple[int, _Content] | None = None  #: what `save_state` returned last, at this change
+        self._saved: tuple[object, _Content] | None = None  #: what `save_state` returned last, at this change
 
     # ---------------------------------------------------------------- blocks
 
@@ -161,46 +161,87 @@ class SmallBlocks:
         return len(self._runs) >= _MOST_RUNS
 
     def add_run(self, address: int) -> None:
-        """Cut blocks from the run at an address from now on; the rest of the one before becomes a free block."""
-        views = self._views or self._view()
-        state = views.state
-        rest, end = state[_NEXT], state[_END]
-        if rest < end:
-            state[_NEXT] = end  # first: a signal handler may call the guest
-            views.words[rest] = FREE | state[end - rest]
-            state[end - rest] = rest + 1
-        self._runs.append(address)
-        needed = len(self._runs) * _GRANULES
-        if needed > len(self._words):
-            words = np.zeros(2 * len(self._words), np.uint32)
-            words[: len(self._words)] = self._words
-            self._words = words
-            self._view()
-        else:
-            views.add(address, len(self._runs) - 1)
-        state[_NEXT], state[_END] = needed - _GRANULES, needed
-        state[_CHANGES] += 1
+        """Cut blocks from the run at an address, once there may be no room for one in the run before."""
+        self.spare += (address,)
+        self.use_spare()
+
+    def use_spare(self) -> None:
+        """Cut blocks from the next run of `spare`, unless the last one has room for any; its rest becomes
+        a free block.
+        """
+        while self.spare:
+            seen = self._views or self._view()
+            if seen.state[_NEXT] + LARGEST <= seen.state[_END]:
+                break
+            changes, views, words, runs = seen.state[_CHANGES], seen, self._words, [*self._runs]
+            if len(runs) == len(words) // _GRANULES:
+                words = np.concatenate([words, np.zeros_like(words)])
+                views = self._made(words, runs)
+            for run in self.spare[:1]:
+                self._use(seen, changes, views, words, run, views.slot(run))
+
+    def _use(
+        self,
+        seen: _Views | None,
+        changes: Any,
+        views: _Views,
+        words: NDArray[np.uint32],
+        run: int = 0,
+        slot: int = 0,
+    ) -> bool:
+        """Use these views of words, with a run of `spare` added; not if anything has changed since `seen`."""
+        number, arrays = len(self._runs), views.arrays
+        new, first, end_of_run = [run], number * _GRANULES, (number + 1) * _GRANULES
+        # Without a call from here on: no signal handler comes between.
+        if self._views is not seen or self._state[_CHANGES] != changes or (run and run != self.spare[0]):
+            return False
+        if views is not seen:
+            self._words, self._views = words, views
+            arrays.state, arrays.words, arrays.runs, arrays.table = views.places
+            arrays.mask, arrays.count = views.mask, number
+        if run:
+            state = views.state
+            rest, end = state[_NEXT], state[_END]
+            if rest < end:
+                views.words[rest] = FREE | state[end - rest]
+                state[end - rest] = rest + 1
+            self._runs += new
+            self.spare = self.spare[1:]
+            views.numbers[run >> _SHIFT], views.addresses[number] = number, run
+            views.table[2 * slot], views.table[2 * slot + 1] = run >> _SHIFT, number + 1
+            arrays.count = number + 1
+            state[_NEXT], state[_END] = first, end_of_run
+            state[_CHANGES] += 1
+        return True
 
     def _view(self) -> _Views:
         """Look at the arrays anew. They may come from a file: raises ValueError if they do not fit."""
-        from emu.cpu.hooks.heap_hook import BlockArrays  # when a block is needed, as with an engine
-
-        runs, words = self._runs, self._words
         if self._state.dtype != np.uint64 or self._state.shape != (_STATE,):
             raise ValueError("the state of a heap's small blocks has another shape")
+        while True:
+            seen, changes, words, runs = self._views, self._state[_CHANGES], self._words, [*self._runs]
+            views = self._made(words, runs)
+            if self._use(seen, changes, views, words):
+                return views
+
+    def _made(self, words: NDArray[np.uint32], runs: list[int]) -> _Views:
+        """Views of the state and of these words and runs. Raises ValueError if they do not fit."""
+        from emu.cpu.hooks.heap_hook import BlockArrays  # when a block is needed, as with an engine
+
+        arrays = BlockArrays() if self._views is None else self._views.arrays
         room = len(words) // _GRANULES if words.dtype == np.uint32 and words.ndim == 1 else 0
         if room & room - 1 or room < max(len(runs), 1):
             raise ValueError("a heap's small blocks have too few words")
         addresses, table = np.zeros(room, np.uint64), np.zeros(4 * room, np.uint64)  # at most half is used
-        arrays = BlockArrays() if self._views is None else self._views.arrays
-        arrays.state, arrays.words = self._state.ctypes.data, words.ctypes.data
-        arrays.runs, arrays.table = addresses.ctypes.data, table.ctypes.data
-        arrays.mask, arrays.count = 2 * room - 1, 0
-        views = memoryview(cast(Any, self._state)), memoryview(cast(Any, words))
-        self._views = _Views(*views, {}, addresses, table, arrays)
+        places = tuple(int(each.ctypes.data) for each in (self._state, words, addresses, table))
+        state = memoryview(cast(Any, self._state)), memoryview(cast(Any, words))
+        at = cast("tuple[int, int, int, int]", places)
+        views = _Views(*state, {}, addresses, table, 2 * room - 1, at, arrays)
         for number, address in enumerate(runs):
-            self._views.add(address, number)
-        return self._views
+            slot, key = views.slot(address), address >> _SHIFT
+            views.numbers[key], addresses[number] = number, address
+            table[2 * slot], table[2 * slot + 1] = key, number + 1
+        return views
 
     @property
     def arrays(self) -> BlockArrays:
@@ -211,15 +252,15 @@ class SmallBlocks:
 
     def save_state(self) -> _Content:
         """See `emu.ports.Saved`."""
-        changes = int(self._state[_CHANGES])
+        changes = int(self._state[_CHANGES]), self.spare
         if self._saved is None or self._saved[0] != changes:
             words = self._words[: len(self._runs) * _GRANULES].tobytes()
-            self._saved = changes, (self._state[:_CHANGES].tobytes(), words, tuple(self._runs))
+            self._saved = changes, (self._state[:_CHANGES].tobytes(), words, tuple(self._runs), self.spare)
         return self._saved[1]
 
     def restore_state(self, state: _Content) -> None:
         """See `emu.ports.Saved`."""
-        first, words, runs = state
+        first, words, runs, self.spare = state
         self._state[:_CHANGES] = np.frombuffer(first, np.uint64)
         self._state[_CHANGES] += 1
         known = np.frombuffer(words, np.uint32)
@@ -228,4 +269,4 @@ class SmallBlocks:
         if tuple(self._runs) != runs:
             self._runs[:] = runs
             self._view()
-        self._saved = int(self._state[_CHANGES]), state
+        self._saved = (int(self._state[_CHANGES]), self.spare), state

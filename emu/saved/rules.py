@@ -37,7 +37,6 @@ UNSAVED: Mapping[str, frozenset[str]] = {
     "emu.run.runner.Runner": frozenset(
         # the last is about the last call
         {
-            "user",
             "on_event",
             "at_end",
             "file",
@@ -50,11 +49,14 @@ UNSAVED: Mapping[str, frozenset[str]] = {
             "call_number",
         }
     ),
+    "emu.run.reserved.Reservable": frozenset({"user", "uses"}),
     "emu.boards.execution.Execution": frozenset({"executed", "_ran"}),  # about the last run
+    "relink.tls.TlsLayout": frozenset({"_changes"}),
     "relink.load.state.LinkerState": frozenset({"changes", "call_scopes"}),
     "relink.memory.address_space.HostMemory": frozenset({"changes"}),
     "relink.memory.address_space.Region": frozenset({"discarded"}),
     "emu.run.traps.TrapTable": frozenset({"changes"}),
+    "emu.memory.heap.Heap": frozenset({"changes"}),
     "emu.load.lazy_binding.LazyCalls": frozenset({"_changes", "_ahead"}),
     "relink.resolve.definitions.VersionIds": frozenset({"_of_image"}),
     "relink.resolve.bindings.Bindings": frozenset({"_providers"}),

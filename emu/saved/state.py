@@ -166,6 +166,7 @@ class SavedState:
         handles = () if same else self._restore_objects(state, changed, quick=quick)
         self._memory.restore(state.memory, quick=quick)
         self._parts.cpu.restore_state(state.registers)
+        self._parts.heap.changes += 1
         if not same:
             self._restored(state, handles)
         observation = vars(self._parts).get("observation")

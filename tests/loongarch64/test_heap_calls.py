@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import count
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from emu.cpu.hooks.heap_hook import HeapFunction
 from emu.cpu.icicle.cpu import IcicleCpu
 from emu.cpu.protocol import Stop, StopReason
 from emu.memory.small_blocks import RUN, SmallBlocks
+from tests.interrupts import interrupted
 from tests.libc.test_quick_heap import _loaded as loaded
 from tests.loongarch64.assembler import A0, RA, T0, ZERO, code, insn, jirl
 from tests.loongarch64.test_engine_changes import Interruption
@@ -87,6 +90,25 @@ def test_other_code_at_a_place_is_only_code(cpu: IcicleCpu, blocks: SmallBlocks)
     cpu.map(CODE, PAGE, RX, pages(code(insn("addi.d", T0, A0, 1), jirl(ZERO, RA))))
     assert _run(cpu, 40) == 41
     assert not list(blocks.live())
+
+
+def test_a_signal_handler_may_unmap_the_place(blocks: SmallBlocks) -> None:
+    stops = Counter[StopReason]()
+    for number in count(1):
+        cpu = IcicleCpu()
+        cpu.set_trap_range(TRAPS, TRAPS_SIZE)
+        cpu.map(CODE, PAGE, RX, pages(code(_PLACE, jirl(ZERO, RA))))
+        cpu.heap_calls.add(CODE, HeapFunction.MALLOC, blocks, "a0", "t0")
+        cpu.write_registers({"a0": 40, "t0": 0, "ra": TRAPS})
+
+        def handler() -> None:
+            cpu.unmap(CODE, PAGE)  # noqa: B023
+
+        passed = interrupted(lambda: stops.update([cpu.run(CODE).reason]), number, starts=True, handler=handler)  # noqa: B023
+        cpu.close()
+        if passed < number:
+            break
+    assert {*stops} == {StopReason.TRAP, StopReason.FETCH_UNMAPPED}
 
 
 def test_instructions_are_counted_and_limits_are_exact(cpu: IcicleCpu, blocks: SmallBlocks) -> None:

@@ -273,8 +273,9 @@ class IcicleCpu(EngineTiers, ObservedEngine):
                 if status == words.breakpoint:
                     return Stop(StopReason.BREAK, pc)
                 code = int(engine.raw.exception_code)
-                if pc in heap_calls.places and code == words.host_operation:
-                    heap_calls.perform(engine, pc)
+                place = heap_calls.places.get(pc)
+                if place is not None and code == words.host_operation:
+                    heap_calls.perform(engine, place)
                     engine.raw.pc = pc = pc + 4
                 else:
                     stop = self._exception(code, pc)
@@ -311,7 +312,10 @@ class IcicleCpu(EngineTiers, ObservedEngine):
         """Handle the engine's exception at `pc`. Returns the Stop, or None if the guest can go on."""
         engine, words = self._engine, self._words
         if code == words.host_operation:
-            reason = engine.host.execute(pc)
+            try:
+                reason = engine.host.execute(pc)
+            except words.memory_error:  # a signal handler has unmapped the code: the engine will stop there
+                return None
             if reason is not None:
                 return Stop(reason, pc)
             engine.raw.pc = pc + 4 & _WORD

@@ -50,9 +50,9 @@ class IcicleHeapCalls:
         """See `HeapCalls`."""
         self._paused += more
 
-    def perform(self, engine: Engine, address: int) -> None:
+    def perform(self, engine: Engine, place: _Place) -> None:
         """Do what the instruction at one of `places` stands for, if it is due and can be done."""
-        function, blocks, argument, result = self.places[address]
+        function, blocks, argument, result = place
         if self._paused or engine.reg_read(result):
             return
         value = engine.reg_read(argument)
