@@ -233,6 +233,15 @@ class Callbacks(Protocol):
         """Free some: the guest must not call them any more."""
 
 
+class Lent(Protocol):
+    """The copies of a call's Python objects in the guest (see `emu.calls.buffers.Buffers`)."""
+
+    depth: int  #: of the call
+
+    def finish(self, *, copy_back: bool) -> None:
+        """Copy writable ones back if wanted, and free them. A second call frees what the first has not."""
+
+
 class Guest(Protocol):
     """The parts of a guest through which arguments and results pass (see `emu.run.runner.Runner`)."""
 
@@ -244,6 +253,13 @@ class Guest(Protocol):
     def heap(self) -> Allocator: ...
     @property
     def callbacks(self) -> Callbacks: ...
+    @property
+    def depth(self) -> int:
+        """The number of calls in progress."""
+
+    @property
+    def lent(self) -> list[Lent]:
+        """The copies of Python objects for these calls, innermost last. The caller of a function finishes them."""
 
 
 class HostGuest(Guest, Protocol):

@@ -24,10 +24,11 @@ _ALIGNMENT = 16
 class Buffers:
     """The buffers of one call. `bottom` is the lowest stack address used so far."""
 
-    __slots__ = ("_back", "_callbacks", "_guest", "_heap", "_seen", "_top", "blocks", "bottom")
+    __slots__ = ("_back", "_callbacks", "_guest", "_heap", "_seen", "_top", "blocks", "bottom", "depth")
 
     def __init__(self, guest: Guest, top: int) -> None:
         self._guest = guest
+        self.depth = guest.depth  #: of the call
         self._top = top
         self.bottom = top
         self.blocks: list[tuple[int, bytes]] = []  #: (stack address, contents)
@@ -40,11 +41,6 @@ class Buffers:
     def memory(self) -> Memory:
         """The guest's memory."""
         return self._guest.memory
-
-    @property
-    def pending(self) -> bool:
-        """Whether `finish` is necessary."""
-        return bool(self._back or self._heap or self._callbacks)
 
     def reserve(self, size: int, alignment: int) -> int:
         """The guest address of `size` bytes whose content does not matter. Raises CallError as `lend` does."""
@@ -64,7 +60,7 @@ class Buffers:
         address = self._guest.heap.malloc(len(data))
         if not address:
             raise CallError(f"no guest memory for an argument of {len(data)} bytes")
-        self._heap.append(address)
+        self._heap.append(address)  # without a call in between, as in `lend_callback`
         self._guest.memory.write(address, data)
         return address
 
@@ -82,10 +78,12 @@ class Buffers:
 
     def lend_callback(self, function: Callable[..., object], prototype: Prototype) -> int:
         """The guest address of a function that runs a Python function, for the duration of the call."""
-        address = self._seen.get(id(function))
+        key = id(function)
+        address = self._seen.get(key)
         if address is None:
-            address = self._seen[id(function)] = self._guest.callbacks.callback(function, prototype)
-            self._callbacks.append(address)
+            address = self._guest.callbacks.callback(function, prototype)
+            self._callbacks.append(address)  # nothing between: a signal handler that raises would leave the trap
+            self._seen[key] = address
         return address
 
     def lend_object(self, rules: CallingConvention, ctype: Pointer, label: str, value: object) -> int | None:
@@ -93,18 +91,18 @@ class Buffers:
         return lend(rules, ctype, label, value, self)
 
     def finish(self, *, copy_back: bool) -> None:
-        """Copy writable buffers back (unless the call did not return) and free heap blocks. Idempotent."""
-        if not self.pending:
-            return
-        back, self._back = self._back, []
-        heap, self._heap = self._heap, []
+        """Copy writable buffers back (unless the call did not return), free callbacks and heap blocks. When it is
+        interrupted, a second call frees what is left.
+        """
         try:
             if copy_back:
-                for address, size, store in back:
+                for address, size, store in self._back:
                     store(self._guest.memory.read(address, size))
         finally:
-            callbacks, self._callbacks = self._callbacks, []
-            if callbacks:
-                self._guest.callbacks.remove(callbacks)
-            for address in heap:
-                self._guest.heap.free(address)
+            if self._callbacks:
+                self._guest.callbacks.remove(self._callbacks)
+                self._callbacks = []
+            heap = self._heap
+            while heap:
+                self._guest.heap.free(heap[-1])
+                del heap[-1]

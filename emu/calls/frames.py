@@ -21,13 +21,6 @@ class Entry(NamedTuple):
     buffers: Buffers | None
     result_at: int = 0  #: guest address of a result in memory
 
-    def finish(self, *, copy_back: bool = True) -> None:
-        """After the call: copy bytearrays back and free heap blocks. `copy_back=False` (the call did not return)
-        only frees.
-        """
-        if self.buffers is not None:
-            self.buffers.finish(copy_back=copy_back)
-
 
 def registers_of(
     rules: CallingConvention,

@@ -3,7 +3,7 @@
 `plan_call(arch, prototype)` computes all locations once; the `CallPlan` it returns is used in both directions.
 
 - Calling the guest: `enter` converts Python arguments into registers and stack contents, the machine runs,
-  `result` reads the result, `Entry.finish` copies buffers back.
+  `result` reads the result, `Buffers.finish` copies buffers back.
 - Called by the guest: `arguments` reads the arguments, `leave` writes the result and returns.
 
 
@@ -184,8 +184,8 @@ class CallPlan:
     def enter(self, guest: Guest, args: Sequence[object], sp: int, return_to: int) -> Entry:
         """Prepare a call with `args`, below guest stack address `sp`, that returns to `return_to`.
 
-        Only big buffers are written, to the heap. Raises CallError for a wrong number of arguments or one that
-        does not fit its parameter.
+        Only big buffers are written, to the heap; the caller finishes what is added to `guest.lent`. Raises
+        CallError for a wrong number of arguments or one that does not fit its parameter.
         """
         # The fast path: one register per argument, and no copies.
         if (
@@ -212,12 +212,9 @@ class CallPlan:
             patterns = [encode(value, None) for encode, value in zip(plan._encoders, args)]  # noqa: B905
             return plan._frame.entry(patterns, sp, return_to, None)
         buffers = Buffers(guest, sp)
-        try:
-            patterns = [encode(value, buffers) for encode, value in zip(plan._encoders, args)]  # noqa: B905
-            return plan._frame.entry(patterns, sp, return_to, buffers)
-        except BaseException:
-            buffers.finish(copy_back=False)
-            raise
+        guest.lent.append(buffers)
+        patterns = [encode(value, buffers) for encode, value in zip(plan._encoders, args)]  # noqa: B905
+        return plan._frame.entry(patterns, sp, return_to, buffers)
 
     def result(self, guest: Guest, at: int = 0) -> Any:
         """The result of the function that has just returned (`at`: its `Entry.result_at`); None for void."""

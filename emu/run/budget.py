@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from emu.cpu.protocol import Stop, StopReason
+from emu.run.reserved import Reservable
 from relink.errors import RelinkError
 
 
@@ -47,29 +50,13 @@ class Budget:
         return f"{self.limit} instructions"
 
 
-class OneBudget:
-    """The block of a `with` statement whose outermost calls share one budget (`BudgetedCalls.one_budget`)."""
-
-    __slots__ = ("_calls", "_outermost")
-
-    def __init__(self, calls: BudgetedCalls) -> None:
-        self._calls = calls
-        self._outermost = not (calls.depth or calls.in_operation)
-
-    def __enter__(self) -> None:
-        if self._outermost:
-            self._calls.in_operation = True
-
-    def __exit__(self, *raised: object) -> None:
-        if self._outermost:
-            self._calls.in_operation, self._calls.shared = False, None
-
-
-class BudgetedCalls:
+class BudgetedCalls(Reservable):
     """The part of a `Runner` for the limits of its calls: see there."""
 
     def __init__(self, max_instructions: int, timeout: float) -> None:
+        super().__init__()
         self.max_instructions, self.timeout = max_instructions, timeout
+        self.in_host = False  #: during a call: whether a host function is running, which may call the guest
         self.depth = 0  #: number of calls in progress
         self._budget = self._unlimited = Budget(0, 0.0)
         #: Whether outermost calls belong to something larger, and share one budget: a load, an unload, the end of
@@ -95,11 +82,19 @@ class BudgetedCalls:
             self.shared = budget
         return budget
 
-    def one_budget(self) -> OneBudget:
+    @contextmanager
+    def one_budget(self) -> Iterator[None]:
         """Outermost calls in the block of a `with` statement, as of constructors or exit handlers, share one
         budget.
         """
-        return OneBudget(self)
+        if self.depth or self.in_operation:
+            yield
+            return
+        try:
+            self.in_operation = True
+            yield
+        finally:
+            self.in_operation, self.shared = False, None
 
     def check_budget(self) -> None:
         """Raise BudgetExceeded when the current call has exceeded its time. Cheap, for use in long operations."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
-from emu.run.reserved import Reserved
+from emu.run.reserved import used_out_of_turn
 from emu.run.runner import Runner
 
 
@@ -24,8 +24,17 @@ def exclusive(method: Callable[Concatenate[_S, _P], _R]) -> Callable[Concatenate
 
     @wraps(method)
     def refused_if_in_use(owner: _S, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        with Reserved(owner.runner):
+        runner = owner.runner
+        runner.reserve()
+        try:
+            if runner.depth and not runner.in_host:
+                raise used_out_of_turn()
             return method(owner, *args, **kwargs)
+        except Exception as error:
+            runner.refuse(error)
+            raise
+        finally:
+            runner.uses -= 1
 
     return refused_if_in_use
 
@@ -34,8 +43,14 @@ def exclusive_operation(method: Callable[Concatenate[_S, _P], _R]) -> Callable[C
     """`exclusive`, for a method whose outermost calls share one budget (`Runner.one_budget`)."""
 
     @wraps(method)
-    def refused_if_in_use(owner: _S, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        with Reserved(owner.runner, one_budget=True):
+    def one_at_a_time(owner: _S, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        runner = owner.runner
+        if runner.depth or runner.in_operation:
             return method(owner, *args, **kwargs)
+        try:
+            runner.in_operation = True
+            return method(owner, *args, **kwargs)
+        finally:
+            runner.in_operation, runner.shared = False, None
 
-    return refused_if_in_use
+    return exclusive(one_at_a_time)

@@ -2,58 +2,60 @@
 
 from __future__ import annotations
 
-from threading import RLock, current_thread
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import current_thread, get_ident
 
 from relink.errors import MachineInUse
 
-if TYPE_CHECKING:
-    from emu.run.budget import Budget
 
+class Reservable:
+    """The part of a `Runner` that says which thread uses the machine.
 
-class _Runner(Protocol):
-    user: RLock
-    depth: int
-    in_host: bool
-    file: str | None
-    in_operation: bool
-    shared: Budget | None
-
-
-class Reserved:
-    """The block of a `with` statement in which a machine is reserved for its thread (`Runner.used`). With
-    `one_budget` its outermost calls share one budget too (see `emu.run.budget.OneBudget`).
+    What is reserved is given back by `self.uses -= 1` in a `finally` clause: a function that does it could be
+    interrupted by a signal handler before its first instruction.
     """
 
-    __slots__ = ("_ends", "_runner")
+    depth: int
+    in_host: bool
 
-    def __init__(self, runner: _Runner, *, one_budget: bool = False) -> None:
-        self._runner, self._ends = runner, one_budget  #: `_ends`: whether the shared budget ends with the block
+    def __init__(self) -> None:
+        self.uses = 0  #: how many times it is reserved
+        self.user = 0  #: by the thread of this number
+        self.file: str | None = None  #: the snapshot file that the machine was read from
 
-    def __enter__(self) -> None:
-        runner = self._runner
-        if not runner.user.acquire(False):
+    def reserve(self) -> None:
+        """Reserve the machine for this thread until `self.uses -= 1`. Raises MachineInUse when another uses it."""
+        thread = get_ident()
+        # Without a call from here on: neither another thread nor a signal handler comes between.
+        if self.uses and self.user != thread:
             raise used_elsewhere()
-        if runner.depth and not runner.in_host:
-            runner.user.release()
-            raise used_out_of_turn()
-        if self._ends:
-            if runner.depth or runner.in_operation:
-                self._ends = False
-            else:
-                runner.in_operation = True
+        self.user = thread
+        self.uses += 1
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        runner = self._runner
-        if self._ends:
-            runner.in_operation, runner.shared = False, None
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Reserve the machine for this thread during the block of a `with` statement.
+
+        Raises MachineInUse when another thread uses it, or during a call outside of host functions.
+        """
+        self.reserve()
         try:
-            if error is not None and runner.file is not None:
-                from emu.run.unfit import refuse
-
-                refuse(error, runner.file)
+            if self.depth and not self.in_host:
+                raise used_out_of_turn()
+            yield
+        except Exception as error:
+            self.refuse(error)
+            raise
         finally:
-            runner.user.release()
+            self.uses -= 1
+
+    def refuse(self, error: Exception) -> None:
+        """Raise SnapshotFileError in place of an error that a forged snapshot file has caused."""
+        if self.file is not None:
+            from emu.run.unfit import refuse
+
+            refuse(error, self.file)
 
 
 def used_elsewhere() -> MachineInUse:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from emu.cpu.protocol import EVENTS, Cpu, Stop, StopReason
@@ -20,7 +19,7 @@ from emu.isa.convention import CallingConvention
 from emu.memory.guest_memory import GuestMemory
 from emu.memory.heap import Heap
 from emu.run.budget import BudgetedCalls
-from emu.run.reserved import Reserved, used_elsewhere, used_out_of_turn
+from emu.run.reserved import used_out_of_turn
 from emu.run.stack import Stack
 from emu.run.traps import TrapTable
 from relink.errors import MachineError, RelinkError
@@ -28,7 +27,7 @@ from relink.errors import MachineError, RelinkError
 if TYPE_CHECKING:
     from emu.calls.plan import CallPlan
     from emu.calls.types import Prototype
-    from emu.ports import Callbacks, Execution
+    from emu.ports import Callbacks, Execution, Lent
 
 _TRAP = StopReason.TRAP  # attributes of an enumeration are slow
 #: Limit for nested calls from host functions, and the depth from which Python's stack is checked.
@@ -94,9 +93,7 @@ class Runner(BudgetedCalls):
         self.cpu, self.memory, self.heap = cpu, memory, heap  #: the parts of an `emu.ports.Guest`
         self.callbacks: Callbacks  #: set by who makes host functions, which are made with this
         super().__init__(max_instructions, timeout)
-        self.in_host = False  #: during a call: whether a host function is running, which may call the guest
-        self.file: str | None = None  #: the snapshot file that the machine was read from
-        self.user = RLock()  # held by the thread that uses the machine
+        self.lent: list[Lent] = []  #: those of the calls in progress, innermost last
         self.execution, self._traps, self._stack = execution, traps, stack
         self._arch = self.convention_name = convention.arch
         self._frame = frame
@@ -153,8 +150,7 @@ class Runner(BudgetedCalls):
             if value.__class__ not in _PLAIN:
                 self.check_objects(*args)
                 break
-        if not self.user.acquire(False):
-            raise used_elsewhere()
+        self.reserve()
         try:
             if self.depth:
                 return self._call_nested(plan, address, args)
@@ -164,31 +160,28 @@ class Runner(BudgetedCalls):
                 self._budget = self._unlimited
             if self.memory.damaged:
                 self.memory.repair()
-            self.depth = 1
-            finish = self.at_call() if self.at_call is not None else None
+            finish: Callable[[], object] | None = None
             try:
+                self.depth = 1
+                if self.at_call is not None:
+                    finish = self.at_call()
                 return self._enter(plan, address, args, self._stack.top)
             finally:
-                self.depth = 0
+                try:
+                    if self.lent:
+                        self._take_back(None)
+                finally:
+                    self.depth = 0
                 if finish is not None:
                     finish()
                 if self.at_end is not None:
                     self.at_end()
         except Exception as error:
             if self.file is not None:
-                from emu.run.unfit import refuse
-
-                refuse(error, self.file)
+                self.refuse(error)
             raise
         finally:
-            self.user.release()
-
-    def used(self) -> Reserved:
-        """Reserve the machine for this thread during the block of a `with` statement.
-
-        Raises MachineInUse when another thread uses it, or during a call outside of host functions.
-        """
-        return Reserved(self)
+            self.uses -= 1
 
     def _call_nested(self, plan: CallPlan, address: int, args: Sequence[object]) -> Any:
         """A call from a host function; restores the registers of the interrupted guest function."""
@@ -199,9 +192,10 @@ class Runner(BudgetedCalls):
         cpu = self.cpu
         before = cpu.read_registers(self._interrupted)
         everything, number = cpu.save() if self.between_instructions else None, self.call_number
-        self.depth += 1
-        self._suspended.append(before)
+        depth = self.depth
         try:
+            self._suspended.append(before)
+            self.depth = depth + 1
             result = self._enter(plan, address, args, before[0])
             if everything is not None:
                 cpu.restore(everything)
@@ -214,8 +208,8 @@ class Runner(BudgetedCalls):
             self.raised_in_call = error
             raise
         finally:
-            self.depth, self.call_number = self.depth - 1, number
-            self._suspended.pop()
+            self.depth, self.call_number = depth, number
+            del self._suspended[depth - 1 :]
             self.in_host = True
             self.between_instructions = everything is not None
         return result
@@ -224,10 +218,9 @@ class Runner(BudgetedCalls):
         self.in_host = self.between_instructions = False
         self._calls = self.call_number = self._calls + 1
         end = self._traps.return_address if self.depth == 1 else self._traps.return_to(self.depth)
-        entry = plan.enter(self, args, sp, end)
-        names, values, stack, bottom, buffers, result_at = entry
-        returned = False
+        buffers, returned = None, False
         try:
+            names, values, stack, bottom, buffers, result_at = plan.enter(self, args, sp, end)
             if stack:
                 self.cpu.write(bottom, stack)
             self.cpu.set_registers(names, values)
@@ -236,10 +229,21 @@ class Runner(BudgetedCalls):
             returned = True
         finally:
             if not returned:
+                self.in_host = False
                 self.cpu.discontinue()
-            if buffers is not None:
-                entry.finish(copy_back=returned)
+            if self.lent:
+                self._take_back(buffers if returned else None)
         return result
+
+    def _take_back(self, returned: Lent | None) -> None:
+        """Finish the buffers of the call in progress (`returned`, if it has returned), and those that are left of
+        nested ones, whose end was interrupted.
+        """
+        lent = self.lent
+        while lent and (buffers := lent[-1]).depth >= self.depth:
+            buffers.finish(copy_back=buffers is returned)
+            if lent and lent[-1] is buffers:
+                del lent[-1]
 
     def run_program(
         self, entry: int, registers: Mapping[str, int], max_instructions: int | None, timeout: float | None

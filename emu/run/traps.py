@@ -9,7 +9,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import filterfalse, islice
 from operator import attrgetter
 from typing import TypeAlias
 
@@ -99,7 +98,6 @@ class TrapTable:
         self._returns = [self.return_address]
         self._free: list[int] = []
         self._freed: dict[int, str] = {}  #: the names of those freed last, which are not used again yet
-        self._places: dict[int, dict[int, None]] = {}  #: by address outside the range: where it goes when freed
         self._next: int = self.start + self.spacing
         self._blocks: list[_Block] = []  #: by address
         self._gaps: list[tuple[int, int]] = []  #: (start, count) of freed blocks
@@ -107,52 +105,45 @@ class TrapTable:
 
     def add(self, name: str, handler: Handler, prototype: object = None) -> int:
         """Allocate a trap and return its address. Raises AddressSpaceError when the range is exhausted."""
-        if self._free:
-            address = self._free.pop()
+        trap = Trap(name, handler, prototype)
+        # Without a call from here on: no signal handler comes between.
+        free = self._free
+        if free:
+            address = free[-1]
+            del free[-1]
         else:
             address = self._next
-            if address + self.spacing > self.start + self.size:
-                address = self._take(1)  # raises
-            self._next = address + self.spacing
+            end = address + self.spacing
+            if end > self.start + self.size:
+                self._end_of(1)  # raises
+            self._next = end
         self.changes += 1
-        self._traps[address] = Trap(name, handler, prototype)
+        self._traps[address] = trap
         return address
 
     def add_alike(self, title: str, what: Sequence[str], handler: Callable[[str], int]) -> list[int]:
         """Add a trap for each of `what`, named `title` and that; the handler is called with it. Returns the
         addresses of the traps, in order. Raises AddressSpaceError, and adds none, when the range is exhausted.
         """
-        again = min(len(self._free), len(what))
-        start = self._take(len(what) - again)  # raises
-        addresses = [self._free.pop() for _ in range(again)]
-        addresses += range(start, self._next, self.spacing)
-        self.changes += 1
-        traps = _Alike(title, dict(zip(addresses, what, strict=True)), handler)
-        self._traps.update(dict.fromkeys(addresses, traps))
-        return addresses
+        while True:
+            changes, free = self.changes, self._free
+            again = min(len(free), len(what))
+            kept = len(free) - again
+            end = self._end_of(len(what) - again)
+            addresses = [*reversed(free[kept:]), *range(self._next, end, self.spacing)]
+            traps = _Alike(title, dict(zip(addresses, what, strict=True)), handler)
+            added = dict.fromkeys(addresses, traps)
+            if changes == self.changes:  # without a call from here on, as in `add`
+                del free[kept:]
+                self._next = end
+                self._traps |= added
+                self.changes += 1
+                return addresses
 
     def add_at(self, address: int, name: str, handler: Handler) -> None:
         """Add a trap outside the range, at an unmapped address."""
         self.changes += 1
         self._traps[address] = Trap(name, handler)
-
-    def add_alike_at(
-        self, free: dict[int, None], title: str, what: Sequence[str], handler: Callable[[str], int]
-    ) -> list[int]:
-        """`add_alike` at addresses outside the range, which are unmapped: the last ones of `free`, for as many of
-        `what` as it has. `remove` puts them there again.
-        """
-        unused = filterfalse(
-            self._traps.__contains__, reversed(free)
-        )  # where a signal handler raised, some are used
-        addresses = [*islice(unused, len(what))]
-        self.changes += 1
-        traps = _Alike(title, dict(zip(addresses, what, strict=False)), handler)
-        self._places.update(dict.fromkeys(addresses, free))
-        self._traps.update(dict.fromkeys(addresses, traps))
-        for address in addresses:
-            del free[address]
-        return addresses
 
     def named(self, *names: str) -> list[int]:
         """The addresses of the traps with one of these names, without those of blocks."""
@@ -178,18 +169,20 @@ class TrapTable:
 
     def remove(self, address: int) -> None:
         """Free a trap, unless it has been."""
-        self.changes += 1
-        if address not in self._traps:
+        trap = self._traps.get(address)
+        if trap is None:
             return
-        if address in self:
-            self._freed[address] = _single(self._traps[address], address).name
-            if len(self._freed) > _REMEMBERED:
-                oldest = next(iter(self._freed))
+        name, in_range = _single(trap, address).name, address in self
+        if address in self._traps:  # without a call from here on, as in `add`
+            del self._traps[address]
+            if in_range:
+                self._freed[address] = name
+            self.changes += 1
+        while len(self._freed) > _REMEMBERED:
+            oldest = next(iter(self._freed))
+            if oldest in self._freed:
                 del self._freed[oldest]
-                self._free.append(oldest)
-        elif (free := self._places.get(address)) is not None:
-            free[address] = None
-        self._traps.pop(address)
+                self._free += [oldest]
 
     def freed(self, address: int) -> str | None:
         """The name of a trap that was freed not long ago: the guest may have kept its address."""
@@ -200,41 +193,44 @@ class TrapTable:
 
         `name` and `handler` are called with the number of the trap in the block. Raises AddressSpaceError.
         """
-        self.changes += 1
-        gap = next((gap for gap in self._gaps if gap[1] >= count), None)
-        if gap is None:
-            start = self._take(count)
-        else:
-            self._gaps.remove(gap)
-            start = gap[0]
-            if gap[1] > count:
-                self._gaps.append((start + count * self.spacing, gap[1] - count))
-        index = bisect_right(self._blocks, start, key=_start)
-        self._blocks.insert(index, _Block(start, count, name, handler))
-        return start
+        while True:
+            changes, end, gaps = self.changes, self._next, self._gaps
+            gap = next((gap for gap in gaps if gap[1] >= count), None)
+            if gap is None:
+                start, end = end, self._end_of(count)
+            else:
+                start = gap[0]
+                rest = [(start + count * self.spacing, gap[1] - count)] if gap[1] > count else []
+                gaps = [*(each for each in gaps if each is not gap), *rest]
+            index = bisect_right(self._blocks, start, key=_start)
+            new = [_Block(start, count, name, handler)]
+            if changes == self.changes:  # without a call from here on, as in `add`
+                self._next, self._gaps = end, gaps
+                self._blocks[index:index] = new
+                self.changes += 1
+                return start
 
     def remove_block(self, start: int) -> None:
         """Free the block of traps that begins at `start`, unless it has been."""
-        self.changes += 1
-        gone = sum(block.count for block in self._blocks if block.start == start)
-        if not gone:
-            return
-        gaps: list[tuple[int, int]] = []
-        for begin, count in sorted([*self._gaps, (start, gone)]):
-            last, length = gaps[-1] if gaps else (begin, 0)
-            if last + length * self.spacing == begin:
-                gaps[-1:] = [(last, length + count)]
-            else:
-                gaps.append((begin, count))
-        blocks = [block for block in self._blocks if block.start != start]
-        self._blocks, self._gaps = blocks, gaps
+        while gone := sum(block.count for block in self._blocks if block.start == start):
+            changes, gaps = self.changes, list[tuple[int, int]]()
+            for begin, count in sorted([*self._gaps, (start, gone)]):
+                last, length = gaps[-1] if gaps else (begin, 0)
+                if last + length * self.spacing == begin:
+                    gaps[-1:] = [(last, length + count)]
+                else:
+                    gaps.append((begin, count))
+            blocks = [block for block in self._blocks if block.start != start]
+            if changes == self.changes:  # without a call from here on, as in `add`
+                self._blocks, self._gaps = blocks, gaps
+                self.changes += 1
 
-    def _take(self, count: int) -> int:
-        address = self._next
-        if address + count * self.spacing > self.start + self.size:
+    def _end_of(self, count: int) -> int:
+        """Where so many more traps would end. Raises AddressSpaceError."""
+        end = self._next + count * self.spacing
+        if end > self.start + self.size:
             raise AddressSpaceError("the trap range is exhausted", address=self.start, size=self.size)
-        self._next += count * self.spacing
-        return address
+        return end
 
     def get(self, address: int) -> Trap | None:
         """The trap at exactly this address."""

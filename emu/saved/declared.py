@@ -18,7 +18,6 @@ import typing
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from threading import RLock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -307,15 +306,13 @@ def _result(function: ast.expr, local: Mapping[str, Any], names: _Names) -> Any:
 
 
 #: Functions that make objects of a class, and that class.
-_MADE: Mapping[object, type] = {RLock: type(RLock()), len: int}
+_MADE: Mapping[object, type] = {len: int}
 
 
 def _makes_itself(cls: type) -> bool:
     """Whether a call of a class makes an object of it that is declared to be no more than that."""
     plain = (dict, list, set, int, bool, str, bytes, bytearray, float, deque)
-    return (
-        is_project_module(cls.__module__) or cls in plain or cls in _MADE.values() or issubclass(cls, np.generic)
-    )
+    return is_project_module(cls.__module__) or cls in plain or issubclass(cls, np.generic)
 
 
 def _returned(function: object) -> Any:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 import struct
-import threading
 import types
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -293,7 +292,6 @@ class Decoder:
         "r": lambda self, number, start, stop, step: range(start, stop, step),
         "S": lambda self, number, form: struct.Struct(form),
         "W": lambda self, number: WeakKeyDictionary(),
-        "R": lambda self, number: threading.RLock(),
     }  # fmt: skip
 
 

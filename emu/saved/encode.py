@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import enum
 import struct
-import threading
 import types
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
@@ -70,7 +69,7 @@ BUILTIN_FUNCTIONS = (
 RENEWED: dict[str, dict[str, object]] = {
     "relink.memory.address_space.Region": {"discarded": None},
     "emu.memory.small_blocks.SmallBlocks": {"_views": None, "_saved": None},
-    "emu.run.runner.Runner": {"at_end": None, "file": None, "entry": None},
+    "emu.run.runner.Runner": {"at_end": None, "file": None, "entry": None, "uses": 0, "user": 0},
     "emu.load.look_ahead.LookAhead": {"_prepared": {}, "_armed": {}, "_calls": None},
 }
 #: Attributes that a reader computes anew, by class.
@@ -290,7 +289,6 @@ class Encoder:
         (range, lambda self, value, name: ["r", value.start, value.stop, value.step]),
         (struct.Struct, lambda self, value, name: ["S", value.format]),
         (WeakKeyDictionary, lambda self, value, name: ["W"]),
-        (type(threading.RLock()), lambda self, value, name: ["R"]),
     )
 
 

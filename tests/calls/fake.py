@@ -24,6 +24,7 @@ class FakeMachine:
         self._next = HEAP
         self.cpu: Any = self
         self.callbacks: Any = None
+        self.depth, self.lent = 1, list[Any]()
         self.memory: Any = self
         self.heap: Any = SimpleNamespace(malloc=self._malloc, free=self.live.pop)
 
@@ -59,3 +60,7 @@ class FakeMachine:
         self.write(entry.sp, entry.stack)
         self.set_registers(entry.names, entry.values)
         return entry
+
+    def finish(self, *, copy_back: bool) -> None:
+        """End the last call that was entered."""
+        self.lent.pop().finish(copy_back=copy_back)

@@ -201,11 +201,11 @@ def test_writable_buffers_are_copied_back_and_read_only_ones_not() -> None:
     machine = FakeMachine("x86_64")
     plan = plan_call("x86_64", "void f(void *a, void *b, void *c)")
     array, data, fixed = np.zeros(3, np.uint8), bytearray(3), b"abc"
-    entry = machine.enter(plan, array, data, fixed)
+    machine.enter(plan, array, data, fixed)
     for address in plan.arguments(machine):
         assert isinstance(address, int)
         machine.write(address, b"xyz")
-    entry.finish()
+    machine.finish(copy_back=True)
     assert array.tobytes() == data == b"xyz"
     assert fixed == b"abc"
 
@@ -213,10 +213,10 @@ def test_writable_buffers_are_copied_back_and_read_only_ones_not() -> None:
 def test_a_call_that_did_not_return_copies_nothing_back_and_frees_what_it_borrowed() -> None:
     machine = FakeMachine("aarch64")
     data = bytearray(100_000)
-    entry = machine.enter(plan_call("aarch64", "void f(void *)"), data)
+    machine.enter(plan_call("aarch64", "void f(void *)"), data)
     assert len(machine.live) == 1
     machine.write(next(iter(machine.live)), b"x")
-    entry.finish(copy_back=False)
+    machine.finish(copy_back=False)
     assert not machine.live
     assert not any(data)
 
@@ -225,6 +225,8 @@ def test_a_refused_argument_gives_back_what_earlier_ones_borrowed() -> None:
     machine = FakeMachine("aarch64")
     with pytest.raises(CallError):
         machine.enter(plan_call("aarch64", "void f(void *, int)"), bytearray(100_000), "no")
+    assert len(machine.live) == 1
+    machine.finish(copy_back=False)
     assert not machine.live
 
 

@@ -33,8 +33,8 @@ _VALUES: tuple[Any, ...] = (
            [0, 1], [1 << 70], ["x"])  # fmt: skip
 _BAD: tuple[Any, ...] = (
         ["x", "os.system"], ["x", "cpu"], ["x", "own"], ["c", "os", "system"], ["c", "builtins", "int"],
-        ["o", "os", "_wrap_close", {}], ["l", []], ["t", []], ["d", "dict", [], None], ["s", []], [], 5,
-        ["R"])  # fmt: skip
+        ["o", "os", "_wrap_close", {}], ["l", []], ["t", []], ["d", "dict", [], None], ["s", []], [],
+        5)  # fmt: skip
 _FUNCTIONS = {"hosted": abs, "my_host_function": lambda value: value * 2}
 
 

@@ -30,7 +30,7 @@ from tests.fixtures import fixture
 STATELESS = {
     "builtins.function", "builtins.method", "builtins.builtin_function_or_method", "builtins.method-wrapper",
     "builtins.type", "builtins.NoneType", "builtins.range", "builtins.memoryview", "builtins.mappingproxy",
-    "functools.partial", "_thread.RLock", "weakref.WeakKeyDictionary", "pathlib.PosixPath", "numpy.ndarray",
+    "functools.partial", "weakref.WeakKeyDictionary", "pathlib.PosixPath", "numpy.ndarray",
     "builtins.wrapper_descriptor", "builtins.getset_descriptor", "re.Pattern", "builtins.module",
 }  # fmt: skip
 
