@@ -11,7 +11,9 @@ it, unless a thread already has a block for it (glibc, elf/dl-reloc.c, _dl_try_a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
 from relink.arch import Architecture, TlsVariant
@@ -74,14 +76,37 @@ class TlsLayout(Assigned):
         #: By module id: the number of loads that stored the offset of a static module of an earlier load.
         self.relied_on: Counter[int] = Counter()
         self.blocks: Blocks | None = None
+        self._changes = [0]  #: number of modules added; an attribute could not be set without a call
 
-    def allocate(self, image: str, size: int, align: int, vaddr: int, number: int = 0) -> TlsModule:
-        """Allocate a static block of `size` bytes whose address is congruent to `vaddr` modulo `align`. Its id is
-        `number`, which must be free, or if that is 0 the lowest free one.
+    @property
+    def changes(self) -> int:
+        """For `add`: a number that increases with every module."""
+        return self._changes[0]
+
+    def allocate(self, image: str, size: int, align: int, vaddr: int) -> TlsModule:
+        """Allocate a static block of `size` bytes whose address is congruent to `vaddr` modulo `align`, with the
+        lowest free id.
 
         Raises TlsError for `image` if the alignment is too large or the static area is exhausted.
         """
-        return self._add(self._offset(image, size, align, vaddr), size, number)
+        while True:
+            seen = self.changes
+            offset = self.offset_for(image, size, align, vaddr)
+            if (module := self.add(seen, offset, size)) is not None:
+                return module
+
+    def allocate_first(self, image: str, size: int, align: int, vaddr: int) -> TlsModule:
+        """`allocate`, at the offset that static linkers assume for an executable: nearest to the thread pointer.
+        Raises TlsError also when another module is there.
+        """
+        while True:
+            seen = self.changes
+            offset = self.offset_for(image, size, align, vaddr)
+            if offset != self._fit([], size, max(align, 1), vaddr):
+                problem = "an executable's block must be the first: load the executable before all others"
+                raise TlsError(image, f"{_SPENT}: {problem}")
+            if (module := self.add(seen, offset, size)) is not None:
+                return module
 
     def assumed_id(self) -> int:
         """A free id for an image whose words do not tell which it has."""
@@ -93,8 +118,13 @@ class TlsLayout(Assigned):
         Raises TlsError for `image` when the block's size or alignment is too large.
         """
         spare = self.static_size - self.static_size // _SURPLUS
-        offset = self._place(size, align, vaddr, spare) if align <= MAX_ALIGN else None
-        return self.allocate_dynamic(image, size, align) if offset is None else self._add(offset, size)
+        while True:
+            seen = self.changes
+            offset = self._place(size, align, vaddr, spare) if align <= MAX_ALIGN else None
+            if offset is None:
+                return self.allocate_dynamic(image, size, align)
+            if (module := self.add(seen, offset, size)) is not None:
+                return module
 
     def allocate_dynamic(self, image: str, size: int, align: int) -> TlsModule:
         """Allocate an id only. Raises TlsError for `image` when the block's size or alignment is too large."""
@@ -104,37 +134,42 @@ class TlsLayout(Assigned):
                 f"a TLS segment of {size} bytes aligned to {align:#x}; at most {MAX_DYNAMIC_SIZE} bytes and "
                 f"{MAX_DYNAMIC_ALIGN:#x} can be met outside the static area (tls_size, --tls-size)",
             )
-        return self._add(None, size)
+        while True:
+            if (module := self.add(self.changes, None, size)) is not None:
+                return module
 
     def make_static(self, module: TlsModule, image: str, align: int, vaddr: int) -> TlsModule:
         """Replace a dynamic module by a static one with the same id. Raises TlsError as `allocate` does."""
-        offset = self._offset(image, module.size, align, vaddr)
-        self.modules[module.id] = TlsModule(module.id, offset, module.size)
-        return self.modules[module.id]
-
-    def is_first(self, module: TlsModule, align: int, vaddr: int) -> bool:
-        """Whether a static module has the offset that static linkers assume for an executable: nearest to the
-        thread pointer.
-        """
-        return module.offset == self._fit([], module.size, max(align, 1), vaddr)
+        while True:
+            seen = self.changes
+            offset = self.offset_for(image, module.size, align, vaddr)
+            if (static := self.add(seen, offset, module.size, module.id)) is not None:
+                return static
 
     def _free_id(self, first: int) -> int:
-        return next(n for n in range(first, first + len(self.modules) + 1) if n not in self.modules)
+        return next(number for number in count(first) if number not in self.modules)
 
-    def _add(self, offset: int | None, size: int, number: int = 0) -> TlsModule:
+    def add(self, seen: int, offset: int | None, size: int, number: int = 0) -> TlsModule | None:
+        """Add a module at a free offset, or a dynamic one, with an id or else the lowest free one. None, if others
+        were added since `changes` was `seen`: a signal handler may load, too.
+        """
         number = number or self._free_id(1)
-        module = TlsModule(number, offset or 0, size, offset is not None)
+        module, changes = TlsModule(number, offset or 0, size, offset is not None), self._changes
+        if changes[0] != seen:  # from here on without a call, in which a signal handler could come between
+            return None
+        changes[0] = seen + 1
         self.modules[number] = module
         return module
 
-    def _offset(self, image: str, size: int, align: int, vaddr: int) -> int:
+    def offset_for(self, image: str, size: int, align: int, vaddr: int) -> int:
+        """Where `allocate` would put a static block; raises TlsError as it does."""
         if align > MAX_ALIGN:
             raise TlsError(
                 image, f"{_SPENT}: a TLS segment aligned to {align:#x} bytes; at most {MAX_ALIGN:#x} can be met"
             )
         offset = self._place(size, align, vaddr, self.static_size)
         if offset is None:
-            used = sum(module.size for module in self.modules.values() if module.static)
+            used = sum(module.size for module in [*self.modules.values()] if module.static)
             enough = (used + size + 2 * align + self.tcb_size + MAX_ALIGN) & -MAX_ALIGN
             raise TlsError(
                 image,
@@ -178,7 +213,7 @@ class TlsLayout(Assigned):
 
     def _place(self, size: int, align: int, vaddr: int, limit: int) -> int | None:
         """The free offset nearest to the thread pointer within `limit` bytes of it, or None."""
-        taken = sorted((m.offset, m.offset + m.size) for m in self.modules.values() if m.static)
+        taken = sorted((m.offset, m.offset + m.size) for m in [*self.modules.values()] if m.static)
         offset = self._fit(taken, size, max(align, 1), vaddr)
         reach = offset + size if self.variant is TlsVariant.I else -offset
         return offset if reach <= limit else None
@@ -221,23 +256,24 @@ class LoadTls:
         self._new.update(images)
         for image in sorted(images, key=lambda image: not image.decoded.is_executable):
             assert image.decoded.tls is not None
-            self.undo.callback(self._release, image)
-            image.tls = self._module(image, image.decoded.tls)
+            self.give(image, partial(self._module, image, image.decoded.tls))
 
-    def _release(self, image: Module) -> None:
-        if image.tls is not None:
-            self.layout.release(image.tls)
+    def give(self, image: Module, new: Callable[[], TlsModule]) -> None:
+        """Assign the module that `new` returns to an image, until the load is undone."""
+        given = list[TlsModule]()
+        self.undo.callback(self._release, image, given)
+        given += [new()]  # `image.tls =` may call, and be interrupted before it has assigned
+        image.tls = given[0]
+
+    def _release(self, image: Module, given: Sequence[TlsModule]) -> None:
+        for module in given:
+            self.layout.release(image.tls or module)
 
     def _module(self, image: Module, segment: ProgramHeader) -> TlsModule:
         layout, decoded = self.layout, image.decoded
         what = image.name, segment.memsz, segment.align
         if decoded.is_executable:
-            module = layout.allocate(*what, segment.vaddr)
-            if not layout.is_first(module, segment.align, segment.vaddr):
-                layout.release(module)
-                problem = "an executable's block must be the first: load the executable before all others"
-                raise TlsError(image.name, f"{_SPENT}: {problem}")
-            return module
+            return layout.allocate_first(*what, segment.vaddr)
         if decoded.flags & DynamicFlag.STATIC_TLS:
             try:
                 return layout.allocate(*what, segment.vaddr)
@@ -260,13 +296,13 @@ class LoadTls:
         layout = self.layout
         if layout.blocks is not None and layout.blocks.in_use(module):
             return f"{_SPENT}: {image.short_name} is already in use as a dynamic module"
+        self.undo.callback(self._restore, image, module)
         try:
             image.tls = layout.make_static(module, image.name, segment.align, segment.vaddr)
         except TlsError as error:
             return f"{error.problem}, for {image.short_name}"
         if image not in self._new:
             self.late.append(image)
-        self.undo.callback(self._restore, image, module)
         return None
 
     def rely_on(self, image: Module) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from emu.calls.attributes import Attributes, unmarked
 from emu.calls.basic import integer, scalar, vector, with_mode
 from emu.calls.constants import Evaluator
-from emu.calls.layout import Declared, lay_out
+from emu.calls.layout import Declared, lay_out, with_alignment
 from emu.calls.typedefs import INTEGERS, POINTERS, STRUCTS, VA_LISTS
 from emu.calls.types import (
     Array,
@@ -22,7 +22,6 @@ from emu.calls.types import (
     Struct,
     VaListType,
     Void,
-    with_alignment,
 )
 from emu.errors import CallError
 from emu.isa.convention import DataModel

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from emu.calls.basic import floating, integer, scalar
 from emu.calls.dwarf_classes import is_passed_by_reference
+from emu.calls.layout import with_alignment
 from emu.calls.types import (
     Array,
     Complex,
@@ -29,7 +30,6 @@ from emu.calls.types import (
     Vector,
     Void,
     sized,
-    with_alignment,
 )
 from emu.errors import CallError
 from emu.isa.convention import BINARY32, BINARY128, DataModel

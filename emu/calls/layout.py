@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from emu.calls.types import Array, CType, Member, Struct, sized
+from emu.calls.types import Array, CType, Floating, Integer, Member, Struct, sized
 from emu.errors import CallError
 from emu.isa.convention import DataModel
+from relink.records import replace
 
 
 class Declared(NamedTuple):
@@ -112,3 +113,8 @@ class _Layout:
     def _advance(self, bits: int) -> None:
         self._at += bits
         self.most_bits = max(self.most_bits, self._at)
+
+
+def with_alignment(ctype: CType, alignment: int) -> CType:
+    """A scalar type with another alignment; others as they are."""
+    return replace(ctype, align=alignment) if isinstance(ctype, Integer | Floating) else ctype

@@ -12,12 +12,11 @@ from typing import Any, NamedTuple, TypeAlias
 from emu.errors import CallError
 from emu.isa.convention import BINARY64, FloatFormat
 from relink.elf.debug_lock import READING
-from relink.records import dataclass, replace
+from relink.records import dataclass
 
 __all__ = [
     "Array", "CType", "Complex", "Enumeration", "Floating", "FunctionType", "Integer", "Member", "Parameter",
     "Pointer", "Prototype", "Struct", "VaListType", "Vector", "Void", "declare", "same_type", "sized",
-    "with_alignment",
 ]  # fmt: skip
 
 
@@ -207,8 +206,12 @@ class Struct:
             raise AttributeError(name)
         with READING:
             fill, self._fill = self._fill, None
-            if fill is not None:
-                fill(self)
+            try:
+                if fill is not None:
+                    fill(self)
+            except BaseException:  # as of a signal handler: it is filled when asked for again
+                self._fill = fill
+                raise
             try:
                 return object.__getattribute__(self, name)
             except AttributeError:  # this thread is filling it: it is incomplete until then
@@ -322,11 +325,6 @@ def sized(ctype: CType) -> Sized:
     if isinstance(ctype, Struct) and ctype.size is None:
         raise CallError(f"{ctype} is incomplete: its members are not known")
     return ctype  # type: ignore[return-value]
-
-
-def with_alignment(ctype: CType, alignment: int) -> CType:
-    """A scalar type with another alignment; others as they are."""
-    return replace(ctype, align=alignment) if isinstance(ctype, Integer | Floating) else ctype
 
 
 def same_type(left: CType, right: CType) -> bool:

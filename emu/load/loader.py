@@ -156,6 +156,7 @@ class Loader(LoadSteps):
             linker.provided[name] = DefinedSymbols(self._host_symbols.define_all(symbols, traps))
             linker.changes += 1
         except BaseException:
+            linker.provided.pop(name, None)
             self._host_symbols.remove(traps)
             raise
 

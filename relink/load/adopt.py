@@ -13,6 +13,7 @@ memory is not released when the image is closed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -99,7 +100,8 @@ class Adoption(Load):
     def _claim_tls(self) -> None:
         for image in self.plan.images:
             if image.already_initialised and image.decoded.tls is not None:
-                image.tls = claim_tls(self.state.tls, image, self._rollback)
+                assert self._tls is not None
+                self._tls.give(image, partial(claim_tls, self.state.tls, image))
 
     def _publish(self) -> None:
         if not self.relocated:
@@ -245,30 +247,29 @@ def _own_entries(decoded: Decoded, arch: Architecture, region: Region, formula: 
             yield known[own], read_words(region.buffer, where[own], arch.word_size)
 
 
-def claim_tls(layout: TlsLayout, image: Image, undo: Rollback) -> TlsModule:
+def claim_tls(layout: TlsLayout, image: Image) -> TlsModule:
     """Assign the TLS module that a relocated image's words refer to. Raises TlsError if it is in use."""
     segment, adopted = image.decoded.tls, image.adopted
     assert segment is not None
     wanted = adopted.tls if adopted is not None else None
-    taken = layout.modules
-    number = (wanted.id if wanted is not None else 0) or layout.assumed_id()
-    if number in taken:
-        raise TlsError(image.name, f"its words refer to TLS module {number}, which another image has")
-    if wanted is None or wanted.offset == NO_OFFSET:
-        module = layout.allocate(image.name, segment.memsz, segment.align, segment.vaddr, number)
-    else:
-        module = TlsModule(number, wanted.offset, segment.memsz)
-        for other in filter(lambda other: other.static, taken.values()):
-            if other.offset < module.offset + module.size and module.offset < other.offset + other.size:
-                problem = (
-                    f"its words refer to the TLS block at offset {module.offset}, which module {other.id} has"
-                )
-                raise TlsError(image.name, problem)
-        if max(-module.offset, module.offset + module.size) > layout.static_size:
-            raise TlsError(image.name, f"its TLS block is at offset {module.offset}, outside the static area")
-        taken[number] = module
-    undo.callback(layout.release, module)
-    return module
+    while True:
+        seen, taken = layout.changes, layout.modules
+        number = (wanted.id if wanted is not None else 0) or layout.assumed_id()
+        if number in taken:
+            raise TlsError(image.name, f"its words refer to TLS module {number}, which another image has")
+        size = segment.memsz
+        if wanted is None or wanted.offset == NO_OFFSET:
+            offset = layout.offset_for(image.name, size, segment.align, segment.vaddr)
+        else:
+            offset = wanted.offset
+            for other in filter(lambda other: other.static, [*taken.values()]):
+                if other.offset < offset + size and offset < other.offset + other.size:
+                    problem = f"its words refer to the TLS block at offset {offset}, which module {other.id} has"
+                    raise TlsError(image.name, problem)
+            if max(-offset, offset + size) > layout.static_size:
+                raise TlsError(image.name, f"its TLS block is at offset {offset}, outside the static area")
+        if (module := layout.add(seen, offset, size, number)) is not None:
+            return module
 
 
 # ---------------------------------------------------------------- writing back

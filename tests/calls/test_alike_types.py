@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import pytest
 
 from emu import Machine
 from emu.calls.eightbytes import eightbytes
 from emu.calls.headers import header_types
 from emu.calls.scalars import Bank, leaves
-from emu.calls.types import same_type, sized
+from emu.calls.types import Integer, Member, Struct, same_type, sized
 from emu.isa.registry import convention
 from tests.fixtures import arch_of
+from tests.interrupts import interrupted
 from tests.objects.build import TARGETS, compiled
 
 WHOLE = "struct v { double x; } __attribute__((aligned(16)));"
@@ -54,3 +57,14 @@ def test_classes_of_eightbytes_are_merged_inside_out(text: str, banks: list[Bank
     ctype = header_types(f"union u {{ {text} }};", convention("x86_64")).ctype("union u")
     parts = eightbytes(ctype, sized(ctype).size, tuple(leaves(ctype)))  # type: ignore[arg-type]
     assert [part.bank for part in parts] == banks
+
+
+def test_a_structure_whose_reading_a_signal_handler_interrupts_is_read_again() -> None:
+    member = Member("x", Integer(4, True, "int"), 0)
+    for number in count(1):
+        struct = Struct("struct point", fill=lambda struct: struct.complete((member,), 4, 4, 4))
+        passed = interrupted(lambda struct=struct: struct.size, number, starts=True)  # type: ignore[misc]
+        assert (struct.members, struct.size) == ((member,), 4), number
+        if passed < number:
+            break
+    assert number > 2
