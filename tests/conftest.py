@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import signal
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from zlib import crc32
 
@@ -27,11 +27,9 @@ from tests.subject import subject, wanted
 from toolchains.targets import COMPILERS
 from toolchains.targets import TARGETS as ROWS
 
-# The same examples every time, and no verdict on how busy the machine is. Constants in the source of the modules
-# that happen to be imported would change them, and looking for these takes seconds.
+# Constants in the source of the modules that happen to be imported would change hypothesis' examples, and looking
+# for these takes seconds.
 providers._get_local_constants = Constants
-settings.register_profile("suite", deadline=None, derandomize=True, max_examples=60)
-settings.load_profile("suite")
 
 _ABOUT = "relink-about"
 _TESTS = Path(__file__).parent
@@ -75,7 +73,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="leave no compiler's fixtures and no member of large tables out (tests/sampling.py), as CI does",
     )
-    group.addoption("--note-slow", action="store_true", help="write tests/slow.txt, what `-m quick` leaves out")
+    group.addoption("--note-slow", action="store_true", help="write tests/slow.txt, what runs of a part leave out")
     group.addoption(
         "--no-tool-cache",
         action="store_true",
@@ -113,6 +111,9 @@ def pytest_configure(config: pytest.Config) -> None:
         snapshots_everywhere.install(config.getoption("snapshots"))
         config.pluginmanager.register(snapshots_everywhere.Report())
     sampling.configure(config)
+    # The same examples every time, and no verdict on how busy the machine is.
+    settings.register_profile("suite", deadline=None, derandomize=True, max_examples=sampling.examples(60))
+    settings.load_profile("suite")
     watchdog.stop_every = config.getoption("stop_every")
     hot_code.default_jit = {"at once": True, "never": False}.get(config.getoption("jit") or "")
     if config.getoption("no_tool_cache"):
@@ -159,14 +160,13 @@ _SLOW_LIST = _TESTS / "slow.txt"
 _SLOW_SECONDS = 0.2
 
 
-def _mark_quick(items: list[pytest.Item]) -> None:
+def _mark_quick(items: list[pytest.Item], slow: Container[str]) -> None:
     """One test of each function of the others, of another architecture from function to function."""
-    listed = set(_SLOW_LIST.read_text().splitlines())
     functions: dict[tuple[Path, str], list[pytest.Item]] = {}
     areas = {path: not set(path.parts[len(_TESTS.parts) :]).isdisjoint(_SLOW) for path in {i.path for i in items}}
     for item in items:
-        slow = areas[item.path] or _function(item.nodeid) in listed
-        if not slow and item.get_closest_marker("real") is None:
+        is_slow = areas[item.path] or _function(item.nodeid) in slow
+        if not is_slow and item.get_closest_marker("real") is None:
             functions.setdefault((item.path, getattr(item, "originalname", item.name)), []).append(item)
     for (path, name), tests in functions.items():
         chosen = tests[crc32(f"{path.name}{name}".encode()) % len(tests)]
@@ -175,7 +175,8 @@ def _mark_quick(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    _mark_quick(items)
+    slow = set(_SLOW_LIST.read_text().splitlines())
+    _mark_quick(items, slow)
     kept, others = list[pytest.Item](), list[pytest.Item]()
     for item in items:
         found = subject(_words(item))
@@ -185,7 +186,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         grouped = found is None and hasattr(getattr(item, "function", None), "grouped")
         (kept if grouped or wanted(config, found) else others).append(item)
     if not sampling.everything(config):
-        kept, left = sampling.sampled(kept)
+        kept, left = sampling.sampled(kept, slow)
         others += left
     if others:
         config.hook.pytest_deselected(items=others)

@@ -4,9 +4,11 @@ These run; the choice is the same every time:
 
 - of tests that differ only in the compiler of their fixtures one, with GCC and Clang in turn from architecture to
   architecture;
-- of tests that differ only in their target four of eight, with other targets from test to test;
+- of tests that differ only in their target two of eight, with other targets from test to test, and one of eight
+  where the function is slow (`tests/slow.txt`);
 - of the members of large tables (`tests.grouping.each(…, sample=N)`) and of the tests of a costly function
-  (`pytest.mark.sample(N)`) so many, spread evenly.
+  (`pytest.mark.sample(N)`) so many, spread evenly;
+- of random changes and Hypothesis' examples a quarter (`examples(N)`).
 
 A run that names files or tests, architectures, compilers or members omits nothing.
 """
@@ -14,7 +16,7 @@ A run that names files or tests, architectures, compilers or members omits nothi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import TypeVar
 from zlib import crc32
 
@@ -27,7 +29,7 @@ _all_examples = True
 _COMPILER = re.compile(rf"-({'|'.join(COMPILERS)})(?=[\]-])")
 _ARCHES = tuple(TARGETS)
 _TARGET = re.compile(rf"(?<=[\[-])({'|'.join(_ARCHES)})(?=[\]-])")
-_TARGETS_A_TEST = 4  #: of eight, of each test that differs only in its target
+_TARGETS_A_TEST = 2  #: of eight, of each test that differs only in its target
 
 
 def everything(config: pytest.Config) -> bool:
@@ -61,8 +63,12 @@ def spread(rows: Sequence[_T], count: int, salt: str) -> list[_T]:
     return [rows[(begin + size * number // count) % size] for number in range(min(count, size))]
 
 
-def sampled(items: Iterable[pytest.Item]) -> tuple[list[pytest.Item], list[pytest.Item]]:
-    """Items to run, and those that are left: marked, or different from one that runs in their compiler alone."""
+def sampled(
+    items: Iterable[pytest.Item], slow: Container[str] = ()
+) -> tuple[list[pytest.Item], list[pytest.Item]]:
+    """Items to run, and those that are left: marked, or different from one that runs in their compiler or target
+    alone. `slow` are the functions of which fewer run.
+    """
     items = list(items)
     names = {item.nodeid for item in items}
     left = [item for item in items if item.get_closest_marker("exhaustive") or _is_left(item.nodeid, names)]
@@ -72,7 +78,8 @@ def sampled(items: Iterable[pytest.Item]) -> tuple[list[pytest.Item], list[pytes
             groups.setdefault((item.nodeid.partition("[")[0], marker.args[0]), []).append(item)
         else:
             alike = _TARGET.sub("*", _COMPILER.sub("", item.nodeid), count=1)
-            groups.setdefault((alike, _TARGETS_A_TEST), []).append(item)
+            count = 1 if item.nodeid.partition("[")[0] in slow else _TARGETS_A_TEST
+            groups.setdefault((alike, count), []).append(item)
     for (group, count), tests in groups.items():
         tests.sort(key=lambda item: item.nodeid)
         left += set(tests).difference(spread(tests, count, group))

@@ -38,6 +38,7 @@ def loader(target: str, board: str = "", fault: int = 0) -> list[Path]:
     return build(recipe, find(found), Store(default_folder()))
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(("target", "board"), [*((target, "") for target in TARGETS), ("thumb", "cortex-m3")])
 def test_a_sound_loader_survives_every_cut(target: str, board: str) -> None:
     device = EXAMPLE.Device(loader(target, board), UPGRADE, board)

@@ -20,6 +20,7 @@ EXAMPLE = example("own_updater/simulate.py")
 MODULES = example("own_updater/modules.py")
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("cpu", "mistake"), [(cpu, ("HANGS", "NONE", "FAILS")[n % 3]) for n, cpu in enumerate(EXAMPLE.CPUS)]
 )
@@ -43,6 +44,7 @@ def test_a_sound_device_survives_every_cut(cpu: str, mistake: str) -> None:
         device.machine.close()
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(("cpu", "arch"), [("cortex-m3", "thumb"), ("rv32imac", "riscv32")])
 def test_each_mistake_of_a_device_is_found(cpu: str, arch: str) -> None:
     bad = {case.name: case for case in EXAMPLE.cases(arch) if case.on == cpu and not case.sound}

@@ -14,6 +14,7 @@ pytest.importorskip("cryptography", reason="packages are signed with cryptograph
 EXAMPLE = example("own_updater/modules.py")
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(("target", "kind"), [(target, ("so", "o")[n % 2]) for n, target in enumerate(TARGETS)])
 def test_a_module_survives_every_cut_and_bad_packages_write_nothing(target: str, kind: str) -> None:
     device = EXAMPLE.Device(target, kind)

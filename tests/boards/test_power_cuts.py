@@ -34,6 +34,7 @@ def test_a_sound_updater_survives_any_number_of_cuts(target: str) -> None:
     assert found.wear >= 1
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("target", ["x86_64", "thumb", "riscv32"])
 @pytest.mark.parametrize("fault", EXAMPLE.FAULTS[1:])
 def test_every_seeded_fault_is_found_with_its_shortest_sequence(target: str, fault: str) -> None:

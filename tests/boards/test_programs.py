@@ -28,6 +28,7 @@ def run(program: Program, *, common_way: bool = False) -> tuple[str, int]:
     return profile.semihosting.text, made.clock.time
 
 
+@pytest.mark.sample(8)
 @programs
 def test_a_program_does_the_same_as_in_qemu(program: Program) -> None:
     output, time = run(program)

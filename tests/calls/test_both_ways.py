@@ -7,6 +7,7 @@ import pytest
 from tests.calls.both_ways import ABIS, Way, cases_of, mismatches
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(("target", "abi"), ABIS)
 def test_generated_prototypes_are_called_as_clang_has_them(target: str, abi: str) -> None:
     way = Way(target, abi, "clang")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.sampling import examples
 from tests.toolcache import text_file
 
 from .conftest import RunCommand
@@ -64,6 +65,7 @@ int calls_elsewhere(int n) { return elsewhere(n); }
 """
 SAME = tuple("add sum reverse moved counted modes name find pack past nothing leaves reads".split())
 ARCHES = "x86_64,aarch64,riscv32"
+EXAMPLES = examples(25)
 
 
 @pytest.fixture(scope="module")
@@ -78,10 +80,10 @@ def found(relink_emu: RunCommand, source: str, *arguments: str) -> tuple[int, di
 
 def test_functions_that_mean_the_same_everywhere_are_the_same(relink_emu: RunCommand, source: str) -> None:
     chosen = [word for name in SAME for word in ("-f", name)]
-    status, functions = found(relink_emu, source, "-a", "all", "--examples", "25", *chosen)
+    status, functions = found(relink_emu, source, "-a", "all", "--examples", f"{EXAMPLES}", *chosen)
     assert status == 0
     assert [name for name, each in functions.items() if each["call"] is not None or each["skipped"]] == []
-    assert functions["add"]["examples"] == 25
+    assert functions["add"]["examples"] == EXAMPLES
 
 
 @pytest.mark.parametrize(
@@ -118,15 +120,17 @@ def test_a_call_that_does_not_end_is_an_outcome(relink_emu: RunCommand, source: 
 
 def test_running_out_of_memory_is_no_difference(relink_emu: RunCommand, source: str) -> None:
     """How much memory there is does not depend on the library, and engines differ in what a page costs."""
-    status, functions = found(relink_emu, source, "-a", "x86_64,loongarch64", "-f", "allocated")
-    assert (status, functions["allocated"]["examples"]) == (0, 100)
+    status, functions = found(
+        relink_emu, source, "-a", "x86_64,loongarch64", "--examples", "30", "-f", "allocated"
+    )
+    assert (status, functions["allocated"]["examples"]) == (0, 30)
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="compares with an x86-64 host")
 def test_each_call_has_one_answer_of_the_host(relink_emu: RunCommand, source: str) -> None:
     """Also when two processes return from it."""
-    status, functions = found(relink_emu, source, "-a", "x86_64", "-f", "forks", "-f", "add")
-    assert (status, functions["forks"]["examples"], functions["add"]["examples"]) == (0, 100, 100)
+    status, functions = found(relink_emu, source, "-a", "x86_64", "--examples", "30", "-f", "forks", "-f", "add")
+    assert (status, functions["forks"]["examples"], functions["add"]["examples"]) == (0, 30, 30)
 
 
 def test_functions_are_shown_as_soon_as_they_are_tested(relink_emu: RunCommand, source: str) -> None:
@@ -147,13 +151,16 @@ def test_functions_are_shown_as_soon_as_they_are_tested(relink_emu: RunCommand, 
 )
 def test_what_cannot_be_tested_is_told(relink_emu: RunCommand, source: str, function: str, reason: str) -> None:
     arches = "x86_64,aarch64" if function == "here_only" else "x86_64"
-    status, functions = found(relink_emu, source, "-a", arches, "-f", function)
+    status, functions = found(relink_emu, source, "-a", arches, "--examples", "5", "-f", function)
     assert status == 0
     assert reason in functions[function]["skipped"]
 
 
 def test_the_same_seed_makes_the_same_calls(relink_emu: RunCommand, source: str) -> None:
-    runs = [relink_emu("test", source, "-a", ARCHES, "-f", "rounded", "--seed", "5").out for _ in range(2)]
+    runs = [
+        relink_emu("test", source, "-a", ARCHES, "-f", "rounded", "--examples", "20", "--seed", "5").out
+        for _ in range(2)
+    ]
     assert runs[0] == runs[1]
     assert "(seed 5)" in runs[0]
 

@@ -28,7 +28,7 @@ def files(target: str, abi: FloatAbi, folder: Path) -> dict[str, Path]:
     return found | {"shared": folder / "libhalf.so"}
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(("target", "abi"), CASES)
 def test_the_files_own_is_taken(relink_emu: RunCommand, target: str, abi: FloatAbi, tmp_path: Path) -> None:
     built = files(target, abi, tmp_path)

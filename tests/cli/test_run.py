@@ -24,7 +24,7 @@ class _Input(io.TextIOWrapper):
         super().__init__(io.BufferedReader(io.BytesIO(data)))
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("target", TARGETS)
 def test_status_streams_arguments_and_environment_are_the_programs(
     relink_emu: RunCommand, target: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -56,6 +56,7 @@ def commands(library: str) -> Sequence[tuple[str, ...]]:
     return [*lines, *((*line, "--json") for line in lines if line[0] not in ("run", "inspect", "tree"))]
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_all_output_encodes_and_holds_no_control_character(
     library: str, encoding: str, monkeypatch: pytest.MonkeyPatch
@@ -84,6 +85,7 @@ def emu(*arguments: str, **options: object) -> subprocess.CompletedProcess[bytes
     return subprocess.run(command, timeout=120, check=False, **{"stderr": subprocess.PIPE, **options})  # type: ignore[call-overload, no-any-return]
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("variables", [{"LC_ALL": "C", "PYTHONUTF8": "0"}, {"PYTHONIOENCODING": "ascii:strict"}])
 def test_a_locale_without_letters_is_no_obstacle(library: str, variables: dict[str, str]) -> None:
     defined = DEFINED[0], "fault=0"
@@ -103,6 +105,7 @@ def test_a_locale_without_letters_is_no_obstacle(library: str, variables: dict[s
     assert shown.isascii() or "C" in variables.values()
 
 
+@pytest.mark.sample(1)
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_full_disk_is_an_error_with_a_message(unbuffered: str) -> None:
@@ -123,6 +126,7 @@ def test_closed_streams_are_none(library: str) -> None:
         assert (done.returncode, done.stderr) == (0, b""), closed
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("arguments", [("arches",), ("run", "x")])
 def test_a_reader_that_has_gone_ends_it_quietly(arguments: tuple[str, ...]) -> None:
     line = [part if part != "x" else str(static_program("x86_64")) for part in arguments]
@@ -134,6 +138,7 @@ def test_a_reader_that_has_gone_ends_it_quietly(arguments: tuple[str, ...]) -> N
     assert done.stderr.replace(b"to stderr\n", b"") == b""
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("kind", ["pipe", "terminal", "fifo"])
 def test_a_guest_waits_for_input_within_its_time(kind: str, tmp_path: Path) -> None:
     if kind == "pipe":

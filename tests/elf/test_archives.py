@@ -309,6 +309,7 @@ def test_members_of_a_system_archive_are_those_ar_extracts(name: str, tmp_path: 
         assert hashlib.sha1(extracted).digest() == hashlib.sha1(bytes(member.data)).digest()
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("name", _SYSTEM)
 def test_the_index_of_a_system_archive_is_what_its_members_define(name: str) -> None:
     archive = Archive.open(installed(name))
@@ -319,6 +320,7 @@ def test_the_index_of_a_system_archive_is_what_its_members_define(name: str) -> 
     )
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("name", _SYSTEM)
 def test_relocations_of_a_system_archive_are_as_many_as_readelf_counts(name: str) -> None:
     path = installed(name)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import sampling
 from tests.fixtures import ARCHES
 from tests.fuzz.__main__ import LEVELS
 from tests.fuzz.arguments import Probe, functions, system_calls
@@ -27,7 +28,7 @@ def seeds(few: int) -> Iterator[int]:
     yield from itertools.takewhile(lambda number: number < few or time.monotonic() < end, itertools.count())
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("arch", ARCHES)
 def test_no_argument_gets_more_than_a_typed_error(arch: str) -> None:
     for seed in seeds(1):
@@ -46,7 +47,7 @@ FEW = {"run": 25, "cli": 40, "adopt": 60, "link": 60, "snapshots": 60}
 @pytest.mark.parametrize("level", LEVELS)
 def test_mutants_are_read_or_refused(level: str) -> None:
     run, good = LEVELS[level](), 0
-    for seed in seeds(FEW.get(level, 150)):
+    for seed in seeds(sampling.examples(FEW.get(level, 150))):
         try:
             good += run(seed)
         except BaseException as error:

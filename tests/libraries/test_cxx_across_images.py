@@ -19,7 +19,7 @@ from tests.real import real_library, real_root
 #: Debian has no RISC-V 32; its libraries for tests are compiled, and libstdc++ is not among them.
 pytestmark = [
     pytest.mark.real,
-    pytest.mark.sample(2),
+    pytest.mark.sample(1),
     pytest.mark.parametrize("arch", [arch for arch in ARCHES if arch != "riscv32"]),
 ]
 SOURCES = Path(__file__).with_name("cxx")

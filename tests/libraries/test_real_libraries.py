@@ -18,7 +18,7 @@ from tests.fixtures import ARCHES
 from tests.grouping import each
 from tests.real import real_library, real_root
 
-pytestmark = [pytest.mark.real, pytest.mark.sample(4), pytest.mark.parametrize("arch", ARCHES)]
+pytestmark = [pytest.mark.real, pytest.mark.sample(2), pytest.mark.parametrize("arch", ARCHES)]
 
 BUFFERS = "int(unsigned char *, unsigned long *, const unsigned char *, unsigned long)"
 CHECKSUM = "unsigned long(unsigned long, const char *, unsigned)"

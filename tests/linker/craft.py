@@ -173,6 +173,9 @@ class _Writer:
         defined = [s for s in of.symbols if s.section != 0 and s.bind != LOCAL]
         defined.sort(key=lambda s: gnu_hash_of(_raw(s.name)) % buckets)
         self.order = [*undefined_ones, *defined]
+        self.places: dict[int | str, int] = {id(symbol): number for number, symbol in enumerate(self.order, 1)}
+        for number, symbol in enumerate(self.order, 1):
+            self.places.setdefault(symbol.name, number)
         rows = [bytes(self.layout.symbol.itemsize)]
         for symbol in self.order:
             rows.append(self._row(symbol))
@@ -277,8 +280,7 @@ class _Writer:
     def _index(self, symbol: Sym | str | int | None) -> int:
         if symbol is None or isinstance(symbol, int):
             return symbol or 0
-        wanted = [s for s in self.order if s is symbol or s.name == symbol]
-        return 1 + self.order.index(wanted[0])
+        return self.places[symbol if isinstance(symbol, str) else id(symbol)]
 
 
 def _raw(name: str) -> bytes:

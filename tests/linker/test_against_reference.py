@@ -112,7 +112,7 @@ WHOLE_WORDS = {
 }
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(2)
 @each("seed", range(60))
 @pytest.mark.parametrize("arch", ARCHES)
 def test_random_libraries_link_as_the_reference_says(arch: str, seed: int) -> None:

@@ -167,6 +167,7 @@ def test_integer_and_memory_instructions_leave_what_qemu_leaves(tmp_path: Path) 
     assert not wrong, "\n".join([f"{len(wrong)} cases differ:", *wrong[:20]])
 
 
+@pytest.mark.sample(1)
 @needs_qemu
 @pytest.mark.parametrize("seed", [2, 3])
 def test_floating_point_instructions_leave_what_qemu_leaves(tmp_path: Path, seed: int) -> None:

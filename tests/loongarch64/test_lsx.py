@@ -195,6 +195,7 @@ def share(request: pytest.FixtureRequest) -> Share:
     return Share(cases, program, run_on_cpu(program))
 
 
+@pytest.mark.sample(1)
 @pytest.mark.real
 def test_vector_instructions_leave_what_qemu_leaves(tmp_path: Path, share: Share) -> None:
     cases, actual = share.cases, share.left
@@ -210,6 +211,7 @@ def test_vector_instructions_leave_what_qemu_leaves(tmp_path: Path, share: Share
     assert digests(cases, reference) == {name: known[name] for name in {case.opcode.name for case in cases}}
 
 
+@pytest.mark.sample(1)
 def test_vector_instructions_leave_what_qemu_left_once(share: Share) -> None:
     known = golden()
     found = digests(share.cases, share.left)

@@ -15,7 +15,7 @@ from tests.fixtures import arch_of, fixture
 from tests.machine.dl import FLAGS, SOURCES, Guest, library
 from tests.objects.build import TARGETS, compiled, linked
 
-pytestmark = [pytest.mark.sample(4), pytest.mark.parametrize("target", TARGETS)]
+pytestmark = [pytest.mark.sample(2), pytest.mark.parametrize("target", TARGETS)]
 
 _DECLARED = """
 typedef __SIZE_TYPE__ word; typedef __SIZE_TYPE__ size_t; typedef unsigned long long u64;

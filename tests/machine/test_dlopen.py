@@ -13,7 +13,7 @@ from tests.linker.craft import FUNC, UNIQUE, Library, Sym
 from tests.machine.dl import DEEPBIND, GLOBAL, LAZY, NODELETE, NOLOAD, NOW, Guest, library
 from tests.objects.build import TARGETS
 
-pytestmark = [pytest.mark.sample(4), pytest.mark.parametrize("target", TARGETS)]
+pytestmark = [pytest.mark.sample(2), pytest.mark.parametrize("target", TARGETS)]
 NO_FILE = "cannot open shared object file: No such file or directory"
 
 

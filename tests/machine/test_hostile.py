@@ -75,7 +75,7 @@ def resident() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(2)
 def test_guests_that_misbehave_end_within_their_limits(guests: Library, guest_file: tuple[str, Path]) -> None:
     target, path = guest_file
     before = resident()

@@ -48,6 +48,7 @@ def _reach_a_limit(machine: Machine, library: Library) -> None:
         library.point_by_value((1, 2.5), max_instructions=1)
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("operation", [_load, _load_object, _call, _restore, _trace, _reach_a_limit])
 @pytest.mark.parametrize("target", ["x86_64", "loongarch64"])
 def test_operations_can_be_interrupted_anywhere(

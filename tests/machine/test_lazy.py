@@ -20,7 +20,7 @@ from tests.objects.build import TARGETS as COMPILED
 from tests.objects.build import compiled, linked
 from toolchains.oracle.scenarios import CALLS
 
-pytestmark = pytest.mark.sample(4)
+pytestmark = pytest.mark.sample(2)
 
 LATER = [BindMode.LAZY, BindMode.FAITHFUL]
 

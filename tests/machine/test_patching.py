@@ -19,7 +19,7 @@ from tests.objects.build import TARGETS as COMPILED
 from tests.objects.build import compiled, linked
 from tests.owners import machine_of
 
-pytestmark = pytest.mark.sample(4)
+pytestmark = pytest.mark.sample(2)
 
 # Long enough for any jump; called directly from inside, through a pointer, and by name.
 _SOURCE = """

@@ -24,7 +24,7 @@ from tests.objects.build import TARGETS, compiled, linked, program
 from toolchains.errors import ToolchainError
 from toolchains.oracle.run import emulator
 
-pytestmark = pytest.mark.sample(6)
+pytestmark = pytest.mark.sample(3)
 
 SOURCES = Path(__file__).with_name("sources")
 ARGUMENTS = ("tell", "one", "with space", "")
@@ -164,7 +164,7 @@ destructor
 """
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_program_with_its_own_c_library_computes_prints_and_exits(target: str) -> None:
     path = static_program(target)

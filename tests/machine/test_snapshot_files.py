@@ -28,7 +28,7 @@ from tests.fixtures import fixture
 from tests.machine.conftest import MakeMachine
 from tests.state import differences, state_of
 
-pytestmark = pytest.mark.sample(4)
+pytestmark = pytest.mark.sample(2)
 
 
 def _prepared(make_machine: MakeMachine, target: str) -> Machine:
@@ -92,6 +92,7 @@ def test_names_that_were_asked_for_are_no_part_of_it(
         assert read.linker.images[0].decoded.symbols.names.texts() == texts
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("target", ["x86_64-clang", "arm-gcc", "loongarch64-clang"])
 def test_another_process_reads_it(make_machine: MakeMachine, target: str, tmp_path: Path) -> None:
     machine = _prepared(make_machine, target)

@@ -137,7 +137,7 @@ def play(arch: str, history: list[tuple[str, int, int, int]], *, dynamic: bool) 
     return model
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
 @pytest.mark.parametrize("arch", ARCHES)
 def test_every_thread_sees_its_own_through_any_history(

@@ -19,7 +19,7 @@ from tests.objects.build import compiled, linked
 from tests.owners import machine_of
 from toolchains.recipes import RECIPES
 
-pytestmark = pytest.mark.sample(4)
+pytestmark = pytest.mark.sample(2)
 
 FAR = 0x2000_0000  #: where imports lie when they are out of a call's reach
 

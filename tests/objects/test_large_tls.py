@@ -28,7 +28,7 @@ def of_size(target: str, model: str, size: int, init: str = "") -> str:
     return str(compiled(target, text, MODELS[model], f"-ftls-model={model}"))
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("target", TARGETS)
 def test_any_size_runs_as_a_dynamic_module_or_where_the_static_area_has_room(target: str) -> None:
     for model in MODELS:
@@ -56,7 +56,7 @@ def test_what_the_static_area_has_no_room_for_says_which_size_would_do(target: s
             assert machine.load(path).function("sum", "int(void)")() == 372
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("target", TARGETS)
 def test_what_is_too_big_for_any_thread_s_heap_is_refused_by_its_size(target: str) -> None:
     path = of_size(target, "global-dynamic", MAX_DYNAMIC_SIZE + 1)

@@ -41,7 +41,7 @@ def available_oracle(target: str) -> None:
         pytest.skip(f"no oracle for {target} here: {error}")
 
 
-@pytest.mark.sample(5)
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_real_dynamic_linker_still_says_what_the_golden_says(
     target: str, request: pytest.FixtureRequest
