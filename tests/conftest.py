@@ -190,7 +190,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         others += left
     if others:
         config.hook.pytest_deselected(items=others)
-        items[:] = kept
+    # The longest single tests come first: at the end of a run a worker would wait for another that has one.
+    items[:] = sorted(kept, key=lambda item: item.path.parent != _TESTS)
 
 
 def _function(nodeid: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import gc
 import json
 import subprocess
 import sys
@@ -17,6 +18,14 @@ ENGINE_FILES = {"unicorn": "emu/cpu/unicorn/library.py", "icicle": "emu/cpu/icic
 ENGINES = tuple(ENGINE_FILES)
 PACKAGES = ("relink", "emu", "toolchains")
 FOREIGN = {"emu", "capstone", "keystone", *ENGINES}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def without_collections() -> Iterator[None]:
+    """The trees of all files are kept; the collector would look at them again and again."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 def modules_of(package: str) -> list[Path]:
