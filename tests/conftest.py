@@ -7,7 +7,9 @@ its parameters: a target (`riscv32-gcc`) or an architecture (`riscv32`).
 from __future__ import annotations
 
 import gc
+import os
 import signal
+import sys
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
@@ -30,6 +32,13 @@ from toolchains.targets import TARGETS as ROWS
 # Constants in the source of the modules that happen to be imported would change hypothesis' examples, and looking
 # for these takes seconds.
 providers._get_local_constants = Constants
+
+if sys.dont_write_bytecode:
+    # PYTHONDONTWRITEBYTECODE keeps bytecode out of the tree. Without any, each worker compiles all tests, in twice
+    # the time that collecting them takes, and each process that a test starts compiles the project.
+    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(toolcache.bytecode())
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 _ABOUT = "relink-about"
 _TESTS = Path(__file__).parent
@@ -127,10 +136,23 @@ def pytest_collection() -> None:
 
 
 def pytest_collection_finish() -> None:
-    # What is there now stays to the end. The collector need not look at it: two thirds of a full collection, which
-    # some tests ask for.
-    gc.freeze()
     gc.enable()
+    _freeze()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    yield
+    if nextitem is None or nextitem.path != item.path:
+        _freeze()
+
+
+def _freeze() -> None:
+    """The collector need not look again at what the imports of tests and the caches of finished files keep, for it
+    stays to the end: full collections, which some tests ask for, would take ten times as long.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _words(item: pytest.Item) -> Iterator[object]:

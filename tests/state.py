@@ -12,6 +12,7 @@ import numpy as np
 from emu import Machine
 from emu.saved.graph import Walk, full_name, kind_of, passed_through
 from emu.saved.kinds import Attributes
+from relink.memory.address_space import PAGE
 
 #: Caches in objects that are compared only when something else has changed (`emu.saved.rules.GUARDED`): they may
 #: have more in them than at the time of the snapshot, and are right at any time.
@@ -91,7 +92,14 @@ def _memory(machine: Machine) -> Iterator[tuple[str, object]]:
         for offset, size, protection in region.pages:
             content = machine.cpu.read(region.address + offset, size)
             name = f"memory {region.address + offset:#x} {region.name}"
-            yield name, (size, str(protection), hashlib.sha256(content).hexdigest())
+            yield name, (size, str(protection), _digest(content))
+
+
+def _digest(content: bytes) -> tuple[bytes, str]:
+    """Which pages have other bytes than 0, and the hash of these: most pages of a stack or heap are empty."""
+    pages = np.frombuffer(content, np.uint64).reshape(-1, PAGE // 8)
+    filled = np.bitwise_or.reduce(pages, axis=1) != 0
+    return filled.tobytes(), hashlib.sha256(pages[filled].tobytes()).hexdigest()
 
 
 def _registers(machine: Machine) -> dict[str, object]:

@@ -52,10 +52,15 @@ def folder() -> Path:
     return place
 
 
+def bytecode() -> Path:
+    """Where Python keeps bytecode when it may keep none in the tree."""
+    return folder() / "bytecode"
+
+
 def trim() -> None:
     """When the folder has grown large, remove what no run has used for an hour: others may be under way.
 
-    It is measured once an hour: that takes a second of each run otherwise.
+    It is measured once an hour: that takes a second of each run otherwise. What bytecode is missing is made anew.
     """
     measured = folder() / "measured"
     with contextlib.suppress(OSError):
@@ -68,6 +73,8 @@ def trim() -> None:
             for path, found in files:
                 if found.st_mtime < time.time() - _IN_USE_SECONDS:
                     Path(path).unlink(missing_ok=True)
+        if sum(file.stat().st_size for file in bytecode().rglob("*.pyc")) > _MOST_BYTES // 4:
+            shutil.rmtree(bytecode(), ignore_errors=True)
 
 
 def _is_there(place: Path) -> bool:

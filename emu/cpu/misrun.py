@@ -102,3 +102,11 @@ class Finder(Protocol):
     """
 
     def __call__(self, code: bytes, address: int, *, to_branch: bool = False) -> Iterator[Misrun]: ...
+
+
+def up_to_branch(find: Finder, code: bytes, address: int) -> tuple[list[Misrun], list[int]]:
+    """What a finder finds up to the first branch; and the addresses of instructions there from which nothing would
+    be found, of a finder that tells them in a method of this name.
+    """
+    own = getattr(find, "up_to_branch", None)
+    return own(code, address) if own is not None else ([*find(code, address, to_branch=True)], [])

@@ -6,6 +6,7 @@ past the symbol are attributed to it.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from emu.memory.reach import reach_of
@@ -14,11 +15,11 @@ from relink.records import Assigned
 
 if TYPE_CHECKING:
     from emu.memory.guest_memory import GuestMemory
-    from emu.run.traps import Handler, TrapTable
+    from emu.run.traps import TrapTable
     from relink.memory.address_space import Region
     from relink.module import Module
 
-_PAGES = 256  #: pages reserved at a time
+_PAGES = 256  #: pages are reserved in multiples of this
 
 
 class StandIns(Assigned):
@@ -26,21 +27,28 @@ class StandIns(Assigned):
 
     def __init__(self, memory: GuestMemory, traps: TrapTable) -> None:
         self._memory, self._traps = memory, traps
-        self._regions: list[Region] = []
+        self._free: list[
+            tuple[Region, dict[int, None]]
+        ] = []  #: regions with their free pages, the lowest one last
 
-    def add(self, image: Module, name: str, handler: Handler) -> int | None:
-        """Add a trap in range of an image's code, at the start of an unmapped page; None when no address is
-        free.
+    def add(self, image: Module, title: str, symbols: Sequence[str], handler: Callable[[str], int]) -> list[int]:
+        """Add traps in range of an image's code, each at the start of an unmapped page (see
+        `TrapTable.add_alike`). Returns their addresses, fewer than there are symbols when no more are free.
         """
         low, high = reach_of(image)
-        near = [region for region in self._regions if low <= region.address and region.end <= high]
-        free = (page for region in near for page in range(region.address, region.end, PAGE))
-        address = next((page for page in free if self._traps.get(page) is None), None)
-        if address is None:
-            region = self._memory.reserve_between(low, high, _PAGES * PAGE, "[unresolved]")
-            if region is None:
-                return None
-            self._regions.append(region)
-            address = region.address
-        self._traps.add_at(address, name, handler)
-        return address
+        added: list[int] = []
+        for region, free in self._free:
+            if free and low <= region.address and region.end <= high:
+                added += self._traps.add_alike_at(free, title, symbols[len(added) :], handler)
+        while len(added) < len(symbols):
+            whole = -(-(len(symbols) - len(added)) // _PAGES) * _PAGES
+            for pages in (whole, _PAGES):  # there may be several small gaps instead of a large one
+                new = self._memory.reserve_between(low, high, pages * PAGE, "[unresolved]")
+                if new is not None:
+                    break
+            else:
+                return added
+            free = dict.fromkeys(reversed(range(new.address, new.end, PAGE)))
+            self._free.append((new, free))
+            added += self._traps.add_alike_at(free, title, symbols[len(added) :], handler)
+        return added

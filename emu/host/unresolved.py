@@ -33,17 +33,13 @@ class UnresolvedTraps:
 
     def each(self, image: Module, symbols: Sequence[str]) -> list[int]:
         """The traps of several symbols."""
+        made: list[int] = []
         if image.decoded.is_relocatable:  # its code may refer to data at nearby addresses only
-            made = [self._near(image, symbol) for symbol in symbols]
-        else:
-            made = self._traps.add_alike("unresolved", symbols, self._called)
+            made = self._stand_ins.add(image, "unresolved", symbols, self._called)
+        if len(made) < len(symbols):
+            made += self._traps.add_alike("unresolved", symbols[len(made) :], self._called)
         self._made += made
         return made
-
-    def _near(self, image: Module, symbol: str) -> int:
-        name, handler = f"unresolved {symbol}", partial(self._called, symbol)
-        stand_in = self._stand_ins.add(image, name, handler)
-        return self._traps.add(name, handler) if stand_in is None else stand_in
 
 
 def _called(caller: Callable[[], Frame], symbol: str) -> int:

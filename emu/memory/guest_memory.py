@@ -12,7 +12,7 @@ from typing import Any
 
 from emu.cpu.protocol import Cpu
 from emu.memory.limit import MemoryLimit
-from emu.memory.page_ranges import spans_of, split
+from emu.memory.page_ranges import overlapping, spans_of, split
 from relink.arch import Architecture
 from relink.errors import AddressSpaceError
 from relink.memory.address_space import PAGE, HostMemory, Pages, Protection, Region, page_ceil
@@ -287,17 +287,18 @@ class GuestMemory(HostMemory):
         A region of `map_anonymous` without pages is released; the address range of an image stays reserved.
         """
         for region in self._within(address, size):
-            kept = []
-            for run in region.pages:
-                for piece, inside in split(run, address - region.address, address + size - region.address):
+            low, high, pages = address - region.address, address + size - region.address, region.pages
+            affected, kept = overlapping(pages, low, high), []
+            for run in pages[affected]:
+                for piece, inside in split(run, low, high):
                     if inside:
                         self._cpu.unmap(region.address + piece.offset, piece.size)
                         self._drop(region, piece.offset, piece.size)
                     else:
                         kept.append(piece)
-            region.pages = tuple(kept)
+            region.pages = (*pages[: affected.start], *kept, *pages[affected.stop :])
             own = region.name in _OWN
-            if not kept and not own and self._anonymous.get(region.address) is region:
+            if not region.pages and not own and self._anonymous.get(region.address) is region:
                 self.unmap(region.address)
 
     def protect_pages(self, address: int, size: int, protection: Protection) -> None:
@@ -306,20 +307,20 @@ class GuestMemory(HostMemory):
             raise AddressSpaceError("not mapped", address=address, size=size)
         self.changes += 1
         for region in self._within(address, size):
-            low, high = address - region.address, address + size - region.address
-            pages = []
-            if len(region.pages) >= MOST_MAPPINGS:
+            low, high, pages = address - region.address, address + size - region.address, region.pages
+            if len(pages) >= MOST_MAPPINGS:
                 raise AddressSpaceError(f"more than {MOST_MAPPINGS} runs of pages", address=address, size=size)
             if region.name in _OWN:
                 self.damaged.add(region)
-            for run in region.pages:
+            affected, changed = overlapping(pages, low, high), []
+            for run in pages[affected]:
                 for piece, inside in split(run, low, high):
                     if inside:
                         if protection:
                             self._commit(region, piece.offset, piece.size)
                         self._cpu.protect(region.address + piece.offset, piece.size, protection)
-                    pages.append(piece._replace(protection=protection) if inside else piece)
-            region.pages = tuple(pages)
+                    changed.append(piece._replace(protection=protection) if inside else piece)
+            region.pages = (*pages[: affected.start], *changed, *pages[affected.stop :])
 
     def is_free(self, address: int, size: int) -> bool:
         """Whether nothing is mapped in [address, address + size)."""
@@ -331,13 +332,12 @@ class GuestMemory(HostMemory):
 
     def _mapped(self, address: int, size: int) -> int:
         """The number of mapped bytes in [address, address + size), in whole pages."""
-        return sum(
-            piece.size
-            for region in self._within(address, size)
-            for run in region.pages
-            for piece, inside in split(run, address - region.address, address + size - region.address)
-            if inside
-        )
+        mapped = 0
+        for region in self._within(address, size):
+            low, high = address - region.address, address + size - region.address
+            for run in region.pages[overlapping(region.pages, low, high)]:
+                mapped += min(run.offset + run.size, high) - max(run.offset, low)
+        return mapped
 
     def check_range(self, address: int, size: int) -> None:
         """Raise AddressSpaceError unless [address, address + size) consists of whole pages that a guest may

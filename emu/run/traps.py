@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import filterfalse, islice
 from operator import attrgetter
 from typing import TypeAlias
 
@@ -98,6 +99,7 @@ class TrapTable:
         self._returns = [self.return_address]
         self._free: list[int] = []
         self._freed: dict[int, str] = {}  #: the names of those freed last, which are not used again yet
+        self._places: dict[int, dict[int, None]] = {}  #: by address outside the range: where it goes when freed
         self._next: int = self.start + self.spacing
         self._blocks: list[_Block] = []  #: by address
         self._gaps: list[tuple[int, int]] = []  #: (start, count) of freed blocks
@@ -145,6 +147,26 @@ class TrapTable:
         self.changes += 1
         self._traps[address] = Trap(name, handler)
 
+    def add_alike_at(
+        self, free: dict[int, None], title: str, what: Sequence[str], handler: Callable[[str], int]
+    ) -> list[int]:
+        """`add_alike` at addresses outside the range, which are unmapped: the last ones of `free`, for as many of
+        `what` as it has. `remove` puts them there again.
+        """
+        while True:
+            changes = self.changes
+            unused = filterfalse(self._traps.__contains__, reversed(free))
+            addresses = [*islice(unused, len(what))]
+            traps = _Alike(title, dict(zip(addresses, what, strict=False)), handler)
+            places, added = dict.fromkeys(addresses, free), dict.fromkeys(addresses, traps)
+            if changes == self.changes:  # without a call from here on, as in `add`
+                self._places |= places
+                self._traps |= added
+                self.changes += 1
+                for address in addresses:  # where a signal handler raises, they stay in `free`, but are in use
+                    del free[address]
+                return addresses
+
     def named(self, *names: str) -> list[int]:
         """The addresses of the traps with one of these names, without those of blocks."""
         return [address for address, trap in self._traps.items() if _single(trap, address).name in names]
@@ -172,11 +194,13 @@ class TrapTable:
         trap = self._traps.get(address)
         if trap is None:
             return
-        name, in_range = _single(trap, address).name, address in self
+        name, in_range, free = _single(trap, address).name, address in self, self._places.get(address)
         if address in self._traps:  # without a call from here on, as in `add`
             del self._traps[address]
             if in_range:
                 self._freed[address] = name
+            elif free is not None:
+                free[address] = None
             self.changes += 1
         while len(self._freed) > _REMEMBERED:
             oldest = next(iter(self._freed))

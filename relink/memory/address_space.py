@@ -16,7 +16,7 @@ that the linker writes are copied.
 from __future__ import annotations
 
 import enum
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
@@ -179,6 +179,9 @@ class HostMemory:
         self._starts: list[int] = []
         self._window = _window(self.architecture)
         self._cursor: int = self._window[0]
+        #: (address, binary length of sizes) -> where the search from that address for a gap of such a size may
+        #: begin: none of those before has so many bytes.
+        self._gaps: dict[tuple[int, int], int] = {}
         self.changes = 0  #: number of times that regions or permissions may have changed
         self.given: U8 | None = None  #: zeroed host memory for the next region of this size, if set
 
@@ -241,6 +244,12 @@ class HostMemory:
                 return
             raise AddressSpaceError("no such region", address=region.address, size=region.size)
         self.changes += 1
+        if self._gaps:
+            before = self._regions[index - 1] if index else None
+            gap = 0 if before is None else before.address + before.size + PAGE
+            for (low, length), begin in self._gaps.items():
+                if begin > gap:
+                    self._gaps[low, length] = gap if gap > low else low
         del self._starts[index], self._regions[index]
 
     def _give_back(self, region: Region, most: int = 1 << 16) -> None:
@@ -273,8 +282,9 @@ class HostMemory:
         """The permissions of the page at `address`; None when nothing is published there."""
         region = self.region_at(address)
         if region is not None:
-            for offset, size, protection in region.pages:
-                if 0 <= address - region.address - offset < size:
+            within = address - region.address
+            for offset, size, protection in _overlapping(region.pages, within, within + 1):
+                if offset <= within < offset + size:
                     return protection
         return None
 
@@ -311,31 +321,45 @@ class HostMemory:
         raise AddressSpaceError("no room in the address space", size=size)
 
     def _find_low_room(self, size: int, align: int, below: int) -> int:
-        address = self._first_gap(_USUAL_LOW, below, size, align)
-        if address is None:
-            address = self._first_gap(_LOWEST, below, size, align)
-        if address is None:
-            raise AddressSpaceError(f"no room below {below:#x}", size=size)
-        return address
+        for low in (_USUAL_LOW, _LOWEST):
+            address = self._first_gap(low, below, size, align, known=True)
+            if address is not None:
+                return address
+        raise AddressSpaceError(f"no room below {below:#x}", size=size)
 
-    def _first_gap(self, low: int, high: int, size: int, align: int) -> int | None:
+    def _first_gap(self, low: int, high: int, size: int, align: int, *, known: bool = False) -> int | None:
+        """The first aligned address with room in [low, high). `known`: begin where the first gap of about this
+        size was in an earlier search from `low`.
+        """
+        key, length, gap, changes = (low, size.bit_length()), 0, None, self.changes
+        if known:
+            low, length = self._gaps.get(key, low), 1 << key[1] - 1
         address = (low + align - 1) & -align
         index = self._index(address)
         for region in self._regions[index if index > 0 else 0 :]:
+            if length and gap is None and address + length + PAGE <= region.address:
+                gap = address
             if address + size + PAGE <= region.address:
                 break
             if (after := region.address + region.size + PAGE) > address:
                 address = (after + align - 1) & -align
+        if known and align == PAGE and changes == self.changes:
+            self._gaps[key] = address if gap is None else gap
         return address if address + size <= high else None
 
 
-def _covered(pages: Iterable[Pages], begin: int, size: int) -> bool:
+def _covered(pages: Sequence[Pages], begin: int, size: int) -> bool:
     """Whether `size` bytes from `begin` (an offset in the region) are all in published pages."""
     end = begin + size
-    for offset, length, _ in pages:  # in ascending order
+    for offset, length, _ in _overlapping(pages, begin, end):
         if offset <= begin < offset + length:
             begin = offset + length
     return begin >= end and size >= 0
+
+
+def _overlapping(pages: Sequence[Pages], low: int, high: int) -> Sequence[Pages]:
+    """Those of the runs, which are in ascending order, that may overlap [low, high)."""
+    return pages[max(bisect_left(pages, (low + 1,)) - 1, 0) : bisect_left(pages, (high,))]
 
 
 def _window(arch: Architecture) -> tuple[int, int]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
+from collections.abc import Iterable, Iterator
 
 import pytest
 
 from emu import Machine
+from emu.cpu.corrections.find_x86 import X86
+from emu.cpu.corrections.finders import FINDERS
 from emu.cpu.hooks.inspector import Inspector
 from emu.cpu.hooks.stop_hook import StopRequest
-from emu.cpu.misrun import Guard
+from emu.cpu.misrun import Guard, Misrun, up_to_branch
+from emu.cpu.protocol import Protection, StopReason
 from emu.cpu.unicorn import api as unicorn_api
 from emu.cpu.unicorn import cpu as unicorn
 from emu.cpu.unicorn import stops as unicorn_stops
@@ -136,3 +141,82 @@ def test_code_that_has_changed_is_searched_again() -> None:
     inspector.find_by(lambda code, address, **_: iter(()))
     inspector.begin(0x1000)
     assert read == [0x1000] * 5
+
+
+_LIKELY = bytes.fromhex("0faec7383a48669fdfe0ddd9c4c5628f01b190f0ff89c875c377f8")
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "i386"])
+def test_up_to_the_first_branch_the_same_is_found_and_nothing_from_plain_addresses(arch: str) -> None:
+    rng, find = random.Random(2), FINDERS[arch]
+    plain = Counter[bool]()
+
+    def described(found: Iterable[Misrun]) -> list[tuple[object, ...]]:
+        return [(each.address, each.size, each.run is None, each.needs, each.guard) for each in found]
+
+    for _ in range(2000):
+        code = bytes(rng.choice(_LIKELY) for _ in range(rng.randrange(1, 40))) + rng.randbytes(40)
+        found, starts = up_to_branch(find, code, 0x1000)
+        assert described(found) == described(find(code, 0x1000, to_branch=True))
+        plain[bool(starts)] += 1
+        for start in starts:
+            assert [*find(code[start - 0x1000 :], start, to_branch=True)] == []
+    assert min(plain[True], plain[False]) > 100
+
+
+def test_an_instruction_of_code_that_changes_itself_costs_the_same_in_a_long_block(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After a store to its page, the rest of the block is looked at once, and not the rest of the page."""
+    sizes = list[int]()
+    real = X86.up_to_branch
+
+    def noted(finder: X86, code: bytes, address: int) -> tuple[list[Misrun], list[int]]:
+        found, starts = real(finder, code, address)
+        sizes.append(len(starts))
+        return found, starts
+
+    monkeypatch.setattr(X86, "up_to_branch", noted)
+    #: The store is of what is there: xchg eax, eax.
+    code = "change: mov %eax, 1f(%rip)\n" + "nop\n" * 200 + "1: nop\nnop\nnop\nnop\ndec %ecx\njnz change\nret\n"
+    with Machine("x86_64") as machine:
+        place = machine.memory.map_anonymous(4096, Protection.R | Protection.W | Protection.X)
+        library = machine.load(compiled("x86_64", f".globl change\n{code}", language="assembler"))
+        machine.memory.write(place, machine.memory.read(library.function("change", "void(void)").address, 300))
+        machine.cpu.write_registers({"rax": 0x90909090, "rcx": 3})
+        pc, steps = place, 0
+        while pc != place or machine.cpu.read_register("rcx") == 3 or steps == 0:
+            stop = machine.cpu.run(pc, max_instructions=1)
+            assert stop.reason is StopReason.INSTRUCTION_LIMIT
+            pc, steps = stop.pc, steps + 1
+        assert steps == 207
+    assert 1 <= len(sizes) <= 4
+    assert sum(sizes) <= 3 * steps
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "i386"])
+def test_blocks_that_limits_cut_again_and_again_are_looked_through_once(
+    arch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In more places than there are hooks for limits: they are translated anew for each."""
+    code = "turn: " + "inc %eax\ntest %ebx, %ebx\njnz 1f\n" * 60 + "dec %ecx\njnz turn\n1: ret\n"
+    looked, real = list[int](), X86.__call__
+
+    def noted(finder: X86, code: bytes, address: int, *, to_branch: bool = False) -> Iterator[Misrun]:
+        looked.append(address)
+        return real(finder, code, address, to_branch=to_branch)
+
+    monkeypatch.setattr(X86, "__call__", noted)
+    with Machine(arch) as machine:
+        library = machine.load(compiled(arch, f".globl turn\n{code}", language="assembler"))
+        pc = library.function("turn", "void(void)").address
+        letter = "r" if arch == "x86_64" else "e"
+        machine.cpu.write_registers({f"{letter}cx": 1000, f"{letter}bx": 0})
+        counts = []
+        for _ in range(3):
+            looked.clear()
+            for _ in range(20 * 182 // 17):
+                pc = machine.cpu.run(pc, max_instructions=17).pc
+            counts.append(len(looked))
+    assert counts[0] > 60, "the counter counts"
+    assert counts[2] == 0

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import random
+import sys
+from contextlib import suppress
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -15,7 +19,8 @@ from relink import (
 )
 from relink.elf import decode
 from relink.elf.source import COPIED, is_mapped
-from relink.memory.address_space import PAGE
+from relink.memory.address_space import PAGE, Region
+from tests.counting import per_item
 from tests.fixtures import fixture
 from tests.grouping import each
 from tests.linker.craft import DATA, Library, Sym
@@ -153,3 +158,64 @@ def test_a_large_file_is_mapped_and_a_small_one_read(tmp_path: Path) -> None:
         path = tmp_path / str(size)
         path.write_bytes(fixture("riscv64", "deps/libleaf").read_bytes().ljust(size, b"\0"))
         assert is_mapped(decode(path).data) is mapped
+
+
+def first_fit(memory: HostMemory, low: int, high: int, size: int, align: int) -> int | None:
+    """The first address for a region, looked for from `low`."""
+    address = -(-low // align) * align
+    for region in memory.regions:
+        if region.address < address + size + 4096 and address < region.end + 4096:
+            address = -(-(region.end + 4096) // align) * align
+    return address if address + size <= high else None
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_low_regions_lie_at_the_first_addresses_with_room(seed: int) -> None:
+    rng, memory, kept = random.Random(seed), HostMemory("x86_64"), list[Region]()
+    usual, lowest, below = 0x4000_0000, 0x10_0000, 0x4008_0000
+    memory.reserve(usual - 0x18_0000, at=0x18_0000)  # little room, so that all cases occur
+    full = 0
+    for _ in range(800):
+        kind = rng.randrange(10)
+        size = 4096 * rng.choice((1, 1, 2, 3, 4, 5, 16))
+        if kind < 4 and kept:
+            memory.release(kept.pop(rng.randrange(len(kept))))
+            continue
+        if kind == 4:
+            with suppress(AddressSpaceError):
+                kept.append(memory.reserve(size, at=usual + 4096 * rng.randrange(0x80)))
+            continue
+        align = rng.choice((4096, 4096, 4096, 0x4000))
+        expected = first_fit(memory, usual, below, size, align)
+        expected = first_fit(memory, lowest, below, size, align) if expected is None else expected
+        if expected is None:
+            full += 1
+            with pytest.raises(AddressSpaceError, match="no room"):
+                memory.reserve(size, align=align, below=below)
+        else:
+            kept.append(memory.reserve(size, align=align, below=below))
+            assert kept[-1].address == expected
+    assert full
+
+
+def test_a_low_region_costs_the_same_among_many() -> None:
+    """However many there are below it: the lines of Python that run."""
+
+    def cost(count: int) -> int:
+        memory, lines = HostMemory("x86_64"), 0
+
+        def trace(frame: FrameType, event: str, argument: object) -> Any:
+            nonlocal lines
+            lines += event == "line"
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            for _ in range(count):
+                memory.reserve(4096, below=1 << 31)
+        finally:
+            sys.settrace(before)
+        return lines
+
+    assert per_item(cost, 50) < 80

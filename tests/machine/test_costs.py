@@ -5,13 +5,14 @@ from __future__ import annotations
 import ctypes
 import gc
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from emu import Machine
 from emu.cpu.create import create_cpu
-from emu.cpu.protocol import Cpu
+from emu.cpu.protocol import Cpu, Protection
 from emu.cpu.unicorn import api as unicorn_api
 from emu.cpu.unicorn import cpu as unicorn_cpu
 from emu.cpu.unicorn import stops as unicorn_stops
@@ -20,7 +21,7 @@ from relink.arch import ARCHITECTURES
 from relink.image import Image
 from relink.linker import Linker
 from relink.search.decoded_cache import CACHE
-from tests.counting import engine_calls, file_calls, most_bytes, objects_left, python_calls
+from tests.counting import engine_calls, file_calls, most_bytes, objects_left, per_item, python_calls
 from tests.fixtures import arch_of
 from tests.linker.craft import DATA, FUNC, Library, Rel, Sym
 from tests.linker.numbers import SYMBOLIC
@@ -221,6 +222,30 @@ def test_a_clean_page_costs_a_restore_nothing(arch: str, monkeypatch: pytest.Mon
     assert few_calls > 10, "the counters count"
     assert abs(many_calls - few_calls) < 5
     assert many_engine == few_engine
+
+
+def test_permissions_of_a_page_cost_the_same_among_many_runs_of_pages() -> None:
+    """Each page that is unmapped, or has other permissions than its neighbours, makes one run more."""
+
+    def cost(count: int, change: Callable[[Machine, int], object]) -> int:
+        with Machine("x86_64") as machine:
+            start = machine.memory.map_anonymous(2 * count * 4096)
+            machine.memory.write(start, b"1")
+            return python_calls(lambda: [change(machine, start + 8192 * n) for n in range(count)])
+
+    def protect(machine: Machine, page: int) -> None:
+        machine.memory.protect_pages(page, 4096, Protection.R)
+        assert machine.memory.protection(page) == Protection.R
+        assert machine.memory.is_mapped(page, 8192)
+
+    def unmap(machine: Machine, page: int) -> None:
+        machine.memory.unmap_pages(page, 4096)
+        assert not machine.memory.is_mapped(page, 8192)
+        assert machine.memory.protection(page + 4096)
+
+    for change in (protect, unmap):
+        cost(50, change)
+        assert per_item(lambda count, change=change: cost(count, change), 50) <= 150  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("arch", ARCHES)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from emu import Machine
 from emu.run.traps import Trap, TrapTable
 from relink.arch import ARCHITECTURES
 from relink.errors import AddressSpaceError
+from tests.counting import per_item, python_calls
+from tests.elf.build_object import Sym, rela, simple_object
 
 
 @pytest.fixture
@@ -68,3 +71,38 @@ def test_more_than_there_is_room_for_are_refused_and_none_is_added() -> None:
         traps.add_alike("missing", ["a", "b", "c", "d"], lambda what: 0)
     assert len(traps) == 1
     assert len(traps.add_alike("missing", ["a", "b", "c"], lambda what: 0)) == 3
+
+
+def undefined_functions(count: int) -> bytes:
+    """An object with a word for each of so many functions that nothing defines."""
+    symbols = [Sym(f"f{n}", bind=1) for n in range(count)]
+    return simple_object(symbols, [rela(*[(8 * n % 16, 1, 1 + n, 0) for n in range(count)])])
+
+
+def test_an_undefined_symbol_of_an_object_costs_the_same_among_many() -> None:
+    with Machine("x86_64") as machine:
+
+        def cost(count: int) -> int:
+            content = undefined_functions(count)
+            return python_calls(lambda: machine.load(content, allow_unresolved=True).close())
+
+        cost(600)  # what is made once
+        assert per_item(cost, 600) <= 40
+
+
+def test_the_pages_of_undefined_symbols_are_used_again() -> None:
+    with Machine("x86_64") as machine:
+        content = undefined_functions(300)
+        kept = machine.load(undefined_functions(3), allow_unresolved=True)
+        for _ in range(2):
+            machine.load(content, allow_unresolved=True).close()
+        before = len(machine.memory.regions), len(machine.traps)
+        for _ in range(3):
+            library = machine.load(content, allow_unresolved=True)
+            pages = machine.traps.named(*(f"unresolved f{n}" for n in range(300)))
+            assert len({page // 4096 for page in pages}) == 303
+            assert all(page % 4096 == 0 and machine.memory.is_free(page, 4096) for page in pages)
+            library.close()
+        assert (len(machine.memory.regions), len(machine.traps)) == before
+        assert len(machine.traps.named("unresolved f0", "unresolved f1", "unresolved f2")) == 3
+        kept.close()

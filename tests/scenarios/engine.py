@@ -160,7 +160,7 @@ def played_again(scenario: Scenario, target: str) -> list[list[Answer]]:
     """
     folder = built(scenario, target)
     begins = (0, len(scenario.steps) // 2)
-    with Machine(arch_of(target)) as machine:
+    with Machine(arch_of(target), stack_size=1 << 16) as machine:  # all of it is compared after each step
         player = _Player(machine, folder, BindMode.LAZY)
         saved: dict[int, tuple[Snapshot, dict[str, Any], dict[str, Library]]] = {}
         guest_states, answers = list[dict[str, Any]](), list[Answer]()

@@ -91,6 +91,16 @@ class X86:
         rows = find_x87_stack.decoded(self._opened(), code, address, _BRANCHES, to_branch=to_branch)
         return find_x87_stack.checked(rows, found, address, self._bits)
 
+    def up_to_branch(self, code: bytes, address: int) -> tuple[list[Misrun], list[int]]:
+        """See `emu.cpu.misrun.up_to_branch`. Patterns look at the block alone: on a whole page they take 2 ms."""
+        rows = [*find_x87_stack.decoded(self._opened(), code, address, _BRANCHES, to_branch=True)]
+        if rows and rows[-1][2].startswith(_BRANCHES):
+            code = code[: rows[-1][0] + len(rows[-1][1]) - address + _LONGEST]
+        found = [*self(code, address, to_branch=True)]
+        # What is found of x87's stack depends on where a block begins.
+        plain = not found and not any(find_x87_stack.is_x87(content, self._bits) for _, content, _, _ in rows)
+        return found, [row[0] for row in rows] if plain else []
+
     def _found(self, code: bytes, address: int, *, to_branch: bool) -> Iterator[Misrun]:
         if self._suspect.search(code) is None:
             return

@@ -77,6 +77,11 @@ def checked(rows: Iterable[Row], found: Iterable[Misrun], address: int, bits: in
             yield by_address[at]
 
 
+def is_x87(content: bytes, bits: int) -> bool:
+    """Whether an instruction is one of x87."""
+    return SUSPECT.search(content) is not None and _effect(content, bits) is not None
+
+
 def _effect(content: bytes, bits: int) -> x87_stack.Effect | None:
     """Of an x87 instruction."""
     opcode = content.lstrip(LEGACY_PREFIXES)

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from emu.cpu.misrun import up_to_branch
 from emu.cpu.unicorn.isas import ISAS
 
 if TYPE_CHECKING:
@@ -29,9 +30,16 @@ class _Late:
         self._made: Finder | None = None
 
     def __call__(self, code: bytes, address: int, *, to_branch: bool = False) -> Iterator[Misrun]:
+        return self._finder()(code, address, to_branch=to_branch)
+
+    def up_to_branch(self, code: bytes, address: int) -> tuple[list[Misrun], list[int]]:
+        """See `emu.cpu.misrun.up_to_branch`."""
+        return up_to_branch(self._finder(), code, address)
+
+    def _finder(self) -> Finder:
         if self._made is None:
             self._made = self._make()
-        return self._made(code, address, to_branch=to_branch)
+        return self._made
 
 
 def _x86(bits: int, *, denormals: bool = False) -> Finder:

@@ -13,16 +13,17 @@ where that is not possible, the code up to the first branch is inspected before 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
 from emu.cpu.hooks.stop_hook import StopRequest
-from emu.cpu.misrun import Finder, Guard, Guest, Misrun, Outcome, Spread, StackNeeds, Then
+from emu.cpu.misrun import Finder, Guard, Guest, Misrun, Outcome, Spread, StackNeeds, Then, up_to_branch
 from relink.errors import AddressSpaceError, GuestAccessError
 
 _PAGE = 4096
 _LONGEST = 16  #: bytes that hold any instruction whole
 _MOST_PLAIN = 32  #: pages of which the content is kept
+_MOST_BLOCKS = 1024  #: blocks of which what was found is kept
 
 
 class Engine(Protocol):
@@ -85,7 +86,10 @@ class Inspector:
         self._engine, self._read = engine, read
         self._plain: dict[tuple[bytes, int], bool] = {}  #: by content and state: see `_is_plain`
         self._plain_pages: set[int] = set()  #: addresses of such pages plus the state, as long as `known` ones
-        self.known: set[int] = set()  #: start addresses of runs that were inspected
+        #: Addresses at which runs may begin without an inspection; `know` adds to them.
+        self.known: set[int] = set()
+        self._blocks: dict[tuple[bytes, int], list[Misrun]] = {}  #: see `_found_in`
+        self._known_by_page: dict[int, list[int]] = {}
         self._hooked: dict[int, _Hooked] = {}
         self._inexact: set[int] = set()  #: addresses hooked for `inexact`
         self._guarded: dict[int, Guard] = {}  #: addresses hooked with a guard only
@@ -103,10 +107,13 @@ class Inspector:
         page = pc - pc % _PAGE
         if self._anywhere and (page | state in self._plain_pages or self._is_plain(page, state)):
             self._plain_pages.add(page | state)
-            self.known.add(pc)
+            self.know(pc)
             return
         code = self._fetch(pc, _PAGE - pc % _PAGE + _LONGEST)  # an instruction may go on in the next page
-        self._inspect_first(code, pc, list(self._find(code, pc | state, to_branch=True)))
+        found, starts = up_to_branch(self._find, code, pc | state)
+        self._inspect_first(code, pc, found)
+        for start in starts:
+            self.know(start)
 
     def _is_plain(self, page: int, state: int) -> bool:
         """Whether nothing is found in a whole page, which many runs may begin in."""
@@ -126,19 +133,30 @@ class Inspector:
     def first_block(self, pc: int, size: int) -> None:
         """Inspect the first block of a run, before which the engine has stopped."""
         code = self._fetch(pc, size)
-        self._inspect_first(code, pc, list(self._find(code, pc)))
+        self._inspect_first(code, pc, self._found_in(code, pc))
 
     def _inspect_first(self, code: bytes, pc: int, found: list[Misrun]) -> None:
         self._watch(found, code, pc)
         last = next((each for each in reversed(found) if each.needs is None), None)
         if last is not None:
             self._engine.drop(pc, last.address + last.size + 1)
-        self.known.add(pc)
+        self.know(pc)
+
+    def know(self, pc: int) -> None:
+        """A run may begin at `pc` without an inspection, until the code there changes."""
+        if pc not in self.known:
+            self._known_by_page.setdefault(pc // _PAGE, []).append(pc)  # first: a signal handler may raise
+            self.known.add(pc)
 
     def forget(self, low: int, high: int) -> None:
         """Forget inspected code in [low, high), which has changed, and code that reaches it."""
-        stale = [pc for pc in self.known if low - _PAGE < pc < high]
-        self.known.difference_update(stale)
+        pages: Iterable[int] = range((low - _PAGE + 1) // _PAGE, -(-high // _PAGE))
+        if high - low > len(self._known_by_page) * _PAGE:
+            pages = set(self._known_by_page).intersection(pages)
+        for page in pages:
+            if starts := self._known_by_page.get(page):
+                self.known.difference_update([pc for pc in starts if low - _PAGE < pc < high])
+                starts[:] = filter(self.known.__contains__, starts)
         stale = [page for page in self._plain_pages if low - 2 * _PAGE < page < high]  # the search goes beyond it
         self._plain_pages.difference_update(stale)
 
@@ -147,9 +165,16 @@ class Inspector:
         if find is self._find:
             return False
         self._find = find
-        self.known.clear()
-        self._plain_pages.clear()
+        self.find_again()
         return True
+
+    def find_again(self) -> None:
+        """Something else may be found in code now."""
+        self.known.clear()
+        self._known_by_page.clear()
+        self._plain_pages.clear()
+        self._blocks.clear()
+        self._plain.clear()
 
     def rounding_matters(self) -> None:
         """Stop at instructions with `Misrun.inexact` again."""
@@ -162,7 +187,7 @@ class Inspector:
             edges.stopped = 0
             size = self._engine.block_size(pc)
             code = self._fetch(pc, size)
-            found = list(self._find(code, pc | self._state(guest)))
+            found = self._found_in(code, pc | self._state(guest))
             if self._watch(found, code, pc):
                 self._engine.drop(pc, pc + size)
             return Verdict(pc, looked=True)
@@ -192,7 +217,7 @@ class Inspector:
         assert self._stack is not None
         self._stack.remove(pc)
         code = self._fetch(pc, self._engine.block_size(pc))
-        for each in self._find(code, pc):
+        for each in self._found_in(code, pc):
             outcome = each.run(guest) if each.needs is not None and each.run is not None else None
             if isinstance(outcome, Spread) and self._watch(list(outcome.found), code, pc):
                 self._engine.drop(pc, pc + len(code))
@@ -216,6 +241,16 @@ class Inspector:
             (each for each in self._find(self._fetch(pc, _LONGEST), pc | state) if each.needs is None), None
         )
         return found if found is not None and found.address == pc else None
+
+    def _found_in(self, code: bytes, address: int) -> list[Misrun]:
+        """What is found in a block. It is kept: with limits inside of blocks these are translated anew often."""
+        found = self._blocks.get((code, address))
+        if found is None:
+            found = list(self._find(code, address))
+            if len(self._blocks) >= _MOST_BLOCKS:
+                self._blocks.clear()
+            self._blocks[code, address] = found
+        return found
 
     def _watch(self, found: list[Misrun], code: bytes, begin: int) -> bool:
         """Remember what was found. Returns whether any of it must be translated again, with a hook."""

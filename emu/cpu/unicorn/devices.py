@@ -257,7 +257,7 @@ class UnicornDevices(UnicornLimits):
 
     def inspect_again(self) -> None:
         if self._inspector is not None:
-            self._inspector.forget(0, 1 << 64)
+            self._inspector.find_again()
         self.drop_all_translations()
 
     @abstractmethod

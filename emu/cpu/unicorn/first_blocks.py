@@ -39,7 +39,7 @@ class UnicornFirstBlocks(UnicornHints):
         screen = self._watched.screen
         assert screen is not None
         if screen.begin == NOWHERE:
-            self._inspector.known.add(first)
+            self._inspector.know(first)
         else:
             screen.begin = NOWHERE
 

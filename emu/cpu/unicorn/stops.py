@@ -161,7 +161,7 @@ class UnicornStops(UnicornFirstBlocks):
                     if self._watch.fired:
                         return status, stopped_at
                     assert inspector is not None
-                    inspector.known.add(pc)
+                    inspector.know(pc)
                 continue
             if look.stopped:
                 ended = self._looked(status, stopped_at)
