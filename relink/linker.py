@@ -179,7 +179,7 @@ class Linker(LinkerState):
         closing = [(each, each.base, each.region.size) for each in images] if self.observers else []
         gone = {*images}
         remaining = [image for image in self.images if image not in gone]
-        remaining_global = [image for image in self.global_scope if image not in gone]
+        remaining_global = scopes.without(self.global_scope, gone)
         rest = Rollback([(self.call_scopes.clear, ()), (emit.closed, (self.observers, closing))])
         for each in images[::-1]:
             rest.calls += self._release_steps(each)

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -44,6 +45,23 @@ def python_calls(action: Callable[[], object]) -> int:
             action()
     finally:
         gc.enable()
+    return count
+
+
+def python_lines(action: Callable[[], object]) -> int:
+    """How many lines of Python `action` runs: also of loops that call nothing."""
+    count, before = 0, sys.gettrace()
+
+    def count_one(frame: FrameType, event: str, argument: object) -> Any:
+        nonlocal count
+        count += event == "line"
+        return count_one
+
+    sys.settrace(count_one)
+    try:
+        action()
+    finally:
+        sys.settrace(before)
     return count
 
 

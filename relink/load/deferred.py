@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 def rebind_all(state: LinkerState, plan: Plan, environment: Environment, undo: Rollback) -> list[LinkError]:
     """Bind the deferred references of earlier images that are now defined in their scope; return the errors."""
     errors: list[LinkError] = []
-    for image in state.images:
-        before = image.relocated
-        if before.deferred is None or image in plan.images:
+    for image in state.known.deferring():
+        if image in plan.images:
             continue
         from relink.relocate.deferred import rebind
 
+        before = image.relocated
         found = rebind(image, before, state.lookup_scope(image), environment)
         if found is not None:
             undo.callback(setattr, image, "relocated", before)
@@ -34,6 +34,9 @@ def rebind_all(state: LinkerState, plan: Plan, environment: Environment, undo: R
             plan.rebound.append(found)
             plan.ifuncs += found.ifuncs
             errors += found.errors
+    for image in plan.images:
+        if image.relocated.deferred is not None:
+            state.known.defers(image)
     return errors
 
 

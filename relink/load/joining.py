@@ -8,6 +8,7 @@ from relink.load import lifetime
 from relink.resolve import scopes
 
 if TYPE_CHECKING:
+    from relink.image import Image
     from relink.load.options import LoadOptions
     from relink.load.plan import Plan
     from relink.load.state import LinkerState
@@ -20,17 +21,21 @@ def join(state: LinkerState, plan: Plan, options: LoadOptions, undo: Rollback) -
     """
     lifetime.hold(plan.root, plan.first, options.no_delete, undo)
     group = scopes.Group(plan.root, scopes.search_list(plan.first))
-    known, added = {*group.members} if options.local else {*state.global_scope}, []
-    for image in group.members:
-        if image not in known:
-            added += [image]
-    before = {*state.images}, {*state.resolver.unique}
-    undo.calls += ((state.leave_scopes, ({*plan.images}, group, added, *before)),)
+    new = {*plan.images}
+    added: list[Image] = []
+    if not options.local:
+        earlier = {*group.members}.difference(new)
+        known = earlier.intersection(state.global_scope) if earlier else earlier
+        for image in group.members:
+            if image not in known:
+                added += [image]
+    before = [*state.images], [*state.resolver.unique]  # a failed load alone makes sets of them
+    undo.calls += ((state.leave_scopes, (new, group, added, *before)),)
     state.images += plan.images
     for image in plan.images:
         state.known.add(image)
         if image.decoded.mapping is not None:
             state.mapped[image] = None
     state.changes += 1
-    scopes.join_group(group, {*plan.images})
+    scopes.join_group(group, new)
     scopes.join_global(state.global_scope, added)

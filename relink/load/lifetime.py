@@ -62,11 +62,9 @@ def unloadable(images: Sequence[Image], held: Collection[int], image: Image | No
 
     Images that contain one of the guest addresses `held` count as used.
     """
-    left = []
-    for each in images:
-        record = each.lifetime
-        if record.references > (each is image) or record.no_delete or (held and any(map(each.contains, held))):
-            left += [each]
+    left = [each for each in images if (record := each.lifetime).references > (each is image) or record.no_delete]
+    if held:
+        left += [each for each in images if any(map(each.contains, held))]
     kept = {*left}
     for user in left:  # which grows meanwhile
         for used in uses(user):
@@ -85,9 +83,14 @@ def _needs(image: Image) -> list[Image]:
 
 def uses(image: Image) -> list[Image]:
     """The images that this one keeps loaded: its dependencies, its `keeps`, and the images it has bound to."""
-    scopes, providers = image.scopes, image.relocated.providers
-    bound = map(image_of, providers) if providers else ()
-    return [*scopes.filtees, *scopes.dependencies, *image.lifetime.keeps, *bound]
+    # Each unload asks all images, most of which use few or none.
+    scopes, relocated, used = image.scopes, image.relocated, image.lifetime.keeps
+    if scopes.filtees or scopes.dependencies:
+        used = [*scopes.filtees, *scopes.dependencies, *used]
+    bindings = relocated.bindings
+    if not relocated.looked_up and relocated.lazy is None and (bindings is None or len(bindings.images) < 2):
+        return used
+    return [*used, *map(image_of, relocated.providers)]
 
 
 def _outlived_by(image: Image) -> list[Image]:

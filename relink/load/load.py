@@ -50,6 +50,8 @@ from relink.search.graph import Node
 from relink.search.search_path import Source
 from relink.tls import LoadTls
 
+_MOST_KEPT = 256  #: images in a scope; bindings made in larger ones keep only what they are bound to
+
 
 def _phase(body: Callable[[Load], None]) -> Callable[[Load], None]:
     """Make a method a phase: called by itself it checks the order (see `Load._run`)."""
@@ -272,6 +274,9 @@ class Load:
         state, plan = self.state, self.plan
         for image in plan.images:
             image.stage = Stage.INITIALISED
+            bindings = image.relocated.bindings
+            if bindings is not None and len(bindings.images) > _MOST_KEPT:
+                image.relocated.bindings = bindings.without_others()
         if state.observers:
             emit.rebound(state.observers, plan.rebound)
             emit.loaded(state.observers, plan.images)

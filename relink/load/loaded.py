@@ -17,6 +17,18 @@ class LoadedImages:
         self._next = 0
         self._images: dict[Hashable, dict[Image, None]] = {}  # by name, by (path,), by (device, inode)
         self._keys: dict[Image, set[Hashable]] = {}
+        self._deferring: dict[Image, None] = {}
+
+    def defers(self, image: Image) -> None:
+        """An image that has been added has deferred references (`relink.relocate.deferred`)."""
+        self._deferring[image] = None
+
+    def deferring(self) -> list[Image]:
+        """The loaded images that have deferred references, in load order."""
+        if not self._deferring:
+            return []
+        waiting = [image for image in self._deferring if image.relocated.deferred and image in self._turns]
+        return sorted(waiting, key=self._turns.__getitem__) if waiting[1:] else waiting
 
     def add(self, image: Image) -> None:
         """Add a loaded image."""
@@ -35,6 +47,8 @@ class LoadedImages:
     def remove(self, image: Image) -> None:
         """Remove an unloaded image; what is left of it, where a signal handler has interrupted that."""
         self._turns.pop(image, None)
+        if self._deferring:
+            self._deferring.pop(image, None)
         for key in self._keys.get(image, ()):
             images = self._images.get(key)
             if images is not None:

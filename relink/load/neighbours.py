@@ -32,7 +32,7 @@ _REACH = 1 << 31  #: range in bytes in either direction
 def limit_for(objects: CombinedObjects, state: LinkerState) -> int | None:
     """The address below which objects of a 64-bit ISA must end, given the loaded images; None without a limit."""
     table, direct = objects.symbols, objects.direct
-    waiting = [image for image in state.images if image.relocated.deferred and image.region.end <= _REACH]
+    waiting = [image for image in state.known.deferring() if image.region.end <= _REACH]
     if not (waiting or len(direct)):
         return None
     providers = [_provider(name, state) for name in table.names.take(direct).texts()] if len(direct) else []
@@ -54,7 +54,7 @@ def low_if_possible(objects: CombinedObjects, state: LinkerState) -> int | None:
     providers = map(partial(_provider, state=state), table.names.take(objects.direct).texts())
     far = any(provider is not None and provider.region.end > _REACH for provider in providers)
     own = set(table.names.take(objects.offered).texts())
-    far |= any(i.region.end > _REACH and own.intersection(i.deferred) for i in state.images)
+    far |= any(i.region.end > _REACH and own.intersection(i.deferred) for i in state.known.deferring())
     shared = any(not i.decoded.is_relocatable and i.region.end > _REACH for i in state.images)
     return None if far or shared else _REACH
 

@@ -135,8 +135,8 @@ class LinkerState(Assigned):
         new: set[Image],
         group: scopes.Group[Image],
         added: Sequence[Image],
-        before: set[Image],
-        unique: set[str],
+        before: Sequence[Image],
+        unique: Sequence[str],
     ) -> None:
         """Undo what a load has done to join its `new` images, given the images and unique symbols from before.
 
@@ -149,14 +149,13 @@ class LinkerState(Assigned):
         self.resolver.indices.forget(new)
         self.call_scopes.clear()
         self.changes += 1
-        gone = {*added}
-        self.global_scope[:] = [image for image in self.global_scope if image not in gone]
+        self.global_scope[:] = scopes.without(self.global_scope, {*added})
         scopes.leave_groups(self.images, new, group)
-        nested = {*self.images} - before
+        nested, known = {*self.images}.difference(before), {*unique}
         self.resolver.unique = {
             name: definition
             for name, definition in self.resolver.unique.items()
-            if name in unique or definition[0] in nested
+            if name in known or definition[0] in nested
         }
 
     def lookup_scopes(self) -> Callable[[Image], LookupScope]:

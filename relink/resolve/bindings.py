@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from relink.arrays import I64, U8, U64, Bools
+from relink.arrays import I64, U8, U64, Bools, indices_where
 from relink.elf.constants import SHN_ABS, SHN_UNDEF, SymbolType
 from relink.elf.some_symbols import SomeSymbols
 from relink.module import Module
@@ -94,6 +94,21 @@ class Bindings:
         """The same, with the same arrays, for other images."""
         return Bindings(
             self.address, self.size, self.type, self.provider, self.symbol, self.canonical, images, self.asked
+        )
+
+    def without_others(self) -> Bindings:
+        """The same, without the images that no reference is bound to: of those of a scope most are such."""
+        used = np.zeros(len(self.images) + 2, np.bool_)
+        used[self.provider] = True  # HOST and UNRESOLVED are the last two
+        used[0] = True
+        numbers = indices_where(used[:-2])
+        table = np.full(len(used), UNRESOLVED, np.int32)
+        table[numbers], table[HOST] = np.arange(len(numbers)), HOST
+        provider = table[self.provider]
+        provider.flags.writeable = self.provider.flags.writeable
+        images = tuple([self.images[number] for number in numbers.tolist()])
+        return Bindings(
+            self.address, self.size, self.type, provider, self.symbol, self.canonical, images, self.asked
         )
 
     def take(self, where: I64, other: Bindings, chosen: I64) -> None:

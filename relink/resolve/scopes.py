@@ -111,7 +111,7 @@ def lookup_order(image: Member, global_scope: Sequence[Member]) -> list[Member]:
         members = groups[0].members
         # All of them are in the global scope: at its end, unless others have been loaded since.
         if members == global_scope or (not deep_bind and global_scope[-len(members) :] == members):
-            return [member for member in global_scope if member.stage is not _CLOSED]
+            return [*global_scope]  # which images leave before they are closed
     own = chain.from_iterable(group.members for group in groups)
     lists = (own, global_scope) if deep_bind else (global_scope, own)
     return [member for member in dict.fromkeys(chain.from_iterable(lists)) if member.stage is not _CLOSED]
@@ -138,16 +138,27 @@ def leave_groups(images: Iterable[Member], roots: Collection[Member], failed: Gr
     for image in images:
         groups = image.scopes.groups
         for one in groups:
-            if one is failed or one.root in roots:
+            if one.root in roots or one is failed:
                 groups[:] = [group for group in groups if group is not failed and group.root not in roots]
                 break
 
 
-def join_global(global_scope: list[Member], images: Iterable[Member]) -> None:
+def join_global(global_scope: list[Member], images: Collection[Member]) -> None:
     """Add images to the global scope; a program goes to its head (the first one, if there are several)."""
+    candidates = (*global_scope[:1], *images)
     global_scope += images
-    for image in global_scope:
+    for image in candidates:
         if image.decoded.is_executable:
-            global_scope.remove(image)
-            global_scope.insert(0, image)
-            break
+            if image is not global_scope[0]:
+                global_scope.remove(image)
+                global_scope.insert(0, image)
+            return
+
+
+def without(global_scope: Sequence[Member], gone: Collection[Member]) -> list[Member]:
+    """The global scope when these images have left it."""
+    remaining = [image for image in global_scope if image not in gone]
+    if remaining and remaining[0] is not global_scope[0] and global_scope[0].decoded.is_executable:
+        others, remaining = remaining, []
+        join_global(remaining, others)
+    return remaining

@@ -42,6 +42,7 @@ class DecodedCache:
         self._lock = shared_lock()
         self._files: OrderedDict[tuple[Key, How], Decoded] = OrderedDict()
         self._bytes: OrderedDict[tuple[Key, How], int] = OrderedDict()
+        self._total = 0  #: of `_bytes`, or after an interrupt more
         self._seen: dict[int, None] = {}  #: hashes of entries that were not kept, the last ones
         self._mapped: OrderedDict[tuple[Key, How], None] = OrderedDict()  #: those that are mapped
 
@@ -99,10 +100,14 @@ class DecodedCache:
             if entry in self._files:
                 self._forget(entry)
             if how or is_content:
-                self._bytes[entry] = _LINKED * len(decoded.data) if how else len(key[0])
+                size = _LINKED * len(decoded.data) if how else len(key[0])
+                self._total += size - self._bytes.get(entry, 0)  # first: a signal handler may raise
+                self._bytes[entry] = size
             self._files[entry] = decoded
             if entry in self._bytes:
-                while sum(self._bytes.values()) > MOST_BYTES:
+                if self._total > MOST_BYTES:
+                    self._total = sum(self._bytes.values())
+                while self._total > MOST_BYTES:
                     self._forget_oldest(self._bytes)
             if entry in self._files and len(decoded.data) > COPIED:
                 self._mapped[entry] = None
@@ -121,12 +126,13 @@ class DecodedCache:
 
     def _forget_oldest(self, entries: Iterable[tuple[Key, How]]) -> None:
         """Forget the first of these entries."""
-        for entry in tuple(entries)[:1]:
-            self._forget(entry)
+        oldest = next(iter(entries), None)
+        if oldest is not None:
+            self._forget(oldest)
 
     def _forget(self, entry: tuple[Key, How]) -> None:
         self._files.pop(entry, None)
-        self._bytes.pop(entry, None)
+        self._total -= self._bytes.pop(entry, 0)
         self._mapped.pop(entry, None)
 
     def clear(self) -> None:
@@ -134,6 +140,7 @@ class DecodedCache:
         with self._lock:
             self._files.clear()
             self._bytes.clear()
+            self._total = 0
             self._mapped.clear()
             self._seen.clear()
 

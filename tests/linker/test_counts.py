@@ -11,7 +11,7 @@ from relink import Linker
 from relink.memory.address_space import HostMemory
 from relink.search.decoded_cache import CACHE
 from relink.search.search_path import SearchPath
-from tests.counting import file_calls, most_bytes, objects_left, per_item, python_calls
+from tests.counting import file_calls, most_bytes, objects_left, per_item, python_calls, python_lines
 from tests.linker.craft import DATA, FUNC, Library, Rel, Sym, undefined
 from tests.linker.numbers import SYMBOLIC
 from tests.objects.build import compiled, linked
@@ -136,6 +136,41 @@ def test_an_image_of_a_known_file_costs_little(tmp_path: Path, monkeypatch: pyte
     for what, (count_of, most) in KNOWN_COUNTS.items():
         found = per_item(lambda count, of=count_of: of(lambda: load(count)), 12)  # type: ignore[misc]
         assert found <= most, what
+
+
+def numbered(number: int) -> bytes:
+    """A library of its own, which refers to itself and to library 0."""
+    first, own = undefined("v0"), Sym(f"v{number}", DATA)
+    symbols = [first, own] if number else [own]
+    words = [Rel(DATA + 16 + 8 * at, SYMBOLIC[ARCH], symbol) for at, symbol in enumerate(symbols)]
+    return Library(ARCH, f"lib{number}.so", symbols=symbols, relocations=words).image()
+
+
+def test_a_load_and_its_memory_cost_the_same_after_many_others() -> None:
+    """Each is a load of its own, and all are in the global scope."""
+    linker, counts = Linker(HostMemory(ARCH)), dict[int, int]()
+    for number in range(700):
+        content = numbered(number)
+        if number in (150, 300, 690):
+            counts[number] = python_lines(lambda content=content: linker.load(content))  # type: ignore[misc]
+        else:
+            linker.load(content)
+    assert counts[150] > 100, "the counter counts"
+    assert counts[690] < counts[150] + 100
+    kept = [image.relocated.bindings.images for image in linker.images if image.relocated.bindings is not None]
+    assert len(kept) == 700
+    assert {len({*images}) for images in kept[300:]} == {2}
+    assert sum(map(len, kept)) < 700 * 100
+    for image in linker.images[1:]:
+        assert {*image.relocated.providers} == {linker.images[0], image}
+        words = linker.memory.read(image.address_of(DATA + 16), 16)
+        assert words == b"".join(each.address_of(DATA).to_bytes(8, "little") for each in (linker.images[0], image))
+    last = linker.images[-1]
+    assert [each.provider for each in last.bindings()] == [linker.images[0].name, last.name]
+    linker.unload(last)
+    assert last.closed
+    linker.unload(linker.images[0])
+    assert not linker.images[0].closed, "others refer to it"
 
 
 class TestFiles:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -22,6 +24,7 @@ from relink import (
     UnsupportedElf,
     UnsupportedRelocation,
 )
+from relink.resolve import scopes
 from tests.fixtures import ARCHES
 from tests.grouping import each
 from tests.linker.craft import (
@@ -139,6 +142,22 @@ def test_interposers_of_a_program_come_before_its_other_libraries(arch: str) -> 
         names = [each.soname for each in linker.global_scope]
         assert names[:2] == [image.soname, first]
         assert names[-1] == "other.so"
+
+
+def test_of_several_programs_the_first_heads_the_global_scope_and_then_the_next() -> None:
+    class Named:
+        def __init__(self, *, is_executable: bool) -> None:
+            self.decoded = SimpleNamespace(is_executable=is_executable)
+
+    lib, one, other, last = (Named(is_executable=kind) for kind in (False, True, True, False))
+    scope: list[Any] = []
+    for image in (lib, one, other, last):
+        scopes.join_global(scope, [image])
+    assert scope == [one, lib, other, last]
+    assert scopes.without(scope, [last]) == [one, lib, other]
+    assert scopes.without(scope, [one, last]) == [other, lib]
+    assert scopes.without(scope, [one, other]) == [lib, last]
+    assert scopes.without(scope, scope) == []
 
 
 def _addend(arch: str, lib_at: int) -> int:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import random
-import sys
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import pytest
 
@@ -20,7 +17,7 @@ from relink import (
 from relink.elf import decode
 from relink.elf.source import COPIED, is_mapped
 from relink.memory.address_space import PAGE, Region
-from tests.counting import per_item
+from tests.counting import per_item, python_lines
 from tests.fixtures import fixture
 from tests.grouping import each
 from tests.linker.craft import DATA, Library, Sym
@@ -202,20 +199,7 @@ def test_a_low_region_costs_the_same_among_many() -> None:
     """However many there are below it: the lines of Python that run."""
 
     def cost(count: int) -> int:
-        memory, lines = HostMemory("x86_64"), 0
-
-        def trace(frame: FrameType, event: str, argument: object) -> Any:
-            nonlocal lines
-            lines += event == "line"
-            return trace
-
-        before = sys.gettrace()
-        sys.settrace(trace)
-        try:
-            for _ in range(count):
-                memory.reserve(4096, below=1 << 31)
-        finally:
-            sys.settrace(before)
-        return lines
+        memory = HostMemory("x86_64")
+        return python_lines(lambda: [memory.reserve(4096, below=1 << 31) for _ in range(count)])
 
     assert per_item(cost, 50) < 80
