@@ -219,6 +219,7 @@ class Linux(Assigned, Personality):
             threads=parts.threads,
             host_symbols=parts.host_symbols,
             initialisers=parts.initialisers,
+            finalise=parts.loader.finalise,
             libc=self.libc,
             kernel=self.kernel,
         )

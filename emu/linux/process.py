@@ -17,7 +17,7 @@ from __future__ import annotations
 import enum
 import os
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from emu.errors import CallAbandoned, GuestExit
@@ -155,13 +155,14 @@ class Process:
         threads: Threads,
         host_symbols: HostSymbols,
         initialisers: Initialisers,
+        finalise: Callable[[], None],
         libc: Libc,
         kernel: SystemCalls,
     ) -> None:
         called = os.fspath(program) if isinstance(program, (str, os.PathLike)) else "program"
         self._convention, self._memory, self._libc, self._kernel = convention, memory, libc, kernel
         self._traps, self._runner, self._threads = traps, runner, threads
-        self._host_symbols, self._initialisers = host_symbols, initialisers
+        self._host_symbols, self._initialisers, self._finalise = host_symbols, initialisers, finalise
         self._guest_stack = stack
         self.arguments = tuple([str(called)] if arguments is None else arguments)
         self.environment = dict(environment)
@@ -308,7 +309,7 @@ class Process:
 
     def finish(self) -> None:
         """Run the destructors of the program and its libraries, dependents first, as at the end of exit."""
-        self._initialisers.finalise()
+        self._finalise()
 
     def _end(self) -> None:
         """Clean up after the process; its remaining handlers and destructors are dropped."""

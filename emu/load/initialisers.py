@@ -16,7 +16,8 @@ from relink.elf.constants import DynamicFlag1
 from relink.errors import MachineError
 from relink.image import Image, image_of
 from relink.load import emit
-from relink.load.plan import Plan, destructors, initialisers
+from relink.load.lifetime import initialisation_order
+from relink.load.plan import Plan, constructed, constructors, destructors, preinitialisers
 from relink.module import Module, Stage
 from relink.records import Assigned
 from relink.relocate.result import finish_ifuncs
@@ -73,8 +74,10 @@ class Initialisers(Assigned):
         self._stack = stack
         self._symbolizer = symbolizer
         self._ifunc_block = 0
-        self._finalised: set[Image] = set()  # images whose destructors have run
-        self._deferred: set[Image] = set()  # images whose constructors were deferred
+        #: Images whose constructors have not begun (loads in progress, deferred), or whose destructors have: not
+        #: l_init_called, as glibc says.
+        self._waiting: set[Image] = set()
+        self._deferred: set[Image] = set()  #: images whose constructors were deferred, until they have run
 
     # ------------------------------------------------------------ ifuncs
 
@@ -113,18 +116,51 @@ class Initialisers(Assigned):
     # ------------------------------------------------------------ constructors and destructors
 
     def construct(self, plan: Plan) -> None:
-        """Run the constructors of a load. Raises ConstructorFault."""
-        if self._deferred:
-            self.initialise(image for first in plan.first for image in first.scope)
-        self._construct(plan)
+        """Run the constructors of a load, with those of earlier loads that are due (`_with_earlier`). Raises
+        ConstructorFault.
+        """
+        order = constructed(plan, self._with_earlier(plan) if self._waiting else plan.initialise)
+        self._waiting.update(order)
+        if plan.root.decoded.is_executable:
+            for which, address in preinitialisers(plan):
+                self.run_constructor(plan.root, which, address)
+        for image in order:
+            self._construct(image)
 
-    def _construct(self, plan: Plan) -> None:
-        for image, which, address in initialisers(plan):
-            self.run_constructor(image, which, address)
+    def _with_earlier(self, plan: Plan) -> list[Image]:
+        """The images whose constructors this load runs, in order, where images of earlier loads wait for theirs:
+        the deferred ones that it needs, and, in a constructor or host function that one called, those of the loads
+        in progress; but not if its root is or was itself opened by one (glibc, elf/dl-open.c).
+        """
+        waiting = self._deferred if plan.root.lifetime.references > 1 else self._waiting
+        needed = dict.fromkeys(image for first in plan.first for image in first.scope)
+        earlier = [image for image in needed if image in waiting]
+        if not earlier:
+            return plan.initialise
+        new = {*plan.initialise}
+        chosen = [image for image in needed if image in waiting or image in new]
+        return initialisation_order([*dict.fromkeys([*chosen, *plan.initialise])], plan.root)
+
+    def _construct(self, image: Image) -> None:
+        """Run an image's constructors, unless a load within this one has done so."""
+        if image not in self._waiting:
+            return
+        self._waiting.remove(image)
+        try:
+            for which, address in constructors(image):
+                self.run_constructor(image, which, address)
+        except BaseException:
+            self._waiting.add(image)
+            raise
+        if image in self._deferred:
+            self._deferred.remove(image)
+            image.stage = Stage.INITIALISED
 
     def defer(self, plan: Plan) -> None:
         """Defer the constructors of a load to `initialise`. Until then, destructors of its images are not run."""
-        self._deferred.update(image for image in plan.initialise if not image.already_initialised)
+        deferred = constructed(plan, plan.initialise)
+        self._waiting.update(deferred)
+        self._deferred.update(deferred)
 
     def mark_deferred(self, plan: Plan) -> None:
         """Set the stage of images with deferred constructors, once their load is complete."""
@@ -136,11 +172,8 @@ class Initialisers(Assigned):
 
         Raises ConstructorFault: the image in it and those after it then remain uninitialised.
         """
-        waiting = sorted(self._deferred.intersection(images), key=_turn)
-        for image in waiting:
-            self._construct(Plan(image, images=[image], first=[image], initialise=[image]))
-            self._deferred.discard(image)
-            image.stage = Stage.INITIALISED
+        for image in sorted(self._deferred.intersection(images), key=_turn):
+            self._construct(image)
 
     def run_constructor(self, image: Image, which: str, address: int) -> None:
         """Run one constructor with the program's arguments. Raises ConstructorFault."""
@@ -150,13 +183,13 @@ class Initialisers(Assigned):
         """Run an image's destructors, unless they have already run or its constructors have not; whether there
         were any. Raises ConstructorFault.
         """
-        if image.already_initialised or image in self._finalised or image in self._deferred:
+        if image.already_initialised or image in self._waiting:
             return False
+        self._waiting.add(image)  # a load in a destructor that needs it runs its constructors again
         decoded, called = image.decoded, False
         handle = decoded.dso_handle
         if not decoded.fini and decoded.fini_array is None and handle is None:
             return False
-        self._finalised.add(image)
         for which, address in destructors(image):
             called = True
             self._run(image, which, address)
@@ -176,11 +209,11 @@ class Initialisers(Assigned):
             if run:
                 self.destruct(each)
             else:
-                self._finalised.add(each)
+                self._waiting.add(each)
 
     def forget(self, image: Image) -> None:
         """Forget an image that has been unloaded."""
-        for images in (self._finalised, self._deferred):
+        for images in (self._waiting, self._deferred):
             if image in images:
                 images.remove(image)
 

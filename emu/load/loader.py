@@ -201,6 +201,22 @@ class Loader(LoadSteps):
             self._initialisers.destruct(doomed)
         self._release(self._linker.unload_unused)
 
+    def finalise(self) -> None:
+        """Run all destructors, as at the end of a process. What they close stays until all have run (glibc,
+        elf/dl-fini.c).
+        """
+        if self._unloading is not None:  # a destructor of a library that is being closed has ended the process
+            self._initialisers.finalise()
+            return
+        closed: list[Image] = []
+        self._unloading = closed
+        try:
+            self._initialisers.finalise()
+        finally:
+            self._unloading = None
+        for image in closed:
+            self.unload(image)
+
     def finish(self) -> None:
         """Run atexit handlers, then all destructors, before the machine is closed."""
         self._unloading = []  # everything is unloaded, so nested unloads need no separate processing

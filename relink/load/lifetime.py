@@ -51,8 +51,9 @@ def teardown_order(images: Sequence[Image]) -> list[Image]:
     """The images, dependents first: the order of destructors when the process ends."""
     if len(images) < 2:
         return [image for image in images if not image.closed]
-    by_turn = sorted(images, key=lambda image: image.lifetime.init_index)
-    order = dependency_order(by_turn, _outlived_by)
+    order = sorted(images, key=lambda image: image.lifetime.init_index)
+    for after in _outlived_by, _outlived_by_needed:  # needs count more than bindings (glibc, elf/dl-sort-maps.c)
+        order = dependency_order(order, after)
     # Images that constructors of a failed load have loaded may still refer to that load's images.
     return [image for image in reversed(order) if not image.closed]
 
@@ -100,3 +101,8 @@ def _outlived_by(image: Image) -> list[Image]:
         for used in uses(image)
         if used.lifetime.init_index < image.lifetime.init_index or used not in image.scope
     ]
+
+
+def _outlived_by_needed(image: Image) -> list[Image]:
+    """Those of them that the image needs."""
+    return [used for used in _needs(image) if used.lifetime.init_index < image.lifetime.init_index]

@@ -10,7 +10,7 @@ The linker does not use a CPU: it returns a `Plan`, which the machine executes i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -63,21 +63,32 @@ def initialisers(plan: Plan) -> Iterator[tuple[Image, str, int]]:
     """(image, which, guest address) of the functions that run when the plan's images start, in order.
 
     An executable's DT_PREINIT_ARRAY comes first; constructors run after those of the image's dependencies (gABI,
-    "Initialization and Termination Functions"). DT_PREINIT_ARRAY of a shared object is ignored.
+    "Initialization and Termination Functions").
+    """
+    for which, address in preinitialisers(plan):
+        yield plan.root, which, address
+    for image in constructed(plan, plan.initialise):
+        for which, address in constructors(image):
+            yield image, which, address
+
+
+def preinitialisers(plan: Plan) -> Iterator[tuple[str, int]]:
+    """(which, guest address) of the functions that run before all constructors: those of DT_PREINIT_ARRAY of a new
+    executable. That of a shared object is ignored.
     """
     decoded = plan.root.decoded
     if decoded.is_executable and plan.root in plan.images and not plan.relocates_itself(plan.root):
-        for which, address in _array(plan.root, "preinit_array", decoded.preinit_array):
-            yield plan.root, which, address
-    order = plan.initialise
+        yield from _array(plan.root, "preinit_array", decoded.preinit_array)
+
+
+def constructed(plan: Plan, order: Sequence[Image]) -> list[Image]:
+    """Those of the images whose constructors are run; those that ask to be first (DF_1_INITFIRST) come first."""
     if order[1:]:
         order = sorted(order, key=lambda image: not image.decoded.flags_1 & _INIT_FIRST)
-    for image in order:
-        if image.already_initialised or (plan.program and image is plan.root):
-            continue  # the C library of a program that will be started runs them before main
-        if image.decoded.init or image.decoded.init_array is not None:
-            for which, address in constructors(image):
-                yield image, which, address
+    # The C library of a program that will be started runs the program's before main.
+    return [
+        image for image in order if not image.already_initialised and not (plan.program and image is plan.root)
+    ]
 
 
 def constructors(image: Image) -> Iterator[tuple[str, int]]:

@@ -4,7 +4,7 @@ An image's references are looked up in (glibc's l_scope):
 
 1. the global scope;
 2. the search list of the load that added the image;
-3. the search lists of later loads that need the image too.
+3. the search lists of later loads that need the image too, unless it was loaded with a program.
 
 A search list is breadth-first over DT_NEEDED (gABI, "Shared Object Dependencies"). The filtees of a filter come
 directly before the filter (DT_FILTER, DT_AUXILIARY; glibc elf/dl-deps.c).
@@ -126,10 +126,14 @@ def scope_after(image: Member) -> list[Member]:
 
 
 def join_group(group: Group[Member], new: Collection[Member]) -> None:
-    """Add the search list of a load to its images; images of earlier loads get it after their own lists."""
+    """Add the search list of a load to its images; images of earlier loads get it after their own lists, except
+    those that a program was loaded with (glibc's lt_library).
+    """
     for image in group.members:
         groups = image.scopes.groups
-        if image in new or all(known.root is not group.root for known in groups):
+        if image in new or not (
+            any(known.root is group.root for known in groups) or (groups and groups[0].root.decoded.is_executable)
+        ):
             groups += [group]
 
 

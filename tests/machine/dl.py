@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -73,6 +73,27 @@ SOURCES: Mapping[str, str] = {
     "__attribute__((constructor)) static void begin(void)\n"
     "{ handle = dlopen(\"libseeker_of_nothing.so\", 2); char *e = dlerror(); int i = 0;\n"
     "  do text[i] = e[i]; while (e[i++]); }\n",
+    # Two that are needed by a third; the first one opens the second before its turn.
+    "second": "int ready; int second(void) { return ready; }\n"
+    "__attribute__((constructor)) static void begin(void) { note(50); ready = 5; }\n"
+    "__attribute__((destructor)) static void end(void) { note(-50); }\n",
+    "impatient": "int found;\n"
+    "__attribute__((constructor)) static void begin(void) { note(51); void *h = dlopen(\"libsecond.so\", 2);\n"
+    "  found = ((int (*)(void))dlsym(h, \"second\"))(); note(52); dlclose(h); }\n"
+    "int at_once(void) { return found; }\n"
+    "__attribute__((destructor)) static void end(void) { note(-51); }\n",
+    "pair": "__attribute__((constructor)) static void begin(void) { note(53); }\n",
+    # One whose constructor opens what needs it, which is being loaded itself: that only counts.
+    "inner": "__attribute__((constructor)) static void begin(void)\n"
+    "{ note(54); dlclose(dlopen(\"libouter.so\", 2)); note(55); }\n",
+    "outer": "__attribute__((constructor)) static void begin(void) { note(56); }\n",
+    # One whose destructor opens what needs it.
+    "reviver": "static int turns; int revived(void) { return turns; }\n"
+    "__attribute__((constructor)) static void begin(void) { note(60); turns++; }\n"
+    "__attribute__((destructor)) static void end(void)\n"
+    "{ note(-60); if (turns == 1) dlopen(\"librevived.so\", 2); note(-61); }\n",
+    "revived": "int revived(void); int turns_of(void) { return revived(); }\n"
+    "__attribute__((constructor)) static void begin(void) { note(62); }\n",
     "seeker_of_nothing": "extern int nothing; int seen(void) { return nothing; }\n",
     "crasher": "__attribute__((constructor)) static void begin(void)\n"
     "{ dlopen(\"libtwo.so\", 2); *(volatile int *)8 = 1; }\n",
@@ -96,6 +117,9 @@ NEEDED: Mapping[str, Sequence[str]] = {
     "two": ["one"],
     "chained": ["link2", "link3"],
     "failing_opener": [],
+    "pair": ["second", "impatient"],
+    "outer": ["inner"],
+    "revived": ["reviver"],
 }
 FLAGS = ("-fPIC", "-fno-optimize-sibling-calls", "-fno-builtin")
 
@@ -113,9 +137,10 @@ class Guest:
     def __init__(self, target: str, *names: str, **options: object) -> None:
         self.target = target
         self.notes: list[int] = []
+        self.when_noted: dict[int, Callable[[], object]] = {}  #: what the host does at a note
         files = {f"lib{name}.so": library(target, name) for name in names}
         files |= options.pop("libraries", {})  # type: ignore[call-overload]
-        note = HostFunction(lambda number: self.notes.append(number), "void(int)")
+        note = HostFunction(self._noted, "void(int)")
         self.machine = Machine(arch_of(target), libraries=files, symbols={"note": note}, **options)  # type: ignore[arg-type]
         self.driver: Library = self.machine.load(library(target, "driver"))
 
@@ -124,6 +149,10 @@ class Guest:
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         self.machine.close(run_destructors=kind is None)
+
+    def _noted(self, number: int) -> None:
+        self.notes.append(number)
+        self.when_noted.get(number, int)()
 
     def _call(self, name: str, prototype: str, *args: object) -> int:
         result = self.driver.function(name, prototype)(*args)

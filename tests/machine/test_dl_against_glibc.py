@@ -73,6 +73,14 @@ SCENARIOS: dict[str, Sequence[Step]] = {
         opened("libopener.so"), ("noted", (0,)), ("noted", (1,)), ("noted", (2,)), ("close", ("=0",)),
         ("noted", (3,)), ("noted", (4,)), opened("libone.so", NOW | NOLOAD),
     ],
+    "a constructor that opens what waits for its turn": [
+        opened("libpair.so"), *(("noted", (i,)) for i in range(5)), ("number", ("=0", "at_once")),
+        ("close", ("=0",)), *(("noted", (i,)) for i in range(4, 7)),
+    ],
+    "a constructor that opens what needs it": [
+        opened("libouter.so"), *(("noted", (i,)) for i in range(4)), ("close", ("=0",)),
+        opened("libouter.so", NOW | NOLOAD),
+    ],
     "an open that fails in a constructor": [opened("libfailing_opener.so"), ("text", ("=0", "text"))],
     "the chain": [
         opened("libchained.so"), ("number", ("=0", "start")), ("number", ("=0", "chain")), ("next", ("chain",)),
@@ -102,7 +110,8 @@ ADDRESSES = frozenset({"open", "symbol", "versioned", "any", "next"})
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("libraries")
     names = ("driver", "one", "two", "borrower", "global", "seeker", "deep", "opener", "failing_opener",
-             "seeker_of_nothing", "link2", "link3", "chained")  # fmt: skip
+             "seeker_of_nothing", "pair", "second", "impatient", "outer", "inner", "link2", "link3",
+             "chained")  # fmt: skip
     files = {f"lib{name}.so": library(TARGET, name).read_bytes() for name in names}
     files["libclosed.so"] = library(TARGET, "global", "-z", "nodlopen").read_bytes()
     files["libprogram.so"] = fixture(TARGET, "exe/pie").read_bytes()

@@ -59,6 +59,15 @@ SCENARIOS = (
         ),
         (load("user"), trace(2, 1, 3)),
     ),
+    Scenario(
+        "what is needed goes last, though bound to what needs it",
+        (
+            Lib("below", "LIFE(1) __attribute__((weak)) int value_of(int n) { return n; }"
+                         "int ask(int n) { return value_of(n); }"),
+            value("above", 10, "LIFE(2)", needs=("below",)),
+        ),
+        (load("above"), call("above", "ask", 13, 3), trace(1, 2), close("above"), trace(-2, -1)),
+    ),
     # ------------------------------------------------------------ handles and lifetimes
     Scenario(
         "a library is loaded once and counted",
