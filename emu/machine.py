@@ -17,7 +17,7 @@ Python; `machine.libc` has the guest's output and files.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from os import PathLike, fspath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
@@ -40,6 +40,7 @@ from emu.snapshot import SnapshotGuest
 from relink.arch import Architecture, FloatAbi, architecture, architecture_of
 from relink.errors import MachineError, UnsupportedElf
 from relink.image import Image
+from relink.memory.rollback import Rollback
 from relink.relocate.lazy import BindMode
 from relink.search.graph import Node
 from relink.search.search_path import Finder, SearchPath, Source
@@ -318,11 +319,21 @@ class Machine(DebuggedGuest, PatchedGuest, ObservedGuest, SnapshotGuest, TypedGu
         """
         if thread is self.threads.main or self.threads.is_running(thread):
             raise CallError(f"{thread!r} cannot be ended: it is the main thread, or in use")
-        with self.runner.one_budget(), ExitStack() as ending, self.use_thread(thread):
-            ending.callback(self.loader.collect)
-            ending.callback(self.os.forget_thread, thread.thread_pointer)
-            ending.callback(self.threads.end, thread)
-            self.os.end_thread()
+        self.threads.check(thread)
+        rest = Rollback(((self.os.forget_thread, (thread.thread_pointer,)), (self.threads.end, (thread,))))
+        with self.runner.one_budget():
+            try:
+                with self.use_thread(thread):
+                    self.os.end_thread()
+            finally:
+                try:
+                    try:
+                        rest.close()
+                    finally:
+                        if rest.calls:
+                            rest.close()
+                finally:
+                    self.loader.collect()
 
     @property
     def thread_pointer(self) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from emu.errors import CallError, ForeignObject, GuestAbort, HandleOutlived
@@ -33,16 +33,20 @@ STACK_GUARD = 0x5BD1_E995_A3C6_4F00  #: the low byte is 0, as in glibc, to stop 
 
 
 class Thread:
-    """One guest thread's storage. `static_size` bytes are reserved for the blocks of static modules."""
+    """One guest thread's storage."""
 
-    def __init__(self, memory: GuestMemory, static_size: int) -> None:
-        arch = memory.architecture
-        area = page_ceil(static_size)
-        self.start = memory.map_anonymous(area + PAGE, name="[tls]")
-        self.thread_pointer: int = self.start + (area if arch.tls.variant is TlsVariant.II else PAGE)
+    def __init__(self) -> None:
+        self.start = self.thread_pointer = 0
         #: dynamic module -> (address of its block, address of the heap block)
         self.blocks: dict[int, tuple[int, int]] = {}
         self.alive = True
+
+    def map(self, memory: GuestMemory, static_size: int) -> None:
+        """Map memory for it, with `static_size` bytes for the blocks of static modules."""
+        arch = memory.architecture
+        area = page_ceil(static_size)
+        self.start = memory.map_anonymous(area + PAGE, name="[tls]")
+        self.thread_pointer = self.start + (area if arch.tls.variant is TlsVariant.II else PAGE)
         tcb = ISAS[arch.name].tcb
         words = dict.fromkeys(tcb.self_pointers, self.thread_pointer)
         if tcb.stack_guard is not None:
@@ -78,7 +82,8 @@ class Threads:
         self.on_switch: Callable[[], None] = lambda: None  #: called when the current thread changes
         self._functions: dict[int, int] = {}  # dynamic module -> the trap that its descriptors call
         self._uses: Counter[int] = Counter()  # trap -> number of uses
-        self.main = self.current = Thread(memory, linker.tls.static_size)
+        self.main = self.current = Thread()
+        self.main.map(memory, linker.tls.static_size)
         self.alive = [self.main]
         self._outer: list[Thread] = []  # the threads that `using` will restore
         linker.tls.blocks = self
@@ -88,10 +93,15 @@ class Threads:
 
     def new(self) -> Thread:
         """Create a thread with initialised blocks for all static modules. Raises AddressSpaceError."""
-        thread = Thread(self._memory, self._linker.tls.static_size)
-        self.alive.append(thread)
-        for image in self._linker.images:
-            self._initialise(thread, image)
+        thread = Thread()
+        try:
+            thread.map(self._memory, self._linker.tls.static_size)
+            self.alive.append(thread)
+            for image in self._linker.images:
+                self._initialise(thread, image)
+        except BaseException:
+            self.end(thread)
+            raise
         return thread
 
     @property
@@ -99,21 +109,35 @@ class Threads:
         """The value of the current thread's thread pointer."""
         return self.current.thread_pointer
 
-    @contextmanager
-    def using(self, thread: Thread) -> Iterator[Thread]:
-        """Make `thread` the current thread during the block. Raises CallError if it has ended."""
+    def check(self, thread: Thread) -> None:
+        """Raise CallError for a thread that has ended, and ForeignObject for one of another machine."""
         if thread.outlived:
             raise HandleOutlived(repr(thread))
         if not thread.alive:
             raise CallError(f"{thread!r} cannot be used")
         if thread not in self.alive:
             raise ForeignObject(repr(thread), "", self._memory.architecture.name)
-        self._outer.append(self.current)
-        self._switch(thread)
+
+    @contextmanager
+    def using(self, thread: Thread) -> Iterator[Thread]:
+        """Make `thread` the current thread during the block. Raises CallError if it has ended."""
+        self.check(thread)
+        rest = Rollback(((self._return, (self.current, len(self._outer))),))
         try:
+            self._outer.append(self.current)
+            self._switch(thread)
             yield thread
         finally:
-            self._switch(self._outer.pop())
+            try:
+                rest.close()
+            finally:
+                if rest.calls:
+                    rest.close()
+
+    def _return(self, thread: Thread, depth: int) -> None:
+        """Make `thread` current again, and forget the blocks of `using` beyond a depth."""
+        self._switch(thread)
+        del self._outer[depth:]
 
     @property
     def outer(self) -> tuple[Thread, ...]:
@@ -134,12 +158,16 @@ class Threads:
         self._cpu.set_thread_pointer(self.current.thread_pointer)
 
     def end(self, thread: Thread) -> None:
-        """Free a thread's storage. The thread must be neither the main thread nor in use."""
-        self.alive.remove(thread)
-        thread.alive = False
+        """Free a thread's storage, unless that has been done. The thread must be neither the main thread nor in
+        use.
+        """
         for number in tuple(thread.blocks):
             self._free(thread, number)
-        self._memory.unmap(thread.start)
+        if thread.start and self._memory.region_at(thread.start) is not None:
+            self._memory.unmap(thread.start)
+        thread.start, thread.alive = 0, False
+        if thread in self.alive:
+            self.alive.remove(thread)
 
     # ------------------------------------------------------------ blocks
 
@@ -172,7 +200,12 @@ class Threads:
             return thread.thread_pointer + module.offset
         found = thread.blocks.get(module.id)
         if found is None:
-            found = thread.blocks[module.id] = self._allocate(image)
+            made = self._allocate(image)
+            if module.id not in thread.blocks:  # without a call before, in which a signal handler could come
+                thread.blocks[module.id] = made
+            else:
+                self._heap.free(made[1])
+            found = thread.blocks[module.id]
         return found[0]
 
     def _allocate(self, image: Module) -> tuple[int, int]:
@@ -183,7 +216,11 @@ class Threads:
         base = self._heap.aligned_alloc(align, past + segment.memsz)
         if not base:
             raise GuestAbort(f"{image.name}: cannot allocate memory for thread-local data: {segment.memsz} bytes")
-        self._fill(image, base + past)
+        try:
+            self._fill(image, base + past)
+        except BaseException:
+            self._heap.free(base)
+            raise
         return base + past, base
 
     def address(self, module: int, offset: int) -> int:
@@ -268,5 +305,9 @@ class Threads:
                 self._free(thread, module.id)
 
     def _free(self, thread: Thread, number: int) -> None:
-        with suppress(GuestAbort):  # the guest has freed the block itself
-            self._heap.free(thread.blocks.pop(number)[1])
+        try:
+            self._heap.free(thread.blocks[number][1])
+        except GuestAbort:
+            del thread.blocks[number]  # the guest has freed the block itself
+        else:
+            del thread.blocks[number]  # without a call before: it would be freed again
