@@ -66,6 +66,8 @@ class EngineEvents:
         self._entries: Counter[int] = Counter()
         self._watches: list[Watch] = []
         self._guards: dict[int, Protection] = {}  #: closed page -> permissions that it has lost
+        self._unsure: Iterable[int] = ()  #: pages that the engine may have otherwise
+        self._stale_guards = False  #: whether watches have changed since `_guards` was made, or some are unsure
         self._recordings: list[Recording] = []
         self._by_host: list[Access] = []  #: accesses of host functions, not yet reported
         self._dirty = False  #: whether breakpoints or entries have changed since the last run
@@ -113,6 +115,7 @@ class EngineEvents:
             or self._breakpoints
             or self._entries
             or self._watches
+            or self._stale_guards
             or self._recordings
             or self._dirty
             or self._by_host
@@ -134,21 +137,21 @@ class EngineEvents:
 
     def _change(self, places: Counter[int], address: int, by: int) -> None:
         address &= self._mask
-        if by < 0 and not places[address]:
-            del places[address]
+        if by < 0 and address not in places:
             raise KeyError(f"there is no breakpoint at {address:#x}")
-        places[address] += by
-        if not places[address]:
+        # Without a call from here to the end: what a signal handler raises comes before all of this, or after.
+        count = (places[address] if address in places else 0) + by  # noqa: SIM401 (a call)
+        if count:
+            places[address] = count
+        else:
             del places[address]
-        self._dirty = True
-        self._update()
+        self._dirty = self.active = True
 
     def pass_over(self, pc: int) -> None:
         if self.active:  # otherwise the next run does not come here, and would not forget it
             self._over = pc & self._mask
 
     def discontinue(self) -> None:
-        """See `Cpu.discontinue`."""
         self._over, self._step_is_due = None, False
 
     # ---------------------------------------------------------------- watched memory
@@ -157,27 +160,36 @@ class EngineEvents:
         if watch.size <= 0 or not (watch.read or watch.write):
             raise AddressSpaceError("nothing to watch", address=watch.address, size=watch.size)
         self._cpu.read(watch.address, watch.size)  # raises unless all of it is mapped
-        self._watches.append(watch)
-        self._guard_again()
+        self._watches += [watch]  # without a call from here on, as in `_change`
+        self._stale_guards = self.watching = self.active = True
 
     def unwatch(self, watch: Watch) -> None:
-        if watch not in self._watches:
-            raise KeyError(f"{watch} is not watched")
-        self._watches.remove(watch)
-        self._guard_again()
+        while watch in self._watches:
+            at = self._watches.index(watch)
+            if self._watches[at : at + 1] == [watch]:  # without a call from here on, as in `_change`
+                del self._watches[at]
+                self._stale_guards, self.active, self.watching = True, True, self._watches != []
+                return
+        raise KeyError(f"{watch} is not watched")
 
     def _guard_again(self) -> None:
-        wanted: dict[int, Protection] = {}
-        for watch in self._watches:
-            lost = (Protection.R | Protection.W) if watch.read else Protection.W
-            # An access that begins on the page before faults there or, on Unicorn, nowhere.
-            for page in range(watch.address - self._reach & -PAGE_SIZE, watch.address + watch.size, PAGE_SIZE):
-                wanted[page] = wanted.get(page, Protection.NONE) | lost
-        before, self._guards = self._guards, wanted
-        for page in before.keys() | wanted.keys():
-            if before.get(page) != wanted.get(page):
+        try:
+            self._stale_guards = False
+            wanted: dict[int, Protection] = {}
+            for watch in [*self._watches]:
+                lost = (Protection.R | Protection.W) if watch.read else Protection.W
+                # An access that begins on the page before faults there or, on Unicorn, nowhere.
+                for page in range(watch.address - self._reach & -PAGE_SIZE, watch.address + watch.size, PAGE_SIZE):
+                    wanted[page] = wanted.get(page, Protection.NONE) | lost
+            old = self._guards
+            changed = {*self._unsure, *(page for page in {**old, **wanted} if old.get(page) != wanted.get(page))}
+            self._guards, self._unsure = wanted, changed
+            for page in changed:
                 self._set_guard(page, wanted.get(page, Protection.NONE))
-        self.watching = bool(self._watches)
+            self._unsure = ()
+        except BaseException:  # as of a signal handler: the next run begins with this again
+            self._stale_guards = True
+            raise
         self._update()
 
     def _set_guard(self, page: int, lost: Protection) -> None:
@@ -219,9 +231,12 @@ class EngineEvents:
                     self._hits_guard(stop) and stop.address is not None and self._closed(stop.address, opened)
                 ):
                     break
-        finally:
             for page in opened:
                 self._set_guard(page, self._guards.get(page, Protection.NONE))
+            self._stale_guards, self._unsure = False, ()
+        finally:
+            if self._stale_guards:
+                self._guard_again()
         found = self._watched(raw) if stop.reason in _RAN_ON else ()
         self.accesses = tuple(self._described(at, each, opened) for each in found)
         return stop
@@ -233,6 +248,7 @@ class EngineEvents:
 
     def _open(self, address: int, opened: dict[int, bytes]) -> None:
         for page in self._closed(address, opened):
+            self._stale_guards, self._unsure = True, (*self._unsure, page)
             self._set_guard(page, Protection.NONE)
         for page in (address & -PAGE_SIZE, (address & -PAGE_SIZE) + PAGE_SIZE):
             if page not in opened and self._protection(page) is not None:
@@ -274,6 +290,8 @@ class EngineEvents:
 
     def run(self, pc: int, limit: int, timeout: float) -> Stop:
         """`Cpu.run`, with events."""
+        if self._stale_guards:
+            self._guard_again()
         if self._dirty:
             self._prepare()
             self._dirty = False

@@ -116,8 +116,8 @@ class Breakpoint(_Point):
 
     def remove(self) -> None:
         if self._owner is not None:
-            owner, self._owner = self._owner, None
-            owner.remove_breakpoint(self)
+            self._owner.remove_breakpoint(self)
+            self._owner = None
 
 
 class Watchpoint(_Point):
@@ -145,8 +145,8 @@ class Watchpoint(_Point):
 
     def remove(self) -> None:
         if self._owner is not None:
-            owner, self._owner = self._owner, None
-            owner.remove_watchpoint(self)
+            self._owner.remove_watchpoint(self)
+            self._owner = None
 
 
 class Observation:
@@ -156,8 +156,8 @@ class Observation:
         self.memory, self.runner, self.symbolizer = memory, runner, symbolizer
         self._linker, self._events = linker, runner.cpu.events
         self._mask = memory.architecture.code_address_mask
-        self._breakpoints: dict[int, list[Breakpoint]] = {}
-        self._watchpoints: list[Watchpoint] = []
+        self._breakpoints: dict[int, dict[Breakpoint, None]] = {}
+        self._watchpoints: dict[Watchpoint, None] = {}
         #: Called for every event after the breakpoints and watchpoints, also for those they asked for.
         self.listeners: list[Callable[[Stop], object]] = []
         #: Called when the machine has returned to a snapshot. Observers are no part of a machine's state.
@@ -167,10 +167,10 @@ class Observation:
     def _event(self, stop: Stop) -> None:
         if stop.reason is StopReason.WATCH:
             for access in self._events.accesses:
-                for watchpoint in [one for one in self._watchpoints if one.covers(access)]:
+                for watchpoint in [one for one in [*self._watchpoints] if one.covers(access)]:
                     self._meet(watchpoint, Hit(self, stop.pc, access))
         else:
-            for breakpoint in list(self._breakpoints.get(stop.pc, ())):
+            for breakpoint in [*self._breakpoints.get(stop.pc, ())]:
                 self._meet(breakpoint, Hit(self, stop.pc))
         for listener in list(self.listeners):
             listener(stop)
@@ -202,18 +202,22 @@ class Observation:
             raise AddressSpaceError(
                 f"no code is mapped for a breakpoint at {found.name}", address=address
             ) from None
-        self._events.add_breakpoint(address)
         breakpoint = Breakpoint(self, found._replace(address=address), condition, action)
-        self._breakpoints.setdefault(address, []).append(breakpoint)
+        self._events.add_breakpoint(address)
+        # Without a call from here on, here and below: no signal handler can leave one of both records.
+        if address in self._breakpoints:
+            self._breakpoints[address][breakpoint] = None
+        else:
+            self._breakpoints[address] = {breakpoint: None}
         return breakpoint
 
     def remove_breakpoint(self, breakpoint: Breakpoint) -> None:
         """See `Breakpoint.remove`."""
-        here = self._breakpoints[breakpoint.address]
-        here.remove(breakpoint)
-        if not here:
-            del self._breakpoints[breakpoint.address]
-        self._events.remove_breakpoint(breakpoint.address)
+        address = breakpoint.address
+        self._events.remove_breakpoint(address)
+        del self._breakpoints[address][breakpoint]
+        if not self._breakpoints[address]:
+            del self._breakpoints[address]
 
     def watchpoint(
         self, place: Place, size: int | None, on: str, condition: Condition | None, action: Action | None
@@ -228,12 +232,12 @@ class Observation:
         if not length and size is None:
             raise MachineError(f"the size of {found.name} is not known: give one")
         watch = Watch(found.address, length, on != "write", on != "read")
-        self._events.watch(watch)
         watchpoint = Watchpoint(self, found, watch, condition, action)
-        self._watchpoints.append(watchpoint)
+        self._events.watch(watch)
+        self._watchpoints[watchpoint] = None
         return watchpoint
 
     def remove_watchpoint(self, watchpoint: Watchpoint) -> None:
         """See `Watchpoint.remove`."""
-        self._watchpoints.remove(watchpoint)
         self._events.unwatch(watchpoint.watch)
+        del self._watchpoints[watchpoint]

@@ -92,7 +92,9 @@ class Meter:
     """
 
     def __init__(self, arch: str, request: StopRequest, blocks: Blocks, read: Callable[[int, int], bytes]) -> None:
-        self._request, self._blocks, self._read = request, blocks, read
+        self.request = self._request = request
+        self._blocks, self._read = blocks, read
+        self.left = 0  #: what was left of the limit and one, where a run took it off before `end`
         self._size = SIZES[arch]
         self._table: _Table | None = None if arch == "aarch64" else _Table(request)
         self._limit = self._beyond = 0
@@ -110,13 +112,14 @@ class Meter:
         self._limit = limit = limit if limit < _MOST else _MOST
         request = self._request
         request.budget = limit + 1 if limit else 0
-        request.block_size = self._beyond = 0
+        request.block_size = self._beyond = self.left = 0
         self._end = -1
 
     def end(self) -> int:
         """Stop counting; return the number of instructions run since `start`."""
         request = self._request
-        budget, request.budget = request.budget, 0
+        budget = request.budget or self.left
+        request.budget = self.left = 0
         return self._limit - (budget - 1 if budget else 0) + self._beyond
 
     def learn(self, pc: int, size: int = 0) -> None:

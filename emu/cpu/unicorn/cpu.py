@@ -161,10 +161,9 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
         try:
             self._running = get_ident()
             watch.running = True
+            watch.fired = False
             if timeout > 0:
                 self._arm(timeout)
-            else:
-                watch.fired = False
             if not (  # nothing has to be done first
                 (inspector is not None and inspector.correction)
                 or (code_pages is not None and (code_pages.bad or code_pages.exits))
@@ -186,8 +185,9 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
             self._abandon()
             raise
         finally:
-            watch.running = False  # before any call, in which a signal handler may raise
-            self._running = 0
+            watch.running, self._running = False, 0  # before any call, in which a signal handler may raise
+            if meter is not None:
+                meter.left, meter.request.budget = meter.request.budget, 0
             if timeout > 0:
                 WATCHDOG.disarm(watch)
             if meter is not None or (inspector is not None and inspector.correction is not None):

@@ -35,7 +35,6 @@ _EVERYWHERE: Final = (1, 0)
 #: Hooks for breakpoints: with more of them, each hook covers a range with several.
 _MOST_HOOKS: Final = 64
 _ROWS: Final = 1 << 14  #: of a log
-_WRITES: Final = frozenset({uc.UC_MEM_WRITE})
 _LAST: Final = (1 << 64) - 1
 _KINDS: Final = {
     Recorded.BLOCKS: (uc.UC_HOOK_BLOCK, "log", 2),
@@ -54,7 +53,6 @@ class HookedCpu(ObservedCpu, Protocol):
 
     @property
     def handle(self) -> ctypes.c_void_p: ...
-
     @property
     def seen(self) -> api.Seen: ...
 
@@ -372,14 +370,16 @@ class UnicornEvents(EngineEvents):
     def _step_noting(self, pc: int, timeout: float) -> tuple[Stop, list[RawAccess]]:
         log = Log(stop=api.EMU_STOP)
         log.prepare(256, 3)
-        hook = self._add(uc.UC_HOOK_MEM_READ | uc.UC_HOOK_MEM_WRITE, "access", log, _EVERYWHERE)
-        self._engine.drop_translations(pc & self._mask, (pc & self._mask) + 1)
+        delete, handle, hook = api.uclib.uc_hook_del, self._engine.handle, None
         try:
+            hook = self._add(uc.UC_HOOK_MEM_READ | uc.UC_HOOK_MEM_WRITE, "access", log, _EVERYWHERE)
+            self._engine.drop_translations(pc & self._mask, (pc & self._mask) + 1)
             stop = self._advance(pc, 1, timeout)
         finally:
-            self._remove(hook)
+            if hook is not None:  # without another call before: the hook must not outlive the log
+                delete(handle, hook)
             self._engine.drop_translations(pc & self._mask, (pc & self._mask) + 1)
-        raw = [RawAccess(address, size, kind in _WRITES) for address, size, kind in log.take().tolist()]
+        raw = [RawAccess(address, size, kind == uc.UC_MEM_WRITE) for address, size, kind in log.take().tolist()]
         check_step(raw, self._faulted_at, stop)
         return stop, raw
 

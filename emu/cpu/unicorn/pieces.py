@@ -104,6 +104,7 @@ class UnicornPieces(UnicornDevices, ObservedEngine):
         finally:
             watch.running = False  # before any call, in which a signal handler may raise
             self._running = 0
+            meter.left, meter.request.budget = meter.request.budget, 0
             windows.finish()
             self.executed = meter.end()
             if inspector.correction is not None:
