@@ -67,6 +67,11 @@ class Versions:
         found.update({definition.index: definition.name for definition in self.defined})
         return (None, None, *map(found.get, range(2, max(found, default=1) + 1)))
 
+    @cached_property
+    def defined_names(self) -> frozenset[str]:
+        """The names of the versions that the file defines."""
+        return frozenset(definition.name for definition in self.defined)
+
     def name_of(self, index: int) -> str | None:
         """The version of a raw versym entry; None for an unversioned symbol or an undeclared index."""
         index &= VERSYM_INDEX

@@ -56,6 +56,6 @@ def _missing_versions(
             yield LinkError(decoded.name, problem)
             continue
         # glibc accepts a library without any versions (elf/dl-version.c, match_symbol).
-        defined = provider.versions.defined if provider is not None else ()
-        if provider is not None and defined and need.name not in {version.name for version in defined}:
+        defined = provider.versions.defined_names if provider is not None else ()
+        if provider is not None and defined and need.name not in defined:
             yield VersionNotFound(decoded.name, need.library, need.name, provider.name)

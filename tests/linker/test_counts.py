@@ -138,6 +138,21 @@ def test_an_image_of_a_known_file_costs_little(tmp_path: Path, monkeypatch: pyte
         assert found <= most, what
 
 
+def test_a_required_version_costs_the_same_among_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CACHE, "enabled", False)
+
+    def cost(count: int) -> int:
+        names = [f"V{number}" for number in range(count)]
+        library = Library(ARCH, "libv.so", defines=names, symbols=[Sym("v", DATA, version="V0")])
+        root = Library(ARCH, "root.so", ["libv.so"], needs=[("libv.so", name, 0) for name in names])
+        linker = Linker(HostMemory(ARCH), search=SearchPath({"libv.so": library.image()}))
+        content = root.image()
+        return python_lines(lambda: linker.load(content))
+
+    cost(50)  # what is made once
+    assert per_item(cost, 50) <= 80
+
+
 def numbered(number: int) -> bytes:
     """A library of its own, which refers to itself and to library 0."""
     first, own = undefined("v0"), Sym(f"v{number}", DATA)
