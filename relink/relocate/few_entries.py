@@ -109,6 +109,7 @@ class Entries:
             return
         self.counts[name] = self.counts.get(name, 0) + len(chosen)
         has_symbol, has_addend = "S" in _letters(row), "A" in _letters(row)
+        has_addend &= table.addend is not None or row.role is not Role.JUMP_SLOT  # see `Relocation.addend`
         addends = table.addend[chosen].tolist() if table.addend is not None else [None] * len(chosen)
         for vaddr, symbol, addend in zip(
             table.offset[chosen].tolist(), table.symbol[chosen].tolist(), addends, strict=True

@@ -73,11 +73,15 @@ class Relocation:
         )
 
     def addend(self, batch: Batch) -> U64:
-        """A: the entries' addends, or those stored in the places."""
+        """A: the entries' addends, or those stored in the places; a jump slot holds an address in the PLT instead
+        (musl, ldso/dynlink.c, `do_relocs`).
+        """
         table, reloc_type, where = batch.table, batch.reloc_type, batch.where
         if table.addend is not None:
             return table.addend[batch.entries].view(np.uint64)
         assert reloc_type.word is not None
+        if reloc_type.role is Role.JUMP_SLOT:
+            return np.zeros(len(where), np.uint64)
         if reloc_type.role is Role.TLSDESC:
             where = where + reloc_type.word.size * self.arch.tls.descriptor_argument
         addend = reloc_type.word.read(read_words(self.buffer, where, reloc_type.word.size))

@@ -98,6 +98,24 @@ def test_calls_arrive_with_every_argument_and_once_by_the_trap(target: str, shap
 
 
 @pytest.mark.parametrize("target", COMPILED)
+@each("count", [3, 100])
+def test_what_an_unbound_slot_holds_is_no_addend(target: str, count: int) -> None:
+    """`-z rel` makes REL tables, also where a jump slot is S + A: its word is an address in the PLT."""
+    numbers = range(count)
+    callees = "".join(f"int f{n}(int v) {{ return v + {n}; }}\n" for n in numbers)
+    calls = "".join(f"int f{n}(int);\n" for n in numbers) + "int all(int v) {\n    return 0"
+    calls += "".join(f" + f{n}(v)" for n in numbers) + ";\n}\n"
+    flags = ("-fPIC", "-Wno-missing-prototypes")
+    caller = linked(target, [compiled(target, calls, *flags)], "-z", "rel", "-z", "lazy")
+    callee = linked(target, [compiled(target, callees, *flags)], "-z", "rel")
+    for binding in BindMode:
+        with Machine(arch_of(target), binding=binding) as machine:
+            machine.load(callee)
+            every = machine.load(caller).function("all", "int(int)")
+            assert every(2) == every(2) == sum(numbers) + 2 * count
+
+
+@pytest.mark.parametrize("target", COMPILED)
 @BINDINGS
 def test_every_register_reaches_the_function_as_the_caller_left_it(target: str, binding: BindMode) -> None:
     """What a host function finds at its trap is the same, bound early or late."""
