@@ -254,7 +254,7 @@ def test_answers_and_counts_are_the_same_in_slices(library_path: tuple[str, Path
     target, path = library_path
     with Machine(arch_of(target)) as machine:
         library = load_loops(machine, path)
-        (size,) = sampling.each_or([100], [700])
+        (size,) = sampling.each_or([100], [300])
         loops = Loops(machine, library, size, 60)
         adler = library.function("adler32", "uint32_t(uint32_t, const void *, uint32_t)")
         adler(1, loops._address, size, max_instructions=MANY)
