@@ -8,6 +8,8 @@ from relink.load import lifetime
 from relink.resolve import scopes
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from relink.image import Image
     from relink.load.options import LoadOptions
     from relink.load.plan import Plan
@@ -24,8 +26,9 @@ def join(state: LinkerState, plan: Plan, options: LoadOptions, undo: Rollback) -
     new = {*plan.images}
     added: list[Image] = []
     if not options.local:
-        earlier = {*group.members}.difference(new)
-        known = earlier.intersection(state.global_scope) if earlier else earlier
+        known: Collection[Image] = ()
+        if group.members != plan.images:
+            known = {*group.members}.difference(new).intersection(state.global_scope)
         for image in group.members:
             if image not in known:
                 added += [image]

@@ -275,7 +275,7 @@ class Load:
         for image in plan.images:
             image.stage = Stage.INITIALISED
             bindings = image.relocated.bindings
-            if bindings is not None and len(bindings.images) > _MOST_KEPT:
+            if bindings is not None and bindings.images[_MOST_KEPT:]:
                 image.relocated.bindings = bindings.without_others()
         if state.observers:
             emit.rebound(state.observers, plan.rebound)

@@ -29,7 +29,7 @@ from relink.resolve.bindings import HOST, UNRESOLVED, Bindings
 from relink.resolve.definitions import NO_VERSION, NOT_DEFINED, VersionIds, definition_of, definitions
 from relink.resolve.few_references import Few, Open, bind_few
 from relink.resolve.own_exports import Kept, Split, certainly_own, split
-from relink.resolve.scope_index import ScopeIndex, ScopeIndices
+from relink.resolve.scope_index import SMALLEST_SCOPE, ScopeIndex, ScopeIndices
 from relink.resolve.scopes import LookupScope
 from relink.resolve.search import Search
 from relink.resolve.sources import (
@@ -203,11 +203,16 @@ class Resolver(Assigned):
             pending = self._ask_image(search, 0, pending)
         if not len(pending):
             return pending
-        few_images_for_many_names = len(scope) <= 16 and len(pending) > 64 * len(scope)
-        index = None if image is None or few_images_for_many_names else self.indices.of(scope)
+        few_images_for_many_names, begin = len(scope) <= 16 and len(pending) > 64 * len(scope), 1
+        if image is None:  # a user mostly asks for what the first one defines: that is no reason to make an index
+            begin = min(SMALLEST_SCOPE, len(scope))
+            for number in range(begin):
+                if len(pending := self._ask_image(search, number, pending)) == 0:
+                    return pending
+        index = None if few_images_for_many_names else self.indices.of(scope)
         if index is not None:
             return self._ask_indexed(search, pending, index, symbolic=symbolic)
-        for number in range(image is not None, len(scope) + (image is not None)):
+        for number in range(begin, len(scope) + (image is not None)):
             if not len(pending):
                 break
             if not (symbolic and search.bindings.images[number] is image):
@@ -217,6 +222,7 @@ class Resolver(Assigned):
     def _ask_indexed(self, search: Search, pending: I64, index: ScopeIndex, *, symbolic: bool) -> I64:
         """`_ask_images`, less the images that cannot define what is pending."""
         hashes = dict(zip(pending.tolist(), search.names.gnu_hash[pending].tolist(), strict=True))
+        first = int(search.image is not None)  # the number of the scope's first image in the bindings
         everything = set(index.rest)  # positions that have to be asked for all names
         waiting: dict[int, list[int]] = {}  # position -> the names that may be there, and not before
         for element, hash_ in hashes.items():
@@ -230,7 +236,7 @@ class Resolver(Assigned):
             some = waiting.pop(position, [])
             asked = sorted(hashes if position in everything else hashes.keys() & some)
             if asked and not (symbolic and search.scope[position] is search.image):
-                left = self._ask_image(search, position + 1, np.array(asked, np.int64)).tolist()
+                left = self._ask_image(search, position + first, np.array(asked, np.int64)).tolist()
                 index.ask(position)
                 for element in {*asked}.difference(left):
                     del hashes[element]

@@ -10,6 +10,7 @@ Positions are indices in the list of images.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Collection, Sequence
 
 from relink.arrays import U32
@@ -106,9 +107,9 @@ class ScopeIndex:
 
     @staticmethod
     def _insert(positions: list[int], position: int) -> None:
-        if position not in positions:
-            positions.append(position)
-            positions.sort()
+        place = bisect_left(positions, position)
+        if positions[place : place + 1] != [position]:
+            positions.insert(place, position)
 
     def _remove_last(self) -> None:
         position = len(self.images) - 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -186,6 +187,29 @@ def test_a_load_and_its_memory_cost_the_same_after_many_others() -> None:
     assert last.closed
     linker.unload(linker.images[0])
     assert not linker.images[0].closed, "others refer to it"
+
+
+def test_a_name_costs_the_same_in_a_scope_of_many_images() -> None:
+    """Once it has been asked for other names; and what is found is what each image in turn would give."""
+    counts = []
+    for count in (40, 160):
+        linker = Linker(HostMemory(ARCH))
+        for number in range(count):
+            symbols = [Sym(f"v{number}", DATA), Sym(f"same{number % 7}", DATA + 8), Sym("common", DATA + number)]
+            linker.load(Library(ARCH, f"lib{number}.so", symbols=symbols).image())
+        names = ["common", "nothing", *(f"v{number}" for number in range(count)), *(f"same{n}" for n in range(7))]
+
+        def found(name: str, linker: Linker = linker) -> tuple[int, str | None]:
+            bindings = linker.resolver.find(name, None, linker.global_scope)
+            number = int(bindings.provider[0])
+            return int(bindings.address[0]), bindings.images[number].name if number >= 0 else None
+
+        by_index = list(map(found, names))
+        counts.append(max(python_calls(partial(found, name)) for name in ("v20", "nothing", "same6")))
+        linker.resolver.indices.enabled = False
+        assert by_index == list(map(found, names))
+        assert python_calls(partial(found, "nothing")) > 5 * count, "the counter counts"
+    assert counts[1] <= counts[0] + 5
 
 
 class TestFiles:
