@@ -72,7 +72,7 @@ class EngineEvents:
         self._by_host: list[Access] = []  #: accesses of host functions, not yet reported
         self._dirty = False  #: whether breakpoints or entries have changed since the last run
         self._stepping = self._counting = self._step_is_due = False
-        self._trap_reports = 0
+        self._trap_reports, self._paused = 0, False  #: `_paused`: whether the heap calls are
         self._over: int | None = None
         self._faulted_at = 0  #: the data address of the last fault on a closed page
         self._last = -1  #: pc of the last stop
@@ -101,11 +101,8 @@ class EngineEvents:
         self._update()
 
     def report_traps(self, more: int) -> None:
-        """See `emu.cpu.events.Events.report_traps`."""
-        self._trap_reports += more
-        if self._cpu.heap_calls is not None:  # calls that get to no trap otherwise
-            self._cpu.heap_calls.pause(more)
-        self._update()
+        self._trap_reports += more  # without a call from here on, as in `_change`
+        self._dirty = self.active = True
 
     def _update(self) -> None:
         self.active = bool(
@@ -294,6 +291,9 @@ class EngineEvents:
             self._guard_again()
         if self._dirty:
             self._prepare()
+            if (calls := self._cpu.heap_calls) is not None and bool(self._trap_reports) != self._paused:
+                calls.pause(-1 if self._paused else 1)  # calls that get to no trap otherwise
+                self._paused = not self._paused  # without a call before
             self._dirty = False
             self._update()
         at = pc & self._mask

@@ -86,7 +86,7 @@ class Trace:
         self._of_image: dict[Image, list[int]] = {}
         self._frames: list[_Frame] = []
         self._returns: Counter[int] = Counter()
-        self._active = self._counted = False
+        self._active = self._counted = self._reporting = False
         self._zero = 0
 
     # ------------------------------------------------------------ beginning and end
@@ -102,19 +102,20 @@ class Trace:
         if self._active:
             raise MachineError("this trace has begun already")
         events = self._cpu.events
+        self._counted = events.counting
         try:
             for image in self._linker.images:
                 self._add_image(image)
+            events.counting = True
+            self._zero = events.retired
+            self._observation.listeners.append(self._stopped)
+            self._linker.observers.append(self._heard)
+            self._observation.after_restore.append(self._restored)
+            events.report_traps(1)
+            self._active = self._reporting = True  # without a call before
         except BaseException:
-            self._remove_images(list(self._of_image))
+            self._end()
             raise
-        events.report_traps(1)
-        self._counted, events.counting = events.counting, True
-        self._zero = events.retired
-        self._active = True
-        self._observation.listeners.append(self._stopped)
-        self._linker.observers.append(self._heard)
-        self._observation.after_restore.append(self._restored)
         return self
 
     def stop(self) -> None:
@@ -127,22 +128,38 @@ class Trace:
     def _stop(self) -> None:
         if self._runner.depth:
             raise MachineError("a trace cannot end during a call of the guest")
-        self._leave(self._frames[:], ABANDONED)
-        self._active = False
-        events = self._cpu.events
-        self._observation.listeners.remove(self._stopped)
-        self._observation.after_restore.remove(self._restored)
-        if self._heard in self._linker.observers:
-            self._linker.observers.remove(self._heard)
+        try:
+            self._leave(self._frames[:], ABANDONED)
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        """Undo what `start` has done. May be repeated."""
+        for told, own in (
+            (self._observation.listeners, self._stopped),
+            (self._observation.after_restore, self._restored),
+            (self._linker.observers, self._heard),
+        ):
+            if own in told:
+                told.remove(own)  # type: ignore[arg-type]
         self._remove_images(list(self._of_image))
-        events.report_traps(-1)
-        events.counting = self._counted
+        for address in [*self._returns]:
+            self._expect(address, -self._returns[address])
+        if self._reporting:
+            self._cpu.events.report_traps(-1)
+            self._reporting = False  # without a call before
+        self._cpu.events.counting = self._counted
+        self._active = False
 
     def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *raised: object) -> None:
-        self.stop()
+        try:
+            self.stop()
+        finally:
+            if self._active and not self._runner.depth:  # a signal handler has interrupted that
+                self._end()
 
     # ------------------------------------------------------------ functions
 
@@ -182,17 +199,18 @@ class Trace:
         self._functions.update(named)
         entries = self._of_image[image] = []
         for address in named:
-            try:
-                self._cpu.events.add_entry(address)
-            finally:  # also where a signal handler raises right after that
-                entries.append(address)
+            self._cpu.events.add_entry(address)
+            entries.append(address)  # without a call before
 
     def _remove_images(self, images: Iterable[Image]) -> None:
         for image in images:
-            for address in self._of_image.pop(image):
+            entries = self._of_image[image]
+            while entries:
+                address = entries[-1]
                 self._functions.pop(address, None)
-                with contextlib.suppress(KeyError):  # the signal handler raised before it was added
-                    self._cpu.events.remove_entry(address)
+                self._cpu.events.remove_entry(address)
+                del entries[-1]  # without a call before
+            self._of_image.pop(image, None)
 
     def _wants(self, image: Image) -> bool:
         if self._images is None:
@@ -325,16 +343,17 @@ class Trace:
     def _expect(self, address: int, more: int) -> None:
         """Be told when the guest comes to a return address; traps are reported anyway."""
         address &= self._mask
-        before = self._returns[address]
-        self._returns[address] += more
-        if not self._returns[address]:
+        before = self._returns.get(address, 0)
+        count = max(before + more, 0)
+        if address not in self._traps:
+            if count and not before:
+                self._cpu.events.add_entry(address)
+            elif before and not count:
+                self._cpu.events.remove_entry(address)
+        if count:  # without a call before, as in what those do
+            self._returns[address] = count
+        elif before:
             del self._returns[address]
-        if address in self._traps:
-            return
-        if not before:
-            self._cpu.events.add_entry(address)
-        elif address not in self._returns:
-            self._cpu.events.remove_entry(address)
 
     def _stack_of(self, sp: int) -> int:
         region = self._memory.region_at(sp)

@@ -28,6 +28,9 @@ def _records(machine: Machine) -> dict[str, object]:
         "threads": (machine.threads.alive.copy(), machine.threads.current, machine.threads.outer),
         "breakpoints": (dict(events._breakpoints), {*observation._breakpoints}),
         "watchpoints": (events._watches.copy(), len(observation._watchpoints)),
+        "entries": dict(events._entries),
+        "what events are for": (events._trap_reports, events.counting, len(events._recordings)),
+        "observers": (len(machine.linker.observers), len(observation.listeners), len(observation.after_restore)),
         "lent": len(runner.lent),
         "interrupted functions": len(runner._suspended),
         "calls": runner.depth,
@@ -174,3 +177,20 @@ def test_a_limit() -> None:
         assert not cpu._look.budget  # the next run is not ended by it
 
     _check_all("x86_64", call, 3, remove=remove)
+
+
+@pytest.mark.parametrize("kind", ["trace", "coverage"])
+def test_a_trace_and_coverage(kind: str) -> None:
+    begun: list[Any] = []
+
+    def observe(machine: Machine, library: Loaded) -> None:
+        begun.append(machine.trace() if kind == "trace" else machine.coverage(branches=True))
+        with begun[-1]:
+            library.point_by_value((1, 2.5))
+        begun.clear()
+
+    def remove(machine: Machine) -> None:
+        while begun:
+            begun.pop().stop()
+
+    _check_all("x86_64", observe, 11, remove=remove)

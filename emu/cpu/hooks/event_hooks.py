@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import platform
 from collections.abc import Collection
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -19,6 +20,9 @@ from numpy.typing import NDArray
 from emu.cpu.hooks.host_code import host_function
 from emu.cpu.hooks.stop_hook import MULTIPLIER, PLACE_SHIFT
 from relink.errors import MachineError
+
+#: Hooks for breakpoints: with more of them, each hook covers a range with several.
+MOST_HOOKS: Final = 64
 
 _NOWHERE: Final = (1 << 64) - 1
 
@@ -122,3 +126,13 @@ class Log(ctypes.Structure):
         rows = self._rows[: len(self)].copy()
         self.next, self.stopped = self._start, 0
         return rows
+
+
+def ranges(addresses: Collection[int]) -> list[tuple[int, int]]:
+    """At most MOST_HOOKS ranges (first, last) that cover the addresses, with the widest gaps between them."""
+    places = sorted(addresses)
+    if len(places) <= MOST_HOOKS:
+        return [(place, place) for place in places]
+    by_gap = sorted(range(1, len(places)), key=lambda index: places[index] - places[index - 1])
+    cuts = sorted(by_gap[-(MOST_HOOKS - 1) :])
+    return [(places[low], places[high - 1]) for low, high in pairwise([0, *cuts, len(places)])]

@@ -67,8 +67,8 @@ class _Recording:
 
     def close(self) -> None:
         if self._events is not None:
-            events, self._events = self._events, None
-            events.end(self)
+            self._events.end(self)
+            self._events = None
             self.flush()
 
 
@@ -121,17 +121,17 @@ class IcicleEvents(EngineEvents):
         if not low < high:
             raise MachineError(f"nothing to record in [{low:#x}, {high:#x})")
         log = _Recording(self, what, sink, low, high)
-        self._logs.append(log)
-        self._recordings.append(log)
         if what is Recorded.NEW_BLOCKS:
             self.forget_blocks()
-        self._update()
+        self._logs += [log]  # without a call from here on: no signal handler comes between
+        self._recordings += [log]
+        self.active = True
         return log
 
     def end(self, log: _Recording) -> None:
         """A recording is closed."""
-        self._logs.remove(log)
-        self._recordings.remove(log)
+        self._logs[:] = [each for each in self._logs if each is not log]
+        self._recordings[:] = [each for each in self._recordings if each is not log]
         if not any(log.what is Recorded.NEW_BLOCKS for log in self._logs):
             self.forget_blocks()
         self._update()

@@ -14,8 +14,6 @@ Hooks take part in code that is translated while they exist: code is translated 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Collection
-from itertools import pairwise
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -23,7 +21,7 @@ import numpy as np
 from emu.cpu.engine_events import EngineEvents, ObservedCpu, RawAccess
 from emu.cpu.events import BEGAN, BEGAN_THUMB, Recorded, Recording, Sink
 from emu.cpu.hooks.awkward_places import it_start, repeated_size
-from emu.cpu.hooks.event_hooks import Log, Places, event_hook
+from emu.cpu.hooks.event_hooks import MOST_HOOKS, Log, Places, event_hook, ranges
 from emu.cpu.protocol import Protection, Stop, StopReason
 from emu.cpu.unicorn import api
 from emu.cpu.unicorn.api import uc
@@ -32,8 +30,6 @@ from emu.cpu.unicorn.lost_stores import check_run, check_step
 from relink.errors import MachineError
 
 _EVERYWHERE: Final = (1, 0)
-#: Hooks for breakpoints: with more of them, each hook covers a range with several.
-_MOST_HOOKS: Final = 64
 _ROWS: Final = 1 << 14  #: of a log
 _LAST: Final = (1 << 64) - 1
 _KINDS: Final = {
@@ -96,10 +92,17 @@ class _Recording:
         if len(rows):
             self.sink(rows)
 
+    def unhook(self, handle: ctypes.c_void_p) -> None:
+        """Remove the hook: once, and as long as it has its data."""
+        delete, hook = api.uclib.uc_hook_del, self.hook
+        if hook is not None:
+            self.hook = None  # without a call from here on: no signal handler comes between
+            delete(handle, hook)
+
     def close(self) -> None:
         if self._events is not None:
-            events, self._events = self._events, None
-            events.end(self)
+            self._events.end(self)
+            self._events = None
             self.flush()
 
 
@@ -154,7 +157,7 @@ class UnicornEvents(EngineEvents):
         added = wanted - self._hooks.keys()
         for place in added:
             self._hooks[place] = self._add(uc.UC_HOOK_CODE, "place", self._instructions, place)
-        if len(wanted) < _MOST_HOOKS:
+        if len(wanted) < MOST_HOOKS:
             for low, high in added:
                 self._engine.drop_translations(low, high + 1)
         elif added:
@@ -173,15 +176,17 @@ class UnicornEvents(EngineEvents):
 
     def _renew(self, places: set[tuple[int, int]]) -> None:
         """Create all hooks anew."""
-        old = [*self._hooks.values(), *(log.hook for log in self._logs if log.hook is not None)]
-        if self._entry_hook is not None:
-            old.append(self._entry_hook)
-        for hook in old:
+        for log in self._logs:
+            log.unhook(self._engine.handle)
+        for place in [*self._hooks]:  # a hook that is not removed after that does no harm
+            self._remove(self._hooks.pop(place))
+        if (hook := self._entry_hook) is not None:
+            self._entry_hook = None
             self._remove(hook)
-        self._entry_hook = None
         if self._entries:
             self._entry_hook = self._add(uc.UC_HOOK_BLOCK, "place", self._blocks, _EVERYWHERE)
-        self._hooks = {place: self._add(uc.UC_HOOK_CODE, "place", self._instructions, place) for place in places}
+        for place in places:
+            self._hooks[place] = self._add(uc.UC_HOOK_CODE, "place", self._instructions, place)
         for log in self._logs:
             log.hook = self._add(log.kind, log.hook_name, log.log, log.place)
         self._engine.drop_all_translations()
@@ -191,10 +196,9 @@ class UnicornEvents(EngineEvents):
         if not low < high:
             raise MachineError(f"nothing to record in [{low:#x}, {high:#x})")
         log = _Recording(self, what, sink, low, high)
-        self._logs.append(log)
-        self._recordings.append(log)
-        self._dirty = True
-        self._update()
+        self._logs += [log]  # without a call from here on, as in `_change`
+        self._recordings += [log]
+        self._dirty = self.active = True
         return log
 
     def closing(self) -> None:
@@ -204,10 +208,9 @@ class UnicornEvents(EngineEvents):
 
     def end(self, log: _Recording) -> None:
         """A recording is closed."""
-        self._logs.remove(log)
-        self._recordings.remove(log)
-        if log.hook is not None:
-            self._remove(log.hook)
+        log.unhook(self._engine.handle)
+        self._logs[:] = [each for each in self._logs if each is not log]
+        self._recordings[:] = [each for each in self._recordings if each is not log]
         if not any(log.what is Recorded.NEW_BLOCKS for log in self._logs):
             self._known.clear()
         self._update()
@@ -388,13 +391,3 @@ class UnicornEvents(EngineEvents):
 
     def _resumed_at(self, stop: Stop) -> int:
         return stop.pc | self._engine.state_bit()
-
-
-def ranges(addresses: Collection[int]) -> list[tuple[int, int]]:
-    """At most _MOST_HOOKS ranges (first, last) that cover the addresses, with the widest gaps between them."""
-    places = sorted(addresses)
-    if len(places) <= _MOST_HOOKS:
-        return [(place, place) for place in places]
-    by_gap = sorted(range(1, len(places)), key=lambda index: places[index] - places[index - 1])
-    cuts = sorted(by_gap[-(_MOST_HOOKS - 1) :])
-    return [(places[low], places[high - 1]) for low, high in pairwise([0, *cuts, len(places)])]

@@ -86,19 +86,19 @@ class Coverage(CoverageData):
         self._check_idle()
         if self._this is not None:
             raise MachineError("this coverage is being recorded already")
-        places = [self._place(image) for image in self._linker.images]
+        self._places = [self._place(image) for image in self._linker.images]
+        self._ends.clear()
         events = self._runner.cpu.events
-        self._recordings.append(events.record(Recorded.NEW_BLOCKS, self._noted))
         try:
+            self._recordings.append(events.record(Recorded.NEW_BLOCKS, self._noted))
             if self._with_branches:
                 self._recordings.append(events.record(Recorded.EDGES, self._edges.append))
+            self._this = CoverageData()
+            self._linker.observers.append(self._heard)
+            self._observation.after_restore.append(self._restored)
         except BaseException:
-            self._recordings.pop().close()
+            self._end()
             raise
-        self._this, self._places = CoverageData(), places
-        self._ends.clear()
-        self._linker.observers.append(self._heard)
-        self._observation.after_restore.append(self._restored)
         return self
 
     def stop(self) -> None:
@@ -110,20 +110,30 @@ class Coverage(CoverageData):
 
     def _stop(self) -> None:
         self._check_idle()
-        for recording in self._recordings:
-            recording.close()
-        self._recordings.clear()
-        self._resolve()
-        self._observation.after_restore.remove(self._restored)
-        if self._heard in self._linker.observers:
-            self._linker.observers.remove(self._heard)
-        this, self._this = self._this, None
+        try:
+            for recording in self._recordings:
+                recording.close()
+            self._resolve()
+            this = self._this
+        finally:
+            self._end()
         assert this is not None
         for module in this.modules.values():
             module.blocks = type(module.blocks)(dict.fromkeys(module.blocks, 1))
             module.branches = type(module.branches)(dict.fromkeys(module.branches, 1))
         self.merge(this)
         self._places = []
+
+    def _end(self) -> None:
+        """Undo what `start` has done. May be repeated."""
+        while self._recordings:
+            self._recordings[-1].close()
+            del self._recordings[-1]
+        if self._restored in self._observation.after_restore:
+            self._observation.after_restore.remove(self._restored)
+        if self._heard in self._linker.observers:
+            self._linker.observers.remove(self._heard)
+        self._this = None
 
     def take(self) -> CoverageData:
         """End the recording, begin another, and return what has run in the first: for a map of each test."""
@@ -152,7 +162,11 @@ class Coverage(CoverageData):
         return self.start()
 
     def __exit__(self, *raised: object) -> None:
-        self.stop()
+        try:
+            self.stop()
+        finally:
+            if self._this is not None and not self._runner.depth:  # a signal handler has interrupted that
+                self._end()
 
     def _check_idle(self) -> None:
         if self._runner.depth:
