@@ -35,8 +35,9 @@ CONSTANT = (
 UNSAVED: Mapping[str, frozenset[str]] = {
     "emu.parts.Parts": frozenset({"observation"}),
     "emu.run.runner.Runner": frozenset(
-        # the last is about the last call
+        # the last is about the last call; of calls in progress there is no snapshot
         {
+            "lent",
             "on_event",
             "at_end",
             "file",

@@ -264,3 +264,21 @@ def test_a_state_hash_tells_states_apart_during_a_call() -> None:
         assert machine.state_hash() == first
         machine.memory.map_anonymous(4096)
         assert machine.state_hash() is None
+
+
+def test_a_state_hash_is_told_while_the_call_has_lent_a_buffer() -> None:
+    """What is copied back after the call is kept outside of the machine."""
+    hashes: list[bytes | None] = []
+
+    def note(text: int) -> int:
+        hashes.append(machine.state_hash())
+        return text
+
+    with Machine("aarch64") as machine:
+        address = machine.define("note", (note, "long(long)"))
+        snapshot = machine.snapshot()
+        for content in (b"one", b"two", b"one"):
+            machine.call(address, "long(void *)", bytearray(content))
+            machine.restore(snapshot)
+    assert None not in hashes
+    assert hashes[0] == hashes[2] != hashes[1]
