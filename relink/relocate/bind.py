@@ -32,7 +32,7 @@ from relink.resolve.scopes import LookupScope
 _SYMBOL_LETTERS = frozenset("SMTZ")
 _HIDDEN = (int(Visibility.HIDDEN), int(Visibility.INTERNAL))
 _WEAK, _TLS = int(SymbolBind.WEAK), int(SymbolType.TLS)
-_MOST_KEPT = 1 << 16  #: symbols of a file, up to which what is asked is kept
+_MOST_KEPT = 1 << 18  #: symbols of a file, up to which what is asked is kept: some hundred bytes of each
 _FEW = 8  #: symbols that are looked at one by one
 _MOST_TEXTS = 16  #: groups of symbols whose names are kept with a file
 _USE_COUNT, _NO_ELEMENT = len(Use), np.zeros(1, np.int64)

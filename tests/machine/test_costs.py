@@ -155,6 +155,22 @@ def test_what_is_unused_is_looked_for_again_only_after_destructors(
     assert asked == [library.image] * times
 
 
+def test_what_names_bind_to_is_kept_with_a_file_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A later load of the file makes the same calls for them as for few."""
+    monkeypatch.setattr("relink.search.decoded_cache._SETTLED", 0)  # files that have just changed are kept too
+
+    def cost(count: int) -> int:
+        words = ",".join(f"&v{n}" for n in range(count))
+        source = f"int {','.join(f'v{n}' for n in range(count))}; int *words[] = {{{words}}};"
+        path = linked("x86_64", [compiled("x86_64", source, "-fPIC")])
+        with Machine("x86_64") as machine:
+            for _ in range(3):
+                machine.load(path).close()
+            return python_calls(lambda: machine.load(path).close())
+
+    assert cost(66_000) <= cost(20_000) + 20
+
+
 def test_a_known_file_is_not_opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nor is it asked more often than its identity needs."""
     monkeypatch.setattr("relink.search.decoded_cache._SETTLED", 0)  # files that have just changed are kept too
