@@ -29,6 +29,7 @@ from relink.elf.constants import SymbolType
 from relink.errors import AddressSpaceError
 from relink.image import Image, Symbol
 from relink.memory.address_space import PAGE, Protection, page_ceil
+from relink.memory.rollback import Rollback
 from relink.records import dataclass, field
 
 if TYPE_CHECKING:
@@ -143,35 +144,57 @@ class Patcher:
         patch = Patch(name, start, 0, b"", b"", self, image)
         try:
             self._fill(patch, address, room, replacement)
+            self.apply(patch)
         except BaseException:
             self._free(patch)
             raise
-        self.apply(patch)
         return patch
 
     def apply(self, patch: Patch) -> None:
         """Write a patch whose address and code are set. On an error its resources are freed."""
+        before = b""
         try:
             self._check_overlap(patch)
-            patch.original = self.memory.read(patch.address, len(patch.code))
+            before = patch.original = self.memory.read(patch.address, len(patch.code))
             self.memory.write(patch.address, patch.code)
+            kept, keeps = self._keeps(patch)
+            keeps += kept  # from here on without a call: a signal handler raises before both, or after
+            self.patches += [patch]
         except BaseException:
+            if before:
+                self.memory.write(patch.address, before)
             self._free(patch)
             raise
-        if patch.keeps is not None and patch.image is not None:
-            patch.image.lifetime.keeps.append(patch.keeps)
-        self.patches.append(patch)
+
+    @staticmethod
+    def _keeps(patch: Patch) -> tuple[list[Image], list[Image]]:
+        """The image that a patch keeps loaded, if any, and the list for it."""
+        if patch.keeps is None or patch.image is None:
+            return [], []
+        return [patch.keeps], patch.image.lifetime.keeps
 
     def undo(self, patch: Patch) -> None:
         """Restore the bytes that a patch overwrote. Raises PatchError unless it is the last of its function."""
         self.check_top(patch)
         self.memory.write(patch.address, patch.original)
-        self.patches.remove(patch)
-        if patch.keeps is not None and patch.image is not None:
-            patch.image.lifetime.keeps.remove(patch.keeps)
-        self._free(patch)
+        rest = Rollback(((self._free, (patch,)), (self._drop, (patch,))))
+        try:
+            rest.close()
+        finally:
+            if rest.calls:
+                rest.close()
         if patch.keeps is not None:
             self._loader.collect()
+
+    def _drop(self, patch: Patch) -> None:
+        """Forget a patch, unless that has been done."""
+        others = [each for each in self.patches if each is not patch]
+        if len(others) < len(self.patches):
+            kept, keeps = self._keeps(patch)
+            at = keeps.index(kept[0]) if kept else 0
+            if kept:  # from here on without a call, as in `apply`
+                del keeps[at]
+            self.patches[:] = others
 
     def check_top(self, patch: Patch) -> None:
         """Raise PatchError when a later patch overlaps this one, or it is no longer active."""
@@ -192,7 +215,7 @@ class Patcher:
 
     def _free(self, patch: Patch) -> None:
         patch.active = False
-        if patch.page is not None:
+        if patch.page is not None and self.memory.region_at(patch.page) is not None:
             self.memory.unmap(patch.page)
         self.host_symbols.remove(patch.traps)
         patch.page, patch.traps = None, []

@@ -62,11 +62,11 @@ def redirect(patcher: Patcher, image: Image, name: str, replacement: Handle | Sy
     if (symbol := symbol_of(replacement)) is not None:
         target = cast("Handle | Symbol", replacement).address
         keeps = symbol.image if symbol.image is not image else None
-    else:
-        target = patcher.host_symbols.define(f"redirected {name}", cast("SymbolValue", replacement), traps)
     size = image.architecture.word_size
     words: list[Patch] = []
     try:
+        if symbol is None:
+            target = patcher.host_symbols.define(f"redirected {name}", cast("SymbolValue", replacement), traps)
         for address, addend in places:
             code = ((target + addend) & image.architecture.address_mask).to_bytes(size, "little")
             # The first one, which is undone last, has the resources of all.
@@ -86,7 +86,9 @@ def redirect(patcher: Patcher, image: Image, name: str, replacement: Handle | Sy
             words.append(patch)
     except BaseException:
         for patch in reversed(words):
-            patch.undo()
+            if patch.active:
+                patch.undo()
+        patcher.host_symbols.remove(traps)
         raise
     return Redirection(name, words)
 

@@ -194,3 +194,29 @@ def test_a_trace_and_coverage(kind: str) -> None:
             begun.pop().stop()
 
     _check_all("x86_64", observe, 11, remove=remove)
+
+
+def test_a_patch_and_a_redirection() -> None:
+    redirected: list[Loaded] = []
+
+    def change(machine: Machine, library: Loaded) -> None:
+        if not redirected:
+            host = {"my_host_function": lambda value: value + 1}
+            redirected.append(machine.load(fixture("x86_64", "basic"), symbols=host))
+        awesome = redirected[0].function("awesome_func", "int(int)")
+        with library.replace("a_long", lambda left, right: 5):
+            assert library.a_long(1, 2) == 5
+        with redirected[0].redirect("my_host_function", lambda value: value * 9):
+            assert awesome(2) == 18
+
+    def remove(machine: Machine) -> None:
+        for patch in reversed(machine.patcher.patches.copy()):
+            patch.undo()
+        code = machine.memory.read(place, 16)
+        assert codes.setdefault(place, code) == code
+        assert not machine.patcher.patches
+
+    codes: dict[int, bytes] = {}
+    with Machine("x86_64") as fresh:
+        place = fresh.load(fixture("x86_64", "basic-dwarf5"), allow_unresolved=True)["a_long"].address
+    _check_all("x86_64", change, 5, remove=remove)
