@@ -179,7 +179,9 @@ class DestructorDone(DestructorStarting):
 
 @dataclass(frozen=True, slots=True)
 class ImageLoaded(_OfImage):
-    """An image is ready for use: its load is complete."""
+    """An image is ready for use: its load is complete, unless an observer or a signal handler raises now. Then
+    LoadFailed follows.
+    """
 
 
 @dataclass(frozen=True, slots=True)
