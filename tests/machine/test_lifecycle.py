@@ -112,7 +112,7 @@ def test_pythons_development_mode_has_nothing_to_say() -> None:
         from relink.errors import RelinkError
 
         for path in {[str(fixture(target, "basic")) for target in ("x86_64", "arm", "loongarch64")]}:
-            with Machine.for_file(path, timeout=2) as machine:
+            with Machine.for_file(path, timeout=60) as machine:
                 library = machine.load(path, symbols={{"my_host_function": (lambda value: 2 * value, "int(int)")}})
                 assert library.function("add", "int(int, int)")(20, 22) == 42
                 assert library.function("add", "int(int, int)")(20, 22, max_instructions=1000) == 42
