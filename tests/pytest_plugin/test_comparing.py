@@ -37,7 +37,7 @@ def test_without_calls(lib):
 """
 
 
-@pytest.mark.parametrize("workers", ["none", "xdist"])
+@pytest.mark.parametrize("workers", ["none", pytest.param("xdist", marks=pytest.mark.exhaustive)])
 def test_the_first_difference_of_each_test_is_reported(
     session: Session, pytester: pytest.Pytester, workers: str
 ) -> None:

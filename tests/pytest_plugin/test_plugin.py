@@ -98,6 +98,7 @@ def relink_time(lib):
     assert built(6) == first
 
 
+@pytest.mark.exhaustive
 def test_workers_build_a_library_once_and_a_killed_build_blocks_nobody(
     session: Session, pytester: pytest.Pytester, tmp_path: Path
 ) -> None:
