@@ -1,8 +1,8 @@
 """How long images stay loaded, and the orders of constructors and destructors. Three relations between images:
 
-initialisation order     dependencies (DT_NEEDED, filtees) before dependents uses: keep one loaded    its users:
-images that need it, preload it, keep it or have bound a symbol to it teardown order           users before what
-they use, less what was loaded only after the user
+- Initialisation order: dependencies (DT_NEEDED, filtees) before dependents.
+- Use: an image keeps those loaded that it needs, preloads, keeps, or has bound a symbol to.
+- Teardown order: users before what they use, except what was initialised only after the user.
 """
 
 from __future__ import annotations
