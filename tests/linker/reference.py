@@ -345,11 +345,16 @@ def expected(
             _write_descriptor(asking, memory, at, S + T, addend, stubs[number != 0 and provider is None])
             continue
         width = MACHINES[arch](0, 0, 0, 0, 0, 0, 0)[type_][0]
-        A = _signed(int.from_bytes(memory[at : at + width], "little"), width * 8) if explicit is None else explicit
+        A = _in_place(arch, type_, memory[at : at + width]) if explicit is None else explicit
         width, value = MACHINES[arch](S, A, offset + asking.bias, asking.bias, M, T, Z)[type_]
         memory[at : at + width] = (value % (1 << 8 * width)).to_bytes(width, "little")
     _rebase_pointers(asking, result)
     return {vaddr: bytes(memory) for vaddr, memory in result.items()}
+
+
+def _in_place(arch: str, type_: int, word: bytearray) -> int:
+    """The addend in a place. A jump slot holds an address in the PLT instead (musl, ldso/dynlink.c)."""
+    return 0 if type_ == JUMP_SLOT[arch] else int.from_bytes(word, "little", signed=True)
 
 
 def _content(segments: Mapping[int, bytes], symbol: Symbol) -> bytes:
