@@ -27,9 +27,8 @@ class StandIns(Assigned):
 
     def __init__(self, memory: GuestMemory, traps: TrapTable) -> None:
         self._memory, self._traps = memory, traps
-        self._free: list[
-            tuple[Region, dict[int, None]]
-        ] = []  #: regions with their free pages, the lowest one last
+        #: Regions with their free pages, of which the lowest is last.
+        self._free: list[tuple[Region, dict[int, None]]] = []
 
     def add(self, image: Module, title: str, symbols: Sequence[str], handler: Callable[[str], int]) -> list[int]:
         """Add traps in range of an image's code, each at the start of an unmapped page (see

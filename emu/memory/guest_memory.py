@@ -12,10 +12,10 @@ from typing import Any
 
 from emu.cpu.protocol import Cpu
 from emu.memory.limit import MemoryLimit
-from emu.memory.page_ranges import overlapping, spans_of, split
+from emu.memory.page_ranges import spans_of, split
 from relink.arch import Architecture
 from relink.errors import AddressSpaceError
-from relink.memory.address_space import PAGE, HostMemory, Pages, Protection, Region, page_ceil
+from relink.memory.address_space import PAGE, HostMemory, Pages, Protection, Region, overlapping, page_ceil
 from relink.memory.rollback import Rollback, Step
 
 _CHUNK = 256  #: bytes read at a time when looking for the end of a string

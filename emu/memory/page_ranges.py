@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
@@ -14,14 +13,6 @@ def split(run: Pages, low: int, high: int) -> Iterator[tuple[Pages, bool]]:
     edges = sorted({run.offset, run.offset + run.size, *(e for e in (low, high) if 0 < e - run.offset < run.size)})
     for start, end in pairwise(edges):
         yield Pages(start, end - start, run.protection), low <= start < high
-
-
-def overlapping(pages: Sequence[Pages], low: int, high: int) -> slice:
-    """Those of the page ranges, which are in ascending order, that overlap [low, high)."""
-    first = bisect_left(pages, (low,))
-    if first and pages[first - 1].offset + pages[first - 1].size > low:
-        first -= 1
-    return slice(first, max(bisect_left(pages, (high,)), first))
 
 
 def spans_of(pages: Sequence[Pages]) -> list[tuple[int, int]]:

@@ -25,7 +25,7 @@ def exclusive(method: Callable[Concatenate[_S, _P], _R]) -> Callable[Concatenate
     @wraps(method)
     def refused_if_in_use(owner: _S, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         runner = owner.runner
-        runner.reserve()
+        runner.reserve()  # as in `Runner.used`, without the calls of its generator: small loads go through here
         try:
             if runner.depth and not runner.in_host:
                 raise used_out_of_turn()

@@ -283,9 +283,8 @@ class HostMemory:
         region = self.region_at(address)
         if region is not None:
             within = address - region.address
-            for offset, size, protection in _overlapping(region.pages, within, within + 1):
-                if offset <= within < offset + size:
-                    return protection
+            for run in region.pages[overlapping(region.pages, within, within + 1)]:
+                return run.protection
         return None
 
     def read(self, address: int, size: int) -> bytes:
@@ -351,15 +350,18 @@ class HostMemory:
 def _covered(pages: Sequence[Pages], begin: int, size: int) -> bool:
     """Whether `size` bytes from `begin` (an offset in the region) are all in published pages."""
     end = begin + size
-    for offset, length, _ in _overlapping(pages, begin, end):
+    for offset, length, _ in pages[overlapping(pages, begin, end)]:
         if offset <= begin < offset + length:
             begin = offset + length
     return begin >= end and size >= 0
 
 
-def _overlapping(pages: Sequence[Pages], low: int, high: int) -> Sequence[Pages]:
-    """Those of the runs, which are in ascending order, that may overlap [low, high)."""
-    return pages[max(bisect_left(pages, (low + 1,)) - 1, 0) : bisect_left(pages, (high,))]
+def overlapping(pages: Sequence[Pages], low: int, high: int) -> slice:
+    """The indices of those page ranges, which are in ascending order, that overlap the offsets [low, high)."""
+    first = bisect_left(pages, (low,))
+    if first and pages[first - 1].offset + pages[first - 1].size > low:
+        first -= 1
+    return slice(first, max(bisect_left(pages, (high,)), first))
 
 
 def _window(arch: Architecture) -> tuple[int, int]:
