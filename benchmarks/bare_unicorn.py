@@ -1,7 +1,8 @@
-"""Unicorn by its Python binding alone, as a peer: engines, and a function of a loaded library."""
+"""Unicorn by its Python binding alone, as a peer: engines, and functions of loaded libraries."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -53,26 +54,28 @@ def register_number(target: str, name: str) -> int:
     return int(getattr(constants, f"UC_{prefix}_REG_{name.upper()}"))
 
 
-class BareFunction:
-    """A function that takes and returns an unsigned int; the library must need nothing of the machine.
+class BareLibraries:
+    """Loaded libraries whose functions take and return an unsigned int, and need nothing of the machine.
 
-    It is run by copied bytes, registers and `emu_start` with `until`.
+    They are run by copied bytes, registers and `emu_start` with `until`.
     """
 
-    def __init__(self, target: str, machine: Machine, library: Library, name: str) -> None:
+    def __init__(self, target: str, machine: Machine, *libraries: Library) -> None:
         number_of = partial(register_number, target)
-        self.uc = engine(target)
-        region = library.image.region
-        self._until = region.address + region.size + _PAGE & -_PAGE
-        start = region.address & -_PAGE
-        self.uc.mem_map(start, self._until + _PAGE - start)
-        self.uc.mem_write(region.address, bytes(machine.memory.read(region.address, region.size)))
-        self.uc.mem_map(_STACK, _SIZE)
+        self.uc = uc = engine(target)
+        end = 0
+        for library in libraries:
+            region = library.image.region
+            start, end = region.address & -_PAGE, region.address + region.size + _PAGE - 1 & -_PAGE
+            uc.mem_map(start, end - start)
+            uc.mem_write(region.address, bytes(machine.memory.read(region.address, region.size)))
+        self._until = end
+        uc.mem_map(end, _PAGE)  # RISC-V's translator reads where it is to stop
+        uc.mem_map(_STACK, _SIZE)
         isa = ISAS[arch_of(target)]
         for register, bits in isa.setup.items():  # turns the floating-point unit on
             number = number_of(isa.names[register][0] if register in isa.names else register)
-            self.uc.reg_write(number, self.uc.reg_read(number) | bits)
-        self._entry = library.symbols[name].address
+            uc.reg_write(number, uc.reg_read(number) | bits)
         self._word = isa.word
         self._sp = number_of({"x86_64": "rsp", "i386": "esp"}.get(target, "sp"))
         link, (given, result) = _LINK.get(target), _REGISTERS[target]
@@ -80,15 +83,19 @@ class BareFunction:
         self._given = number_of(given) if given else None
         self._result = number_of(result)
 
-    def __call__(self, argument: int) -> int:
+    def function(self, library: Library, name: str) -> Callable[[int], int]:
+        """A function of one of the libraries."""
+        return partial(self._call, library.symbols[name].address)
+
+    def _call(self, entry: int, argument: int) -> int:
         uc, top = self.uc, _STACK + _SIZE - 64
         if self._link is not None:
-            uc.reg_write(self._link, self._until | (self._entry & 1))
+            uc.reg_write(self._link, self._until | (entry & 1))
         else:
             top -= self._word
             uc.mem_write(top, b"".join(value.to_bytes(self._word, "little") for value in (self._until, argument)))
         if self._given is not None:
             uc.reg_write(self._given, argument)
         uc.reg_write(self._sp, top)
-        uc.emu_start(self._entry, self._until)
+        uc.emu_start(entry, self._until)
         return int(uc.reg_read(self._result)) & 0xFFFF_FFFF

@@ -2,7 +2,8 @@
 
 The first call of a function also has the engine translate code that it has never run, whenever its slot is bound.
 So what binding takes is the difference of two first calls: one that binds (`binding="lazy"`), and one through a
-slot bound before (`binding="now"`). `native` is glibc on the host's own x86-64, through ctypes.
+slot bound before (`binding="now"`). `native` is glibc on the host's own x86-64, through ctypes; it has nothing to
+translate. `bare` is the translation: the same code, its slots bound before, by Unicorn's binding alone.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from emu import Machine
+from benchmarks.bare_unicorn import BareLibraries
+from emu import Library, Machine
 from tests.objects.build import compiled, linked
 
 COUNT = 400
@@ -24,7 +27,8 @@ COUNT = 400
 
 def libraries(target: str) -> tuple[Path, Path]:
     """The library that calls and the one that is called."""
-    callees = "\n".join(f"int callee_{n}(int v) {{ return v + {n}; }}" for n in range(COUNT))
+    callees = "int warm(int v) { return v + 1; }\n"
+    callees += "\n".join(f"int callee_{n}(int v) {{ return v + {n}; }}" for n in range(COUNT))
     callers = "\n".join(
         f"int callee_{n}(int); int caller_{n}(int v) {{ return callee_{n}(v) + 1; }}" for n in range(COUNT)
     )
@@ -55,13 +59,28 @@ def timed(functions: Sequence[Callable[[int], object]]) -> Calls:
 
 def measured(target: str, arch: str, binding: str) -> tuple[Calls, Calls]:
     """(first, later) call."""
-    caller, callee = libraries(target)
-    with Machine(arch, library_path=[callee.parent], libraries={"libcallee.so": callee}) as machine:
-        lib = machine.load(caller, binding=binding)
-        functions = [lib.function(f"caller_{n}", "int(int)") for n in range(COUNT)]
-        warm = machine.load(compiled(target, "int warm(int v) { return v + 1; }\n"))
-        warm.function("warm", "int(int)")(1)
+    with _loaded(target, arch, binding) as (_, caller, callee):
+        functions = [caller.function(f"caller_{n}", "int(int)") for n in range(COUNT)]
+        callee.function("warm", "int(int)")(1)
         return timed(functions), timed(functions)
+
+
+def bare(target: str, arch: str) -> tuple[Calls, Calls]:
+    """The same by bare Unicorn, with all slots bound before."""
+    with _loaded(target, arch, "now") as (machine, caller, callee):
+        libraries = BareLibraries(target, machine, caller, callee)
+        functions = [libraries.function(caller, f"caller_{n}") for n in range(COUNT)]
+        libraries.function(callee, "warm")(1)
+        return timed(functions), timed(functions)
+
+
+@contextmanager
+def _loaded(target: str, arch: str, binding: str) -> Iterator[tuple[Machine, Library, Library]]:
+    """A machine with both libraries."""
+    caller, callee = libraries(target)
+    with Machine(arch) as machine:
+        loaded = machine.load(callee)
+        yield machine, machine.load(caller, binding=binding), loaded
 
 
 def native() -> tuple[Calls, Calls] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from benchmarks import inputs, peers
-from benchmarks.bare_unicorn import BARE, NO_LOONGARCH, BareFunction
+from benchmarks.bare_unicorn import BARE, NO_LOONGARCH, BareLibraries
 from benchmarks.measure import Absent, Contender, Row, alternately, microseconds
 from benchmarks.subject import Context, Results, subject
 from emu import Machine
@@ -77,7 +77,7 @@ def _functions(machine: Machine, target: str, kind: str, rounds: int) -> tuple[C
     work(2)
     bare: Contender = NO_LOONGARCH
     if target in BARE:
-        function = BareFunction(target, machine, loaded, "work")
+        function = BareLibraries(target, machine, loaded).function(loaded, "work")
         function(2)
         bare = lambda: microseconds(lambda: function(rounds), 1) / 1000  # noqa: E731
     return lambda: microseconds(lambda: work(rounds), 1) / 1000, bare
