@@ -36,18 +36,17 @@ def joined(name: str, format: str, chunks: Iterable[Chunk]) -> list[Chunk]:
     """The chunks in ascending order, those that touch joined, without empty ones. Raises ExportError for chunks
     that overlap with different bytes.
     """
-    result: list[Chunk] = []
-    for chunk in sorted(chunk for chunk in chunks if chunk.data):
-        if not result or chunk.address > result[-1].end:
-            result.append(chunk)
+    runs: list[tuple[int, bytearray]] = []
+    for address, data in sorted(chunk for chunk in chunks if chunk.data):
+        if not runs or address > runs[-1][0] + len(runs[-1][1]):
+            runs.append((address, bytearray(data)))
             continue
-        last = result[-1]
-        shared = last.end - chunk.address
-        if last.data[len(last.data) - shared :][: len(chunk.data)] != chunk.data[:shared]:
-            problem = f"two records have different bytes for {chunk.address:#x}"
-            raise ExportError(name, format, problem)
-        result[-1] = Chunk(last.address, last.data + chunk.data[shared:])
-    return result
+        start, run = runs[-1]
+        at, shared = address - start, start + len(run) - address
+        if run[at : at + len(data)] != data[:shared]:
+            raise ExportError(name, format, f"two records have different bytes for {address:#x}")
+        run += data[shared:]
+    return [Chunk(address, bytes(run)) for address, run in runs]
 
 
 def flat(name: str, chunks: Sequence[Chunk], fill: int, limit: int) -> bytes:

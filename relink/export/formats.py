@@ -1,6 +1,6 @@
 """File formats of device memory: raw bytes, Intel HEX, Motorola S-records and UF2 (Microsoft's UF2 specification).
 
-HEX and S-records are written and read by bincopy.
+Records of HEX and S-records are written and read by bincopy.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def to_bytes(
     if format == "uf2":
         return _to_uf2(chunks, fill, family)
     file = _bincopy().BinFile()
-    for chunk in chunks:
+    for chunk in reversed(chunks):  # bincopy looks for the place of each from the lowest address on
         file.add_binary(chunk.data, chunk.address)
     if firmware.entry is not None and firmware.entry < _ADDRESSES:
         file.execution_start_address = firmware.entry
@@ -95,16 +95,46 @@ def read_firmware_bytes(name: str, data: bytes, format: str, at: int | None = No
         return Firmware(joined(name, format, [Chunk(at, data)]))
     if format == "uf2":
         return Firmware(joined(name, format, _from_uf2(name, data)))
-    file = _bincopy().BinFile()
     try:
-        text = data.decode("ascii")
-        (file.add_ihex if format == "hex" else file.add_srec)(text, overwrite=False)
+        found = (_from_hex if format == "hex" else _from_srec)(data.decode("ascii"))
     except UnicodeDecodeError as error:
         raise ExportError(name, format, f"is not text: {error}") from None
     except (_bincopy().Error, ValueError, IndexError) as error:
         raise ExportError(name, format, str(error) or "is damaged") from None
-    chunks = joined(name, format, [Chunk(segment.address, bytes(segment.data)) for segment in file.segments])
-    return Firmware(chunks, file.execution_start_address)
+    return Firmware(joined(name, format, found.chunks), found.entry)
+
+
+def _from_hex(text: str) -> Firmware:
+    """The records of an Intel HEX file, in its order (Intel, "Hexadecimal Object File Format Specification")."""
+    unpack = _bincopy().unpack_ihex
+    chunks, entry, segment, upper = list[Chunk](), None, 0, 0
+    for line in filter(None, map(str.strip, text.splitlines())):
+        kind, address, _, data = unpack(line)
+        value = int.from_bytes(data, "big")
+        if kind == 0:
+            chunks.append(Chunk(address + segment + upper, data))
+        elif kind == 2:
+            segment = value << 4
+        elif kind == 4:
+            upper = value << 16
+        elif kind in (3, 5):
+            entry = value
+        elif kind != 1:
+            raise ValueError(f"record {line} is of type {kind}, not 0 to 5")
+    return Firmware(chunks, entry)
+
+
+def _from_srec(text: str) -> Firmware:
+    """The records of a file of S-records, in its order."""
+    unpack = _bincopy().unpack_srec
+    chunks, entry = list[Chunk](), None
+    for line in filter(None, map(str.strip, text.splitlines())):
+        kind, address, _, data = unpack(line)
+        if kind in ("1", "2", "3"):
+            chunks.append(Chunk(address, data))
+        elif kind in ("7", "8", "9"):
+            entry = address
+    return Firmware(chunks, entry)
 
 
 def _from_uf2(name: str, data: bytes) -> list[Chunk]:

@@ -18,10 +18,10 @@ from relink.elf.constants import SectionFlag, SymbolBind
 from relink.errors import LinkError
 from relink.objects.combined import CODE_FRAGMENTS, CONSTRUCTORS, DESTRUCTORS, groups_and_copies
 from relink.objects.input_sections import InputSections
-from relink.objects.placed_outputs import is_meant
 from relink.objects.relocation_tables import InputTables
 from relink.objects.script import LinkScript
 from relink.objects.script_errors import ScriptError
+from relink.objects.section_patterns import SectionPatterns
 from relink.objects.symbols import Symbols
 
 _RETAIN, _CODE = 1 << 21, int(SectionFlag.EXECINSTR)  # SHF_GNU_RETAIN
@@ -51,11 +51,11 @@ def live_sections(
 def _roots(script: LinkScript, symbols: Symbols, undefined: Iterable[str]) -> list[int]:
     """The sections to start from, by their places among all."""
     kept = [pattern for rule in script.outputs if rule.keep for group in rule.patterns for pattern in group]
-    patterns = (*script.keep, *kept)
+    patterns = SectionPatterns((*script.keep, *kept))
     found = [
         number
         for number, section in enumerate(symbols.sections)
-        if section.flags & _RETAIN or section.name.startswith(_ALWAYS) or is_meant(patterns, section)
+        if section.flags & _RETAIN or section.name.startswith(_ALWAYS) or patterns.first(section) is not None
     ]
     for name in (*undefined, *([script.entry] if script.entry else ())):
         row = symbols.find(name)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Sequence
-from fnmatch import translate
-from functools import lru_cache
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -24,12 +21,12 @@ from relink.objects.input_sections import (
 )
 from relink.objects.script import LinkScript, MemoryRegion, OutputSection, named_output
 from relink.objects.script_errors import ScriptError, UnplacedSection
+from relink.objects.section_patterns import SectionPatterns
 from relink.objects.sections import output_name
 from relink.records import dataclass, field
 
 _WRITE, _CODE, _TLS = int(SectionFlag.WRITE), int(SectionFlag.EXECINSTR), int(SectionFlag.TLS)
 _ALLOC = int(SectionFlag.ALLOC)
-_WITH_FILE = re.compile(r"(.*)\((.+)\)")
 #: The kinds after whose output sections an orphan goes, by its kind: the first that there are.
 _LIKE = {R: (R, RX, RWX), RX: (RX, RWX), RWX: (RWX, RX, RW), RW: (RW, BSS), BSS: (BSS, RW), TLS: (TLS, RW, BSS)}
 _COMMON = "COMMON"
@@ -42,6 +39,8 @@ class PlacedOutput:
     rule: OutputSection
     kind: int = R
     sections: list[InputSection] = field(default_factory=list)
+    together: int = 0  #: the flags of its sections, each of any
+    any_bits: bool = False  #: whether any of its sections has bytes
     has_got: bool = False
     has_commons: bool = False
     has_tables: bool = False  #: the tables of copies and of zeroed memory
@@ -51,6 +50,12 @@ class PlacedOutput:
     size: int = 0
     align: int = 1
     bits: bool = False  #: has bytes to load
+
+    def add(self, section: InputSection) -> None:
+        """Add an input section after the others."""
+        self.sections.append(section)
+        self.together |= section.flags
+        self.any_bits |= bool(section.bits)
 
     @property
     def name(self) -> str:
@@ -72,34 +77,10 @@ class PlacedOutput:
         return flags | (_WRITE if writable else 0)
 
 
-# ---------------------------------------------------------------- patterns
-
-
-@lru_cache(maxsize=1024)
-def _matcher(pattern: str) -> Callable[[str, str], bool]:
-    """Whether a section (file name, section name) is meant by a pattern."""
-    found = _WITH_FILE.fullmatch(pattern)
-    section = re.compile(translate(found[2] if found else pattern))
-    if found is None:
-        return lambda file, name: section.match(name) is not None
-    file_name = re.compile(translate(found[1].strip() or "*"))
-
-    def matches(file: str, name: str) -> bool:
-        return section.match(name) is not None and any(
-            file_name.match(text) for text in (file, file.rpartition("/")[2])
-        )
-
-    return matches
-
-
-def is_meant(patterns: Iterable[str], section: InputSection) -> bool:
-    """Whether one of the patterns selects an input section."""
-    return any(_matcher(pattern)(section.file.name, section.name) for pattern in patterns)
-
-
 def without_discarded(sections: InputSections, script: LinkScript) -> InputSections:
     """The sections that the script does not discard."""
-    return sections.only(np.array([not is_meant(script.discard, section) for section in sections], np.bool_))
+    discarded = SectionPatterns(script.discard)
+    return sections.only(np.array([discarded.first(section) is None for section in sections], np.bool_))
 
 
 # ---------------------------------------------------------------- who goes where
@@ -118,12 +99,11 @@ def assign(image: str, script: LinkScript, sections: Sequence[InputSection]) -> 
         else:
             output, group = found
             order[id(section)] = (group, *_constructor_key(section), number)
-            output.sections.append(section)
+            output.add(section)
     for output in outputs:
         output.sections.sort(key=lambda section: order[id(section)])
         output.kind = _kind(output)
-    for section in orphans:
-        _place_orphan(image, script, outputs, section)
+    _Orphans(image, script, outputs).place(orphans)
     for output in outputs:
         _check_unique(image, output)
         _check_block(image, output)
@@ -135,15 +115,12 @@ def assign(image: str, script: LinkScript, sections: Sequence[InputSection]) -> 
 
 def _chooser(outputs: Sequence[PlacedOutput]) -> Callable[[InputSection], tuple[PlacedOutput, int] | None]:
     """Finds the output section of an input section, and which group of its patterns; None for an orphan."""
-    rules = [(o, n, patterns) for o in outputs for n, patterns in enumerate(o.rule.patterns)]
-    by_name: dict[str, tuple[PlacedOutput, int] | None] = {}
-    names_only = not any("(" in pattern for _, _, patterns in rules for pattern in patterns)
+    rules = [(o, n, pattern) for o in outputs for n, group in enumerate(o.rule.patterns) for pattern in group]
+    patterns = SectionPatterns(pattern for _, _, pattern in rules)
 
     def chosen(section: InputSection) -> tuple[PlacedOutput, int] | None:
-        if not names_only or section.name not in by_name:
-            found = next(((o, n) for o, n, patterns in rules if is_meant(patterns, section)), None)
-            by_name[section.name] = found
-        return by_name[section.name]
+        found = patterns.first(section)
+        return None if found is None else rules[found][:2]
 
     return chosen
 
@@ -154,43 +131,71 @@ def _constructor_key(section: InputSection) -> tuple[int, ...]:
 
 
 def _kind(output: PlacedOutput) -> int:
-    flags = bits = 0
-    for section in output.sections:
-        flags, bits = flags | section.flags, bits | section.bits
+    flags = output.together
     if flags & _TLS:
         return TLS
     if flags & _CODE:
         return RWX if flags & _WRITE else RX
     if flags & _WRITE:
-        return RW if bits and output.rule.load else BSS
+        return RW if output.any_bits and output.rule.load else BSS
     if not output.sections and "w" in output.region.attributes and "x" not in output.region.attributes:
         return BSS if output.rule.load_in is None else RW
     return R
 
 
-def _place_orphan(image: str, script: LinkScript, outputs: list[PlacedOutput], section: InputSection) -> None:
-    """Put a section that no pattern matches into an output section of its own name, after those of its kind."""
-    where = section.name, section.file.name, section.size
-    if script.orphans == "error":
-        raise UnplacedSection(image, *where, "is matched by no pattern of the script")
-    rule = named_output(output_name(section.name), OutputSection(script.regions[0]))
-    alone = PlacedOutput(rule, sections=[section])
-    alone.kind = _kind(alone)
-    same = next((o for o in outputs if o.name == alone.name), None)
-    if same is None:
+class _Orphans:
+    """Puts sections that no pattern matches into output sections of their own names, after those of their kind."""
+
+    def __init__(self, image: str, script: LinkScript, outputs: list[PlacedOutput]) -> None:
+        self._image, self._script, self._outputs = image, script, outputs
+        self._named: dict[str, PlacedOutput] = {}
+        for output in outputs:
+            self._named.setdefault(output.name, output)
+        self._last: dict[int, PlacedOutput | None] = {}  #: by kind, as far as somebody has asked
+
+    def place(self, sections: Sequence[InputSection]) -> None:
+        """Raises UnplacedSection."""
+        unsorted: dict[str, PlacedOutput] = {}
+        for section in sections:
+            if self._script.orphans == "error":
+                raise self._unplaced(section, "is matched by no pattern of the script")
+            same = self._named.get(output_name(section.name))
+            if same is None:
+                self._place_alone(section)
+                continue
+            was_empty, kind = not same.sections, same.kind
+            same.add(section)
+            same.kind = _kind(same)
+            if was_empty or same.kind != kind:
+                self._last.clear()
+            if section.order and same.name.startswith((*CONSTRUCTORS, *DESTRUCTORS)):
+                unsorted[same.name] = same
+        for output in unsorted.values():
+            output.sections.sort(key=lambda s: s.order)
+
+    def _place_alone(self, section: InputSection) -> None:
+        """Make an output section for it."""
+        alone = PlacedOutput(named_output(output_name(section.name), OutputSection(self._script.regions[0])))
+        alone.add(section)
+        alone.kind = _kind(alone)
         kinds = _LIKE[alone.kind]
-        like = next((o for kind in kinds for o in reversed(outputs) if o.kind == kind and o.sections), None)
-        like = like or next((o for kind in kinds for o in reversed(outputs) if o.kind == kind), None)
+        like = next(filter(None, map(self._last_of, kinds)), None)
+        like = like or next((o for kind in kinds for o in reversed(self._outputs) if o.kind == kind), None)
         if like is None:
-            raise UnplacedSection(image, *where, "has no region: no output section of the script is of its kind")
+            raise self._unplaced(section, "has no region: no output section of the script is of its kind")
         stored = like.rule.load_in if section.bits else None
         alone.rule = named_output(alone.name, OutputSection(like.region, stored))
-        outputs.insert(outputs.index(like) + 1, alone)
-        return
-    same.sections.append(section)
-    same.kind = _kind(same)
-    if section.order and same.name.startswith((*CONSTRUCTORS, *DESTRUCTORS)):
-        same.sections.sort(key=lambda s: s.order)
+        self._outputs.insert(self._outputs.index(like) + 1, alone)
+        self._named[alone.name] = self._last[alone.kind] = alone  # the last, as none of its kind is after `like`
+
+    def _last_of(self, kind: int) -> PlacedOutput | None:
+        """The last output section of a kind that has sections."""
+        if kind not in self._last:
+            self._last[kind] = next((o for o in reversed(self._outputs) if o.kind == kind and o.sections), None)
+        return self._last[kind]
+
+    def _unplaced(self, section: InputSection, problem: str) -> UnplacedSection:
+        return UnplacedSection(self._image, section.name, section.file.name, section.size, problem)
 
 
 def _check_unique(image: str, output: PlacedOutput) -> None:

@@ -14,7 +14,8 @@ its own region, and its bytes are exported for the other. docs/devices.md descri
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from relink.objects.script_errors import ScriptError
@@ -218,20 +219,24 @@ def _check_regions(regions: Sequence[MemoryRegion]) -> None:
     for one, other in pairwise(ordered):
         if one.name == other.name or other.origin < one.end:
             raise ScriptError("script", f"regions {one} and {other} overlap")
-    names = [region.name for region in regions]
-    if twice := {name for name in names if names.count(name) > 1}:
+    if twice := _repeated(region.name for region in regions):
         raise ScriptError("script", f"two regions are named {min(twice)}")
+
+
+def _repeated(names: Iterable[str]) -> list[str]:
+    """The names that are there more than once."""
+    return [name for name, times in Counter(names).items() if times > 1]
 
 
 def _check_outputs(outputs: Sequence[OutputSection], regions: Sequence[MemoryRegion]) -> None:
     if not outputs:
         raise ScriptError("script", "no output section")
-    names = [output.name for output in outputs]
-    if twice := {name for name in names if names.count(name) > 1}:
+    if twice := _repeated(output.name for output in outputs):
         raise ScriptError("script", f"two output sections are named {min(twice)}")
+    known = set(regions)
     for output in outputs:
         problem = ""
-        if missing := {output.region, output.load_in or output.region} - set(regions):
+        if missing := {output.region, output.load_in or output.region} - known:
             problem = f"region {min(region.name for region in missing)} is not in the script"
         elif output.align < 1 or output.align & (output.align - 1) or output.align > _MAX_ALIGN:
             problem = f"an alignment of {output.align:#x}, not a power of two up to {_MAX_ALIGN:#x}"

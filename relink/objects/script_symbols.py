@@ -24,7 +24,7 @@ from relink.errors import LinkError
 from relink.objects.input_sections import BSS, RW, TLS
 from relink.objects.placed_layout import PlacedLayout
 from relink.objects.placed_outputs import PlacedOutput
-from relink.objects.script import LinkScript
+from relink.objects.script import LinkScript, MemoryRegion
 from relink.objects.script_errors import ScriptError
 from relink.objects.symbols import Symbols
 
@@ -53,6 +53,13 @@ _OF_SECTION, _OF_REGION = ("start", "end", "load", "size"), ("origin", "end", "l
 class _Value(NamedTuple):
     value: int
     is_number: bool  #: a size, not an address
+
+
+class _Named(NamedTuple):
+    """What symbols may name places of; of output sections with one name the first."""
+
+    outputs: Mapping[str, PlacedOutput]
+    regions: Mapping[str, MemoryRegion]
 
 
 def _word(name: str) -> str:
@@ -85,14 +92,16 @@ def asked_for(symbols: Symbols, layout: PlacedLayout) -> dict[str, int]:
 def define(names: Mapping[str, int], symbols: Symbols, layout: PlacedLayout) -> None:
     """Define the symbols of `asked_for`, after layout. Raises ScriptError."""
     places = _places(layout)
+    outputs = {output.name: output for output in reversed(layout.outputs)}
+    named = _Named(outputs, {region.name: region for region in layout.script.regions})
     for name, row in names.items():
-        found = _value(name, layout, places)
+        found = _value(name, layout, places, named)
         symbols.value[row] = found.value & (1 << 64) - 1
         symbols.shndx[row] = SHN_ABS if found.is_number else 1
         symbols.other[row] |= np.uint8(Visibility.HIDDEN)
 
 
-def _value(name: str, layout: PlacedLayout, places: Mapping[str, str]) -> _Value:
+def _value(name: str, layout: PlacedLayout, places: Mapping[str, str], named: _Named) -> _Value:
     given = layout.script.symbols.get(name)
     if isinstance(given, int):
         return _Value(given, True)
@@ -100,7 +109,7 @@ def _value(name: str, layout: PlacedLayout, places: Mapping[str, str]) -> _Value
         copies, which = _TABLES[name]
         return _Value(layout.table_edges(copies=copies)[which], False)
     if given is not None or name in places:
-        return _place(name, given or places[name], layout)
+        return _place(name, given or places[name], layout, named)
     data = _data(layout)
     assert data is not None
     if name in _HEAP:
@@ -119,7 +128,7 @@ def _data(layout: PlacedLayout) -> PlacedOutput | None:
     return next((o for o in layout.outputs if o.kind in (RW, BSS, TLS)), None)
 
 
-def _place(name: str, place: str, layout: PlacedLayout) -> _Value:
+def _place(name: str, place: str, layout: PlacedLayout, named: _Named) -> _Value:
     """The value of a place such as ".data.load" or "ram.end-0x100". Raises ScriptError."""
     found = _PLACE.fullmatch(place.replace(" ", ""))
     if found is None:
@@ -127,8 +136,7 @@ def _place(name: str, place: str, layout: PlacedLayout) -> _Value:
             layout.name, f'symbol {name}: "{place}" is no place such as .data.load, ram.end or .bss.end+16'
         )
     what, which, plus = found["what"], found["which"], int(found["plus"] or "0", 0)
-    output = next((o for o in layout.outputs if o.name == what), None)
-    region = next((r for r in layout.script.regions if r.name == what), None)
+    output, region = named.outputs.get(what), named.regions.get(what)
     if output is not None and which in _OF_SECTION:
         values = {"start": output.address, "end": output.end, "load": output.load_address, "size": output.size}
     elif region is not None and which in _OF_REGION:

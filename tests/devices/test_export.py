@@ -206,7 +206,7 @@ def test_raw_bytes_are_an_image_where_the_caller_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "format", "problem"),
     [
-        (b":0400000001020304F2\n:0400020005060708E0\n:00000001FF\n", "hex", "overlap|already"),
+        (b":0400000001020304F2\n:0400020005060708E0\n:00000001FF\n", "hex", "different bytes"),
         (b":0400000001020304F3\n", "hex", "crc|checksum"),
         (b":04000000010203\n", "hex", ""),
         (b"S1070000010203FF\nnonsense\n", "srec", ""),
