@@ -101,6 +101,7 @@ CONTAINERS = {
     "relink/arch/special.py:_READS": "the page of an architecture",
     "relink/elf/debug_lock.py:_kept": "modules of this project",
     "relink/log.py:_waiting": "functions of this project",
+    "relink/records/generated_constructors.py:CONSTRUCTORS": "records of this project",
     "relink/memory/host_pages.py:_spare": "make_room, and so many of each size",
     "emu/calls/plan.py:_recent": "cleared when it is full",
     "emu/cli/command.py:COMMANDS": "commands",

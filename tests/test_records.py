@@ -14,6 +14,8 @@ from typing import Any, ClassVar
 import pytest
 
 from relink import records
+from relink.records import generated_constructors
+from tools import constructors
 
 
 @records.dataclass(frozen=True, slots=True)
@@ -163,6 +165,41 @@ class TestStandardLibrary:
         assert Derived(1, 2, 3) == Derived(1, 2, 3)
         assert dataclasses.asdict(Derived(1)) == {"x": 1, "y": 2, "z": 5}
         assert dataclasses.replace(Point(1), y=4) == Point(1, 4)
+
+
+class TestGenerated:
+    """`relink.records.generated_constructors`."""
+
+    def test_it_is_current(self) -> None:
+        assert constructors.SOURCE.read_text(encoding="utf-8") == constructors.render(), (
+            "run python -m tools.constructors"
+        )
+
+    def test_each_has_the_signature_and_the_effect_of_the_one_compiled_for_the_class(self) -> None:
+        for name, cls in constructors.classes().items():
+            generated, compiled = cls.__init__, records._init(cls)
+            assert generated is generated_constructors.CONSTRUCTORS[name]
+            assert inspect.signature(generated) == inspect.signature(compiled), name
+            assert (generated.__qualname__, generated.__module__) == (
+                f"{cls.__qualname__}.__init__",
+                cls.__module__,
+            )
+            if not hasattr(cls, "__post_init__"):
+                values = {field.name: object() for field in records.fields(cls) if field.init}
+                made = cls(**values)
+                assert all(getattr(made, field) is value for field, value in values.items()), name
+
+    def test_a_class_with_other_fields_does_not_take_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def made(self: object, a: int, b: int) -> None:
+            raise AssertionError
+
+        for name in ("Same", "Other"):
+            monkeypatch.setitem(generated_constructors.CONSTRUCTORS, f"{__name__}:{name}", made)
+        same: Any = type("Same", (), {"__annotations__": {"a": "int", "b": "int"}, "__module__": __name__})
+        other: Any = type("Other", (), {"__annotations__": {"a": "int", "c": "int"}, "__module__": __name__})
+        with pytest.raises(AssertionError):
+            records.dataclass(same)(1, 2)
+        assert records.dataclass(other)(1, 2).c == 2
 
 
 def test_no_method_is_compiled_by_an_import() -> None:

@@ -1,20 +1,21 @@
-"""`dataclass` with methods that are generated on first use instead of at import; objects that tell of assignments.
+"""`dataclass` with methods that are generated on first use instead of at import.
 
 The standard `dataclass` generates and compiles up to six methods when a class is defined, about half a millisecond
 per class: for two hundred classes a third of a command's start-up time. Here each method is compiled on its first
-use, `__init__` after a few; only the field names are read at import. Type checkers see the standard decorator, and
-the options below mean the same. `dataclasses.fields`, `replace` and `asdict` work on these classes, and standard
-dataclasses can derive from them.
+use, `__init__` after a few (unless it is among the `generated_constructors`); only the field names are read at
+import. Type checkers see the standard decorator, and the options below mean the same. `dataclasses.fields`,
+`replace` and `asdict` work on these classes, and standard dataclasses can derive from them.
 """
 
 from __future__ import annotations
 
 from functools import partial
 from itertools import repeat
-from types import MemberDescriptorType
 from typing import TYPE_CHECKING
 
-from relink.records.locks import shared_lock
+from relink.records.assigned import ASSIGNMENTS as ASSIGNMENTS
+from relink.records.assigned import Assigned as Assigned
+from relink.records.generated_constructors import CONSTRUCTORS, MISSING
 
 if TYPE_CHECKING:
     from dataclasses import dataclass as dataclass
@@ -25,57 +26,11 @@ if TYPE_CHECKING:
     from functools import cached_property as cached_property
     from typing import Any
 
-
-class Assignments:
-    """Tells whether an attribute of any `Assigned` object has been assigned since an earlier time, while somebody
-    wants to know: otherwise assignments cost nothing.
-    """
-
-    def __init__(self) -> None:
-        #: Another object after each assignment: no number, which two threads could increase to the same one.
-        self.last: object = object()
-        self.wanted: set[int] = set()  #: by whom, by `id`
-        self._lock = shared_lock()  # finalisers may call `end` at any time
-
-    def begin(self, who: int) -> None:
-        """Note assignments from now on, for the object of this id."""
-        with self._lock:
-            self.wanted.add(who)
-            Assigned.__setattr__ = _assign  # type: ignore[method-assign]
-            Assigned.__delattr__ = _delete  # type: ignore[method-assign]
-
-    def end(self, who: int) -> None:
-        """That object no longer wants to know."""
-        with self._lock:
-            self.wanted.discard(who)
-            if not self.wanted and "__setattr__" in vars(Assigned):
-                del Assigned.__setattr__, Assigned.__delattr__
-
-
-class Assigned:
-    """Base of classes whose attributes are assigned in loads and seldom else, such as images and parts: a snapshot
-    does not compare their objects as long as `ASSIGNMENTS` says that no attribute was assigned.
-    """
-
-    __slots__ = ()
-
-
-ASSIGNMENTS = Assignments()
-
-
-def _assign(self: object, name: str, value: object) -> None:
-    object.__setattr__(self, name, value)
-    ASSIGNMENTS.last = object()
-
-
-def _delete(self: object, name: str) -> None:
-    object.__delattr__(self, name)
-    ASSIGNMENTS.last = object()
-
-
 # ---------------------------------------------------------------- dataclasses
 
-_MISSING: Any = type("_Missing", (), {"__repr__": lambda self: "<no default>"})()
+_MISSING: Any = MISSING
+#: What factories of defaults make, as text.
+_EMPTY: dict[Any, str] = {list: "[]", dict: "{}", set: "set()"}
 _OWN = "__record_fields__"
 #: Instances of a class that are made without compiling `__init__`, which takes longer than making this many so.
 _FIRST = 12
@@ -246,10 +201,11 @@ def _process(
     if slots:
         cls = _with_slots(cls, own, weakref_slot, frozen)
     setattr(cls, _OWN, found)
-    positions = tuple(f.name for f in found.values() if f.init and not f.kw_only)
+    positions = tuple([f.name for f in found.values() if f.init and not f.kw_only])
     type.__setattr__(cls, "__match_args__", positions)
     if init and "__init__" not in cls.__dict__:
-        cls.__init__ = _LazyInit(cls, "__init__", _init)
+        keywords = [f.name for f in found.values() if f.init and f.kw_only]
+        cls.__init__ = _ready_init(cls, (*positions, *keywords)) or _LazyInit(cls, "__init__", _init)
     for name, wanted, make in (("__repr__", repr, _repr), ("__eq__", eq, _eq)):
         if wanted and name not in cls.__dict__:
             setattr(cls, name, _Lazy(cls, name, make))
@@ -329,37 +285,55 @@ def _compiled(cls: type, name: str, parameters: str, body: list[str], names: dic
 
 
 def _init(cls: Any) -> Any:
-    names: dict[str, Any] = {"_set": object.__setattr__, "_missing": _MISSING}
+    parameters, body = constructor_of(cls)
+    names = {"_set": object.__setattr__, "_missing": _MISSING}
+    return _with_defaults(cls, _compiled(cls, "__init__", parameters, body, names))
+
+
+def constructor_of(cls: Any) -> tuple[str, list[str]]:
+    """The parameters and the statements of a class's `__init__`, as text without the values of defaults: the same
+    for `_init` and for `python -m tools.constructors`.
+    """
     positional, keyword, body, assigned = ["self"], list[str](), list[str](), list[str]()
     frozen, slots = cls.__record_frozen__, {slot for base in cls.__mro__[:-1] for slot in _slots_of(base)}
     for f in cls.__record_fields__.values():
         value = f.name
-        default = f"_default_{f.name}"
-        names[default] = f.factory if f.default is _MISSING else f.default
         if f.factory is not _MISSING:
-            value = f"{default}() if {f.name} is _missing else {f.name}" if f.init else f"{default}()"
-            default = "_missing"
+            plain = _EMPTY.get(f.factory, f"self.__record_fields__[{f.name!r}].factory()")
+            value = f"{plain} if {f.name} is _missing else {f.name}" if f.init else plain
         elif not f.init:
             if f.default is _MISSING:
                 continue
-            value = default
+            value = f"self.__record_fields__[{f.name!r}].default"
         if f.init:
-            optional = f.default is not _MISSING or f.factory is not _MISSING
-            (keyword if f.kw_only else positional).append(f"{f.name}={default}" if optional else f.name)
+            (keyword if f.kw_only else positional).append(f"{f.name}=_missing" if _is_optional(f) else f.name)
         assigned.append(f"{f.name}={value}")
-        slot = getattr(cls, f.name, None) if f.name in slots else None
-        # Quicker than `object.__setattr__`, as is a dictionary's update.
-        if frozen and isinstance(slot, MemberDescriptorType):
-            names[f"_put_{f.name}"] = slot.__set__
-            body.append(f"_put_{f.name}(self, {value})")
-        else:
-            body.append(f"_set(self, {f.name!r}, {value})" if frozen else f"self.{f.name} = {value}")
-    if frozen and assigned and slots.isdisjoint(cls.__record_fields__):
+        body.append(f"_set(self, {f.name!r}, {value})" if frozen else f"self.{f.name} = {value}")
+    if frozen and assigned and slots.isdisjoint(cls.__record_fields__):  # quicker than `object.__setattr__`
         body = [f"self.__dict__.update({', '.join(assigned)})"]
     if hasattr(cls, "__post_init__"):
         body.append("self.__post_init__()")
-    parameters = ", ".join([*positional, *(["*", *keyword] if keyword else [])])
-    return _compiled(cls, "__init__", parameters, body, names)
+    return ", ".join([*positional, *(["*", *keyword] if keyword else [])]), body
+
+
+def _is_optional(f: _Field) -> bool:
+    return f.default is not _MISSING or f.factory is not _MISSING
+
+
+def _with_defaults(cls: Any, constructor: Any) -> Any:
+    """Give a constructor the name and the defaults of a class."""
+    optional = [f for f in cls.__record_fields__.values() if f.init and _is_optional(f)]
+    constructor.__defaults__ = tuple([f.default for f in optional if not f.kw_only])
+    constructor.__kwdefaults__ = {f.name: f.default for f in optional if f.kw_only}
+    constructor.__name__, constructor.__qualname__ = "__init__", f"{cls.__qualname__}.__init__"
+    constructor.__module__ = cls.__module__
+    return constructor
+
+
+def _ready_init(cls: Any, parameters: tuple[str, ...]) -> Any:
+    """The class's `__init__` where it has been generated for these parameters; else None."""
+    found = CONSTRUCTORS.get(f"{cls.__module__}:{cls.__qualname__}")
+    return found and found.__code__.co_varnames[1:] == parameters and _with_defaults(cls, found)
 
 
 def _compared(cls: Any, owner: str) -> str:

@@ -188,7 +188,7 @@ def test_a_larger_stack_costs_a_machine_nothing(arch: str) -> None:
         return python_calls(lambda: Machine(arch, stack_size=size).close())
 
     cost(1 << 20)  # what is made once
-    assert cost(64 << 20) <= cost(1 << 20) + 10
+    assert min(cost(64 << 20) for _ in range(2)) <= cost(1 << 20) + 10  # one may compile a record's constructor
 
 
 @pytest.mark.not_taken_back("measures the memory that loads take")
