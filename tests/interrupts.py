@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dis
 import sys
+from collections import defaultdict
 from collections.abc import Callable
 from functools import cache
 from inspect import CO_GENERATOR
@@ -14,14 +15,15 @@ from typing import Any
 import emu
 import relink
 
+_CALLS = {"CALL", "CALL_KW", "CALL_FUNCTION_EX", "RESUME"}
 _OURS = tuple(module.__path__[0] for module in (emu, relink))
 
 
 @cache
-def _points(code: CodeType) -> dict[int, int | None]:
+def _points(code: CodeType) -> dict[int, set[int]]:
     """The offsets of instructions before which CPython may run signal handlers: after calls, at the start of
-    functions (each with the offset of the instruction before it, which may be jumped over) and of loops' rounds.
-    Not where the exception would have other handlers than that of the call.
+    functions and of loops' rounds (also when their condition was just found to be true); each with the offsets of
+    the instructions that lead there. Not where the exception would have other handlers than that of the call.
     """
     bytecode: Any = dis.Bytecode(code)  # typeshed has no exception_entries
     instructions = list(bytecode)
@@ -31,12 +33,14 @@ def _points(code: CodeType) -> dict[int, int | None]:
             (entry.target for entry in bytecode.exception_entries if entry.start <= offset < entry.end), None
         )
 
-    points: dict[int, int | None] = {
-        following.offset: before.offset
-        for before, following in pairwise(instructions)
-        if before.opname.startswith(("CALL", "RESUME")) and handler(before.offset) == handler(following.offset)
-    }
-    return points | {each.argval: None for each in instructions if each.opname.startswith("JUMP_BACKWARD")}
+    points = defaultdict[int, set[int]](set)
+    for before, following in pairwise(instructions):
+        if before.opname in _CALLS and handler(before.offset) == handler(following.offset):
+            points[following.offset].add(before.offset)
+    for jump in instructions:
+        if "JUMP_BACKWARD" in jump.opname and not jump.opname.endswith("NO_INTERRUPT"):
+            points[jump.argval].add(jump.offset)
+    return dict(points)
 
 
 def _raise() -> None:
@@ -57,12 +61,13 @@ class _Interrupt:
             return None
         if self._starts and not frame.f_code.co_flags & CO_GENERATOR:
             self._pass()
+        frame.f_trace = self._stepped  # before: Python 3.13 then traces the first run of a function too
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         return self._stepped
 
     def _stepped(self, frame: FrameType, event: str, argument: object) -> Any:
         at, points = frame.f_lasti, _points(frame.f_code)
-        if event == "opcode" and frame is self._in and at in points and points[at] in (None, self._last):
+        if event == "opcode" and frame is self._in and self._last in points.get(at, ()):
             self._pass()
         self._in, self._last = frame if event == "opcode" else None, at
         return self._stepped

@@ -98,7 +98,7 @@ class Program:
             self.cpu.map(start, memory.nbytes, Protection(segment["p_flags"]), memory)
         self.cpu.map(STACK, 16 * PAGE, Protection.R | Protection.W, page_buffer(16 * PAGE))
         self.functions = {
-            symbol.name: (symbol["st_value"] & ~(arch == "thumb"), symbol["st_size"])
+            symbol.name: (symbol["st_value"] & ~int(arch == "thumb"), symbol["st_size"])
             for symbol in symbol_table(elf).iter_symbols()
             if symbol["st_info"]["type"] == "STT_FUNC"
         }

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from emu.errors import Frame, UnresolvedCall
-from emu.load.look_ahead import LookAhead
+from emu.load.look_ahead import LookAhead, UnnamedCall
 from relink.arch.spec import SlotNamed
 from relink.errors import LinkError, UnresolvedSymbol, printable_lines
 from relink.image import Image, image_of
@@ -72,13 +72,13 @@ class LazyCalls:
     ) -> None:
         self._linker, self._memory, self._cpu, self._traps = linker, memory, cpu, traps
         self._initialisers, self._link_maps, self._guest, self._frame = initialisers, link_maps, runner, frame
-        self._ahead = LookAhead(linker, memory, cpu, runner, self._note)
+        #: First calls whose caller is not named yet: it is, at the latest before an image goes.
+        self._unnamed: list[UnnamedCall] = []
+        self._ahead = LookAhead(linker, memory, cpu, runner, self._row, self._unnamed)
         self._start: float = time.perf_counter()
         self._blocks: dict[Image, int] = {}
         self._resolvers: dict[Image, int] = {}
         self._first_calls: deque[FirstCall] = deque(maxlen=_REMEMBERED)
-        #: First calls whose caller is not named yet: it is, at the latest before an image goes.
-        self._unnamed: list[tuple[float, str, int, str, str | None, str | None, int]] = []
         self._changes = 0
 
     def slot_traps(self, slots: LazySlots) -> tuple[int, int]:
@@ -101,7 +101,7 @@ class LazyCalls:
     def changes(self) -> int:
         """A number that increases with each slot that is bound."""
         self.settle()
-        return self._changes
+        return self._changes + self._ahead.changes
 
     @property
     def first_calls(self) -> deque[FirstCall]:
@@ -117,11 +117,12 @@ class LazyCalls:
 
     def _name_callers(self) -> None:
         self._changes += 1
-        while self._unnamed:
-            seconds, image, caller, symbol, version, provider, address = self._unnamed[0]
+        while first := self._unnamed[:1]:
+            seconds, image, caller, symbol, version, provider, address = first[0]
             call = FirstCall(seconds, image, self._frame(caller), symbol, version, provider, address)
-            del self._unnamed[0]
-            self._first_calls.append(call)
+            if self._unnamed[:1] == first:  # else a signal handler has named it; without a call from here on
+                del self._unnamed[0]
+                self._first_calls += [call]
 
     def forget(self, image: Image) -> None:
         """Free the traps of an image that has been unloaded."""
@@ -147,6 +148,8 @@ class LazyCalls:
         """Bind a slot; return the function's address. All registers are preserved."""
         linker, guest = self._linker, self._guest
         caller = guest.return_address()
+        if len(self._unnamed) >= _UNNAMED:
+            self._name_callers()
         # An ifunc resolver or a symbol source may run guest code.
         if address := self._ahead.known(slots, slot):
             self._memory.write_uint(int(slots.place[slot]), linker.architecture.word_size, address)
@@ -166,21 +169,15 @@ class LazyCalls:
         if answer.kind == "weak":
             raise UnresolvedCall(answer.name, self._frame(caller))
         self._memory.write_uint(int(slots.place[slot]), linker.architecture.word_size, address)
-        self._remember(slots, answer, caller, address, time.perf_counter())
+        self._unnamed.append(self._row(slots, answer._replace(address=address), caller, time.perf_counter()))
         emit.slot_bound(linker.observers, image_of(slots.image), answer, address)
         return address
 
-    def _note(self, slots: LazySlots, answer: SlotBinding, caller: int, at: float) -> None:
-        """A slot has been bound to what was looked up."""
-        self._changes += 1
-        self._remember(slots, answer, caller & slots.image.architecture.code_address_mask, answer.address, at)
-
-    def _remember(self, slots: LazySlots, answer: SlotBinding, caller: int, address: int, at: float) -> None:
+    def _row(self, slots: LazySlots, answer: SlotBinding, caller: int, at: float) -> UnnamedCall:
+        """The first call of a slot, which was bound to the answer."""
         provider = answer.provider.name if answer.provider is not None else None
-        called = slots.image.name, caller, answer.name, answer.version, provider, address
-        self._unnamed.append((at - self._start, *called))
-        if len(self._unnamed) >= _UNNAMED:
-            self._name_callers()
+        back = caller & slots.image.architecture.code_address_mask
+        return at - self._start, slots.image.name, back, answer.name, answer.version, provider, answer.address
 
     def forget_answers(self) -> None:
         """Forget what has been looked up ahead of calls: the machine has returned to a snapshot."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -47,6 +47,10 @@ _MOST_ARMED = 4  #: of them, whose calls the engine binds: each is checked befor
 _MOST_IDLE = 64  #: runs without a first call, after which the engine binds none until the next trap
 
 
+#: A first call: as `FirstCall` has it, with the address to which it returns instead of the caller.
+UnnamedCall: TypeAlias = "tuple[float, str, int, str, str | None, str | None, int]"
+
+
 class _Prepared:
     """The answers for the slots of one image, and what they follow from. `start` is the address of the first of
     their traps; None: they have none of their own.
@@ -65,10 +69,10 @@ class _Prepared:
         self.used = True  #: whether any answer found then has been of use
 
     def take(self, slot: int, address: int) -> SlotBinding:
-        """Bind a slot to the answer for it."""
+        """The answer for a slot, which is bound to it."""
         self.addresses[slot] = 0
         self.used = True
-        return self.slots.record(slot, address, self.images[self.providers.item(slot)])
+        return self.slots.answer(slot, address, self.images[self.providers.item(slot)])
 
     def look_up(self, after: int, resolver: Resolver) -> None:
         """Find answers for slots after one, which has been bound."""
@@ -84,8 +88,8 @@ class _Prepared:
 
 
 class LookAhead:
-    """The answers of one machine. `record` is called for each call that the engine has bound: with the image's
-    slots, the slot's binding, the return address, and the time as of `time.perf_counter`.
+    """The answers of one machine. For each call that the engine has bound a row is added to `rows`, which `row`
+    makes of the image's slots, the slot's binding, the return address, and the time as of `time.perf_counter`.
     """
 
     def __init__(
@@ -94,10 +98,12 @@ class LookAhead:
         memory: GuestMemory,
         cpu: Cpu,
         runner: Runner,
-        record: Callable[[LazySlots, SlotBinding, int, float], object],
+        row: Callable[[LazySlots, SlotBinding, int, float], UnnamedCall],
+        rows: list[UnnamedCall],
     ) -> None:
         self._linker, self._memory, self._cpu, self._runner = linker, memory, cpu, runner
-        self._record = record
+        self._row, self._rows = row, rows
+        self.changes = 0  #: a number that increases with each row
         self._prepared: dict[Image, _Prepared] = {}
         self._armed: dict[int, _Prepared] = {}  #: by `start`; the last one used comes last
         self._calls: FirstCalls | None = None  #: those of the CPU, once they have been asked for
@@ -225,8 +231,7 @@ class LookAhead:
         time the others are.
         """
         bound = self._bound
-        while bound:
-            first = bound[0]
+        while (first := bound[0] if bound else None) is not None:
             self._keep(*first)
             if bound and bound[0] is first:  # else a signal handler has come here
                 bound.popleft()
@@ -250,5 +255,12 @@ class LookAhead:
                 return
 
     def _keep(self, prepared: _Prepared, slot: int, address: int, caller: int, seconds: float) -> None:
-        if slot not in prepared.slots.recorded:  # else it was noted before a signal handler raised
-            self._record(prepared.slots, prepared.take(slot, address), caller, seconds)
+        slots, recorded = prepared.slots, prepared.slots.recorded
+        if slot in recorded:
+            return  # it was noted before a signal handler raised
+        answer = prepared.take(slot, address)
+        row = self._row(slots, answer, caller, seconds)
+        if slot not in recorded:  # else a signal handler has noted it; without a call from here on
+            recorded[slot] = answer
+            self._rows += [row]
+            self.changes += 1

@@ -345,8 +345,10 @@ class Heap:
 
     def _join_arenas(self) -> None:
         """Make new arenas extents."""
-        while self._new_arenas:
+        while True:  # a signal handler that joins them may run where a condition was found to be true
             seen, new = self.changes, self._new_arenas[-1:]
+            if not new:
+                return
             size, start = new[0]
             bounds, place = {start, start + size}, bisect_left(self._extents, new[0])
             if seen == self.changes:

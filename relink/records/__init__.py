@@ -78,7 +78,9 @@ class _LazyInit(_Lazy):
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         self.left -= 1
-        if instance is None or self.left < 0:
+        if (
+            instance is None or self.left < 0 or isinstance(instance, type)
+        ):  # `inspect` of Python 3.13 gives the class
             return super().__get__(instance, owner)
         return partial(self._fill, instance)
 

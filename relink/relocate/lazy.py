@@ -136,11 +136,10 @@ class LazySlots:
         address = found.address + self.addend[slots] & np.uint64(self.image.architecture.address_mask)
         return found._replace(address=address * (found.address != 0))
 
-    def record(self, slot: int, address: int, provider: Module) -> SlotBinding:
-        """Record a binding that `look_up` has found."""
+    def answer(self, slot: int, address: int, provider: Module) -> SlotBinding:
+        """A binding that `look_up` has found, for `recorded`."""
         version = version_of(self.image.decoded, self.symbol.item(slot))
-        answer = self.recorded[slot] = SlotBinding(self.name(slot), version, address, provider, False, "image")
-        return answer
+        return SlotBinding(self.name(slot), version, address, provider, False, "image")
 
 
 def bound_at_once(image: Module, table: RelocationTable, indices: I64, binding: BindMode) -> I64:

@@ -120,6 +120,21 @@ def test_a_handler_may_allocate_and_free(what: str) -> None:
             break
 
 
+def test_a_handler_may_take_the_arenas_that_are_being_taken() -> None:
+    for number in count(1):
+        heap, _ = _heap()
+        before = heap.mapped
+        for _ in range(3):
+            heap._new_arenas += [(1 << 20, heap.memory.map_anonymous(1 << 20))]
+            heap.mapped += 1 << 20
+        passed = interrupted(heap._join_arenas, number, starts=True, handler=heap._join_arenas)
+        assert heap.mapped == before + (3 << 20)
+        _check(heap)
+        if passed < number:
+            break
+    assert number > 6
+
+
 def test_a_limit_holds_though_a_handler_allocates_too() -> None:
     for number in count(1):
         heap = Heap(FakeMemory(), architecture("x86_64"), MemoryLimit(), limit=1 << 20)

@@ -121,7 +121,7 @@ def test_an_unload_has_happened_or_not() -> None:
         if passed < number:
             break
     assert happened == {True, False}
-    assert number > 100
+    assert number > 80
 
 
 @pytest.mark.parametrize("target", ["x86_64", "loongarch64"])

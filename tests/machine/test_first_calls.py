@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from relink.relocate.lazy import BindMode, SlotBinding
 from tests.cpu.fake import RecordingCpu
 from tests.fixtures import arch_of
 from tests.grouping import each
+from tests.interrupts import interrupted
 from tests.objects.build import TARGETS, compiled, linked
 
 COUNT = 24
@@ -203,6 +205,23 @@ def test_what_changes_between_two_calls_counts(target: str, change: str) -> None
         names = [call.symbol for call in machine.first_calls]
         assert names[:4] == ["f0", "f1", "f2", "f3"]
         assert function(lib, "g4")(1) == before + 2
+
+
+def test_a_signal_handler_may_ask_for_first_calls_while_they_are_recorded() -> None:
+    with loaded("x86_64") as (machine, lib):
+        calls = [function(lib, f"g{n}") for n in range(COUNT)]
+        snapshot = machine.snapshot()
+        for number in count(1):
+            for call in calls[:14]:
+                call(1)
+            passed = interrupted(
+                lambda: machine.first_calls, number, starts=True, handler=lambda: list(machine.first_calls)
+            )
+            assert [call.symbol for call in machine.first_calls] == [f"f{n}" for n in range(14)], number
+            if passed < number:
+                break
+            machine.restore(snapshot)
+        assert number > 50
 
 
 class Writes(Device):
