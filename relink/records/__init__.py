@@ -78,9 +78,8 @@ class _LazyInit(_Lazy):
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         self.left -= 1
-        if (
-            instance is None or self.left < 0 or isinstance(instance, type)
-        ):  # `inspect` of Python 3.13 gives the class
+        # From Python 3.13 on, `inspect.signature` gives the class as the instance.
+        if instance is None or self.left < 0 or isinstance(instance, type):
             return super().__get__(instance, owner)
         return partial(self._fill, instance)
 
