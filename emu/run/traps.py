@@ -17,6 +17,7 @@ from emu.errors import GuestAbort
 from relink.arch import Architecture
 from relink.errors import AddressSpaceError
 from relink.records import dataclass
+from relink.records.tuples import NamedTuple
 
 #: Called when the guest reaches the trap; returns the address to continue at (on Arm bit 0 selects Thumb).
 Handler: TypeAlias = Callable[[], int]
@@ -46,8 +47,7 @@ class Trap:
 _put_name, _put_handler, _put_prototype = (vars(Trap)[name].__set__ for name in ("name", "handler", "prototype"))
 
 
-@dataclass(frozen=True, slots=True)
-class _Alike:
+class _Alike(NamedTuple):
     """Traps with one handler, which is called with the text of the trap that was reached. A `Trap` object is made
     only for one that is reached or listed: a load may need hundreds that never are.
     """

@@ -27,6 +27,8 @@ _HEADER = Struct("<4I")  #: of DT_GNU_HASH: nbuckets, symndx, maskwords, shift2
 _NOTHING: U32 = frozen(np.empty(0, np.uint32))
 #: A longer chain is not walked entry by entry: real ones have a few.
 _LONGEST_WALK = 64
+#: Entries of each chain that are looked at together: few chains have more.
+_STEPS = 8
 
 
 class HashTable(Protocol):
@@ -135,18 +137,24 @@ class GnuHash:
         going = indices_where(heads)
         at, wanted = heads[going] - self.first, hashes[going]
         requests, places = list[I64](), list[I64]()
-        for _ in range(_LONGEST_WALK):
-            if not len(going):
-                request, place = np.concatenate([going, *requests]), np.concatenate([going, *places])
-                order = np.argsort(request, kind="stable")
-                return request[order], place[order] + self.first
-            words = self.chain[at]
-            met = (words ^ wanted) < 2
-            requests.append(going[met])
-            places.append(at[met])
-            on = indices_where(words & np.uint32(1) == 0)
-            going, at, wanted = going[on], at[on] + 1, wanted[on]
-        return None
+        for _ in range(_LONGEST_WALK // _STEPS):
+            words = self.chain.take(at[:, None] + np.arange(_STEPS), mode="clip")  # the last one ends a chain
+            ends = words & np.uint32(1)
+            ended = ends.cumsum(axis=1, dtype=np.uint32)
+            name, step = ((words ^ wanted[:, None] < 2) & (ended == ends)).nonzero()
+            requests.append(going[name])
+            places.append(at[name] + step)
+            on = indices_where(ended[:, -1] == 0)
+            if not len(on):
+                break
+            going, at, wanted = going[on], at[on] + _STEPS, wanted[on]
+        else:
+            return None
+        if len(requests) == 1:
+            return requests[0], places[0] + self.first
+        request, place = np.concatenate(requests), np.concatenate(places)
+        order = np.argsort(request, kind="stable")
+        return request[order], place[order] + self.first
 
     def sole(self, symbols: I64) -> Bools:
         """Which symbols (`first` to `count` - 1) are in the chain of their hash, as far as the table has it, with

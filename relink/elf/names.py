@@ -13,7 +13,7 @@ from operator import mul
 
 import numpy as np
 
-from relink.arrays import I64, U8, U32, U64, Bools, indices_where
+from relink.arrays import I64, U8, U32, U64, Bools, highest, indices_where
 from relink.elf.contents import frozen
 from relink.records import cached_property, dataclass
 
@@ -25,6 +25,8 @@ _LONG = 1024
 _FEW = 2
 #: Names hashed one by one too, when they have no more bytes than this together.
 _SEVERAL, _SHORT = 16, 600
+#: Up to this many bytes, with those in front of shorter names, names are hashed byte by byte, all at once.
+_SQUARE = 1 << 13
 _MOST_TEXTS = 1 << 10  #: names whose texts are kept with them
 
 
@@ -139,6 +141,9 @@ class Names:
         """
         if len(self) <= _FEW or (len(self) <= _SEVERAL and int(self.length.sum()) <= _SHORT):
             return frozen(np.array([gnu_hash_of(self.raw(index)) for index in range(len(self))], np.uint32))
+        size = int(highest(self.length))
+        if len(self) * size <= _SQUARE and size < len(_WEIGHTS):
+            return frozen(self._hashes_of_bytes(size))
         hashes = np.empty(len(self), np.uint32)
         short = indices_where(self.length <= _LONG)
         powers = _powers_of_33(-8, _LONG + 1)
@@ -156,6 +161,17 @@ class Names:
         for index in indices_where(self.length > _LONG).tolist():
             hashes[index] = _gnu_hash_of_long(np.frombuffer(self.raw(index), np.uint8))
         return frozen(hashes)
+
+    def _hashes_of_bytes(self, size: int) -> U32:
+        """`gnu_hash` of names of up to `size` bytes, all with so many in front of their ends: a third of the
+        operations, on eight times as many numbers.
+        """
+        places = np.arange(size)
+        found = self.blob.take((self.start + self.length - size)[:, None] + places, mode="clip")
+        found *= places >= (size - self.length)[:, None]
+        sums: U32 = found.astype(np.uint32).dot(_POWERS[len(_POWERS) - size :])
+        sums += np.uint32(5381) * _POWERS[::-1].take(self.length)
+        return sums
 
     @cached_property
     def sysv_hash(self) -> U32:
@@ -224,6 +240,7 @@ NO_NAMES = Names.of(())
 
 #: 33^n modulo 2^32, from the highest n to 0: the weights of a name's bytes in its hash.
 _WEIGHTS: tuple[int, ...] = tuple(pow(33, n, 1 << 32) for n in range(256, -1, -1))
+_POWERS: U32 = frozen(np.array(_WEIGHTS, np.uint32))
 
 
 def gnu_hash_of(name: bytes) -> int:

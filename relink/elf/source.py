@@ -88,7 +88,7 @@ def caller_folders() -> tuple[Path, ...]:
 class FileMapping(mmap.mmap):
     """A mapping of a file, which other processes may change."""
 
-    path: Path
+    path: str
     name: str  #: the file's name for errors
     identity: tuple[int, int, int, int]  #: device, inode, size, time of the last change in ns
 
@@ -98,17 +98,19 @@ class FileMapping(mmap.mmap):
         Accesses beyond the end of a file end the process (SIGBUS). One that was replaced by another file of its
         name, as by rename, stays as it was.
         """
-        size = self.size()
-        if size < len(self):
-            problem = f"the file has been cut short while it was in use, from {len(self)} bytes to {size}"
-            raise ElfError(self.name, problem)
         if overwritten:
             try:
                 now = identity_of(os.stat(self.path))
             except OSError:
+                now = (0, 0, 0, 0)
+            if now == self.identity:
                 return
-            if now[:2] == self.identity[:2] and now != self.identity:
-                raise ElfError(self.name, "the file has been changed while it was being loaded")
+        size = self.size()
+        if size < len(self):
+            problem = f"the file has been cut short while it was in use, from {len(self)} bytes to {size}"
+            raise ElfError(self.name, problem)
+        if overwritten and now[:2] == self.identity[:2]:
+            raise ElfError(self.name, "the file has been changed while it was being loaded")
 
 
 def identity_of(status: os.stat_result) -> tuple[int, int, int, int]:
@@ -147,12 +149,12 @@ def map_file(path: Path, name: str) -> U8:
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
             # Checked before opening: opening a named pipe blocks until there is a writer.
             raise ElfError(name, "cannot be read: not a regular file")
-        with open(path, "rb") as file:
+        with open(path, "rb", buffering=0) as file:
             status = os.fstat(file.fileno())
             if how is FileMode.COPY or (how is None and status.st_size <= COPIED) or not status.st_size:
                 return np.frombuffer(file.read(), np.uint8)
             mapped = FileMapping(file.fileno(), status.st_size, access=mmap.ACCESS_READ)
-            mapped.path, mapped.name, mapped.identity = path, name, identity_of(status)
+            mapped.path, mapped.name, mapped.identity = os.fspath(path), name, identity_of(status)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ElfError(name, f"cannot be read: {reason}") from error

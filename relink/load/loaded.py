@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable, Iterable
 from pathlib import Path
 
@@ -66,12 +67,13 @@ class LoadedImages:
         images = self._images.get(name)
         return images is not None and any(image.decoded.soname == name for image in images if image in self._turns)
 
-    def from_file(self, path: Path, file: tuple[int, int] | None = None) -> Image | None:
+    def from_file(self, path: str | os.PathLike[str], file: tuple[int, int] | None = None) -> Image | None:
         """The image that was read from a file, also under another name; `file`: its device and inode, if known. An
         inode may have been reused, so the files are compared again.
         """
         if not self._turns:
             return None
+        path = Path(path)
         found = {*self._images.get((str(path),), ()), *self._images.get(file or file_id(path), ())}
         return self._first(image for image in found if is_file(image.decoded, path)) if found else None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Sequence
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from relink.image import Image
@@ -79,7 +78,7 @@ class LinkerState(Assigned):
         """The loaded image with that SONAME, or that was requested under that name before."""
         return self.known.named(name)
 
-    def loaded_from(self, path: Path, file: tuple[int, int] | None = None) -> Image | None:
+    def loaded_from(self, path: str | os.PathLike[str], file: tuple[int, int] | None = None) -> Image | None:
         """The loaded image that was read from the file at `path`; `file`: its device and inode, if known."""
         return self.known.from_file(path, file)
 
@@ -97,7 +96,7 @@ class LinkerState(Assigned):
         if isinstance(source, Node):
             return source.image is not None
         return isinstance(source, (str, os.PathLike)) and (
-            self.loaded(str(source)) is not None or self.loaded_from(Path(source)) is not None
+            self.loaded(str(source)) is not None or self.loaded_from(source) is not None
         )
 
     def search_context(self) -> SearchContext:

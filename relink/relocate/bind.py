@@ -18,7 +18,6 @@ from relink.arrays import I64, U8, U32, indices_where
 from relink.elf import Decoded, SymbolTable
 from relink.elf.constants import SymbolBind, SymbolType, Visibility
 from relink.elf.contents import frozen
-from relink.elf.some_symbols import SomeSymbols
 from relink.errors import UnresolvedSymbol
 from relink.memory.once import once_per_file
 from relink.module import Module
@@ -30,12 +29,16 @@ from relink.resolve.resolver import Resolver, Use
 from relink.resolve.scopes import LookupScope
 
 _SYMBOL_LETTERS = frozenset("SMTZ")
-_HIDDEN = (int(Visibility.HIDDEN), int(Visibility.INTERNAL))
-_WEAK, _TLS = int(SymbolBind.WEAK), int(SymbolType.TLS)
+# For `bytes.translate`: of st_info and of st_other.
+_IS_WEAK = bytes([info >> 4 == SymbolBind.WEAK for info in range(256)])
+_IS_TLS = bytes([info & 15 == SymbolType.TLS for info in range(256)])
+_IS_HIDDEN = bytes([other & 3 in (Visibility.HIDDEN, Visibility.INTERNAL) for other in range(256)])
 _MOST_KEPT = 1 << 18  #: symbols of a file, up to which what is asked is kept: some hundred bytes of each
 _FEW = 8  #: symbols that are looked at one by one
 _MOST_TEXTS = 16  #: groups of symbols whose names are kept with a file
-_USE_COUNT, _NO_ELEMENT = len(Use), np.zeros(1, np.int64)
+_USE_COUNT = len(Use)
+_NONE: I64 = frozen(np.zeros(0, np.int64))
+_NO_ELEMENT: I64 = frozen(np.zeros(1, np.int64))
 
 
 def use_of(reloc_type: Reloc) -> Use:
@@ -67,16 +70,18 @@ class SymbolsAsked:
         self.both = indices_where(is_addressed & called[self.once])
         self.by_address = np.zeros(len(addressed), np.int64)
         self.by_address[self.once] = np.arange(1, len(self.once) + 1)
-        self.usual = self.elements(np.zeros(0, np.int64))
+        self.usual = self.elements(_NONE)
         self.kept: Kept = {}  #: what the resolver has found of these in the file
         for array in (self.once, self.copies, self.uses, self.both, self.by_address, *self.usual):
             array.flags.writeable = False
 
     def elements(self, twice: I64) -> tuple[I64, U8]:
         """The symbol and use of each element of the bindings, with symbols that are bound for both uses."""
-        symbols = np.concatenate(([0], self.once, twice, self.copies))
-        more = np.repeat(np.array([Use.CALL, Use.COPY], np.uint8), [len(twice), len(self.copies)])
-        return symbols, np.concatenate((np.zeros(1, np.uint8), self.uses, more))
+        symbols = np.concatenate((_NO_ELEMENT, self.once, twice, self.copies))
+        uses, more = np.zeros(len(symbols), np.uint8), 1 + len(self.once)
+        uses[1:more] = self.uses
+        uses[more : more + len(twice)], uses[more + len(twice) :] = Use.CALL, Use.COPY
+        return symbols, uses
 
 
 def _symbols_asked(image: Module, asked: Callable[[], Iterable[tuple[Use, U32]]], *, same: bool) -> SymbolsAsked:
@@ -115,7 +120,7 @@ def bind_references(
     # A symbol that is called and whose address is taken has two bindings when its address is an executable's PLT
     # entry.
     both = found.both
-    twice = once[both[bindings.canonical[both + 1]]]
+    twice = once[both[bindings.canonical[both + 1]]] if len(both) else _NONE
     if len(twice):
         symbols, uses = found.elements(twice)
         bindings = resolver.bind(image, symbols, scope, uses)
@@ -123,11 +128,13 @@ def bind_references(
     if len(twice):
         by_call = by_address.copy()
         by_call[twice] = len(once) + np.arange(1, len(twice) + 1)
-    by_copy = np.broadcast_to(_NO_ELEMENT, by_address.shape)
+    by_copy = np.ndarray(by_address.shape, np.int64, _NO_ELEMENT, strides=(0,))  # as `np.broadcast_to`, at once
     if len(copies):
         by_copy = np.zeros_like(by_address)
         by_copy[copies] = len(once) + len(twice) + np.arange(1, len(copies) + 1)
-    return References(bindings, np.concatenate((once, twice, copies)), (by_address, by_call, by_copy))
+    if len(twice) or len(copies):
+        once = np.concatenate((once, twice, copies))
+    return References(bindings, once, (by_address, by_call, by_copy))
 
 
 def settle_unresolved(
@@ -202,9 +209,6 @@ def _kept_texts(decoded: Decoded) -> dict[bytes, list[str]]:
     return {}
 
 
-_NONE: I64 = frozen(np.zeros(0, np.int64))
-
-
 def _open_ones(bound: Bindings) -> I64:
     """The unresolved references; of few without the cost of arrays."""
     if len(bound.provider) > _FEW:
@@ -215,13 +219,8 @@ def _open_ones(bound: Bindings) -> I64:
     return np.array([number for number in range(1, len(providers)) if providers[number] == UNRESOLVED], np.int64)
 
 
-def _kinds(symbols: SymbolTable, indices: I64) -> tuple[list[bool], list[bool], list[bool]]:
-    """Which symbols are weak, thread-local, and hidden; of few without the cost of arrays."""
-    if len(indices) <= _FEW:
-        rows = [*map(symbols.row, indices.tolist())]
-        weak, thread_local = [row.bind == _WEAK for row in rows], [row.type == _TLS for row in rows]
-        return weak, thread_local, [row.visibility in _HIDDEN for row in rows]
-    some = SomeSymbols(symbols.records, indices)
-    seen = some.visibility
-    hidden = (seen == _HIDDEN[0]) | (seen == _HIDDEN[1])
-    return (some.bind == _WEAK).tolist(), (some.type == _TLS).tolist(), hidden.tolist()
+def _kinds(symbols: SymbolTable, indices: I64) -> tuple[bytes, bytes, bytes]:
+    """Which symbols are weak, thread-local, and hidden: a byte of each, 0 for those that are not."""
+    rows = symbols.records.take(indices)
+    info = rows["info"].tobytes()
+    return info.translate(_IS_WEAK), info.translate(_IS_TLS), rows["other"].tobytes().translate(_IS_HIDDEN)

@@ -85,7 +85,7 @@ class SearchContext:
     search: SearchPath
     loaded: Callable[[str], Image | None] = lambda name: None  #: finds a loaded image by SONAME or name
     #: finds a loaded image of the file at a path; the second argument is its device and inode, if known
-    loaded_from: Callable[[Path, tuple[int, int] | None], Image | None] = lambda path, file: None
+    loaded_from: Callable[[str | os.PathLike[str], tuple[int, int] | None], Image | None] = lambda path, file: None
     host_provided: frozenset[str] = frozenset()  #: names of libraries that the host always provides
     fallbacks: frozenset[str] = frozenset()  #: names of libraries that the host provides when no file is found
 
@@ -153,10 +153,9 @@ def root(
         return source
     file = CACHE.file_of(key)
     if not isinstance(source, bytes) and isinstance(source, (str, Path, os.PathLike)):
-        path = source if isinstance(source, Path) else Path(source)
-        if "/" not in str(source) and not _exists(path):
+        if "/" not in str(source) and not _exists(Path(source)):
             return find(str(source), context)
-        if (same := context.loaded_from(path, file)) is not None:
+        if (same := context.loaded_from(source, file)) is not None:
             return Node(str(source), None, "already loaded", image=same)
     decoded = open_image(source, context.architecture, name, options, key=key, kept=kept)
     return Node(decoded.name, None, "asked for", decoded=decoded, file=file)

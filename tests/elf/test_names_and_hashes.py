@@ -36,6 +36,17 @@ def test_long_names_hash_like_short_ones(size: int) -> None:
     assert Names.of(names).sysv_hash.tolist() == [sysv_hash_of(name) for name in names]
 
 
+@pytest.mark.parametrize(
+    ("count", "size"), [(17, 0), (17, 1), (40, 27), (32, 256), (33, 256), (32, 257), (1000, 9)]
+)
+def test_batches_of_any_shape_hash_alike(count: int, size: int) -> None:
+    """Byte by byte, all at once, or by words."""
+    names = [bytes(1 + (n + 7 * i) % 255 for i in range(size * (n + 1) // count)) for n in range(count)]
+    assert Names.of(names).gnu_hash.tolist() == [gnu_hash_of(name) for name in names]
+    part = np.arange(count - 1, 3, -1)
+    assert Names.of(names).take(part).gnu_hash.tolist() == [gnu_hash_of(names[n]) for n in part.tolist()]
+
+
 def test_a_name_of_megabytes_hashes_by_chunks() -> None:
     name = bytes(1 + i % 251 for i in range((1 << 20) * 2 + 77))
     assert Names.of([name]).gnu_hash.tolist() == [gnu_hash_of(name)]
@@ -205,7 +216,8 @@ def test_symbols_that_all_collide_are_refused() -> None:
 def test_walks_of_many_chains_at_once_are_those_of_each(random: Random) -> None:
     """Tables that no linker writes: heads inside chains, entries in chains of other hashes, few hashes."""
     count, buckets, first = random.randint(1, 40), random.randint(1, 8), random.randint(0, 3)
-    words_ = [random.randrange(24) << 1 | (random.random() < 0.4) for _ in range(count)]
+    ending = random.choice((0.03, 0.4))  # chains of one to a few entries, or of dozens
+    words_ = [random.randrange(24) << 1 | (random.random() < ending) for _ in range(count)]
     words_[-1] |= 1
     heads = [random.choice((0, random.randint(first, first + count - 1))) for _ in range(buckets)]
     table = GnuHash(first, np.array(heads, np.uint32), np.array(words_, np.uint32))
