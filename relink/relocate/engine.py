@@ -44,12 +44,11 @@ from relink.relocate.batch import (
     start_first,
     tables_of,
 )
-from relink.relocate.bind import asks_for_symbol, bind_references, settle_unresolved, use_of
-from relink.relocate.few_entries import apply_entries, bind_entries
+from relink.relocate.bind import asks_for_symbol, bind_references, settle, use_of
 from relink.relocate.lazy import BindMode, LazySlots, Waiting, bound_at_once, defer_slots
 from relink.relocate.references import References
 from relink.relocate.relative_start import apply_start
-from relink.relocate.result import Deferred, IfuncCalls, Relocated
+from relink.relocate.result import IfuncCalls, Relocated
 from relink.relocate.state import Environment, Relocation
 from relink.relocate.tls import NO_MACHINE, descriptor_functions, make_static, modules_of, write_descriptors
 from relink.resolve.bindings import UNRESOLVED
@@ -70,8 +69,6 @@ _TLS_LETTERS = frozenset({"M", "T", "DTV"})
 class Relocator(Relocation):
     """Relocates one image; has the state that the steps share."""
 
-    _bind_entries, _apply_entries = staticmethod(bind_entries), staticmethod(apply_entries)
-
     def __init__(self, image: Module, scope: LookupScope, environment: Environment) -> None:
         super().__init__(image, scope, environment)
         self.tables: Tables = []
@@ -81,21 +78,21 @@ class Relocator(Relocation):
         self._copies = True  # whether COPY entries are applied
         self._applied = 0  # entries at the start of the first table that are applied already
 
-    def run(self) -> Relocated:
-        """Apply all entries. Errors are collected in the result's `errors`."""
+    def run(self, bound: References | None = None) -> Relocated:
+        """Apply all entries. Errors are collected in the result's `errors`. `bound`: the references, if the result
+        says already what they are bound to.
+        """
         image, environment = self.image, self.environment
         # Entries that a handler inspects must be computed now.
         if environment.lazy is not None and not image.decoded.binds_now and self.handlers is None:
             self.binding = environment.binding
-        bound = self._bind_few() if self.handlers is None and self.binding is BindMode.NOW else False
-        if bound and self._apply_entries(image, self.references, self.result):
-            return self.result
         self._applied = apply_start(image, self.buffer) if self.handlers is None else 0
         self.tables = self._classified()
         if self.handlers is not None:
             self.tables = self.handlers.claim(self.tables)
-        if not bound:
-            self._settle(self._bound())
+        self.references = self._bound() if bound is None else bound
+        if bound is None:
+            settle(image, self.references, environment, self.result, self.binding)
         self._apply_all()
         if self.waiting and environment.lazy is not None:
             slots = defer_slots(image, self.waiting, self.binding, environment.lazy)
@@ -186,28 +183,6 @@ class Relocator(Relocation):
             types = np.where(types >= _TYPE_LIMIT, 0, types)
         groups = by_type(types, alike)
         return groups if self.image.decoded.is_relocatable else start_first(groups)
-
-    def _bind_few(self) -> bool:
-        """Bind the references of an image with few entries; False where they have to be bound as a batch."""
-        found = self._bind_entries(self.image, self.scope, self.environment.resolver)
-        if found is not None:
-            self._settle(found)
-        return found is not None
-
-    def _settle(self, found: References) -> None:
-        """Take the bindings of the references, and handle those that are unresolved."""
-        self.references, self.result.bindings, self.result.symbols = found, found.bindings, found.symbols
-        stand_ins = settle_unresolved(
-            self.image,
-            found,
-            self.environment.unresolved,
-            self.result,
-            allow_deferred=self.environment.allow_deferred,
-        )
-        if stand_ins and self.environment.allow_deferred:
-            # A copy: relocation may give functions their stubs' addresses.
-            references = References(found.bindings.copy(), found.symbols, found.binding_of)
-            self.result.deferred = Deferred(references, self.binding, stand_ins)
 
     def _asked(self) -> Iterator[tuple[Use, U32]]:
         """The symbols that entries refer to, by use, without those of lazily bound jump slots."""

@@ -26,7 +26,7 @@ from relink.memory.once import once_per_file
 from relink.module import Module
 from relink.relocate.batch import by_type, indices_of, start_first
 from relink.relocate.bind import use_of
-from relink.relocate.references import Entry, References
+from relink.relocate.references import Entry
 from relink.relocate.result import Relocated
 from relink.resolve.bindings import Bindings
 from relink.resolve.few_references import Few
@@ -34,8 +34,6 @@ from relink.resolve.resolver import Use
 
 if TYPE_CHECKING:
     from relink.relocate.columns import Columns
-    from relink.resolve.resolver import Resolver
-    from relink.resolve.scopes import LookupScope
 
 #: An image with more entries is left to the engine: there arrays are quicker. Of entries that are applied together
 #: with others, the limit.
@@ -92,6 +90,16 @@ class Entries:
         dict.update(result.counts, self.counts)
         result.entries.update(self.entries)
         result.bindings, result.symbols = bindings, self.symbols
+
+    def apply(self, image: Module, bindings: Bindings, result: Relocated) -> bool:
+        """Store all words, and count the entries; False, with nothing stored, where the engine has to do it."""
+        if self.words or self.packed:
+            if _IFUNC in bindings.type.tolist():
+                return False
+            _store(image, self, bindings)
+        dict.update(result.counts, self.counts)
+        result.entries.update(self.entries)
+        return True
 
     @staticmethod
     def _numbered(symbols: list[int], count: int) -> tuple[I64, I64, I64]:
@@ -210,31 +218,8 @@ def _is_simple(row: Reloc, arch: Architecture) -> bool:
     return fits and row.formula.text in _FORMULAS.get(row.role, ())
 
 
-def bind_entries(image: Module, scope: LookupScope, resolver: Resolver) -> References | None:
-    """The image's references, bound; None where the engine has to bind them."""
-    entries = entries_of(image)
-    bindings = None if entries is None else resolver.bind_few(image, entries.few, scope)
-    if entries is None or bindings is None:
-        return None
-    return References(bindings, entries.few.asked[1:], entries.binding_of)
-
-
-def apply_entries(image: Module, references: References, result: Relocated) -> bool:
-    """Store all words, and count the entries; False, with nothing stored, where the engine has to do it."""
-    entries = entries_of(image)
-    if entries is None or result.errors:
-        return False
-    if entries.words or entries.packed:
-        if _IFUNC in references.bindings.type.tolist():
-            return False
-        _store(image, entries, references)
-    dict.update(result.counts, entries.counts)
-    result.entries.update(entries.entries)
-    return True
-
-
-def _store(image: Module, entries: Entries, references: References) -> None:
-    addresses, bias, mask = references.bindings.address.tolist(), image.bias, image.architecture.address_mask
+def _store(image: Module, entries: Entries, bindings: Bindings) -> None:
+    addresses, bias, mask = bindings.address.tolist(), image.bias, image.architecture.address_mask
     word = WORDS[image.architecture.word_size]
     read, write = word.unpack_from, word.pack_into
     buffer, index = image.region.buffer.data, image.runs.index

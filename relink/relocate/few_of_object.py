@@ -31,11 +31,10 @@ from relink.records import cached_property
 from relink.records.tuples import NamedTuple, maker
 from relink.relocate.batch import FEW_RUNS, phase_of
 from relink.relocate.bind import asks_for_symbol
-from relink.relocate.references import Numbers, References
+from relink.relocate.references import Numbers
 from relink.relocate.result import Relocated
+from relink.resolve.bindings import Bindings
 from relink.resolve.few_references import Few, Reference
-from relink.resolve.resolver import Resolver
-from relink.resolve.scopes import LookupScope
 
 _MASK, _SIGN = (1 << 64) - 1, 1 << 31
 _FUNC = int(SymbolType.FUNC)
@@ -201,6 +200,22 @@ class ObjectEntries:
                 raise KeyError(where)
             start, last, sums = where, end, adds
 
+    def apply(self, image: Module, bindings: Bindings, result: Relocated) -> bool:
+        """Store all words, and count the entries; False, with nothing stored, where the engine has to do it."""
+        if self.steps or self.slots or self.stubs:
+            words = _Words(image, self, bindings)
+            if not _LEFT.isdisjoint(words.types.values()):
+                return False
+            try:
+                words.compute()
+            except _Odd:
+                return False
+            words.fill()
+            words.store()
+        dict.update(result.counts, self.counts)
+        result.entries.update(self.entries)
+        return True
+
     @cached_property
     def binding_of(self) -> Numbers:
         """See `References`."""
@@ -264,9 +279,8 @@ class _Site:
 class _Words:
     """The words to store, as far as they have been computed: at an index of the buffer its size and the word."""
 
-    def __init__(self, image: Module, entries: ObjectEntries, references: References) -> None:
-        self.image, self.entries, arch = image, entries, image.architecture
-        rows, bindings = entries.few.rows, references.bindings
+    def __init__(self, image: Module, entries: ObjectEntries, bindings: Bindings) -> None:
+        self.image, self.entries, arch, rows = image, entries, image.architecture, entries.few.rows
         self.addresses: dict[int, int] = dict(zip(rows, bindings.address.tolist(), strict=True))
         self.types: dict[int, int] = dict(zip(rows, bindings.type.tolist(), strict=True))
         self.bias, self.narrow, self.mask = int(image.bias_word), arch.bits == 32, arch.address_mask
@@ -356,31 +370,3 @@ class _Words:
         assert type_.special is not None
         letters = _Letters(address, addend, place, self.got, slot, 0)
         return int(type_.special(_Site(buffer, where, letters, function), one(value))[0])
-
-
-def bind_object(image: Module, scope: LookupScope, resolver: Resolver) -> References | None:
-    """The references of such an object, bound; None where the engine has to bind them."""
-    entries = entries_of_object(image)
-    bindings = None if entries is None else resolver.bind_few(image, entries.few, scope)
-    if entries is None or bindings is None:
-        return None
-    return References(bindings, entries.symbols, lambda: entries.binding_of)
-
-
-def apply_to_object(image: Module, references: References, result: Relocated) -> bool:
-    """Store all words, and count the entries; False, with nothing stored, where the engine has to do it."""
-    entries = entries_of_object(image)
-    if entries is None or result.errors:
-        return False
-    words = _Words(image, entries, references)
-    if not _LEFT.isdisjoint(words.types.values()):
-        return False
-    try:
-        words.compute()
-    except _Odd:
-        return False
-    words.fill()
-    words.store()
-    dict.update(result.counts, entries.counts)
-    result.entries.update(entries.entries)
-    return True

@@ -1,4 +1,4 @@
-"""Relocating one image with the engine for its kind of file."""
+"""Relocating one image: entry by entry where there are few and simple ones, else with the engine for its file."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from relink.module import Module
+from relink.relocate.bind import settle
 from relink.relocate.engine import Relocator
-from relink.relocate.few_entries import entries_of
+from relink.relocate.few_entries import Entries, entries_of
+from relink.relocate.lazy import BindMode
+from relink.relocate.references import References
 from relink.relocate.result import Relocated
 from relink.relocate.state import Environment
 from relink.resolve.scopes import LookupScope
 
 if TYPE_CHECKING:
+    from relink.relocate.few_of_object import ObjectEntries
     from relink.relocate.handlers import RelocationHandler
 
 
@@ -23,16 +27,36 @@ def relocate(
 
     `handlers` are the user's handlers for this image. Errors about entries are collected in `Relocated.errors`.
     """
-    if not (handlers or image.decoded.is_relocatable):
-        entries = entries_of(image)
-        if entries is not None and not entries.entries:  # there is nothing to do
-            return Relocated(bindings=environment.resolver.bind_few(image, entries.few, scope))
+    entries = None
+    waits = environment.binding is not BindMode.NOW and environment.lazy is not None  # unless the image forbids it
+    if not handlers and (not waits or image.decoded.binds_now):
+        entries = _few_of(image)
+    bindings = None if entries is None else environment.resolver.bind_few(image, entries.few, scope)
+    if entries is not None and bindings is not None:
+        result, bound = Relocated(bindings=bindings, symbols=entries.symbols), None
+        if entries.few.references:
+            bound = References(bindings, entries.symbols, lambda: entries.binding_of)
+            settle(image, bound, environment, result, BindMode.NOW)
+        if not result.errors and entries.apply(image, bindings, result):
+            return result
+        relocation = relocator(image, scope, environment)
+        relocation.result = result
+        return relocation.run(bound)
     relocation = relocator(image, scope, environment)
     if handlers:
         from relink.relocate.handlers import HandlerPass
 
         relocation.handlers = HandlerPass(relocation, handlers)
     return relocation.run()
+
+
+def _few_of(image: Module) -> Entries | ObjectEntries | None:
+    """The entries of an image that has few and simple ones."""
+    if not image.decoded.is_relocatable:
+        return entries_of(image)
+    from relink.relocate.few_of_object import entries_of_object
+
+    return entries_of_object(image)
 
 
 def relocator(image: Module, scope: LookupScope, environment: Environment) -> Relocator:

@@ -28,7 +28,6 @@ from relink.relocate import object_checks
 from relink.relocate.batch import Batch, Selection, evaluate, indices_of, phase_of
 from relink.relocate.diagnostics import not_thread_local, slot_errors
 from relink.relocate.engine import Relocator
-from relink.relocate.few_of_object import apply_to_object, bind_object
 from relink.relocate.state import Environment
 from relink.relocate.tls import NO_MACHINE, make_static, modules_of, write_descriptors
 from relink.resolve.bindings import NUMBER, UNRESOLVED
@@ -55,8 +54,6 @@ def object_relocator(image: Module, scope: LookupScope, environment: Environment
 
 class ObjectRelocator(Relocator):
     """The relocation of one combined image."""
-
-    _bind_entries, _apply_entries = staticmethod(bind_object), staticmethod(apply_to_object)
 
     def __init__(
         self, image: Module, combined: CombinedObjects, scope: LookupScope, environment: Environment

@@ -142,16 +142,16 @@ def _bindings_of_nothing() -> Bindings:
     return empty
 
 
-_NOTHING = _bindings_of_nothing()  #: of an image without references
+BOUND_TO_NOTHING = _bindings_of_nothing()  #: of an image without references
 
 
 def bind_few(
     image: Module, few: Few, scope: LookupScope, versions: VersionIds, indices: ScopeIndices
 ) -> FewBound | None:
-    """Bind references in the images of a scope. None where a batch has to be made of them."""
+    """Bind references, of which there are some, in the images of a scope. None where a batch has to be made of
+    them.
+    """
     images = scope.images
-    if not few.references:
-        return FewBound(_NOTHING.of_images((image, *images)), None)
     key: Key | None = None
     if len(images) < SMALLEST_SCOPE:  # of larger ones there is an index, which counts what it is asked
         key = tuple([0 if each is image else ref(each.decoded) for each in images])

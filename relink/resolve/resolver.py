@@ -27,7 +27,7 @@ from relink.module import Module, TlsModule
 from relink.records import Assigned
 from relink.resolve.bindings import HOST, UNRESOLVED, Bindings
 from relink.resolve.definitions import NO_VERSION, NOT_DEFINED, VersionIds, definition_of, definitions
-from relink.resolve.few_references import Few, Open, bind_few
+from relink.resolve.few_references import BOUND_TO_NOTHING, Few, Open, bind_few
 from relink.resolve.own_exports import Kept, Split, certainly_own, split
 from relink.resolve.scope_index import SMALLEST_SCOPE, ScopeIndex, ScopeIndices
 from relink.resolve.scopes import LookupScope
@@ -113,12 +113,12 @@ class Resolver(Assigned):
 
     def bind_few(self, image: Module, few: Few, scope: LookupScope) -> Bindings | None:
         """`bind` of few references, symbol 0 first; None where a batch has to be made of them."""
+        if not few.references:
+            return BOUND_TO_NOTHING.of_images((image, *scope.images))
         found = bind_few(image, few, scope, self.versions, self.indices)
         if found is None:
             return None
         bindings, open_ = found
-        if not few.references:
-            return bindings
         before = [as_source(source) for source in chain(scope.before, self.before)]
         if any(not getattr(source, "is_idle", False) for source in before):  # they go before the images
             asked = [element for element, reference in enumerate(few.references, 1) if not reference.own]

@@ -24,7 +24,6 @@ from relink.events import Event
 from relink.memory import placement
 from relink.objects.small import SmallObject
 from relink.relocate import few_of_object
-from relink.relocate.static import ObjectRelocator
 from relink.search import open as opening
 from relink.search.decoded_cache import CACHE
 from relink.search.open import open_image
@@ -172,11 +171,13 @@ def _relocated_by_numbers(arch: str, content: bytes, provider: Path) -> bool:
     done: list[bool] = []
     with pytest.MonkeyPatch.context() as patch:
 
+        real = few_of_object.ObjectEntries.apply
+
         def applied(*inputs: Any) -> bool:
-            done.append(few_of_object.apply_to_object(*inputs))
+            done.append(real(*inputs))
             return done[-1]
 
-        patch.setattr(ObjectRelocator, "_apply_entries", staticmethod(applied))
+        patch.setattr(few_of_object.ObjectEntries, "apply", applied)
         outcome(arch, content, provider, LoadOptions(), maps=False)
     return done == [True, True]
 
