@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,6 +85,14 @@ class Lifetime(Assigned):
     init_index: int = 0  #: position in the initialisation order
 
 
+@cache
+def _combined() -> Callable[[Decoded], CombinedObjects | None]:
+    """`relink.objects.combined.combined`, imported with the first object."""
+    from relink.objects.combined import combined
+
+    return combined
+
+
 class Image(Module):
     """One image of a link, made by a `Linker`: a module (file and memory) with the methods for users.
 
@@ -127,9 +136,7 @@ class Image(Module):
         """The combined relocatable objects that it was made from; None for any other file."""
         if not self.decoded.is_relocatable:
             return None
-        from relink.objects.combined import combined
-
-        return combined(self.decoded)
+        return _combined()(self.decoded)
 
     @property
     def dependencies(self) -> list[Image]:

@@ -180,7 +180,9 @@ class Linker(LinkerState):
         gone = {*images}
         remaining = [image for image in self.images if image not in gone]
         remaining_global = scopes.without(self.global_scope, gone)
-        rest = Rollback([(self.call_scopes.clear, ()), (emit.closed, (self.observers, closing))])
+        rest = Rollback([(self.call_scopes.clear, ())])
+        if closing:
+            rest.calls += [(emit.closed, (self.observers, closing))]
         for each in images[::-1]:
             rest.calls += self._release_steps(each)
         rest.calls += ((self.resolver.forget, (gone,)), (scopes.leave_groups, (remaining, gone)))
@@ -201,7 +203,9 @@ class Linker(LinkerState):
         steps: list[Step] = [] if region.foreign else [(sparse.release, (self.memory, region))]
         if image.tls is not None:
             steps += [(self.tls.release, (image.tls,))]
-        return [*steps, (self.mapped.pop, (image, None)), (self.known.remove, (image,)), (image.close, ())]
+        if image in self.mapped:
+            steps += [(self.mapped.pop, (image, None))]
+        return [*steps, (self.known.remove, (image,)), (image.close, ())]
 
     # ------------------------------------------------------------ what would be found
 
@@ -215,7 +219,7 @@ class Linker(LinkerState):
         whole_archive: bool = False,
     ) -> tuple[Node, list[Node]]:
         """The libraries that a load would add, without mapping anything: see `relink.search.graph.survey`."""
-        return graph.survey(self.search_context(), source, name, preload, ObjectOptions(undefined, whole_archive))
+        return graph.survey(self, source, name, preload, ObjectOptions(undefined, whole_archive))
 
     def scan(
         self,
@@ -240,4 +244,4 @@ class Linker(LinkerState):
         `chain` is the requesting image and the images whose RPATH also counts, nearest first. Names with a slash
         are paths of the guest's file system. Raises ElfError for a damaged file.
         """
-        return graph.find(name, self.search_context(), [image.decoded for image in chain])
+        return graph.find(name, self, [image.decoded for image in chain])

@@ -16,7 +16,7 @@ from relink.elf import Decoded
 from relink.errors import UseAfterUnload
 from relink.memory import placement as place
 from relink.memory.address_space import Region
-from relink.records import Assigned, dataclass
+from relink.records import Assigned, cached_property, dataclass
 
 
 class Stage(enum.IntEnum):
@@ -27,6 +27,10 @@ class Stage(enum.IntEnum):
     RELOCATED = 2
     INITIALISED = 3
     CLOSED = 4
+
+
+_OPENED, _MAPPED, _CLOSED = Stage.OPENED, Stage.MAPPED, Stage.CLOSED  # members of enums are found slowly
+_WHOLE = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +62,26 @@ class Module(Assigned):
         self.decoded = decoded
         self.architecture = architecture
         self.name = decoded.name
-        self.stage = Stage.OPENED
+        self.stage = _OPENED
         self.tls: TlsModule | None = None
         self.adopted: Adopted | None = None  #: set for an adopted image
         self.runs = place.contiguous(decoded)  #: where addresses are in the region's buffer
-        self.low = np.uint64(self.runs.runs[0].start)  #: link-time address of the region's first byte
-        self.address_mask = np.uint64(architecture.address_mask)
+        self.low = self.runs.runs[0].start  #: link-time address of the region's first byte
         self.bias = 0  #: the load bias, modulo the address width
-        self.bias_word = np.uint64(0)  #: the load bias modulo 2^64, for arithmetic on arrays
+        self.whole_bias = 0  #: the load bias modulo 2^64
         self._region: Region | None = None
+
+    # To make a scalar of numpy takes as long as ten calls: small images are linked without.
+
+    @cached_property
+    def address_mask(self) -> np.uint64:
+        """The highest address, for arithmetic on arrays."""
+        return np.uint64(self.architecture.address_mask)
+
+    @cached_property
+    def bias_word(self) -> np.uint64:
+        """The load bias modulo 2^64, for arithmetic on arrays. To be asked for once the image has its place."""
+        return np.uint64(self.whole_bias)
 
     @property
     def short_name(self) -> str:
@@ -78,13 +93,13 @@ class Module(Assigned):
         self._region = region
         if region.parts:
             self.runs = place.clustered(self.decoded)
-        bias = region.address - int(self.low)
-        self.bias, self.bias_word = bias & self.architecture.address_mask, np.uint64(bias % (1 << 64))
-        self.stage = Stage.MAPPED
+        bias = region.address - self.low
+        self.bias, self.whole_bias = bias & self.architecture.address_mask, bias & _WHOLE
+        self.stage = _MAPPED
 
     def close(self) -> None:
         """Forget the region. Called by the linker, which also frees it."""
-        self.stage = Stage.CLOSED
+        self.stage = _CLOSED
         self._region = None
 
     def outlive(self) -> None:
@@ -116,9 +131,9 @@ class Module(Assigned):
     @property
     def closed(self) -> bool:
         """Whether it has been unloaded."""
-        return self.stage is Stage.CLOSED
+        return self.stage is _CLOSED
 
     def check_open(self, symbol: str | None = None) -> None:
         """Raise UseAfterUnload, naming `symbol` if given, once the module is closed."""
-        if self.stage is Stage.CLOSED:
+        if self.stage is _CLOSED:
             raise UseAfterUnload(self.name, symbol)

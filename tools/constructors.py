@@ -41,7 +41,7 @@ relink.resolve.bindings Bindings
 relink.resolve.scopes Group LookupScope ScopeRecord
 relink.resolve.search Search
 relink.resolve.sources SymbolRequest
-relink.search.graph Node SearchContext
+relink.search.graph Node
 relink.search.search_path SearchPath
 relink.tls LoadTls
 """

@@ -17,7 +17,7 @@ from relink.errors import MachineError
 from relink.image import Image, image_of
 from relink.load import emit
 from relink.load.lifetime import initialisation_order
-from relink.load.plan import Plan, constructed, constructors, destructors, preinitialisers
+from relink.load.plan import Plan, constructed, constructors, destructors, preinitialisers, runs_code
 from relink.module import Module, Stage
 from relink.records import Assigned
 from relink.relocate.result import finish_ifuncs
@@ -120,12 +120,15 @@ class Initialisers(Assigned):
         ConstructorFault.
         """
         order = constructed(plan, self._with_earlier(plan) if self._waiting else plan.initialise)
-        self._waiting.update(order)
+        for image in order:
+            if runs_code(image.decoded):
+                self._waiting.add(image)
         if plan.root.decoded.is_executable:
             for which, address in preinitialisers(plan):
                 self.run_constructor(plan.root, which, address)
         for image in order:
-            self._construct(image)
+            if image in self._waiting:
+                self._construct(image)
 
     def _with_earlier(self, plan: Plan) -> list[Image]:
         """The images whose constructors this load runs, in order, where images of earlier loads wait for theirs:
@@ -183,10 +186,10 @@ class Initialisers(Assigned):
         """Run an image's destructors, unless they have already run or its constructors have not; whether there
         were any. Raises ConstructorFault.
         """
-        if image.already_initialised or image in self._waiting:
+        decoded, called = image.decoded, False
+        if not runs_code(decoded) or image.already_initialised or image in self._waiting:
             return False
         self._waiting.add(image)  # a load in a destructor that needs it runs its constructors again
-        decoded, called = image.decoded, False
         handle = decoded.dso_handle
         if not decoded.fini and decoded.fini_array is None and handle is None:
             return False

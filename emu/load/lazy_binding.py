@@ -111,7 +111,7 @@ class LazyCalls:
 
     def name_callers(self) -> None:
         """Find the functions that have made the first calls so far, while their images are there."""
-        self.settle()
+        self._ahead.settle()
         if self._unnamed:
             self._name_callers()
 

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from relink.load.replace import Replacement
     from relink.search.search_path import Source
 
+_DELETE = State.DELETE  # members of enums are found slowly
+
 
 class Loader(LoadSteps):
     """Loads and unloads for one machine."""
@@ -164,8 +166,8 @@ class Loader(LoadSteps):
 
     def unload(self, image: Image) -> None:
         """See `Machine.unload`."""
-        image.check_open()
         if self._unloading is not None:
+            image.check_open()
             self._unloading.append(image)
             return
         self._unloading = pending = [image]
@@ -183,7 +185,7 @@ class Loader(LoadSteps):
 
     def _unload(self, image: Image) -> None:
         linker = self._linker
-        image.check_open()  # it may be another's turn
+        image.check_open()
         unused, changes, called = linker.unloadable(image), linker.changes, False
         for doomed in unused:
             called |= self._initialisers.destruct(doomed)
@@ -226,7 +228,7 @@ class Loader(LoadSteps):
     def _release(self, unload: Callable[[], list[Image]]) -> None:
         """Call `unload`, and free the machine's resources for the images it returns."""
         self._lazy_calls.name_callers()
-        self._link_maps.change(State.DELETE, partial(self._unload_and_forget, unload))
+        self._link_maps.change(_DELETE, partial(self._unload_and_forget, unload))
 
     def _unload_and_forget(self, unload: Callable[[], list[Image]]) -> None:
         rest = Rollback(((self._code_removed, ()), (self._forget_others, (self._linker.images.copy(),))))

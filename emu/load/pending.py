@@ -38,31 +38,29 @@ class PendingLoad:
         Raises ValueError for an unknown step, or one that is done. After a step has raised, further calls raise
         the same exception: the load can only be rolled back.
         """
-        if until is not None:
-            self._check_open(until)
+        end = len(self._steps) if until is None else self._turn(until)
         if self._failure is not None:
             raise self._failure
-        started = time.perf_counter()
+        steps, marks = self._steps, self.plan.timings.marks
+        marks.append((None, time.perf_counter()))
         try:
-            count = len(self._steps)
-            while self._done < count:
-                name, step = self._steps[self._done]
-                if name == until:
-                    break
+            while self._done < end:
+                step = steps[self._done][1]
                 self._done += 1
                 if step is not None:
                     step()
         except BaseException as error:
             self._failure = error
             raise
-        self.plan.timings.add("start", time.perf_counter() - started)
+        marks.append(("start", time.perf_counter()))
 
-    def _check_open(self, wanted: str) -> None:
-        """Raise ValueError unless this is the name of a step that is left."""
+    def _turn(self, wanted: str) -> int:
+        """The number of a step that is left. Raises ValueError for another name."""
         names = [name for name, _ in self._steps]
         if wanted not in names[self._done :]:
             known = "has been done" if wanted in names else f"is not one of {', '.join(names)}"
             raise ValueError(f"step {wanted!r} {known}")
+        return names.index(wanted)
 
     def roll_back(self) -> NoReturn:
         """Undo the load: leaves the `with` block immediately."""

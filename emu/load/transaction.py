@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 #: Prepares a program after its memory is mapped; called with the plan and the rollback stack.
 Prepare: TypeAlias = "Callable[[Plan, Rollback], None]"
+_ADD, _RELOCATE = State.ADD, Phase.RELOCATE  # members of enums are found slowly
 _Pages: TypeAlias = "tuple[Region, tuple[Pages, ...]]"
 
 
@@ -97,8 +98,9 @@ class LoadSteps(Assigned):
 
         When ifunc resolvers will run, PT_GNU_RELRO stays writable for them and is recorded in `relro`.
         """
-        plan, writable = load.plan, dict[Region, tuple[Pages, ...]]()
+        plan = load.plan
         if plan.ifuncs:
+            writable: dict[Region, tuple[Pages, ...]] = {}
             held = [image for image in plan.images if image.decoded.relro and not plan.relocates_itself(image)]
             for image in held:
                 pages = place.pages(image.decoded, image.region, relro=False)
@@ -109,7 +111,7 @@ class LoadSteps(Assigned):
             asked = image.decoded.stack_executable
             if self._memory.architecture.executable_stack if asked is None else asked:
                 self._stack.make_executable(undo)
-        self._link_maps.change(State.ADD, load.publish, len(plan.images))
+        self._link_maps.change(_ADD, load.publish, len(plan.images))
         for image in plan.images:
             if image.relocated.copies:
                 undo.callback(self._return_variables, image)
@@ -210,7 +212,7 @@ class Transaction:
         steps, undo = self._steps, self.undo
         self._load = load
         steps._host_symbols.begin(self._owner)
-        load.run_to(Phase.RELOCATE)
+        load.run_to(_RELOCATE)
         plan = load.plan
         if steps._checks_float_abi:
             steps._check_float_abi(plan)

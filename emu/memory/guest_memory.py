@@ -60,7 +60,8 @@ class GuestMemory(HostMemory):
             region.pages = (*mapped,)
 
     def publish_all(self, regions: Sequence[tuple[Region, tuple[Pages, ...]]]) -> None:
-        size, charged, known, together = 0, dict[Region, bytearray](), False, []
+        charged: dict[Region, bytearray] = {}
+        size, known, together = 0, False, []
         for region, runs in regions:
             known = known or region.foreign or region in self._committed
             together += [(region.address, region.buffer, runs)]
@@ -98,17 +99,13 @@ class GuestMemory(HostMemory):
         if self.region_at(region.address) is not region:
             raise AddressSpaceError("no such region", address=region.address, size=region.size)
         charged = self._cpu.page_cost * self._committed.get(region, b"").count(1)
-        spans: list[Step] = [
-            (self._unmap, (region.address + start, size, [])) for start, size in reversed(spans_of(region.pages))
-        ]
-        rest = Rollback(
-            (
-                (self._remove, (region, True)),
-                *spans,
-                (self._committed.pop, (region, None)),
-                (self._anonymous.pop, (region.address, None)),
-            )
-        )
+        steps: list[Step] = [(self._remove, (region, True))]
+        for start, size in reversed(spans_of(region.pages)):
+            steps += [(self._unmap, (region.address + start, size, []))]
+        steps += [(self._committed.pop, (region, None))]
+        if region.address in self._anonymous:
+            steps += [(self._anonymous.pop, (region.address, None))]
+        rest = Rollback(steps)
         try:  # whatever a signal handler raises before leaves everything, afterwards nothing
             region.pages, self.limit.used = (), self.limit.used - charged
             rest.close()

@@ -21,36 +21,35 @@ _R = TypeVar("_R")
 
 def exclusive(method: Callable[Concatenate[_S, _P], _R]) -> Callable[Concatenate[_S, _P], _R]:
     """Make a method raise MachineInUse while another thread uses the machine, or during a call (`Runner.used`)."""
+    return _exclusive(method, one_budget=False)
 
+
+def exclusive_operation(method: Callable[Concatenate[_S, _P], _R]) -> Callable[Concatenate[_S, _P], _R]:
+    """`exclusive`, for a method whose outermost calls share one budget (`Runner.one_budget`)."""
+    return _exclusive(method, one_budget=True)
+
+
+def _exclusive(
+    method: Callable[Concatenate[_S, _P], _R], *, one_budget: bool
+) -> Callable[Concatenate[_S, _P], _R]:
     @wraps(method)
     def refused_if_in_use(owner: _S, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         runner = owner.runner
         runner.reserve()  # as in `Runner.used`, without the calls of its generator: small loads go through here
+        outermost = False  # of those that share a budget
         try:
             if runner.depth and not runner.in_host:
                 raise used_out_of_turn()
+            outermost = one_budget and not (runner.depth or runner.in_operation)
+            if outermost:
+                runner.in_operation = True
             return method(owner, *args, **kwargs)
         except Exception as error:
             runner.refuse(error)
             raise
         finally:
+            if outermost:
+                runner.in_operation, runner.shared = False, None
             runner.uses -= 1
 
     return refused_if_in_use
-
-
-def exclusive_operation(method: Callable[Concatenate[_S, _P], _R]) -> Callable[Concatenate[_S, _P], _R]:
-    """`exclusive`, for a method whose outermost calls share one budget (`Runner.one_budget`)."""
-
-    @wraps(method)
-    def one_at_a_time(owner: _S, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        runner = owner.runner
-        if runner.depth or runner.in_operation:
-            return method(owner, *args, **kwargs)
-        try:
-            runner.in_operation = True
-            return method(owner, *args, **kwargs)
-        finally:
-            runner.in_operation, runner.shared = False, None
-
-    return exclusive(one_at_a_time)

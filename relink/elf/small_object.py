@@ -24,7 +24,7 @@ from relink.records.tuples import NamedTuple, maker
 #: that arrays take.
 MOST_BYTES, MOST_SECTIONS, MOST_SYMBOLS, MOST_RELOCATIONS = 1 << 16, 96, 512, 384
 
-_REL_FILE, _CURRENT = int(FileType.REL), 1
+_REL_FILE, _RELA, _CURRENT = int(FileType.REL), int(SectionType.RELA), 1
 _SYMTAB, _STRTAB, _NOBITS = int(SectionType.SYMTAB), int(SectionType.STRTAB), int(SectionType.NOBITS)
 #: st_info of plain symbols: local, and global or weak ones; of the types up to STT_FILE, which are no common,
 #: thread-local or indirect ones.
@@ -260,7 +260,7 @@ def read_entries(data: bytes, bits: int, sections: SmallSections, number: int) -
     rows = record.iter_unpack(sections.content(data, number))
     if bits == 32:
         return [(at, info & 0xFF, info >> 8, addend[0] if addend else None) for at, info, *addend in rows]
-    if sections.types[number] == SectionType.RELA:
+    if sections.types[number] == _RELA:
         return [*rows]
     return [(at, type_, symbol, None) for at, type_, symbol in rows]
 

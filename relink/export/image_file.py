@@ -151,7 +151,7 @@ class ImageFile:
             if section.type == _ATTRIBUTES:
                 data = file.section_bytes(index).tobytes()
                 yield OutSection(section.name, section.type, 0, 0, len(data), 1, data)
-        if int(self.image.bias_word) == 0:
+        if self.image.whole_bias == 0:
             for name, content in self.objects.debug_sections.items():
                 flags, entsize = (0x30, 1) if name in (".debug_str", ".debug_line_str") else (0, 0)
                 yield OutSection(name, SectionType.PROGBITS, flags, 0, len(content), 1, content, entsize)

@@ -75,7 +75,7 @@ class Adoption(Load):
         root = Node(decoded.name, None, "adopted", decoded=decoded)
         root.adopted = Adopted(region, self.relocated, tls, region.buffer.copy())
         if not self.relocated:
-            return root, graph.closure(root, state.search_context())
+            return root, graph.closure(root, state)
         root.names.add(root.name)
         for needed in decoded.needed:
             if (loaded := state.loaded(needed)) is not None:

@@ -17,7 +17,8 @@ from relink.search.graph import dependency_order
 def hold(root: Image, first: Sequence[Image], no_delete: bool, undo: Rollback) -> None:
     """Count one more load of `root`; it keeps the images in `first` (the preloads) loaded."""
     record = root.lifetime
-    preloads, counted = list[Image](), list[Image]()
+    preloads: list[Image] = []
+    counted: list[Image] = []
     for image in first:
         if image is not root and image not in record.keeps:
             preloads += [image]

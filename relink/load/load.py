@@ -27,7 +27,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import wraps
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
 from relink.elf.source import reading
 from relink.errors import LinkError, LoadOrderError, LoadRolledBack, raise_all
@@ -35,7 +35,7 @@ from relink.image import Image
 from relink.load import deferred, emit, joining, lifetime
 from relink.load import map as mapping
 from relink.load.options import LoadOptions
-from relink.load.phases import NEXT, ORDER, TIMED, TURNS, Phase
+from relink.load.phases import NEXT, TIMED, TURNS, Phase
 from relink.load.plan import Plan
 from relink.load.relocating import relocate_images
 from relink.load.state import LinkerState
@@ -50,18 +50,26 @@ from relink.search.graph import Node
 from relink.search.search_path import Source
 from relink.tls import LoadTls
 
+_MAP, _INITIALISED = Phase.MAP, Stage.INITIALISED  # members of enums are found slowly
 _MOST_KEPT = 256  #: images in a scope; bindings made in larger ones keep only what they are bound to
 
 
+#: A phase, what it does without regard to the order, and the name under which its time is in `Plan.timings`.
+_Step: TypeAlias = "tuple[Phase, Callable[[Load], None], str | None]"
+_STEPS: list[_Step] = []  #: in order
+
+
 def _phase(body: Callable[[Load], None]) -> Callable[[Load], None]:
-    """Make a method a phase: called by itself it checks the order (see `Load._run`)."""
+    """Make a method the next phase: called by itself it checks the order (see `Load._run`)."""
     phase = Phase(body.__name__)
+    step = phase, body, TIMED.get(phase)
+    _STEPS.append(step)
 
     @wraps(body)
     def run(load: Load) -> None:
         if load._running is not None or load._ended or NEXT[load.done] is not phase:
             load._check_turn(phase)
-        load._run((phase,))
+        load._run((step,))
 
     return run
 
@@ -87,6 +95,7 @@ class Load:
         self._tls: LoadTls | None = None
         self._rollback = Rollback()
         self._running: Phase | None = None
+        self._maps_files = False  # whether a new file is mapped, not copied
         self._ended = ""  # how
         self._settled = False  # whether all is done that follows a commit
         self._changes = state.changes
@@ -118,27 +127,24 @@ class Load:
         if self._running is not None or self._ended or first >= end:
             self._check_turn(last)
         with WithoutCollections():
-            self._run(ORDER[first:end])
+            self._run(_STEPS[first:end])
 
-    def _run(self, phases: Sequence[Phase]) -> None:
+    def _run(self, steps: Sequence[_Step]) -> None:
         """Run phases, of which the first is next; the load is rolled back when one raises."""
-        state, seconds = self.state, self.timings.phases
+        state, marks = self.state, self.timings.marks
         if self.done is None:
             state.under_way.append(self)
-        maps_files = mapping.maps_files(self.nodes) if self.nodes else False
-        started = time.perf_counter()
+        marks.append((None, time.perf_counter()))
         try:
-            for phase in phases:
+            for phase, body, timed in steps:
                 self._running = phase
-                if maps_files or state.mapped:
+                if phase is _MAP:
+                    self._maps_files = mapping.maps_files(self.nodes)
+                if self._maps_files or state.mapped:
                     mapping.check_files(self.nodes, state.mapped)
-                _BODIES[phase](self)
-                if phase in TIMED:
-                    timed, ended = TIMED[phase], time.perf_counter()
-                    seconds[timed] = seconds.get(timed, 0.0) + ended - started
-                    started = ended
-                if self.done is None:
-                    maps_files = mapping.maps_files(self.nodes)
+                body(self)
+                if timed is not None:
+                    marks.append((timed, time.perf_counter()))
                 self.done = phase
         except BaseException as error:
             self._end(error)
@@ -273,7 +279,7 @@ class Load:
         """Complete the load: from now on its images are in use, and are released by `Linker.unload`."""
         state, plan = self.state, self.plan
         for image in plan.images:
-            image.stage = Stage.INITIALISED
+            image.stage = _INITIALISED
             bindings = image.relocated.bindings
             if bindings is not None and bindings.images[_MOST_KEPT:]:
                 image.relocated.bindings = bindings.without_others()
@@ -298,7 +304,7 @@ class Load:
         if options.no_load and not state.is_loaded(self.source):
             raise LinkError(self.name or str(self.source), "is not loaded, and `no_load` was given")
         root, nodes = graph.survey(
-            state.search_context(),
+            state,
             self.source,
             self.name,
             options.preload,
@@ -390,7 +396,3 @@ class Load:
         under_way = self.state.under_way
         if self in under_way:
             under_way.remove(self)
-
-
-#: What the phases do, without their order.
-_BODIES: dict[Phase, Callable[[Load], None]] = {each: getattr(Load, each._value_).__wrapped__ for each in ORDER}

@@ -26,15 +26,16 @@ from relink.resolve.bindings import UNRESOLVED
 if TYPE_CHECKING:
     from relink.objects.combined import CombinedObjects
 
+_ADDRESS = Slot.ADDRESS
 _REACH = 1 << 31  #: range in bytes in either direction
 
 
 def limit_for(objects: CombinedObjects, state: LinkerState) -> int | None:
     """The address below which objects of a 64-bit ISA must end, given the loaded images; None without a limit."""
-    table, direct = objects.symbols, objects.direct
-    waiting = [image for image in state.known.deferring() if image.region.end <= _REACH]
-    if not (waiting or len(direct)):
+    direct, deferring = objects.direct, state.known.deferring()
+    if not (deferring or len(direct)):
         return None
+    table, waiting = objects.symbols, [image for image in deferring if image.region.end <= _REACH]
     providers = [_provider(name, state) for name in table.names.take(direct).texts()] if len(direct) else []
     weak = (table.bind[direct] == SymbolBind.WEAK).tolist() if len(direct) else []
     near = {provider for provider in providers if provider is not None and provider.region.end <= _REACH}
@@ -48,7 +49,7 @@ def limit_for(objects: CombinedObjects, state: LinkerState) -> int | None:
 
 def low_if_possible(objects: CombinedObjects, state: LinkerState) -> int | None:
     """The address below which objects end if there is room: those that later ones may need there."""
-    if not objects.offers_data or Slot.ADDRESS in objects.slots:
+    if not objects.offers_data or _ADDRESS in objects.slots:
         return None
     table = objects.symbols
     providers = map(partial(_provider, state=state), table.names.take(objects.direct).texts())

@@ -83,7 +83,10 @@ class LoadOptions:
         Names in a table among these sources override definitions of the objects; functions are only called for
         undefined names.
         """
-        tables = [source.addresses for source in interposing if isinstance(source, DefinedSymbols)]
+        tables: list[Mapping[str, int]] = []
+        for source in interposing:
+            if isinstance(source, DefinedSymbols):
+                tables.append(source.addresses)
         if not (tables or self.wrap or self.undefined or self.whole_archive or self.script is not None):
             return _PLAIN
         names = frozenset(chain.from_iterable(tables))

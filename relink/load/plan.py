@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from relink.elf import Decoded
 from relink.elf.constants import DynamicFlag1
 from relink.errors import AddressSpaceError
 from relink.image import Image
@@ -22,6 +23,7 @@ from relink.load.timings import Timings
 from relink.memory.address_space import Pages, Region
 from relink.memory.buffers import read_words
 from relink.memory.host_pages import HostBlock
+from relink.memory.once import once_per_file
 from relink.module import Module
 from relink.records import dataclass, field
 from relink.relocate.result import IfuncCalls
@@ -89,6 +91,14 @@ def constructed(plan: Plan, order: Sequence[Image]) -> list[Image]:
     return [
         image for image in order if not image.already_initialised and not (plan.program and image is plan.root)
     ]
+
+
+@once_per_file
+def runs_code(decoded: Decoded) -> bool:
+    """Whether a file has constructors or destructors, so that it matters whether they have run."""
+    if decoded.init or decoded.fini or decoded.dso_handle is not None:
+        return True
+    return decoded.init_array is not None or decoded.fini_array is not None
 
 
 def constructors(image: Image) -> Iterator[tuple[str, int]]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from relink.relocate.together import Together
     from relink.resolve.scopes import LookupScope
 
+_RELOCATED = Stage.RELOCATED  # members of enums are found slowly
+
 
 def relocate_images(
     state: LinkerState, plan: Plan, options: LoadOptions, environment: Environment
@@ -40,7 +42,7 @@ def relocate_images(
                 if together is not None and image.decoded.is_executable:
                     together.finish()  # it may copy from their data
                 errors += _relocate_image(image, scope, state, plan, options, environment)
-        image.stage = Stage.RELOCATED
+        image.stage = _RELOCATED
     if together is not None:
         together.finish()
         for module, entries, bindings in together.bound:

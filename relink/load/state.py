@@ -34,7 +34,7 @@ class UnderWay(Protocol):
         """Undo everything."""
 
 
-class LinkerState(Assigned):
+class LinkerState(Assigned, SearchContext):
     """The state a linker keeps between loads."""
 
     def __init__(
@@ -45,9 +45,8 @@ class LinkerState(Assigned):
         policy: Policy | None = None,
         tls_size: int = DEFAULT_STATIC_SIZE,
     ) -> None:
+        super().__init__(memory.architecture, search or SearchPath())
         self.memory = memory
-        self.architecture = memory.architecture
-        self.search = search or SearchPath()
         self.policy = policy or Policy()
         self.resolver = Resolver()
         self.resolver.holds_data = self._holds_data
@@ -74,12 +73,19 @@ class LinkerState(Assigned):
             UnderWay
         ] = []  #: loads that are neither committed nor rolled back, in the order they began
 
+    @property
+    def host_provided(self) -> Collection[str]:
+        policy, provided = self.policy, self.provided
+        return policy.host_provided | provided.keys() if provided else policy.host_provided
+
+    @property
+    def fallbacks(self) -> Collection[str]:
+        return self.policy.fallbacks
+
     def loaded(self, name: str) -> Image | None:
-        """The loaded image with that SONAME, or that was requested under that name before."""
         return self.known.named(name)
 
     def loaded_from(self, path: str | os.PathLike[str], file: tuple[int, int] | None = None) -> Image | None:
-        """The loaded image that was read from the file at `path`; `file`: its device and inode, if known."""
         return self.known.from_file(path, file)
 
     def loaded_twin(self, node: Node) -> Image | None:
@@ -97,17 +103,6 @@ class LinkerState(Assigned):
             return source.image is not None
         return isinstance(source, (str, os.PathLike)) and (
             self.loaded(str(source)) is not None or self.loaded_from(source) is not None
-        )
-
-    def search_context(self) -> SearchContext:
-        """The search context for the closure of a load."""
-        return SearchContext(
-            self.architecture,
-            self.search,
-            self.loaded,
-            self.loaded_from,
-            self.policy.host_provided | self.provided.keys() if self.provided else self.policy.host_provided,
-            self.policy.fallbacks,
         )
 
     def lookup_scope(self, image: Image) -> LookupScope:

@@ -9,10 +9,20 @@ from relink.records import dataclass, field
 class Timings:
     """Seconds spent per phase of one load."""
 
-    phases: dict[str, float] = field(default_factory=dict)
+    #: Whenever a part of a load begins or ends: the phase to which the time since the last one belongs (None:
+    #: nothing of the load), and that of `time.perf_counter`.
+    marks: list[tuple[str | None, float]] = field(default_factory=list)
 
-    def add(self, phase: str, seconds: float) -> None:
-        self.phases[phase] = self.phases.get(phase, 0.0) + seconds
+    @property
+    def phases(self) -> dict[str, float]:
+        """Seconds by phase."""
+        found: dict[str, float] = {}
+        last = 0.0
+        for phase, now in self.marks:
+            if phase is not None:
+                found[phase] = found.get(phase, 0.0) + now - last
+            last = now
+        return found
 
     @property
     def total(self) -> float:

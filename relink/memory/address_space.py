@@ -88,6 +88,7 @@ class Region:
     #: For an image whose segments are far apart: the regions it consists of (see `relink.memory.sparse`).
     parts: tuple[Region, ...] = ()
     has_file: bool = False  #: whether a file is mapped in the buffer
+    released: bool = False  #: whether the address space has taken it back
     #: Called with the offset and size of pages before they are discarded, if set.
     discarded: Callable[[int, int], object] | None = None
 
@@ -251,6 +252,7 @@ class HostMemory:
                 if begin > gap:
                     self._gaps[low, length] = gap if gap > low else low
         del self._starts[index], self._regions[index]
+        region.released = True
 
     def _give_back(self, region: Region, most: int = 1 << 16) -> None:
         """Let another region have the host memory of one that is not mapped anywhere any more, if possible, and if
@@ -330,8 +332,9 @@ class HostMemory:
         """The first aligned address with room in [low, high). `known`: begin where the first gap of about this
         size was in an earlier search from `low`.
         """
-        key, length, gap, changes = (low, size.bit_length()), 0, None, self.changes
+        key, length, gap, changes = (low, 0), 0, None, self.changes
         if known:
+            key = low, size.bit_length()
             low, length = self._gaps.get(key, low), 1 << key[1] - 1
         address = (low + align - 1) & -align
         index = self._index(address)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from relink.elf import Decoded
-from relink.memory.address_space import PAGE, AddressSpace, HostMemory, Pages, Region
+from relink.memory.address_space import PAGE, AddressSpace, Pages, Region
 from relink.memory.host_pages import host_pages
 from relink.memory.runs import Run, Runs
 
@@ -56,7 +56,7 @@ def reserve_parts(memory: AddressSpace, name: str, address: int, size: int, runs
 def release(memory: AddressSpace, region: Region) -> None:
     """Release an image's region with all its parts; what is left, where a signal handler has interrupted that."""
     for part in region.parts or (region,):
-        if not isinstance(memory, HostMemory) or memory.region_at(part.address) is part:
+        if not part.released:
             memory.release(part)
 
 

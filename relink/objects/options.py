@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING
 
-from relink.records import dataclass, field
+from relink.records import cached_property, dataclass, field
 
 if TYPE_CHECKING:
     from relink.objects.script import LinkScript
@@ -28,7 +28,7 @@ class Wrapped:
         return real if real in self.names else name
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ObjectOptions:
     """Options for linking objects and archives into one image."""
 
@@ -43,7 +43,7 @@ class ObjectOptions:
     #: Places the sections in a device's memory (None: the address space chooses).
     script: LinkScript | None = None
 
-    @property
+    @cached_property
     def identity(self) -> tuple[Hashable, ...] | None:
         """What a link depends on, to be compared; None of a script's placement."""
         if self.script is not None:

@@ -26,6 +26,7 @@ SmallTable: TypeAlias = tuple[int, int, Sequence[Entry]]
 
 #: What is stored: (start, end) in the image, where it is in the file, and the padding in place of that, if any.
 Part: TypeAlias = tuple[int, int, int, bytes]
+_ADDRESS = Slot.ADDRESS
 #: What `SmallObject.fill` sets.
 FILLED = frozenset({"data", "results", "combine"})
 
@@ -77,7 +78,7 @@ class SmallObject(CombinedObjects):
         if not self.slot_rows:
             return {}
         rows = np.array(self.slot_rows, np.int64)
-        return {Slot.ADDRESS: (rows, self.first_slot + self.word * np.arange(len(rows)))}
+        return {_ADDRESS: (rows, self.first_slot + self.word * np.arange(len(rows)))}
 
     @cached_property
     def offered(self) -> I64:

@@ -136,7 +136,9 @@ class _Link:
         self._check_names(options)
         if self.plan.groups:
             self._check_groups()
-        self.callees, self.slots, self.direct = set[int](), set[int](), set[int]()
+        self.callees: set[int] = set()
+        self.slots: set[int] = set()
+        self.direct: set[int] = set()
         self.low_bits = 64
         self.entries = self._asked()
         self.offsets = [-1] * len(sizes)  #: of the sections that are loaded, in the image

@@ -78,12 +78,12 @@ def _15(self, root, images=_missing, first=_missing, nodes=_missing, regions=_mi
     self.root = root; self.images = [] if images is _missing else images; self.first = [] if first is _missing else first; self.nodes = [] if nodes is _missing else nodes; self.regions = [] if regions is _missing else regions; self.block = block; self.rebound = [] if rebound is _missing else rebound; self.ifuncs = [] if ifuncs is _missing else ifuncs; self.static_tls = [] if static_tls is _missing else static_tls; self.initialise = [] if initialise is _missing else initialise; self.timings = self.__record_fields__['timings'].factory() if timings is _missing else timings; self.program = program
 CONSTRUCTORS['relink.load.plan:Plan'] = _15
 
-def _16(self, phases=_missing):
-    self.phases = {} if phases is _missing else phases
+def _16(self, marks=_missing):
+    self.marks = [] if marks is _missing else marks
 CONSTRUCTORS['relink.load.timings:Timings'] = _16
 
-def _17(self, address, size, buffer, name, pages=_missing, mappable=_missing, foreign=_missing, parts=_missing, has_file=_missing, discarded=_missing):
-    self.address = address; self.size = size; self.buffer = buffer; self.name = name; self.pages = pages; self.mappable = mappable; self.foreign = foreign; self.parts = parts; self.has_file = has_file; self.discarded = discarded
+def _17(self, address, size, buffer, name, pages=_missing, mappable=_missing, foreign=_missing, parts=_missing, has_file=_missing, released=_missing, discarded=_missing):
+    self.address = address; self.size = size; self.buffer = buffer; self.name = name; self.pages = pages; self.mappable = mappable; self.foreign = foreign; self.parts = parts; self.has_file = has_file; self.released = released; self.discarded = discarded
 CONSTRUCTORS['relink.memory.address_space:Region'] = _17
 
 def _18(self, id, offset, size, static=_missing):
@@ -126,14 +126,10 @@ def _27(self, name, parent, rule=_missing, decoded=_missing, image=_missing, hos
     self.name = name; self.parent = parent; self.rule = rule; self.decoded = decoded; self.image = image; self.host_provided = host_provided; self.tried = [] if tried is _missing else tried; self.needs = [] if needs is _missing else needs; self.filtees = [] if filtees is _missing else filtees; self.optional = optional; self.names = set() if names is _missing else names; self.adopted = adopted; self.file = file
 CONSTRUCTORS['relink.search.graph:Node'] = _27
 
-def _28(self, architecture, search, loaded=_missing, loaded_from=_missing, host_provided=_missing, fallbacks=_missing):
-    self.__dict__.update(architecture=architecture, search=search, loaded=loaded, loaded_from=loaded_from, host_provided=host_provided, fallbacks=fallbacks)
-CONSTRUCTORS['relink.search.graph:SearchContext'] = _28
-
-def _29(self, libraries=_missing, library_path=_missing, sysroot=_missing, finders=_missing, last_finders=_missing):
+def _28(self, libraries=_missing, library_path=_missing, sysroot=_missing, finders=_missing, last_finders=_missing):
     self.__dict__.update(libraries={} if libraries is _missing else libraries, library_path=library_path, sysroot=sysroot, finders=finders, last_finders=last_finders); self.__post_init__()
-CONSTRUCTORS['relink.search.search_path:SearchPath'] = _29
+CONSTRUCTORS['relink.search.search_path:SearchPath'] = _28
 
-def _30(self, layout, undo, dynamic=_missing, late=_missing, _new=_missing):
+def _29(self, layout, undo, dynamic=_missing, late=_missing, _new=_missing):
     self.layout = layout; self.undo = undo; self.dynamic = dynamic; self.late = [] if late is _missing else late; self._new = set() if _new is _missing else _new
-CONSTRUCTORS['relink.tls:LoadTls'] = _30
+CONSTRUCTORS['relink.tls:LoadTls'] = _29

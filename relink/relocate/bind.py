@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from itertools import compress, count
 from operator import not_, or_
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 
@@ -22,15 +22,11 @@ from relink.errors import UnresolvedSymbol
 from relink.memory.once import once_per_file
 from relink.module import Module
 from relink.relocate.references import References
-from relink.relocate.result import Deferred, Relocated
+from relink.relocate.result import Relocated
 from relink.resolve.bindings import UNRESOLVED, Bindings
 from relink.resolve.own_exports import Kept
 from relink.resolve.resolver import Resolver, Use
 from relink.resolve.scopes import LookupScope
-
-if TYPE_CHECKING:
-    from relink.relocate.lazy import BindMode
-    from relink.relocate.state import Environment
 
 _SYMBOL_LETTERS = frozenset("SMTZ")
 # For `bytes.translate`: of st_info and of st_other.
@@ -186,19 +182,6 @@ def settle_unresolved(
     addresses = cast("list[int]", [*found.values()])  # those without one are not in `found` any more
     bound.define_hosts(open_[places], addresses)
     return dict(zip(map(numbers.__getitem__, places), addresses, strict=True))
-
-
-def settle(
-    image: Module, found: References, environment: Environment, result: Relocated, binding: BindMode
-) -> None:
-    """Note in its result what an image's references are bound to, and handle those that are unresolved."""
-    result.bindings, result.symbols = found.bindings, found.symbols
-    deferring = environment.allow_deferred
-    stand_ins = settle_unresolved(image, found, environment.unresolved, result, allow_deferred=deferring)
-    if stand_ins and deferring:
-        # A copy: relocation may give functions their stubs' addresses.
-        references = References(found.bindings.copy(), found.symbols, found.binding_of)
-        result.deferred = Deferred(references, binding, stand_ins)
 
 
 def _addresses(

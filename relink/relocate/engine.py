@@ -44,12 +44,12 @@ from relink.relocate.batch import (
     start_first,
     tables_of,
 )
-from relink.relocate.bind import asks_for_symbol, bind_references, settle, use_of
+from relink.relocate.bind import asks_for_symbol, bind_references, use_of
 from relink.relocate.lazy import BindMode, LazySlots, Waiting, bound_at_once, defer_slots
 from relink.relocate.references import References
 from relink.relocate.relative_start import apply_start
 from relink.relocate.result import IfuncCalls, Relocated
-from relink.relocate.state import Environment, Relocation
+from relink.relocate.state import Environment, Relocation, settle
 from relink.relocate.tls import NO_MACHINE, descriptor_functions, make_static, modules_of, write_descriptors
 from relink.resolve.bindings import UNRESOLVED
 from relink.resolve.resolver import Use

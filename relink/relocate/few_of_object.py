@@ -41,7 +41,7 @@ _FUNC = int(SymbolType.FUNC)
 _LEFT = frozenset({int(SymbolType.TLS), int(SymbolType.GNU_IFUNC)})  #: to the engine
 _SILENT = frozenset({Role.NONE, Role.ALIGN})  #: nothing is stored
 _ROLES = frozenset({*_SILENT, Role.DATA, Role.BRANCH, Role.HIGH, Role.LOW, Role.SET, Role.ADD})
-_ADD, _HIGH, _LOW = Role.ADD, Role.HIGH, Role.LOW
+_ADD, _HIGH, _LOW, _BRANCH, _NO_ROLE = Role.ADD, Role.HIGH, Role.LOW, Role.BRANCH, Role.NONE
 _SUMS = frozenset({Role.SET, Role.ADD})
 _WHERE, _ROW = itemgetter(0), itemgetter(2)  #: of a step
 
@@ -137,7 +137,7 @@ class ObjectEntries:
         for number, many in self._read(objects, types, asked).items():
             type_ = types[number]
             self.entries[".rela", type_.name] = many
-            if type_.role is not Role.NONE:
+            if type_.role is not _NO_ROLE:
                 self.counts[type_.name] = many
         asked.discard(0)
         self.few = Few.of(_references(table, sorted(asked)))
@@ -147,7 +147,8 @@ class ObjectEntries:
         """Set the steps, and add the symbols that are asked for. Returns the number of entries of each type, in
         the order in which the engine applies them.
         """
-        counts, runs, apart, steps, slots, stubs = dict[int, int](), [-1], True, self.steps, self.slots, self.stubs
+        counts: dict[int, int] = {}
+        runs, apart, steps, slots, stubs = [-1], True, self.steps, self.slots, self.stubs
         for start, size, entries in objects.entries or ():
             last = start
             for at, number, symbol, addend in entries:
@@ -155,7 +156,7 @@ class ObjectEntries:
                     runs.append(number)
                     type_ = types[number]
                     silent, extent, reads, has_slot = type_.silent, type_.field.size, type_.reads, type_.has_slot
-                    branch = type_.role is Role.BRANCH
+                    branch = type_.role is _BRANCH
                     if number not in counts:
                         counts[number] = 0
                 counts[number] += 1
@@ -227,7 +228,8 @@ class ObjectEntries:
 def _references(table: SmallSymbolTable, rows: Sequence[int]) -> list[Reference]:
     """References to symbols, by their names if they are undefined."""
     homes, names, got = table.columns.sections, table.columns.names, table.got[0]
-    before, found = table.columns.first_global + 1, list[Reference]()
+    before = table.columns.first_global + 1
+    found: list[Reference] = []
     for row in rows:
         if row < before or homes[row - 1] or row == got:
             found.append(_REFERENCE((row, True, b"", 0, None, False)))
@@ -283,7 +285,7 @@ class _Words:
         self.image, self.entries, arch, rows = image, entries, image.architecture, entries.few.rows
         self.addresses: dict[int, int] = dict(zip(rows, bindings.address.tolist(), strict=True))
         self.types: dict[int, int] = dict(zip(rows, bindings.type.tolist(), strict=True))
-        self.bias, self.narrow, self.mask = int(image.bias_word), arch.bits == 32, arch.address_mask
+        self.bias, self.narrow, self.mask = image.whole_bias, arch.bits == 32, arch.address_mask
         self.got = entries.got + self.bias & _MASK
         self.words: dict[int, tuple[int, int]] = {}
         self.high: dict[int, int] = {}  # the values of high parts, by their addresses

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 from relink.module import Module
-from relink.relocate.bind import settle
 from relink.relocate.engine import Relocator
 from relink.relocate.few_entries import Entries, entries_of
 from relink.relocate.lazy import BindMode
 from relink.relocate.references import References
 from relink.relocate.result import Relocated
-from relink.relocate.state import Environment
+from relink.relocate.state import Environment, settle
 from relink.resolve.scopes import LookupScope
 
 if TYPE_CHECKING:
     from relink.relocate.few_of_object import ObjectEntries
     from relink.relocate.handlers import RelocationHandler
+
+_NOW = BindMode.NOW  # members of enums are found slowly
 
 
 def relocate(
@@ -28,7 +30,7 @@ def relocate(
     `handlers` are the user's handlers for this image. Errors about entries are collected in `Relocated.errors`.
     """
     entries = None
-    waits = environment.binding is not BindMode.NOW and environment.lazy is not None  # unless the image forbids it
+    waits = environment.binding is not _NOW and environment.lazy is not None  # unless the image forbids it
     if not handlers and (not waits or image.decoded.binds_now):
         entries = _few_of(image)
     bindings = None if entries is None else environment.resolver.bind_few(image, entries.few, scope)
@@ -36,7 +38,7 @@ def relocate(
         result, bound = Relocated(bindings=bindings, symbols=entries.symbols), None
         if entries.few.references:
             bound = References(bindings, entries.symbols, lambda: entries.binding_of)
-            settle(image, bound, environment, result, BindMode.NOW)
+            settle(image, bound, environment, result, _NOW)
         if not result.errors and entries.apply(image, bindings, result):
             return result
         relocation = relocator(image, scope, environment)
@@ -52,11 +54,15 @@ def relocate(
 
 def _few_of(image: Module) -> Entries | ObjectEntries | None:
     """The entries of an image that has few and simple ones."""
-    if not image.decoded.is_relocatable:
-        return entries_of(image)
+    return _of_objects()(image) if image.decoded.is_relocatable else entries_of(image)
+
+
+@cache
+def _of_objects() -> Callable[[Module], ObjectEntries | None]:
+    """`entries_of_object`, imported with the first object."""
     from relink.relocate.few_of_object import entries_of_object
 
-    return entries_of_object(image)
+    return entries_of_object
 
 
 def relocator(image: Module, scope: LookupScope, environment: Environment) -> Relocator:

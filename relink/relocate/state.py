@@ -14,10 +14,10 @@ from relink.memory.buffers import read_words
 from relink.module import Module
 from relink.records import dataclass
 from relink.relocate.batch import Batch, Selection
-from relink.relocate.bind import use_of
+from relink.relocate.bind import settle_unresolved, use_of
 from relink.relocate.lazy import BindMode, LazyHost
 from relink.relocate.references import References
-from relink.relocate.result import Relocated
+from relink.relocate.result import Deferred, Relocated
 from relink.resolve.bindings import Bindings
 from relink.resolve.resolver import Resolver, Use
 from relink.resolve.scopes import LookupScope
@@ -41,6 +41,19 @@ class Environment:
     #: Reads published memory: the source of an executable's copies of host variables.
     read: Callable[[int, int], bytes] = lambda address, size: bytes(size)
     is_running: Callable[[Module], bool] = lambda image: False  #: whether an image was loaded before this load
+
+
+def settle(
+    image: Module, found: References, environment: Environment, result: Relocated, binding: BindMode
+) -> None:
+    """Note in its result what an image's references are bound to, and handle those that are unresolved."""
+    result.bindings, result.symbols = found.bindings, found.symbols
+    deferring = environment.allow_deferred
+    stand_ins = settle_unresolved(image, found, environment.unresolved, result, allow_deferred=deferring)
+    if stand_ins and deferring:
+        # A copy: relocation may give functions their stubs' addresses.
+        references = References(found.bindings.copy(), found.symbols, found.binding_of)
+        result.deferred = Deferred(references, binding, stand_ins)
 
 
 class Relocation:

@@ -142,7 +142,7 @@ class Bindings:
         row = image.decoded.symbols.row(symbol)
         value = row.value
         if row.section != SHN_ABS and row.type != _TLS:
-            value = (value + int(image.bias_word)) & int(image.address_mask)
+            value = (value + image.bias) & image.architecture.address_mask
         self.address[where] = value
         self.size[where] = row.size
         self.type[where] = row.type

@@ -176,7 +176,9 @@ def _found(
 ) -> Found | None:
     """Search the images for all references. None where a batch has to be made of them."""
     rows: list[tuple[int, ...]] = [_UNBOUND] * len(few.rows)
-    places, open_, own_table = list[tuple[int, int, int, bool]](), list[int](), image.decoded.symbols
+    places: list[tuple[int, int, int, bool]] = []
+    open_: list[int] = []
+    own_table = image.decoded.symbols
     for element, reference in enumerate(few.references, 1):
         if reference.own:
             number, symbol = 0, reference.symbol

@@ -63,9 +63,9 @@ class DecodedCache:
         return *names, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
     @staticmethod
-    def file_of(key: Key | None) -> tuple[int, int] | None:
+    def file_of(key: Key) -> tuple[int, int] | None:
         """Device and inode of the file with this key; None for other contents."""
-        return (key[3], key[4]) if key is not None and len(key) > 2 else None
+        return (key[3], key[4]) if len(key) > 2 else None
 
     def content_key(self, content: bytes, name: str | None) -> Key | None:
         """What identifies an image given as bytes; None where it is not to be kept."""
@@ -75,12 +75,16 @@ class DecodedCache:
         """The file as it was decoded; None where it is to be read."""
         if key is None:
             return None
+        entry = key, how
         with self._lock:
-            decoded = self._files.get((key, how))
-            if decoded is not None:
-                for entries in (self._files, self._bytes, self._mapped):
-                    if (key, how) in entries:
-                        entries.move_to_end((key, how))
+            decoded = self._files.get(entry)
+            # Each is asked just before, for a signal handler may clear the cache after any call.
+            if entry in self._files:
+                self._files.move_to_end(entry)
+            if entry in self._bytes:
+                self._bytes.move_to_end(entry)
+            if entry in self._mapped:
+                self._mapped.move_to_end(entry)
             return decoded
 
     def put(self, key: Key | None, decoded: Decoded, how: How = (), *, quick: bool = False) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar, overload
 
@@ -77,17 +77,29 @@ class Node:
         return LibraryNotFound(self.name, self.parent.name if self.parent else None, self.tried)
 
 
-@dataclass(frozen=True)
 class SearchContext:
-    """The inputs of a search: loaded images, search path and libraries of the host."""
+    """The inputs of a search: those of a linker (`relink.load.state`), or without one a search path alone."""
 
-    architecture: Architecture
-    search: SearchPath
-    loaded: Callable[[str], Image | None] = lambda name: None  #: finds a loaded image by SONAME or name
-    #: finds a loaded image of the file at a path; the second argument is its device and inode, if known
-    loaded_from: Callable[[str | os.PathLike[str], tuple[int, int] | None], Image | None] = lambda path, file: None
-    host_provided: frozenset[str] = frozenset()  #: names of libraries that the host always provides
-    fallbacks: frozenset[str] = frozenset()  #: names of libraries that the host provides when no file is found
+    def __init__(self, architecture: Architecture, search: SearchPath) -> None:
+        self.architecture, self.search = architecture, search
+
+    @property
+    def host_provided(self) -> Collection[str]:
+        """The names of libraries that the host always provides."""
+        return ()
+
+    @property
+    def fallbacks(self) -> Collection[str]:
+        """The names of libraries that the host provides when no file is found."""
+        return ()
+
+    def loaded(self, name: str) -> Image | None:
+        """The loaded image with that SONAME, or that was requested under that name before."""
+        return None
+
+    def loaded_from(self, path: str | os.PathLike[str], file: tuple[int, int] | None = None) -> Image | None:
+        """The loaded image that was read from the file at `path`; `file`: its device and inode, if known."""
+        return None
 
 
 def closure(root: Node, context: SearchContext, preload: Sequence[Node] = ()) -> list[Node]:
@@ -151,7 +163,7 @@ def root(
     """
     if isinstance(source, Node):
         return source
-    file = CACHE.file_of(key)
+    file = None if key is None else CACHE.file_of(key)
     if not isinstance(source, bytes) and isinstance(source, (str, Path, os.PathLike)):
         if "/" not in str(source) and not _exists(Path(source)):
             return find(str(source), context)

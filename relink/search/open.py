@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _DEFAULT = ObjectOptions()
 _TYPE_AT, _REL = 16, int(FileType.REL)  #: where e_type is in a file, and that of objects
+_LOADABLE = int(FileType.DYN), int(FileType.EXEC)
 
 
 def open_image(
@@ -77,7 +78,7 @@ def open_image(
                 raise UnsupportedElf(opened, "is an archive, not a shared library")
             return open_objects([source], arch, opened, options)
         decoded = _decode(opened, path, data, arch, key)
-    if decoded.header.type == FileType.REL:
+    if decoded.header.type == _REL:
         return _object_alone(decoded, arch, options, key)
     return _checked(decoded, arch)
 
@@ -174,7 +175,7 @@ def _checked(decoded: Decoded, arch: Architecture) -> Decoded:
         from relink.memory.rebased import check_movable
 
         check_movable(decoded, arch)
-    if decoded.header.type not in (FileType.DYN, FileType.EXEC):
+    if decoded.header.type not in _LOADABLE:
         what = "a core file" if decoded.header.type == FileType.CORE else f"of ELF type {decoded.header.type}"
         raise UnsupportedElf(decoded.name, f"is {what}; only shared objects and executables can be loaded")
     return decoded

@@ -18,7 +18,8 @@ def check(
 
     `loaded` finds libraries of earlier loads, `hosts` returns the names of libraries that the host may provide.
     """
-    errors, asking = list[LinkError](), list[Decoded]()
+    errors: list[LinkError] = []
+    asking: list[Decoded] = []
     for node in nodes:
         if node.decoded is not None:
             if node.decoded.versions.needed:

@@ -338,7 +338,7 @@ def test_an_interrupt_anywhere_while_places_are_given_leaves_none(count: int) ->
 
 def test_an_unload_that_is_interrupted_before_its_first_step_leaves_all(monkeypatch: pytest.MonkeyPatch) -> None:
     class Interrupting:
-        def __getattr__(self, name: str) -> object:
+        def __contains__(self, image: object) -> bool:
             raise KeyboardInterrupt  # while the steps are put together
 
     linker = linker_for("x86_64")

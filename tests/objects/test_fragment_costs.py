@@ -19,16 +19,17 @@ SOURCE = """extern int outside(int); extern int other[4]; static int held; int s
 int named(int x) { held += x; return outside(x) + other[x & 3] + held; }
 const char *text(void) { return "text"; } int *where(void) { return &shown; }
 """
-#: By target, the most calls of functions, Python's and built in, beyond those of a load and unload of a known one.
+#: By target, the most calls of functions, Python's and built in, of a load and unload of a known one, and those of
+#: an unknown one beyond that.
 MOST = {
-    "x86_64": 285,
-    "i386": 310,
-    "aarch64": 285,
-    "arm": 330,
-    "thumb": 315,
-    "riscv64": 330,
-    "riscv32": 330,
-    "loongarch64": 555,  # padding is removed
+    "x86_64": (378, 285),
+    "i386": (445, 310),
+    "aarch64": (429, 285),
+    "arm": (433, 330),
+    "thumb": (422, 315),
+    "riscv64": (423, 330),
+    "riscv32": (406, 330),
+    "loongarch64": (597, 555),  # padding is removed
 }
 
 
@@ -59,4 +60,6 @@ def test_an_unknown_fragment_takes_few_calls_more(target: str, monkeypatch: pyte
                 library.close()
             known = python_calls(lambda content=content: machine.load(content).close())  # type: ignore[misc]
         print(target, flags, unknown, known, unknown - known)
-        assert unknown - known <= MOST[target]
+        most_known, most_more = MOST[target]
+        assert known <= most_known
+        assert unknown - known <= most_more

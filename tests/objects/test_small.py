@@ -170,7 +170,6 @@ def _relocated_by_numbers(arch: str, content: bytes, provider: Path) -> bool:
     """Whether a fragment is, and the provider."""
     done: list[bool] = []
     with pytest.MonkeyPatch.context() as patch:
-
         real = few_of_object.ObjectEntries.apply
 
         def applied(*inputs: Any) -> bool:

@@ -77,7 +77,9 @@ def mapped_together(
     """The runs of pages of several regions, each with its address and buffer; None where anything may be wrong
     with one, which `host_address` tells.
     """
-    pieces, hosts, above, in_order = list[Piece](), dict[int, int](), 0, True
+    pieces: list[Piece] = []
+    hosts: dict[int, int] = {}
+    above, in_order = 0, True
     for address, buffer, runs in regions:
         memory, host = buffer.data, _address_of(buffer)
         if host % PAGE_SIZE or memory.itemsize != 1 or not memory.c_contiguous:

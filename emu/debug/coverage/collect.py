@@ -201,7 +201,7 @@ class Coverage(CoverageData):
 
     def _place(self, image: Image) -> _Place:
         size = image.region.size
-        module = Module(image.name, self._arch, size, image.base, int(image.low), image.decoded)
+        module = Module(image.name, self._arch, size, image.base, image.low, image.decoded)
         return _Place(image.base, image.base + size, module)
 
     def _resolve(self) -> None:

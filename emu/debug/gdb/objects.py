@@ -77,7 +77,7 @@ class ObjectList:
 def _at_link_addresses(image: Image) -> Image:
     """The image as if it had been placed at its link-time addresses, to which its debug information refers."""
     flat = copy.copy(image)
-    flat.bias, flat.bias_word = 0, np.uint64(0)
+    flat.bias, flat.whole_bias, flat.bias_word = 0, 0, np.uint64(0)
     flat._region = copy.copy(image.region)
-    flat._region.address = int(image.low)
+    flat._region.address = image.low
     return flat
