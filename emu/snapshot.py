@@ -108,6 +108,7 @@ class SnapshotGuest:
             if self.runner.depth:
                 self.runner.at_end = partial(self._restore_at_end, state)
                 raise CallAbandoned
+            self.runner.unfinished = None
             self._saved.restore(state)
 
     def state_hash(self) -> bytes | None:

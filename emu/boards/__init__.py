@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         Lockup,
         MemoryMapError,
         NotModelled,
+        PlaceLost,
     )
     from emu.boards.i386 import I386
     from emu.boards.mapping import map_flash
@@ -35,6 +36,7 @@ _HOMES = {
         "Lockup",
         "MemoryMapError",
         "NotModelled",
+        "PlaceLost",
     ),
     "i386": ("I386",),
     "memory_map": ("FlashMemory", "Ram", "Region", "Rom"),
@@ -62,6 +64,7 @@ __all__ = [
     "MemoryMapError",
     "NotModelled",
     "Outcome",
+    "PlaceLost",
     "PowerCuts",
     "Progress",
     "Ram",

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from emu.boards.bus import Bus, SystemBus
 from emu.boards.clock import Clock
-from emu.boards.device import Device
+from emu.boards.device import Device, nowhere
 from emu.boards.errors import BoardError, FirmwareError, MemoryMapError
 from emu.boards.execution import BoardStopped, Execution
 from emu.boards.firmware import Firmware, read_firmware
@@ -148,12 +148,12 @@ class Board(Personality):
         self._execution.reset = self._reset
         return self._execution
 
-    def _free_ram(self) -> tuple[int, int]:
+    def _free_ram(self, firmware: Firmware | None = None) -> tuple[int, int]:
         """What the firmware leaves of the last RAM."""
         ram = next((region for region in reversed(self.regions) if region.protection & Protection.W), None)
         if ram is None:
             return 0, 0
-        taken = self.firmware.extents if self.firmware is not None else ()
+        taken = firmware.extents if firmware is not None else ()
         ends = [address + size for address, size in taken if ram.start <= address < ram.end]
         return -(-max(ends, default=ram.start) // 16) * 16, ram.end
 
@@ -176,7 +176,7 @@ class Board(Personality):
         self.profile.connect(self._cpu, memory, self.clock, self.stop)
         bus = SystemBus(self.bus, self._cpu)
         for address, device in (*self.devices.items(), *self.ports.items()):
-            line = partial(self.profile.set_line, device.irq) if device.irq is not None else _no_line
+            line = partial(self.profile.set_line, device.irq) if device.irq is not None else nowhere
             device.connect(self.clock, address, line, bus)
 
     def attach(self, parts: Parts) -> None:
@@ -222,9 +222,9 @@ class Board(Personality):
         memory = self._attached.memory
         for address, data in firmware.pieces:
             memory.write(address, data)
-        self.firmware = firmware
-        self.profile.free_ram = self._free_ram()
-        self._symbols = DefinedSymbols({name: symbol.address for name, symbol in firmware.symbols.items()})
+        symbols = DefinedSymbols({name: symbol.address for name, symbol in firmware.symbols.items()})
+        free = self._free_ram(firmware)
+        self.firmware, self._symbols, self.profile.free_ram = firmware, symbols, free
         return firmware
 
     def _check_float_abi(self, firmware: Firmware) -> None:
@@ -267,7 +267,14 @@ class Board(Personality):
         for programs without a vector table. Raises FirmwareError.
         """
         with self._attached.runner.used():
-            self._execution.pc = self._reset() if entry is None else self._start(self.address_of(entry), stack)
+            execution = self._execution
+            torn, execution.torn = execution.torn, True  # until it is complete
+            try:
+                execution.pc = self._reset() if entry is None else self._start(self.address_of(entry), stack)
+            except FirmwareError:
+                execution.torn = torn
+                raise
+            self._attached.runner.unfinished, execution.torn = None, False
 
     def _start(self, entry: int, stack: int | None) -> int:
         if stack is None:
@@ -295,6 +302,7 @@ class Board(Personality):
     def power_cycle(self, fill: int = 0) -> None:
         """Switch the board off and on: RAM is lost (every byte is `fill`), other memory is kept."""
         memory = self._attached.memory
+        self._execution.torn = True
         for region in self.regions:
             if region.protection & Protection.W and region.contents is None:
                 memory.write(region.start, bytes((fill,)) * region.size)
@@ -318,7 +326,7 @@ class Board(Personality):
         `until` is a symbol or an address at which to stop, before its instruction; or a function that is asked
         whenever the engine is between two pieces of the run (after events and interrupts). Raises
         what devices and events raise, GuestFault, Deadlock, Lockup, NotModelled, and BudgetExceeded for `timeout`.
-        The firmware can continue after all of them.
+        The firmware can continue after all of them, unless a signal handler raised in the CPU's model: PlaceLost.
         """
         execution, parts = self._execution_ready(), self._attached
         if isinstance(until, str | int):
@@ -349,7 +357,7 @@ class Board(Personality):
             return Ended.UNTIL if place.hits and ended is Ended.STOPPED else ended
 
     def _execution_ready(self) -> Execution:
-        self._attached  # noqa: B018 (makes the machine)
+        self._attached.runner.finish()
         if not self.resets:
             raise BoardError("the board was never reset, so its firmware has no place to run from: call reset()")
         return self._execution
@@ -366,15 +374,16 @@ class Board(Personality):
         """
         return self.machine.call(self.address_of(function), prototype, *args, **limits)
 
-    def _interrupt(self) -> Callable[[], None]:
+    def _interrupt(self) -> None:
         """Keep the registers of a firmware that was running, and its stack, during a call."""
         cpu, stack = self._cpu, self._attached.stack
-        before, pc, context = stack.top, self._execution.pc, cpu.save()
+        before = top = stack.top
+        pc, context = self._execution.pc, cpu.save()
         if self.layout.stack is None:
             if self.resets:
-                stack.top = cpu.read_register("sp") & -16
+                top = cpu.read_register("sp") & -16
             else:
-                stack.top = self.profile.initial_stack() or before
+                top = self.profile.initial_stack() or before
 
         def finish() -> None:
             stack.top = before
@@ -382,13 +391,10 @@ class Board(Personality):
             cpu.continue_at(pc)
             self._execution.pc = pc
 
-        return finish
+        self._attached.runner.unfinished = finish
+        stack.top = top
 
 
 def _changed(memory: HostMemory, address: int, size: int) -> None:
     """Flash has changed by itself: the engine must not run what it knows of it."""
     memory.write(address, memory.read(address, size))
-
-
-def _no_line(level: bool) -> None:
-    """The interrupt line of a device without a number."""

@@ -22,6 +22,7 @@ class Bus:
         #: (address, size) -> device and offset, for accesses that were found to be allowed
         self._reads: dict[tuple[int, int], tuple[Device, int]] = {}
         self._writes: dict[tuple[int, int], tuple[Device, int]] = {}
+        self.failed: tuple[Device, BaseException] | None = None  #: the last device that has raised, and what
         self.outside = False  #: whether an access is performed that was deferred
 
     def read(self, address: int, size: int) -> int:
@@ -32,7 +33,11 @@ class Bus:
         device, offset = found
         if device.calls_guest and not self.outside:
             raise Deferred
-        value = device.read(offset, size)
+        try:
+            value = device.read(offset, size)
+        except BaseException as error:
+            self.failed = device, error
+            raise
         if value is None:
             raise DeviceError(f"the read of {size} bytes at {device.name}+{offset:#x} gave None")
         return value
@@ -45,7 +50,11 @@ class Bus:
         device, offset = found
         if device.calls_guest and not self.outside:
             raise Deferred
-        device.write(offset, size, value)
+        try:
+            device.write(offset, size, value)
+        except BaseException as error:
+            self.failed = device, error
+            raise
 
     def unaligned(self, write: bool, address: int, size: int) -> None:
         device = self.device_at(address)

@@ -45,6 +45,7 @@ class Clock:
         self.events: list[tuple[int, int, Event]] = []  #: a heap of (time, number, event)
         self._order = 0
         self.in_run = False  #: whether the engine runs
+        self.action: Callable[[], object] | None = None  #: the last one that has not come to its end
         self._asked = False  # whether anybody knows the time
 
     @property
@@ -93,5 +94,7 @@ class Clock:
             _, _, event = heappop(events)
             action, event.action = event.action, None
             if action is not None:
+                self.action = action
                 action()
+                self.action = None
         self.due = events[0][0] if events else NEVER

@@ -62,7 +62,7 @@ class Device:
         self.name = name or type(self).__name__.lower()
         self.values: dict[str, int] = {}  #: the registers
         self._events: list[Event] = []
-        self._line: Callable[[bool], None] = _nowhere
+        self._line: Callable[[bool], None] = nowhere
         self._load_reset_values()
 
     def connect(self, clock: Clock, base: int, line: Callable[[bool], None], bus: BusPort) -> None:
@@ -156,5 +156,5 @@ def check_connected(devices: Iterable[object], bus: str, methods: Sequence[str])
             raise BoardError(f"{device!r} is no device of {bus}: it has no {', '.join(missing)}")
 
 
-def _nowhere(level: bool) -> None:
+def nowhere(level: bool) -> None:
     """The line of a device that has none."""

@@ -25,6 +25,19 @@ class NotModelled(BoardError):
     """The guest used a feature of the hardware that the board does not model, by its name."""
 
 
+class PlaceLost(BoardError):
+    """A signal handler raised while the board's CPU or devices were being changed: the guest cannot continue.
+
+    `Board.reset`, `Board.power_cycle` and the return to a snapshot make the board usable again.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a signal handler has interrupted the board between two instructions, so its state is not that of "
+            "the hardware: reset it, or restore a snapshot"
+        )
+
+
 class EmptyShare(BoardError):
     """A part of a sweep has no cut: there are more parts than contents of flash (see `PowerCuts.sweep`)."""
 

@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING
 
 from emu.boards.clock import NEVER
-from emu.boards.errors import Deadlock, Lockup
+from emu.boards.errors import BoardError, Deadlock, Lockup, PlaceLost
 from emu.boards.profile import Interrupts
 from emu.cpu.protocol import EVENTS, Stop, StopReason
 
@@ -46,24 +46,47 @@ class Execution:
         self.reset: Callable[[], int] = profile.reset
         #: Surrounds an access that a device performs outside the engine.
         self.perform = bus.perform
+        #: Whether a signal handler has raised where the state of the board was not between two instructions.
+        self.torn = False
+        self._raised: BaseException | None = None  #: what leaves the run before the next instruction
+        self._in_piece = False  #: whether the engine runs, or is about to
+        self._asking = False  #: whether `until` is being asked, or a device outside the engine
         #: Asked at each stop: whether `Board.run` is to end.
         self.until: Callable[[], bool] | None = None
 
     def run(self, pc: int, *, max_instructions: int = 0, timeout: float = 0.0) -> Stop:
         """See `Cpu.run`. Raises what devices and events raise, Deadlock, Lockup; `pc` is then where the guest
-        would continue.
+        would continue. Raises PlaceLost as `Board.run` does.
         """
-        deadline = time.monotonic() + timeout if timeout else 0.0
-        profile, clock, cpu, done, idle = self._profile, self._clock, self._cpu, 0, 0
-        profile.changed = True  # the machine may have returned to a snapshot
+        if self.torn:
+            raise PlaceLost
+        outer = self._raised, self._asking  # of a run in which a device calls the guest
+        self._raised, self._asking, self._in_piece, self._clock.action = None, False, False, None
+        self._profile.changed = True  # the machine may have returned to a snapshot
+        self.torn = True
         self.pc = pc
         try:
+            return self._pieces(max_instructions, timeout)
+        except BaseException as error:
+            self.torn = not self._is_exact(error)
+            raise
+        finally:
+            self._raised, self._asking = outer
+
+    def _pieces(self, max_instructions: int, timeout: float) -> Stop:
+        deadline = time.monotonic() + timeout if timeout else 0.0
+        profile, clock, cpu, done, idle = self._profile, self._clock, self._cpu, 0, 0
+        try:
             while True:
+                if self._raised is not None:
+                    raise self._raised
                 asked = self.until is not None or self.stopping or profile.resetting
                 if asked or profile.changed or clock.due <= clock.time:
                     self._between()
                 if max_instructions and done >= max_instructions:
-                    return Stop(StopReason.INSTRUCTION_LIMIT, profile.code_address(self.pc))
+                    stop = Stop(StopReason.INSTRUCTION_LIMIT, profile.code_address(self.pc))
+                    self.torn = False
+                    return stop
                 left = max(deadline - time.monotonic(), 1e-6) if timeout else 0.0
                 try:
                     stop = self._piece(max_instructions - done if max_instructions else 0, left)
@@ -79,6 +102,7 @@ class Execution:
                     after = None if id(reason) in _ENDS else profile.stopped(stop)
                     if after is None:
                         self.pc = stop.pc | cpu.code_state
+                        self.torn = False
                         return stop
                     idle = 0 if self._ran else idle + 1
                     if idle > _MOST_IDLE:
@@ -96,8 +120,10 @@ class Execution:
             self._sleep()
         if profile.resetting:
             self.pc = self.reset()
-        if self.until is not None and self.until():
-            self.stopping = True
+        if self.until is not None:
+            self._asking, self.torn = True, False
+            self.stopping = self.until() or self.stopping
+            self._asking, self.torn = False, True
         if self.stopping:
             self.stopping = False
             raise BoardStopped
@@ -112,6 +138,7 @@ class Execution:
     def _piece(self, limit: int, timeout: float) -> Stop:
         """Run up to the next event. An instruction in which a device has ended the run is finished."""
         clock, cpu = self._clock, self._cpu
+        self._in_piece = True
         if clock.events:
             event, _, first = clock.events[0]
             if first.action is None:
@@ -120,16 +147,50 @@ class Execution:
             if not limit or limit > until_event:
                 limit = until_event
         clock.in_run = True
+        cpu.kept = _NOTHING_RAN
         try:
             stop = cpu.run_piece(self.pc, limit, timeout)
-        except BaseException:
-            self.pc = cpu.read_register("pc")
-            raise
+        except BaseException as error:
+            stop = self._after(error)
         finally:
             clock.in_run = False
             self._ran = cpu.executed
             clock.time += self._ran
-        return stop if stop.reason is not StopReason.DEVICE else self._finished(stop, timeout)
+        if stop.reason is StopReason.DEVICE:
+            stop = self._finished(stop, timeout)
+        self._in_piece = False
+        return stop
+
+    def _after(self, error: BaseException) -> Stop:
+        """The stop to which a run of the engine has come that raised `error`. Raises that where there is none."""
+        kept = self._cpu.kept
+        if kept is _NOTHING_RAN:
+            self._cpu.executed, self._raised = 0, error
+            raise error
+        if kept is None or kept[0] is not error:
+            self.pc = self._cpu.read_register("pc")
+            raise error
+        self._cpu.kept, self._raised = None, error
+        stop = kept[1]
+        return stop if stop.reason is not StopReason.TIMEOUT else Stop(StopReason.INSTRUCTION_LIMIT, stop.pc)
+
+    def _is_exact(self, error: BaseException) -> bool:
+        """Whether `error`, which leaves the run, was raised between two instructions or by code of the user, who
+        may raise in it.
+        """
+        if isinstance(error, BoardStopped | BoardError):
+            return True
+        if self._asking:
+            return not self.torn
+        for bus in (self._bus, self._profile.ports):
+            if bus is not None and bus.failed is not None and bus.failed[1] is error:
+                return not _is_of_cpu(type(bus.failed[0]))
+        action = self._clock.action
+        if action is not None:
+            return not _is_of_cpu(action)
+        if self._in_piece and not self._profile.in_run:
+            return True  # of a call, which is over: the firmware has its registers back
+        return error is self._raised
 
     def _finished(self, stop: Stop, timeout: float) -> Stop:
         """Finish the instruction in which a device has ended the run."""
@@ -143,10 +204,13 @@ class Execution:
     def _outside(self, access: Access) -> int:
         """Perform an access outside the engine, where the device may run the guest."""
         pc, ran = self.pc, self._ran
+        self._asking, self.torn = True, False
         try:
-            return self.perform(access)
+            value = self.perform(access)
         finally:
             self.pc, self._ran = pc, ran
+        self._asking, self.torn = False, True
+        return value
 
     def _engine(self, timeout: float) -> Stop:
         """One instruction."""
@@ -154,9 +218,8 @@ class Execution:
         clock.in_run = True
         try:
             return cpu.run(self.pc, max_instructions=1, timeout=timeout)
-        except BaseException:
-            self.pc = cpu.read_register("pc")
-            raise
+        except BaseException as error:
+            return self._after(error)
         finally:
             clock.in_run = False
             clock.time += cpu.executed
@@ -193,6 +256,14 @@ class Execution:
         return True
 
 
+def _is_of_cpu(code: object) -> bool:
+    """Whether a class or function is a part of a CPU's model, which is not prepared for exceptions anywhere."""
+    module: str = getattr(code, "__module__", "")
+    return module.startswith("emu.boards.") and not module.startswith("emu.boards.peripherals")
+
+
+#: `DeviceCpu.kept` until the engine is started.
+_NOTHING_RAN = (None, Stop(StopReason.INSTRUCTION_LIMIT, 0))
 #: Exceptions without an instruction between them: a CPU whose handlers cannot be fetched takes them for ever.
 _MOST_IDLE = 8
 #: These are for the caller; by identity, since comparing or hashing members of an enumeration is slow.

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from emu.boards.bus import Bus
     from emu.boards.clock import Clock
     from emu.boards.device import Device
     from emu.boards.firmware import Firmware
@@ -36,6 +37,7 @@ class BaseProfile:
 
     own_ports: Mapping[int, Device] | None = None
     sleeps = False
+    ports: Any = None
 
     def set_ports(self, ports: Mapping[int, Device]) -> None:
         """Not called."""
@@ -56,6 +58,7 @@ class Profile(Protocol):
     resetting: bool  #: set when the guest has asked for a reset
     #: set when the CPU waits for an interrupt before the next instruction; `changed` is set with it
     sleeps: bool
+    ports: Bus | None  #: the devices by I/O port, if the CPU has ports
     own_ports: Mapping[int, Device] | None  #: the CPU's own devices by I/O port; None: it has no ports
 
     def set_ports(self, ports: Mapping[int, Device]) -> None:

@@ -1,5 +1,4 @@
-"""`Cpu`: the interface of an emulated CPU. Each engine in this folder implements it; no other room imports an
-engine.
+"""`Cpu`: the interface of an emulated CPU, which each engine in this folder implements; no other room imports one.
 
 A CPU has memory, registers by name, and `run`, which runs until an event. There are no callbacks: host code never
 runs inside the engine, so it may run the guest again. `emu.cpu.events` describes the events that can be asked for:
@@ -255,7 +254,7 @@ class NoDevice(Exception):
 
 
 class Deferred(Exception):
-    """Raised by a `DevicePort` for an access that it wants to perform outside the engine: see `DeviceCpu`."""
+    """Raised by a `DevicePort` for an access to be performed outside the engine: see `DeviceCpu`."""
 
 
 class DevicePort(Protocol):
@@ -303,6 +302,7 @@ class DeviceCpu(Cpu, Protocol):
     made again.
     """
 
+    kept: tuple[object, Stop] | None  #: what a run has raised, and its exact stop; what it was if nothing ran
     stops_at_blocks: bool  #: whether runs end after each block, for code that may enable interrupts
     code_state: int  #: bit 0 of the address at which a guest continues after a stop: 1 in Thumb state
 

@@ -69,7 +69,9 @@ class Runner(BudgetedCalls):
 
     #: Called when the outermost call has ended, if set: for what cannot be done during a call.
     at_end: Callable[[], object] | None = None
-    at_call: Callable[[], Callable[[], object]] | None = None  #: before each outermost call; what to do after it
+    at_call: Callable[[], object] | None = None  #: called before each outermost call
+    #: Set by `at_call`: what to do after the call, or before the next where a signal handler has interrupted that.
+    unfinished: Callable[[], object] | None = None
     entry: Callable[..., Stop] | None = None  #: takes the place of `execution.run`, which it calls
     _calls = call_number = 0  #: number of calls so far; that of the innermost one in progress
 
@@ -160,11 +162,12 @@ class Runner(BudgetedCalls):
                 self._budget = self._unlimited
             if self.memory.damaged:
                 self.memory.repair()
-            finish: Callable[[], object] | None = None
             try:
+                if self.unfinished is not None:
+                    self.finish()
                 self.depth = 1
                 if self.at_call is not None:
-                    finish = self.at_call()
+                    self.at_call()
                 return self._enter(plan, address, args, self._stack.top)
             finally:
                 try:
@@ -172,8 +175,8 @@ class Runner(BudgetedCalls):
                         self._take_back(None)
                 finally:
                     self.depth = 0
-                if finish is not None:
-                    finish()
+                    if self.unfinished is not None:
+                        self.finish()
                 if self.at_end is not None:
                     self.at_end()
         except Exception as error:
@@ -182,6 +185,12 @@ class Runner(BudgetedCalls):
             raise
         finally:
             self.uses -= 1
+
+    def finish(self) -> None:
+        """Do what a call has left to be done after it."""
+        if self.unfinished is not None and not self.depth:
+            self.unfinished()
+            self.unfinished = None
 
     def _call_nested(self, plan: CallPlan, address: int, args: Sequence[object]) -> Any:
         """A call from a host function; restores the registers of the interrupted guest function."""

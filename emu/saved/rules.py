@@ -40,6 +40,7 @@ UNSAVED: Mapping[str, frozenset[str]] = {
             "lent",
             "on_event",
             "at_end",
+            "unfinished",
             "file",
             "_budget",
             "_unlimited",
@@ -51,7 +52,10 @@ UNSAVED: Mapping[str, frozenset[str]] = {
         }
     ),
     "emu.run.reserved.Reservable": frozenset({"user", "uses"}),
-    "emu.boards.execution.Execution": frozenset({"executed", "_ran"}),  # about the last run
+    # about the last run, as in the next two
+    "emu.boards.execution.Execution": frozenset({"executed", "_ran", "_raised", "_asking", "_in_piece"}),
+    "emu.boards.bus.Bus": frozenset({"failed"}),
+    "emu.boards.clock.Clock": frozenset({"action"}),
     "relink.tls.TlsLayout": frozenset({"_changes"}),
     "relink.load.state.LinkerState": frozenset({"changes", "call_scopes"}),
     "relink.memory.address_space.HostMemory": frozenset({"changes"}),

@@ -47,6 +47,11 @@ class LimitHooks:
         self._checked.clear()
         self._forget()
 
+    def disarm(self) -> None:
+        """The run in which one was to stop the engine is over."""
+        for request in self._hooks.values():
+            request.left = request.stopped = 0
+
     def _forget(self) -> None:
         self.known.clear()
         self._words[:] = 0

@@ -112,7 +112,7 @@ class Meter:
         self._limit = limit = limit if limit < _MOST else _MOST
         request = self._request
         request.budget = limit + 1 if limit else 0
-        request.block_size = self._beyond = self.left = 0
+        request.block_size = self._beyond = self.left = self._whole = 0
         self._end = -1
 
     def end(self) -> int:

@@ -64,8 +64,7 @@ _TRAP = StopReason.TRAP  # attributes of an enumeration are slow
 _ARRIVED = frozenset({uc.UC_ERR_OK, uc.UC_ERR_FETCH_UNMAPPED})
 _PROTECTED = frozenset({StopReason.READ_PROTECTED, StopReason.WRITE_PROTECTED, StopReason.FETCH_PROTECTED})
 
-#: (ISA, model) -> register -> its value after the set-up of an engine.
-_SET_UP: dict[tuple[str, str | None], dict[str, int]] = {}
+_SET_UP: dict[tuple[str, str | None], dict[str, int]] = {}  #: (ISA, model) -> register -> value after the set-up
 
 
 def _release(handle: ctypes.c_void_p, watch: Watch, *kept_until_here: object) -> None:
@@ -196,11 +195,12 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
     def _run_on(self, pc: int, started: tuple[int, int] | None, meter: Meter | None) -> Stop:
         """Run, whatever happens; `started` is as for `_enter`."""
         windows = self._windows
-        status, stopped_at = self._enter(pc, started) if windows is None else self._enter_with_devices(pc)
+        status, at = self._enter(pc, started) if windows is None else self._enter_with_devices(pc)
         if self._native is not None:
             api.raise_from_hooks(self._native)
         exact = self._observed is None and not (windows and windows.ended_by)
-        return self._stop_of(status, stopped_at, meter, exact=exact)
+        stop = self._stop_of(status, at, meter, exact=exact)
+        return self._let_go(stop) if windows and windows.held else stop
 
     @property
     def first_calls(self) -> UnicornFirstCalls | None:

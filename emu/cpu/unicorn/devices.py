@@ -26,7 +26,9 @@ import weakref
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from functools import partial
+from itertools import starmap
+from typing import Any, Final, NoReturn, TypeAlias
 
 from emu.cpu.hooks.first_call_hook import FirstCalls
 from emu.cpu.hooks.inspector import Inspector
@@ -46,6 +48,7 @@ _READ = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_size_t, ctypes.c_uint64, ctyp
 _WRITE = ctypes.CFUNCTYPE(None, ctypes.c_size_t, ctypes.c_uint64, ctypes.c_uint, ctypes.c_uint64, ctypes.c_size_t)
 _Made: TypeAlias = tuple[bool, int, int]  #: (write, address, value) of an access that was made
 _MASKS: Final = {size: (1 << 8 * size) - 1 for size in (1, 2, 4, 8)}
+_ONCE: Final = ((),)  #: arguments for one call
 EVER: Final = 1 << 62  #: the limit of a run without one: devices need the counter
 
 
@@ -71,6 +74,7 @@ class _Windows:
         self.inside = False
         self.otherwise: Callable[[Any], object] = sys.unraisablehook  #: what is set outside runs
         self.ended_by: BaseException | None = None  #: why a call has ended the run
+        self.held: BaseException | None = None  #: what a signal handler raised while the engine ran
         self.access: Access | None = None  #: the last access
         self._first_calls: FirstCalls | None = None
 
@@ -117,6 +121,7 @@ class _Windows:
                 port.write(address, size, value)
             else:
                 value = port.read(address, size) & _MASKS[size]
+            made += [(write, address, value)]  # without a call, so that no signal handler comes before
         except BaseException as error:
             self.end(error, Access(write, address, size, value))
             return 0
@@ -124,7 +129,6 @@ class _Windows:
             self.inside = False
             if self._first_calls is not None:  # what they follow from may have changed: the next run checks it
                 self._first_calls.close()
-        made.append((write, address, value))
         if self._pausing:
             self.end(Deferred(), None)
         return value
@@ -164,8 +168,9 @@ class _Windows:
             self._made.clear()
 
     def finish(self) -> None:
-        """A run is over. Unless a call has ended it, answers that were left are of an instruction that is done."""
-        sys.unraisablehook = self.otherwise
+        """A run is over, and the hook for exceptions no longer set. Unless a call has ended the run, answers that
+        were left are of an instruction that is done.
+        """
         if self._answers and self.ended_by is None:
             self._answers.clear()
 
@@ -176,6 +181,10 @@ class _Windows:
 
     def answer(self, access: Access) -> None:
         self._answers.append((access.write, access.address, access.value))
+
+
+def _call_signal_handlers() -> None:
+    """The interpreter calls those of pending signals where a function begins."""
 
 
 def _calls(windows: _Windows, port: DevicePort, base: int) -> tuple[Any, Any]:
@@ -203,6 +212,9 @@ class UnicornDevices(UnicornLimits):
     _unlimited = 0  #: the limit of runs without one: with devices all are counted
     _ports: list[DevicePort]
     _kept: list[object]  #: what the engine refers to
+    kept: tuple[object, Stop] | None = None
+    _statuses: list[int]  #: of the engine, one
+    _to_start: Callable[[], int]  #: runs the engine
 
     @property
     def deferred(self) -> Access | None:
@@ -239,6 +251,9 @@ class UnicornDevices(UnicornLimits):
         if self._windows is None:
             cpsr = self._slots["cpsr"] if self._interworking else None
             self._windows, self._ports = _Windows(self._handle, self._pc_slot, cpsr, self._look), []
+            self._statuses = []
+            to_start = self._handle, self._begin, self._until, api.NO_TIMEOUT, api.NO_COUNT
+            self._to_start = partial(api.emu_start, *to_start)
             self._kept.append(self._windows.place)
             self._unlimited = EVER
             self._quick = self._code_pages is None and not self._every
@@ -292,6 +307,9 @@ class UnicornDevices(UnicornLimits):
             return Stop(StopReason.DEVICE, pc, None if access is None else access.address)
         assert error is not None
         windows.forget()
+        stop = Stop(StopReason.INSTRUCTION_LIMIT, pc)
+        self._suspended = pc if self._interworking else None
+        self.kept = error, stop
         raise error
 
     def answer(self, value: int) -> None:
@@ -333,8 +351,41 @@ class UnicornDevices(UnicornLimits):
     def _enter_with_devices(self, pc: int) -> tuple[int, int]:
         windows = self._windows
         assert windows is not None
-        windows.begin(self._first_calls)
         try:
+            windows.begin(self._first_calls)
             return self._enter(pc)
         finally:
+            if sys.unraisablehook == windows.catch:
+                sys.unraisablehook = windows.otherwise  # without a call, in which a signal handler may raise
             windows.finish()
+
+    # ------------------------------------------------------------ signal handlers
+
+    def _start_engine(self) -> int:
+        return super()._start_engine() if self._windows is None else self._holding(self._to_start)
+
+    def _holding(self, start: Callable[[], int]) -> int:
+        """Run the engine by `start`, and return its status; see `kept`."""
+        statuses, windows = self._statuses, self._windows
+        assert windows is not None
+        del statuses[:]
+        self.kept = None
+        try:
+            statuses[:] = starmap(start, _ONCE)  # which is stored before a signal handler is called
+            _call_signal_handlers()
+        except BaseException as error:
+            if not statuses:
+                raise
+            windows.held = error
+            self._look.left = 1  # as of a time limit that has passed
+            self._watch.fired = True
+        return statuses[0]
+
+    def _let_go(self, stop: Stop) -> NoReturn:
+        """Raise what has been held, at the end of a run that has come to `stop`."""
+        windows = self._windows
+        assert windows is not None
+        assert windows.held is not None
+        error, windows.held = windows.held, None
+        self.kept = error, stop
+        raise error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from emu.cpu.hooks.stop_hook import StopRequest
 from emu.cpu.unicorn import api
-from emu.cpu.unicorn.api import emu_start, uc
+from emu.cpu.unicorn.api import uc
 from emu.cpu.unicorn.stops import LIMIT_REACHED, STORE_FAULTS, UnicornStops
 
 
@@ -51,8 +51,7 @@ class UnicornLimits(UnicornStops):
         begin, started, inspector = pc | self.code_state, None, self._inspector
         if self._quick and inspector is not None and pc & -inspector.align in inspector.known:
             self._begin.value = begin
-            status = emu_start(self._handle, self._begin, self._until, api.NO_TIMEOUT, api.NO_COUNT)
-            started = status, self._read_place()
+            started = self._start_engine(), self._read_place()
         return self._stopped_inside(begin, request, started)
 
     def _stopped_inside(
@@ -71,8 +70,8 @@ class UnicornLimits(UnicornStops):
             return (LIMIT_REACHED if reached else status), stopped_at
         finally:
             assert self._meter is not None
-            self._meter.end_whole(bool(request.stopped))
-            request.left = request.stopped = 0
+            inside, request.left, request.stopped = request.stopped, 0, 0
+            self._meter.end_whole(bool(inside))
 
     def _translate_anew(self, block: int, size: int, until: int, looking: int) -> None:
         """Translate a block again, cut at `until` or whole; `looking`: whether new blocks are inspected."""

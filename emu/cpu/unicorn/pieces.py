@@ -9,6 +9,7 @@ common way.
 from __future__ import annotations
 
 import struct
+import sys
 from abc import abstractmethod
 from threading import get_ident
 from typing import TYPE_CHECKING, Final
@@ -59,8 +60,9 @@ class UnicornPieces(UnicornDevices, ObservedEngine):
         look = self._look
         look.left = look.stopped = 0
         look.cuts = None
-        if look.armed and self._limit_hooks is not None and self._meter is not None:
-            self._limit_hooks.armed[look.armed].left = 0
+        if self._limit_hooks is not None:
+            self._limit_hooks.disarm()
+        if look.armed and self._meter is not None:
             self._meter.began_whole()
         if self._watched is not None:
             self._watched.forget()
@@ -80,24 +82,25 @@ class UnicornPieces(UnicornDevices, ObservedEngine):
         if self._suspended is not None and pc & ~1 != self._suspended:
             self._leave()
         look, watch = self._look, self._watch
-        meter.start(limit or EVER)
-        windows.begin(self._first_calls)
         watch.runs += 1
-        watch.fired = False
-        self._running = get_ident()
-        watch.running = True
-        if self.stops_at_blocks:
-            look.left = _ONE_BLOCK
         try:
+            self._running = get_ident()
+            watch.fired = False
+            watch.running = True
+            meter.start(limit or EVER)
+            windows.begin(self._first_calls)
+            if self.stops_at_blocks:
+                look.left = _ONE_BLOCK
             self._begin.value, look.cuts = pc, self._cuts
             quick = self._quick_run
             if quick is None or quick.place is not self._place:
                 place = self._quick_place()
                 quick = self._quick_run = QuickRun(self._handle, self._begin, self._until, place)
-            status: int = quick.call(quick.argument)
+            status = self._holding(quick.run)
             look.cuts = None
             at = self._unpack_place(quick.place)
-            return self._end_of_piece(pc, status, at, meter)
+            stop = self._end_of_piece(pc, status, at, meter)
+            return stop if windows.held is None else self._let_go(stop)
         except BaseException:
             self._abandon()
             raise
@@ -105,6 +108,8 @@ class UnicornPieces(UnicornDevices, ObservedEngine):
             watch.running = False  # before any call, in which a signal handler may raise
             self._running = 0
             meter.left, meter.request.budget = meter.request.budget, 0
+            if sys.unraisablehook == windows.catch:
+                sys.unraisablehook = windows.otherwise
             windows.finish()
             self.executed = meter.end()
             if inspector.correction is not None:

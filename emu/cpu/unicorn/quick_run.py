@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ctypes
 import platform
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from emu.cpu.hooks.host_code import host_function
@@ -31,8 +33,8 @@ class _Run(ctypes.Structure):
 
 
 class QuickRun:
-    """`call(argument)` runs an engine from `begin` until `until`, reads the registers of `place`, and returns the
-    engine's status.
+    """`run()` runs an engine from `begin` until `until`, reads the registers of `place`, and returns the engine's
+    status.
     """
 
     def __init__(
@@ -52,7 +54,6 @@ class QuickRun:
             place.count,
             ctypes.cast(uclib["uc_reg_read_batch"], ctypes.c_void_p),
         )
-        self.argument: Any = ctypes.byref(run)  # which keeps it
         call: Any = ctypes.CFUNCTYPE(ctypes.c_int)(address)
         call.argtypes = None  # nothing to convert
-        self.call = call
+        self.run: Callable[[], int] = partial(call, ctypes.byref(run))  # which keeps it

@@ -207,7 +207,7 @@ class UnicornStops(UnicornFirstBlocks):
                 self._begin.value = pc
                 if code_pages is not None:
                     code_pages.set_exits(self._until.value)
-                status: int = emu_start(self._handle, self._begin, self._until, api.NO_TIMEOUT, api.NO_COUNT)
+                status = self._start_engine()
                 pc = self._read_place()
             else:
                 (status, pc), started = started, None
@@ -222,6 +222,11 @@ class UnicornStops(UnicornFirstBlocks):
             pc = self._read_place() | self.code_state
             if self._inspector is not None:
                 self._begin_inspection(self._inspector, pc)
+
+    def _start_engine(self) -> int:
+        """Run the engine from `_begin`; return its status."""
+        status: int = emu_start(self._handle, self._begin, self._until, api.NO_TIMEOUT, api.NO_COUNT)
+        return status
 
     def _read_place(self) -> int:
         """The pc after a stop; Arm: and the state."""
