@@ -73,7 +73,7 @@ class LoadedImages:
         """
         if not self._turns:
             return None
-        path = Path(path)
+        path = path if isinstance(path, Path) else Path(path)
         found = {*self._images.get((str(path),), ()), *self._images.get(file or file_id(path), ())}
         return self._first(image for image in found if is_file(image.decoded, path)) if found else None
 

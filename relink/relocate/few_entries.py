@@ -148,6 +148,9 @@ def entries_together(image: Module) -> Entries | None:
     again.
     """
     decoded = image.decoded
+    known = _known(decoded).get(id(image.architecture))
+    if known is not None and known[1] is not None:
+        return known[1]
     try:
         few = sum(map(len, decoded.relocations)) + len(decoded.relr) <= MOST
     except ElfError:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,7 +34,7 @@ from relink.relocate.state import Environment
 from relink.resolve.bindings import Bindings
 from relink.resolve.exact_names import Export, ScopeNames
 from relink.resolve.scopes import LookupScope
-from relink.resolve.sources import as_source
+from relink.resolve.sources import Lookup, SymbolSource, as_source
 
 _NONE = np.zeros(0, np.int64)
 _IFUNC = int(SymbolType.GNU_IFUNC)
@@ -64,6 +64,9 @@ class Together:
         self._block, self._environment = block, environment
         self._waiting: list[_Waiting] = []
         self._names = ScopeNames(())
+        #: The sources of the scope of the image taken last, and whether these and the resolver's were idle: None
+        #: where others than images have been asked since, which may change that.
+        self._idle: tuple[Sequence[SymbolSource | Lookup], bool] | None = None
         #: The images whose words are stored, with their bindings.
         self.bound: list[tuple[Module, Entries, Bindings]] = []
         self.ifuncs: list[tuple[Module, list[IfuncCalls]]] = []  #: what is left to the machine
@@ -73,6 +76,7 @@ class Together:
         engine has to relocate it.
         """
         environment = self._environment
+        idle, self._idle = self._idle, None
         if image not in self._block.images or (
             environment.lazy is not None
             and environment.binding is not BindMode.NOW
@@ -81,7 +85,11 @@ class Together:
             return False
         entries = entries_together(image)
         columns = None if entries is None else entries.columns_of(image.decoded)
-        if entries is None or columns is None or not self._is_idle(scope):
+        if entries is None or columns is None:
+            return False
+        if idle is None or idle[0] is not scope.before:
+            idle = scope.before, self._is_idle(scope)
+        if not idle[1]:
             return False
         if self._names.images is not scope.images:
             self.finish()
@@ -90,8 +98,9 @@ class Together:
         if found is None:
             return False
         if None not in found:
-            answers = cast("list[Export]", found)
+            answers: list[Export] = found  # type: ignore[assignment]  # none of them is None
             self._waiting.append(_Waiting(image, entries, columns, columns.elements, answers, None, _NONE))
+            self._idle = idle
             return True
         return not environment.allow_deferred and self._take_open(image, scope, result, entries, columns, found)
 
@@ -125,10 +134,7 @@ class Together:
 
     def _is_idle(self, scope: LookupScope) -> bool:
         """Whether no source is asked before the images."""
-        resolver = self._environment.resolver
-        if not scope.before and not resolver.before:
-            return True
-        before = chain(scope.before, resolver.before)
+        before = chain(scope.before, self._environment.resolver.before)
         return all(getattr(as_source(source), "is_idle", False) for source in before)
 
     def finish(self) -> None:
@@ -141,15 +147,16 @@ class Together:
         for each, start in zip(waiting, begins, strict=True):
             if each.others is not None:
                 _copy(each.others, bindings, start + each.open)
-        plain = [number for number, each in enumerate(waiting) if not each.has_ifunc]
+        with_ifuncs = {number for number, each in enumerate(waiting) if each.has_ifunc}
+        plain = [number for number in range(len(waiting)) if number not in with_ifuncs]
         if plain:
             self._store([waiting[number] for number in plain], bindings.address, starts[plain])
-        for each, start in zip(waiting, begins, strict=True):
+        for number, (each, start) in enumerate(zip(waiting, begins, strict=True)):
             end = start + each.columns.kinds.shape[1]
             images = (each.image, *scope) if each.others is None else each.others.images
             bound = _part(bindings, start, end, images, each.entries.few.asked)
             self.bound.append((each.image, each.entries, bound))
-            if each.has_ifunc:
+            if number in with_ifuncs:
                 self._store_by_type(each, bound)
 
     def _store_by_type(self, one: _Waiting, bound: Bindings) -> None:

@@ -82,7 +82,8 @@ def breadth_first(first: Sequence[Member]) -> list[Member]:
     position = 0
     while position < len(order):
         record = order[position].scopes
-        if filtees := [filtee for filtee in dict.fromkeys(record.filtees) if filtee not in present]:
+        filtees = record.filtees and [each for each in dict.fromkeys(record.filtees) if each not in present]
+        if filtees:
             order[position:position] = filtees
             present.update(filtees)
             continue

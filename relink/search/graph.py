@@ -126,7 +126,7 @@ def closure(root: Node, context: SearchContext, preload: Sequence[Node] = ()) ->
         if node.decoded is None:
             continue
         filtees = node.decoded.filtees
-        wanted = [(name, node.filtees, required) for name, required in filtees]
+        wanted = [(name, node.filtees, required) for name, required in filtees] if filtees else []
         wanted += [(name, node.needs, True) for name in node.decoded.needed]
         held: set[tuple[int, int]] = set()
         for name, children, required in wanted:
@@ -227,8 +227,9 @@ def find(name: str, context: SearchContext, chain: Sequence[Decoded] = ()) -> No
 def _register(by_name: dict[str, Node], node: Node) -> None:
     node.names.add(node.name)
     by_name.setdefault(node.name, node)
-    if node.contents is not None and node.contents.soname:
-        by_name.setdefault(node.contents.soname, node)
+    contents = node.contents
+    if contents is not None and (soname := contents.soname):
+        by_name.setdefault(soname, node)
 
 
 class _Twins:
@@ -245,8 +246,11 @@ class _Twins:
 
     def of(self, node: Node) -> Node | None:
         """The node of the same library."""
-        same = (other for key in self._keys(node) for other in self._nodes.get(key, ()) if _same(other, node))
-        return next(same, None)
+        for key in self._keys(node):
+            for other in self._nodes.get(key, ()):
+                if _same(other, node):
+                    return other
+        return None
 
     def _keys(self, node: Node) -> tuple[object, ...]:
         if self._last is not None and self._last[0] is node:
@@ -327,8 +331,8 @@ class _Ancestors(Sequence[Decoded]):
     """The image of a node, that of the node which needs it, and so on, looked up as far as somebody asks."""
 
     def __init__(self, node: Node | None) -> None:
-        self._next = node
-        self._known: list[Decoded] = []
+        self._next = node.parent if node is not None else None
+        self._known = [node.decoded] if node is not None and node.decoded is not None else []
 
     def _reaches(self, count: int) -> bool:
         """Whether there are so many."""
@@ -343,12 +347,15 @@ class _Ancestors(Sequence[Decoded]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[Decoded]: ...
     def __getitem__(self, index: int | slice) -> Decoded | Sequence[Decoded]:
+        known = self._known
+        if index.__class__ is int and 0 <= index < len(known):
+            return known[index]
         if isinstance(index, slice) or index < 0 or not self._reaches(index + 1):
             self._reaches(sys.maxsize)
-        return self._known[index]
+        return known[index]
 
     def __bool__(self) -> bool:
-        return self._reaches(1)
+        return bool(self._known) or self._reaches(1)
 
     def __len__(self) -> int:
         self._reaches(sys.maxsize)

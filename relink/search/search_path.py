@@ -105,12 +105,14 @@ class SearchPath:
         if name in self.libraries:
             yield Candidate(f"explicit mapping of {name}", EXPLICIT, self.libraries[name])
         asking = chain[0] if chain else None
-        yield from (_asked(finder, name, asking) for finder in self.finders)
-        if len(os.fsencode(name)) >= _PATH_MAX:
+        for finder in self.finders:
+            yield _asked(finder, name, asking)
+        if len(name) >= _SURELY_SHORT and len(os.fsencode(name)) >= _PATH_MAX:
             yield Candidate(printable(name), "a name", None, f"longer than PATH_MAX ({_PATH_MAX} bytes)")
         else:
             yield from self._by_rules(name, asking, chain if rpaths is None else rpaths, arch, needed=needed)
-        yield from (_asked(finder, name, asking) for finder in self.last_finders)
+        for finder in self.last_finders:
+            yield _asked(finder, name, asking)
 
     def _by_rules(
         self, name: str, asking: Decoded | None, chain: Sequence[Decoded], arch: Architecture, *, needed: bool
@@ -227,11 +229,11 @@ def _plainly_beside(path: str, rule: str, loader: Decoded | None) -> Candidate |
     place = f"{str(loader.path).rpartition('/')[0]}/{name}"
     if place[0] != "/" or "$" in name or len(place) > _SURELY_SHORT:
         return None
-    with suppress(OSError, ValueError):
+    try:  # not `suppress`, which is three calls
         status = os.lstat(place)
-        if stat.S_ISREG(status.st_mode):
-            return Candidate(place, rule, place, "", status)
-    return None
+    except (OSError, ValueError):
+        return None
+    return Candidate(place, rule, place, "", status) if stat.S_ISREG(status.st_mode) else None
 
 
 def _asked(finder: Finder, name: str, asking: Decoded | None) -> Candidate:
@@ -244,10 +246,12 @@ def _in_folder(folder: str | os.PathLike[str], name: str) -> Candidate:
     """The candidate for a name without a slash in a folder that the caller gave."""
     rule, place = "library path", _prefix(os.fspath(folder)) + name
     if name not in _NO_FILES:
-        with suppress(OSError, ValueError):
+        try:
             status = os.stat(place)
             if stat.S_ISREG(status.st_mode):  # the usual case
                 return Candidate(place, rule, place, "", status)
+        except (OSError, ValueError):
+            pass  # `_existing` says what there is
     return _existing(Path(folder) / name, rule)
 
 

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from relink import HostMemory, Image, Linker, LoadOptions, Symbol, SymbolRequest
+from relink import DefinedSymbols, HostMemory, Image, Linker, LoadOptions, Symbol, SymbolRequest
 from relink.elf import Names
 from relink.errors import AddressSpaceError
 from relink.load import map as mapping
@@ -19,7 +19,7 @@ from relink.resolve.definitions import NO_VERSION, VersionIds, definitions
 from relink.resolve.exact_names import exports_of
 from relink.resolve.scopes import LookupScope
 from tests.linker.craft import DATA, FUNC, IFUNC, TLS, UNIQUE, WEAK, Library, Rel, Sym, undefined
-from tests.linker.helpers import linker_for, memory_of
+from tests.linker.helpers import linker_for, memory_of, word_at
 from tests.linker.numbers import SYMBOLIC
 from tests.linker.test_few_entries import ARCHES, outcome, simpler
 from tests.linker.test_scope_index import VERSIONS, some_library
@@ -218,3 +218,27 @@ def test_a_load_that_fails_halfway_leaves_nothing_of_a_block() -> None:
         linker.load("lib0.so", options=LoadOptions(base=0x123))
     assert not memory_of(linker).regions
     assert memory_of(linker).given is None
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_source_that_is_added_by_another_answers_for_the_images_after(
+    together: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether sources are asked before the images is found out again after one has been asked."""
+    libraries = chain("x86_64", 5)
+    host = undefined("host")
+    libraries[2].symbols = [host, *libraries[2].symbols]
+    libraries[2].relocations = [*libraries[2].relocations, Rel(DATA + 64, SYMBOLIC["x86_64"], host)]
+    linker = linker_for("x86_64", *libraries)
+
+    def source(request: SymbolRequest) -> int | None:
+        linker.resolver.before.append(DefinedSymbols({"v1": 0x7777, "v3": 0x7777}))
+        return 0x1234
+
+    linker.resolver.after.append(source)
+    if not together:
+        monkeypatch.setattr(mapping, "_goes_together", lambda image: False)
+    linker.load("lib0.so")
+    images = {image.name: image for image in linker.images}
+    assert word_at(images["lib1.so"], DATA + 16, 8) == word_at(images["lib0.so"], DATA + 24, 8) == 0x7777
+    assert word_at(images["lib3.so"], DATA + 16, 8) == images["lib3.so"].address_of(DATA + 8)
