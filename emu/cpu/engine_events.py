@@ -71,6 +71,8 @@ class EngineEvents:
         self._recordings: list[Recording] = []
         self._by_host: list[Access] = []  #: accesses of host functions, not yet reported
         self._dirty = False  #: whether breakpoints or entries have changed since the last run
+        self._changed: list[int] = []  #: addresses of those that have
+        self._stale_places = False  #: whether breakpoints have, not only entries
         self._stepping = self._counting = self._step_is_due = False
         self._trap_reports, self._paused = 0, False  #: `_paused`: whether the heap calls are
         self._over: int | None = None
@@ -142,6 +144,9 @@ class EngineEvents:
             places[address] = count
         else:
             del places[address]
+        self._changed += [address]
+        if places is self._breakpoints:
+            self._stale_places = True
         self._dirty = self.active = True
 
     def pass_over(self, pc: int) -> None:

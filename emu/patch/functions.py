@@ -81,6 +81,7 @@ class Patch(Undoable):
     traps: list[int] = field(default_factory=list, repr=False)
     active: bool = True
     outlived: bool = field(default=False, repr=False)  #: whether the machine has returned to before it
+    number: int = field(default=0, repr=False)  #: patches are numbered in the order in which they were written
 
     @property
     def end(self) -> int:
@@ -129,13 +130,21 @@ class Patcher:
     ) -> None:
         self.memory = memory
         self.host_symbols = host_symbols
-        self.patches: list[Patch] = []  #: active patches, oldest first
+        #: active patches by their first byte, those of one address oldest first; others do not overlap
+        self._at: dict[int, list[Patch]] = {}
+        self._longest = 0  #: the most bytes that a patch has had
+        self._written = 0  #: number of patches that have been written
         self._traps = traps
         self._symbolizer = symbolizer
         self._loader = loader
         self._arch = memory.architecture
         self._mask = self._arch.code_address_mask
         loader.on_release.append(self._forget)
+
+    @property
+    def patches(self) -> list[Patch]:
+        """The active patches, oldest first."""
+        return sorted((patch for there in self._at.values() for patch in there), key=lambda each: each.number)
 
     def patch(self, target: Handle | Symbol | int, replacement: Replacement, size: int | None = None) -> Patch:
         """Replace a function; see `Machine.patch`."""
@@ -158,8 +167,11 @@ class Patcher:
             before = patch.original = self.memory.read(patch.address, len(patch.code))
             self.memory.write(patch.address, patch.code)
             kept, keeps = self._keeps(patch)
+            there = self._at.setdefault(patch.address, [])
+            self._longest = max(self._longest, len(patch.code))
+            patch.number = self._written = self._written + 1
             keeps += kept  # from here on without a call: a signal handler raises before both, or after
-            self.patches += [patch]
+            there += [patch]
         except BaseException:
             if before:
                 self.memory.write(patch.address, before)
@@ -188,30 +200,38 @@ class Patcher:
 
     def _drop(self, patch: Patch) -> None:
         """Forget a patch, unless that has been done."""
-        others = [each for each in self.patches if each is not patch]
-        if len(others) < len(self.patches):
+        there = self._at.get(patch.address, [])
+        others = [each for each in there if each is not patch]
+        if len(others) < len(there):
             kept, keeps = self._keeps(patch)
             at = keeps.index(kept[0]) if kept else 0
             if kept:  # from here on without a call, as in `apply`
                 del keeps[at]
-            self.patches[:] = others
+            there[:] = others
+            if not others:
+                del self._at[patch.address]
 
     def check_top(self, patch: Patch) -> None:
-        """Raise PatchError when a later patch overlaps this one, or it is no longer active."""
+        """Raise PatchError when a later patch is over this one, or it is no longer active."""
         if patch.outlived:
             raise HandleOutlived(f"the patch of {patch.name}")
         if not patch.active:
             raise PatchError(f"the patch of {patch.name} has been undone")
-        later = self.patches[self.patches.index(patch) + 1 :]
-        over = next((p for p in later if p.address < patch.end and patch.address < p.end), None)
-        if over is not None:
+        there = self._at[patch.address]
+        later = there[there.index(patch) + 1 :]
+        if later:
+            over = later[0]
             raise PatchError(f"{patch.name} has been patched again: undo that patch (to {over.target:#x}) first")
 
     def _forget(self, image: Image) -> None:
         """Free the patches of an image that has been unloaded."""
-        for patch in [p for p in self.patches if p.image is image]:
-            self.patches.remove(patch)
-            self._free(patch)
+        for address, there in [*self._at.items()]:
+            for patch in there:
+                if patch.image is image:
+                    self._free(patch)
+            there[:] = [patch for patch in there if patch.image is not image]
+            if not there:
+                del self._at[address]
 
     def _free(self, patch: Patch) -> None:
         patch.active = False
@@ -264,8 +284,9 @@ class Patcher:
         return 0 if inside or not re.fullmatch(detour.padding, memory.read(end, gap)) else gap
 
     def _check_overlap(self, patch: Patch) -> None:
-        for other in self.patches:
-            if other.address < patch.end and patch.address < other.end and other.address != patch.address:
+        for address in range(patch.address - self._longest + 1, patch.end):
+            other = next((each for each in self._at.get(address, ()) if patch.address < each.end), None)
+            if other is not None and address != patch.address:
                 raise AlreadyPatched(
                     f"{patch.name} ({patch.address:#x}..{patch.end:#x}) overlaps the patch of {other.name} "
                     f"({other.address:#x}..{other.end:#x})"

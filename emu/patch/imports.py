@@ -18,6 +18,7 @@ from emu.patch.functions import Patch, Patcher, Undoable
 from relink.arch import Role
 from relink.arch.fields import Word
 from relink.arrays import distinct
+from relink.elf.names import Names
 from relink.image import Image, Symbol
 from relink.memory.buffers import read_words
 
@@ -96,7 +97,7 @@ def redirect(patcher: Patcher, image: Image, name: str, replacement: Handle | Sy
 def _places(image: Image, name: str) -> Iterator[tuple[int, int]]:
     """(guest address, addend) of every word that contains the address of the symbol."""
     symbols, arch = image.decoded.symbols, image.architecture
-    same = np.array([text == name for text in symbols.names.texts()], np.bool_)
+    same = symbols.names.equal(np.arange(len(symbols)), Names.of([name]), np.zeros(len(symbols), np.int64))
     for table in image.decoded.relocations:
         for number in distinct(table.type).tolist():
             row = arch.relocations.get(number)

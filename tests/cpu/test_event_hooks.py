@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import random
 
 import numpy as np
 import pytest
@@ -51,6 +52,26 @@ def test_the_hook_of_every_host_stops_at_places(host: str) -> None:
         assert not any(hooks.call(places, address, 4) for address in (4, 0x1001, 0x1FFC, 0x2100))
         places.skip = 0x1000
         assert [hooks.call(places, 0x1000, 4) for _ in range(2)] == [False, True]
+
+
+def test_a_set_of_places_is_changed_one_by_one() -> None:
+    """As if it were filled anew each time; also after many have come and gone."""
+
+    def held(places: Places) -> set[int]:
+        words = np.frombuffer(ctypes.string_at(places.table or 0, places.mask + 8), np.uint64)
+        return {int(word) ^ (1 << 64) - 1 for word in words if word > 1}
+
+    dice, places, chosen = random.Random(1), Places(), set[int]()
+    for _ in range(2000):
+        address = 0x1000 + 4 * dice.randrange(90)
+        chosen ^= {address}
+        places.update(address, chosen)
+        places.update(address, chosen)  # again, as after an interruption
+        assert held(places) == chosen
+    assert places.mask < 1 << 13
+    filled = Places()
+    filled.fill(chosen)
+    assert held(filled) == chosen
 
 
 @pytest.mark.parametrize("host", HOSTS)

@@ -25,6 +25,7 @@ from relink.errors import MachineError
 MOST_HOOKS: Final = 64
 
 _NOWHERE: Final = (1 << 64) - 1
+_GONE: Final = 1  #: in a table of places where one has been: the complement of an address that is none of code
 
 
 def event_hook(name: str) -> int:
@@ -59,15 +60,37 @@ class Places(ctypes.Structure):
         size = 16
         while size < 4 * len(addresses):
             size *= 2
-        words = np.zeros(size, np.uint64)
-        for address in addresses:
-            place = (address * MULTIPLIER & _NOWHERE) >> PLACE_SHIFT & (8 * size - 8)
-            while words[place // 8]:
-                place = place + 8 & (8 * size - 8)
-            words[place // 8] = address ^ _NOWHERE
-        self._words = words  # kept alive
-        self.table, self.mask, self.multiplier = int(words.ctypes.data), 8 * size - 8, MULTIPLIER
+        self._words = np.zeros(size, np.uint64)  # kept alive; the engine does not run meanwhile
+        self._used = 0  #: words in use, with those of addresses that have gone
+        self.table, self.mask, self.multiplier = int(self._words.ctypes.data), 8 * size - 8, MULTIPLIER
         self.skip = _NOWHERE
+        for address in addresses:
+            self._words[self._place(address, 0)] = address ^ _NOWHERE
+            self._used += 1
+
+    def update(self, address: int, addresses: Collection[int]) -> None:
+        """Make the set that of `addresses`, to which one has been added or from which it has been removed."""
+        if self.table is None:
+            self.fill(addresses)
+            return
+        place = self._place(address, address ^ _NOWHERE)
+        if address not in addresses:
+            if self._words[place]:
+                self._words[place] = _GONE
+        elif not self._words[place]:
+            if 2 * self._used >= len(self._words):
+                self.fill(addresses)
+                return
+            self._used += 1
+            self._words[place] = address ^ _NOWHERE
+
+    def _place(self, address: int, word: int) -> int:
+        """The index of the first word in the row of an address that is free or `word`."""
+        words, last = self._words, len(self._words) - 1
+        place = (address * MULTIPLIER & _NOWHERE) >> PLACE_SHIFT + 3 & last
+        while (there := int(words[place])) and there != word:
+            place = place + 1 & last
+        return place
 
 
 class Log(ctypes.Structure):

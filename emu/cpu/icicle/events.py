@@ -89,12 +89,17 @@ class IcicleEvents(EngineEvents):
     # ---------------------------------------------------------------- breakpoints
 
     def _prepare(self) -> None:
-        wanted = {*self._breakpoints, *self._entries, *self._coming, *self._jumps}
-        for address in self._set - wanted:
-            self._stepped.engine.remove_breakpoint(address)
-        for address in wanted - self._set:
-            self._stepped.engine.add_breakpoint(address)
-        self._set = wanted
+        changed = len(self._changed)
+        kinds = (self._breakpoints, self._entries, self._coming, self._jumps)
+        for address in dict.fromkeys(self._changed[:changed]):
+            wanted = any(address in kind for kind in kinds)
+            if wanted and address not in self._set:
+                self._stepped.engine.add_breakpoint(address)
+                self._set.add(address)
+            elif not wanted and address in self._set:
+                self._stepped.engine.remove_breakpoint(address)
+                self._set.discard(address)
+        del self._changed[:changed]
 
     def rebuilt(self) -> None:
         """The engine has been rebuilt without translations."""
@@ -112,6 +117,7 @@ class IcicleEvents(EngineEvents):
     def forget_blocks(self) -> None:
         """Code has changed: all blocks count as new."""
         if self._seen or self._coming:
+            self._changed += [*self._coming, *self._jumps]
             self._seen.clear()
             self._coming.clear()
             self._jumps.clear()
@@ -265,6 +271,7 @@ class IcicleEvents(EngineEvents):
         elif jump is not None:
             self._jumps.add(end - 4)
         self._coming.update(one for one in next_ones if one not in self._seen)
+        self._changed += [pc, end - 4, *next_ones]
         self._prepare()
 
     def _faulted(self, pc: int) -> None:
@@ -274,6 +281,7 @@ class IcicleEvents(EngineEvents):
             return
         del self._seen[last]
         self._coming.add(last)
+        self._changed += [last]
         self._dirty = self.active = True
         for log in self._logs:
             if log.what is Recorded.NEW_BLOCKS:

@@ -117,7 +117,9 @@ class UnicornEvents(EngineEvents):
         self._engine = cpu
         self._instructions, self._blocks = (Places(stop=api.EMU_STOP) for _ in range(2))
         self._hooks: dict[tuple[int, int], ctypes.c_size_t] = {}  #: (first, last) address -> hook for breakpoints
+        self._wanted: set[tuple[int, int]] = set()  #: the ranges of `_hooks`, when the engine runs
         self._entry_hook: ctypes.c_size_t | None = None
+        self._stale_logs = False  #: whether a recording has been added since the hooks were made
         self._hidden: set[int] = set()
         self._extra: set[int] = set()
         self._it_blocks: set[int] = set()  #: IT instructions whose blocks have breakpoints
@@ -145,19 +147,29 @@ class UnicornEvents(EngineEvents):
         """Hooks are called in the order of their creation: those for places before those of logs, which then have
         no row for what was not begun.
         """
-        places = self._places()
-        self._instructions.fill(places)
-        self._blocks.fill(self._entries)
-        wanted = set(ranges(places))
-        if self._logs or bool(self._entries) != (self._entry_hook is not None):
-            self._renew(wanted)
-            return
-        for place in self._hooks.keys() - wanted:
+        if self._stale_places:
+            places = self._places()
+            self._instructions.fill(places)
+            self._wanted = set(ranges(places))
+        changed = len(self._changed)
+        for address in self._changed[:changed]:
+            self._blocks.update(address, self._entries)
+        del self._changed[:changed]
+        moved = self._hooks.keys() != self._wanted
+        if self._stale_logs or bool(self._entries) != (self._entry_hook is not None) or (self._logs and moved):
+            self._renew()
+        elif moved:
+            self._move_hooks()
+        self._stale_places = self._stale_logs = False
+
+    def _move_hooks(self) -> None:
+        """Remove the hooks for breakpoints that are not wanted, and add those that are."""
+        for place in self._hooks.keys() - self._wanted:
             self._remove(self._hooks.pop(place))
-        added = wanted - self._hooks.keys()
+        added = self._wanted - self._hooks.keys()
         for place in added:
             self._hooks[place] = self._add(uc.UC_HOOK_CODE, "place", self._instructions, place)
-        if len(wanted) < MOST_HOOKS:
+        if len(self._wanted) < MOST_HOOKS:
             for low, high in added:
                 self._engine.drop_translations(low, high + 1)
         elif added:
@@ -174,7 +186,7 @@ class UnicornEvents(EngineEvents):
                     self._it_blocks.add(start)
         return places | self._it_blocks
 
-    def _renew(self, places: set[tuple[int, int]]) -> None:
+    def _renew(self) -> None:
         """Create all hooks anew."""
         for log in self._logs:
             log.unhook(self._engine.handle)
@@ -185,7 +197,7 @@ class UnicornEvents(EngineEvents):
             self._remove(hook)
         if self._entries:
             self._entry_hook = self._add(uc.UC_HOOK_BLOCK, "place", self._blocks, _EVERYWHERE)
-        for place in places:
+        for place in self._wanted:
             self._hooks[place] = self._add(uc.UC_HOOK_CODE, "place", self._instructions, place)
         for log in self._logs:
             log.hook = self._add(log.kind, log.hook_name, log.log, log.place)
@@ -198,7 +210,7 @@ class UnicornEvents(EngineEvents):
         log = _Recording(self, what, sink, low, high)
         self._logs += [log]  # without a call from here on, as in `_change`
         self._recordings += [log]
-        self._dirty = self.active = True
+        self._stale_logs = self._dirty = self.active = True
         return log
 
     def closing(self) -> None:
@@ -265,12 +277,12 @@ class UnicornEvents(EngineEvents):
 
     def _pass_repeated(self, pc: int, end: int, limit: int, timeout: float) -> Stop:
         """Run a repeated instruction with a breakpoint to its end."""
-        self._hidden, self._extra = {pc}, {end}
+        self._hidden, self._extra, self._stale_places = {pc}, {end}, True
         self._prepare()
         try:
             return self._enter(pc, limit, timeout)
         finally:
-            self._hidden, self._extra = set(), set()
+            self._hidden, self._extra, self._stale_places = set(), set(), True
             self._prepare()
 
     def stop(self, pc: int) -> Stop | None:

@@ -1,0 +1,91 @@
+"""Functions that are patched, redirected or traced: each costs the same among many as among few."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from emu import Library, Machine
+from tests.counting import per_item, python_lines
+from tests.machine.test_costs import ARCHES
+from tests.objects.build import compiled, linked
+
+
+def of_functions(arch: str, count: int) -> Path:
+    """A library with so many functions, each with a loop and some room, and `some`, which calls the first ten."""
+    functions = [
+        f"__attribute__((noinline)) int f{n}(int x) {{ while (x > {n + 9}) x /= 3; return x + {n}; }}"
+        for n in range(count)
+    ]
+    some = f"int some(void) {{ return {' + '.join(f'f{n}({n})' for n in range(10))}; }}"
+    return linked(arch, [compiled(arch, "\n".join([*functions, some]), "-fPIC", "-O1")])
+
+
+def of_imports(count: int) -> Path:
+    """A library that calls so many functions, which it imports."""
+    declared = [f"extern int f{n}(void);" for n in range(count)]
+    calls = f"int all(void) {{ return {' + '.join(f'f{n}()' for n in range(count))}; }}"
+    return linked("x86_64", [compiled("x86_64", "\n".join([*declared, calls]), "-fPIC")])
+
+
+def patch_all(machine: Machine, library: Library, count: int) -> None:
+    patches = [machine.patch(library.symbols[f"f{n}"], lambda x: x) for n in range(count)]
+    assert machine.patcher.patches == patches
+    for patch in patches:
+        patch.undo()
+
+
+def redirect_all(machine: Machine, library: Library, count: int) -> None:
+    redirections = [machine.redirect(library.image, f"f{n}", lambda: 1) for n in range(count)]
+    assert library.function("all", "int(void)")() == count
+    for redirection in redirections:
+        redirection.undo()
+
+
+@pytest.mark.not_taken_back("counts lines")
+@pytest.mark.parametrize("kind", ["patch", "redirect"])
+def test_a_patch_costs_the_same_among_many(kind: str) -> None:
+    def cost(count: int) -> int:
+        with Machine("x86_64") as machine:
+            if kind == "patch":
+                library = machine.load(of_functions("x86_64", count))
+                return python_lines(lambda: patch_all(machine, library, count))
+            library = machine.load(of_imports(count), symbols={f"f{n}": lambda: 0 for n in range(count)})
+            return python_lines(lambda: redirect_all(machine, library, count))
+
+    cost(10)  # what is made once
+    per_item(cost, 40)
+
+
+@pytest.mark.not_taken_back("counts lines")
+@pytest.mark.parametrize("arch", ARCHES)
+def test_a_traced_call_costs_the_same_among_many_functions(arch: str) -> None:
+    def cost(count: int) -> int:
+        with Machine(arch) as machine:
+            some = machine.load(of_functions(arch, count)).function("some", "int(void)")
+            with machine.trace() as trace:
+                some()
+                lines = python_lines(some)
+            assert [call.function for call in trace.calls] == ["some", *(f"f{n}" for n in range(10))] * 2
+            return lines
+
+    cost(10)  # what is made once
+    few = cost(20)
+    assert few > 1000, "the counter counts"
+    assert cost(400) < 1.1 * few
+
+
+@pytest.mark.not_taken_back("counts lines")
+def test_a_new_block_costs_the_same_among_many_where_code_is_followed() -> None:
+    def cost(count: int) -> int:
+        with Machine("loongarch64") as machine:
+            library = machine.load(of_functions("loongarch64", count))
+            calls = [library.function(f"f{n}", "int(int)") for n in range(count)]
+            with machine.coverage() as coverage:
+                lines = python_lines(lambda: [call(1000) for call in calls])
+            assert sum(map(len, coverage.blocks.values())) > 2 * count
+            return lines
+
+    cost(10)  # what is made once
+    per_item(cost, 20)
