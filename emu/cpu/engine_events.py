@@ -12,9 +12,9 @@ import time
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
-from emu.cpu.events import Access, Recorded, Recording, Sink, Watch
+from emu.cpu.events import Access, RawAccess, Recorded, Recording, Sink, Watch
 from emu.cpu.hooks.heap_hook import HeapCalls
 from emu.cpu.protocol import Protection, Stop, StopReason
 from relink.errors import AddressSpaceError
@@ -24,14 +24,6 @@ _MOST: Final = 1 << 62  #: more instructions than any run has
 _WIDEST: Final = 64  #: no access reaches further than this from the address of its fault
 _NEEDED: Final = {StopReason.READ_PROTECTED: Protection.R, StopReason.WRITE_PROTECTED: Protection.W}
 _RAN_ON: Final = frozenset({StopReason.INSTRUCTION_LIMIT, StopReason.TRAP, StopReason.SYSCALL})
-
-
-class RawAccess(NamedTuple):
-    """An access as the engine reports it."""
-
-    address: int
-    size: int
-    write: bool
 
 
 class ObservedCpu(Protocol):
@@ -71,8 +63,7 @@ class EngineEvents:
         self._recordings: list[Recording] = []
         self._by_host: list[Access] = []  #: accesses of host functions, not yet reported
         self._dirty = False  #: whether breakpoints or entries have changed since the last run
-        self._changed: list[int] = []  #: addresses of those that have
-        self._stale_places = False  #: whether breakpoints have, not only entries
+        self._changed: list[int] = []  #: their addresses
         self._stepping = self._counting = self._step_is_due = False
         self._trap_reports, self._paused = 0, False  #: `_paused`: whether the heap calls are
         self._over: int | None = None
@@ -145,8 +136,6 @@ class EngineEvents:
         else:
             del places[address]
         self._changed += [address]
-        if places is self._breakpoints:
-            self._stale_places = True
         self._dirty = self.active = True
 
     def pass_over(self, pc: int) -> None:

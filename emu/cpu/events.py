@@ -38,6 +38,14 @@ class Access(NamedTuple):
     write: bool
 
 
+class RawAccess(NamedTuple):
+    """An access as the engine reports it."""
+
+    address: int
+    size: int
+    write: bool
+
+
 class Watch(NamedTuple):
     """A watched range: `size` bytes at `address`."""
 

@@ -18,13 +18,15 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import TYPE_CHECKING, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 
 from emu.errors import AlreadyPatched, FunctionTooShort, HandleOutlived, PatchError
 from emu.host.symbols import symbol_of
+from emu.patch.active import ActivePatches
 from emu.patch.assemble import assemble
+from emu.patch.undoable import Undoable
 from relink.elf.constants import SymbolType
 from relink.errors import AddressSpaceError
 from relink.image import Image, Symbol
@@ -48,19 +50,6 @@ Replacement: TypeAlias = "Handle | Symbol | SymbolValue | bytes | str"
 _CODE_TYPES = (SymbolType.FUNC, SymbolType.NOTYPE)
 
 
-class Undoable:
-    """A change that `undo`, or leaving a `with` block, takes back."""
-
-    def undo(self) -> None:
-        raise NotImplementedError
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self.undo()
-
-
 @dataclass(eq=False)
 class Patch(Undoable):
     """A replaced function. `undo`, or leaving the `with` block, restores it.
@@ -81,7 +70,7 @@ class Patch(Undoable):
     traps: list[int] = field(default_factory=list, repr=False)
     active: bool = True
     outlived: bool = field(default=False, repr=False)  #: whether the machine has returned to before it
-    number: int = field(default=0, repr=False)  #: patches are numbered in the order in which they were written
+    number: int = field(default=0, repr=False)  #: in the order of writing
 
     @property
     def end(self) -> int:
@@ -130,10 +119,7 @@ class Patcher:
     ) -> None:
         self.memory = memory
         self.host_symbols = host_symbols
-        #: active patches by their first byte, those of one address oldest first; others do not overlap
-        self._at: dict[int, list[Patch]] = {}
-        self._longest = 0  #: the most bytes that a patch has had
-        self._written = 0  #: number of patches that have been written
+        self._active: ActivePatches[Patch] = ActivePatches()
         self._traps = traps
         self._symbolizer = symbolizer
         self._loader = loader
@@ -144,7 +130,7 @@ class Patcher:
     @property
     def patches(self) -> list[Patch]:
         """The active patches, oldest first."""
-        return sorted((patch for there in self._at.values() for patch in there), key=lambda each: each.number)
+        return list(self._active)
 
     def patch(self, target: Handle | Symbol | int, replacement: Replacement, size: int | None = None) -> Patch:
         """Replace a function; see `Machine.patch`."""
@@ -167,11 +153,9 @@ class Patcher:
             before = patch.original = self.memory.read(patch.address, len(patch.code))
             self.memory.write(patch.address, patch.code)
             kept, keeps = self._keeps(patch)
-            there = self._at.setdefault(patch.address, [])
-            self._longest = max(self._longest, len(patch.code))
-            patch.number = self._written = self._written + 1
+            stack = self._active.stack_for(patch)
             keeps += kept  # from here on without a call: a signal handler raises before both, or after
-            there += [patch]
+            stack += [patch]
         except BaseException:
             if before:
                 self.memory.write(patch.address, before)
@@ -200,16 +184,15 @@ class Patcher:
 
     def _drop(self, patch: Patch) -> None:
         """Forget a patch, unless that has been done."""
-        there = self._at.get(patch.address, [])
-        others = [each for each in there if each is not patch]
-        if len(others) < len(there):
+        stack = self._active.stack_of(patch)
+        others = [each for each in stack if each is not patch]
+        if len(others) < len(stack):
             kept, keeps = self._keeps(patch)
             at = keeps.index(kept[0]) if kept else 0
             if kept:  # from here on without a call, as in `apply`
                 del keeps[at]
-            there[:] = others
-            if not others:
-                del self._at[patch.address]
+            stack[:] = others
+        self._active.forget_empty(patch)
 
     def check_top(self, patch: Patch) -> None:
         """Raise PatchError when a later patch is over this one, or it is no longer active."""
@@ -217,21 +200,16 @@ class Patcher:
             raise HandleOutlived(f"the patch of {patch.name}")
         if not patch.active:
             raise PatchError(f"the patch of {patch.name} has been undone")
-        there = self._at[patch.address]
-        later = there[there.index(patch) + 1 :]
-        if later:
-            over = later[0]
+        stack = self._active.stack_of(patch)
+        for over in stack[stack.index(patch) + 1 :]:
             raise PatchError(f"{patch.name} has been patched again: undo that patch (to {over.target:#x}) first")
 
     def _forget(self, image: Image) -> None:
         """Free the patches of an image that has been unloaded."""
-        for address, there in [*self._at.items()]:
-            for patch in there:
-                if patch.image is image:
-                    self._free(patch)
-            there[:] = [patch for patch in there if patch.image is not image]
-            if not there:
-                del self._at[address]
+        for patch in [each for each in self._active if each.image is image]:
+            self._active.stack_of(patch).remove(patch)
+            self._active.forget_empty(patch)
+            self._free(patch)
 
     def _free(self, patch: Patch) -> None:
         patch.active = False
@@ -284,13 +262,11 @@ class Patcher:
         return 0 if inside or not re.fullmatch(detour.padding, memory.read(end, gap)) else gap
 
     def _check_overlap(self, patch: Patch) -> None:
-        for address in range(patch.address - self._longest + 1, patch.end):
-            other = next((each for each in self._at.get(address, ()) if patch.address < each.end), None)
-            if other is not None and address != patch.address:
-                raise AlreadyPatched(
-                    f"{patch.name} ({patch.address:#x}..{patch.end:#x}) overlaps the patch of {other.name} "
-                    f"({other.address:#x}..{other.end:#x})"
-                )
+        if (other := self._active.overlapping(patch)) is not None:
+            raise AlreadyPatched(
+                f"{patch.name} ({patch.address:#x}..{patch.end:#x}) overlaps the patch of {other.name} "
+                f"({other.address:#x}..{other.end:#x})"
+            )
 
     # ------------------------------------------------------------ the replacement
 

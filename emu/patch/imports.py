@@ -14,7 +14,8 @@ import numpy as np
 
 from emu.errors import PatchError
 from emu.host.symbols import symbol_of
-from emu.patch.functions import Patch, Patcher, Undoable
+from emu.patch.functions import Patch, Patcher
+from emu.patch.undoable import Undoable
 from relink.arch import Role
 from relink.arch.fields import Word
 from relink.arrays import distinct

@@ -15,8 +15,8 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from emu.cpu.engine_events import PAGE_SIZE, EngineEvents, ObservedCpu, RawAccess
-from emu.cpu.events import Recorded, Recording, Sink
+from emu.cpu.engine_events import PAGE_SIZE, EngineEvents, ObservedCpu
+from emu.cpu.events import RawAccess, Recorded, Recording, Sink
 from emu.cpu.icicle.engine import Engine
 from emu.cpu.loongarch64.decoding import Branch, branch, data_access
 from emu.cpu.protocol import Protection, Stop, StopReason

@@ -14,17 +14,18 @@ Hooks take part in code that is translated while they exist: code is translated 
 from __future__ import annotations
 
 import ctypes
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 
-from emu.cpu.engine_events import EngineEvents, ObservedCpu, RawAccess
-from emu.cpu.events import BEGAN, BEGAN_THUMB, Recorded, Recording, Sink
+from emu.cpu.engine_events import EngineEvents
+from emu.cpu.events import BEGAN, BEGAN_THUMB, RawAccess, Recorded, Recording, Sink
 from emu.cpu.hooks.awkward_places import it_start, repeated_size
 from emu.cpu.hooks.event_hooks import MOST_HOOKS, Log, Places, event_hook, ranges
 from emu.cpu.protocol import Protection, Stop, StopReason
 from emu.cpu.unicorn import api
 from emu.cpu.unicorn.api import uc
+from emu.cpu.unicorn.hooked import HookedCpu
 from emu.cpu.unicorn.isas import CPSR_IT
 from emu.cpu.unicorn.lost_stores import check_run, check_step
 from relink.errors import MachineError
@@ -40,29 +41,6 @@ _KINDS: Final = {
 }
 _NO_TRIM: Final = frozenset({StopReason.FETCH_UNMAPPED, StopReason.FETCH_PROTECTED})
 _NOT_FETCHED: Final = _NO_TRIM | {StopReason.TRAP}
-
-
-class HookedCpu(ObservedCpu, Protocol):
-    """The part of a UnicornCpu that its events use."""
-
-    arch: str
-
-    @property
-    def handle(self) -> ctypes.c_void_p: ...
-    @property
-    def seen(self) -> api.Seen: ...
-
-    def drop_translations(self, low: int, high: int) -> None: ...
-
-    def engine_protection(self, page: int, protection: Protection) -> Protection:
-        """What of a page's permissions the engine may have."""
-
-    def drop_all_translations(self) -> None: ...
-    def record_all_faults(self, wanted: bool) -> None: ...
-    def state_bit(self) -> int:
-        """Arm: 1 in Thumb state."""
-
-    def write_register(self, name: str, value: int) -> None: ...
 
 
 class _Recording:
@@ -118,6 +96,7 @@ class UnicornEvents(EngineEvents):
         self._instructions, self._blocks = (Places(stop=api.EMU_STOP) for _ in range(2))
         self._hooks: dict[tuple[int, int], ctypes.c_size_t] = {}  #: (first, last) address -> hook for breakpoints
         self._wanted: set[tuple[int, int]] = set()  #: the ranges of `_hooks`, when the engine runs
+        self._held: set[int] = set()  #: breakpoints when the hooks were made
         self._entry_hook: ctypes.c_size_t | None = None
         self._stale_logs = False  #: whether a recording has been added since the hooks were made
         self._hidden: set[int] = set()
@@ -147,20 +126,24 @@ class UnicornEvents(EngineEvents):
         """Hooks are called in the order of their creation: those for places before those of logs, which then have
         no row for what was not begun.
         """
-        if self._stale_places:
-            places = self._places()
-            self._instructions.fill(places)
-            self._wanted = set(ranges(places))
-        changed = len(self._changed)
-        for address in self._changed[:changed]:
+        changed = self._changed[:]
+        if any((address in self._breakpoints) != (address in self._held) for address in changed):
+            self._place_breakpoints()
+        for address in changed:
             self._blocks.update(address, self._entries)
-        del self._changed[:changed]
+        del self._changed[: len(changed)]
         moved = self._hooks.keys() != self._wanted
         if self._stale_logs or bool(self._entries) != (self._entry_hook is not None) or (self._logs and moved):
             self._renew()
         elif moved:
             self._move_hooks()
-        self._stale_places = self._stale_logs = False
+        self._stale_logs = False
+
+    def _place_breakpoints(self) -> None:
+        """Note where to stop."""
+        places = self._places()
+        self._instructions.fill(places)
+        self._wanted, self._held = set(ranges(places)), set(self._breakpoints)
 
     def _move_hooks(self) -> None:
         """Remove the hooks for breakpoints that are not wanted, and add those that are."""
@@ -277,12 +260,14 @@ class UnicornEvents(EngineEvents):
 
     def _pass_repeated(self, pc: int, end: int, limit: int, timeout: float) -> Stop:
         """Run a repeated instruction with a breakpoint to its end."""
-        self._hidden, self._extra, self._stale_places = {pc}, {end}, True
+        self._hidden, self._extra = {pc}, {end}
+        self._place_breakpoints()
         self._prepare()
         try:
             return self._enter(pc, limit, timeout)
         finally:
-            self._hidden, self._extra, self._stale_places = set(), set(), True
+            self._hidden, self._extra = set(), set()
+            self._place_breakpoints()
             self._prepare()
 
     def stop(self, pc: int) -> Stop | None:

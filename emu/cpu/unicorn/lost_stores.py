@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from typing import Final
 
-from emu.cpu.engine_events import RawAccess
+from emu.cpu.events import RawAccess
 from emu.cpu.pages import PAGE_SIZE
 from emu.cpu.protocol import Stop, StopReason
 from emu.cpu.unicorn import api
