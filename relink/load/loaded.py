@@ -60,7 +60,8 @@ class LoadedImages:
 
     def named(self, name: str) -> Image | None:
         """The image with that SONAME, or that was requested under that name before."""
-        return self._first(self._images.get(name, ()))
+        images = self._images.get(name)
+        return self._first(images) if images else None
 
     def has_soname(self, name: str) -> bool:
         """Whether an image has that SONAME."""

@@ -132,9 +132,9 @@ def give_places(state: LinkerState, plan: Plan, options: LoadOptions, undo: Roll
                 emit.mapped(state.observers, image)
             continue
         assert isinstance(memory, HostMemory)
-        memory.given = block.part(image, place.region_size(image.decoded))
+        memory.given = block.part(image)
         try:
-            give_place(image, state, plan, options, undo, fill=not place.is_small(image.decoded))
+            give_place(image, state, plan, options, undo, fill=image not in block.filled)
         finally:
             memory.given = None
 

@@ -113,13 +113,15 @@ class HostBlock:
         self.buffer = host_pages(sum(sizes), known)
         #: Where the part of each image begins.
         self.images = dict(zip((*filled, *others), accumulate(sizes, initial=0), strict=False))
+        self._sizes = dict(zip(self.images, sizes, strict=True))
+        self.filled = filled.keys()  #: the images whose contents are in place
         if filled:
             np.concatenate([*filled.values()], out=self.buffer[:known])
 
-    def part(self, image: Hashable, size: int) -> U8:
+    def part(self, image: Hashable) -> U8:
         """The part of an image."""
         start = self.images[image]
-        return self.buffer[start : start + size]
+        return self.buffer[start : start + self._sizes[image]]
 
 
 @cache

@@ -78,12 +78,13 @@ class DecodedCache:
         entry = key, how
         with self._lock:
             decoded = self._files.get(entry)
-            # Each is asked just before, for a signal handler may clear the cache after any call.
+            # Each is asked just before, for a signal handler may clear the cache after any call; but only those
+            # that may have it, since each takes the hash again.
             if entry in self._files:
                 self._files.move_to_end(entry)
-            if entry in self._bytes:
+            if (how or len(key) == 2) and entry in self._bytes:
                 self._bytes.move_to_end(entry)
-            if entry in self._mapped:
+            if decoded is not None and len(decoded.data) > COPIED and entry in self._mapped:
                 self._mapped.move_to_end(entry)
             return decoded
 
