@@ -10,6 +10,11 @@ if TYPE_CHECKING:
     from relink.load.plan import Plan
 
 
+#: The steps in order (see `emu.load.loader`), and their numbers.
+STEPS = ("publish", "prepare", "ifuncs", "tls", "construct")
+PUBLISH, PREPARE, IFUNCS, TLS, CONSTRUCT = range(len(STEPS))
+
+
 class RolledBack(BaseException):
     """Raised to leave the `with` block of a load that is rolled back on request; `loading` catches it."""
 
@@ -19,18 +24,18 @@ class RolledBack(BaseException):
 
 
 class PendingLoad:
-    """A linked load with the remaining steps of the machine, in order (see `emu.load.loader`)."""
+    """A linked load with the remaining steps of the machine."""
 
-    def __init__(self, plan: Plan, steps: Sequence[tuple[str, Callable[[], None] | None]]) -> None:
+    def __init__(self, plan: Plan, steps: Sequence[tuple[int, Callable[[], None]]]) -> None:
         self.plan = plan
-        self._steps = steps  #: all of them, by name; None: there is nothing to do
-        self._done = 0  #: how many are done
+        self._steps = steps  #: those in which there is something to do, by number
+        self._done = 0  #: how many of all are done
         self._failure: BaseException | None = None
 
     @property
     def next_step(self) -> str | None:
         """The next step; None when all are done."""
-        return self._steps[self._done][0] if self._done < len(self._steps) else None
+        return STEPS[self._done] if self._done < len(STEPS) else None
 
     def advance(self, until: str | None = None) -> None:
         """Do the steps before the step `until`; all remaining steps when it is None.
@@ -38,17 +43,18 @@ class PendingLoad:
         Raises ValueError for an unknown step, or one that is done. After a step has raised, further calls raise
         the same exception: the load can only be rolled back.
         """
-        end = len(self._steps) if until is None else self._turn(until)
+        end = len(STEPS) if until is None else self._turn(until)
         if self._failure is not None:
             raise self._failure
-        steps, marks = self._steps, self.plan.timings.marks
+        marks = self.plan.timings.marks
         marks.append((None, time.perf_counter()))
         try:
-            while self._done < end:
-                step = steps[self._done][1]
-                self._done += 1
-                if step is not None:
+            for turn, step in self._steps:
+                if self._done <= turn < end:
+                    self._done = turn + 1
                     step()
+            if self._done < end:
+                self._done = end
         except BaseException as error:
             self._failure = error
             raise
@@ -56,11 +62,10 @@ class PendingLoad:
 
     def _turn(self, wanted: str) -> int:
         """The number of a step that is left. Raises ValueError for another name."""
-        names = [name for name, _ in self._steps]
-        if wanted not in names[self._done :]:
-            known = "has been done" if wanted in names else f"is not one of {', '.join(names)}"
+        if wanted not in STEPS[self._done :]:
+            known = "has been done" if wanted in STEPS else f"is not one of {', '.join(STEPS)}"
             raise ValueError(f"step {wanted!r} {known}")
-        return names.index(wanted)
+        return STEPS.index(wanted)
 
     def roll_back(self) -> NoReturn:
         """Undo the load: leaves the `with` block immediately."""

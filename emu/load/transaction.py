@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 
 from emu.debug.link_maps import State
 from emu.isa.registry import ISAS, float_convention
-from emu.load.pending import PendingLoad
+from emu.load.pending import CONSTRUCT, IFUNCS, PREPARE, PUBLISH, TLS, PendingLoad
 from relink.arch.spec import one_float_abi
 from relink.errors import FloatAbiMismatch
 from relink.linker import Load, Phase
@@ -219,16 +219,15 @@ class Transaction:
         prepare, tls = self._prepare, plan.static_tls
         construct = steps._initialisers.construct if self._run_initialisers else steps._initialisers.defer
         relro: list[_Pages] = []
-        self._pending = pending = PendingLoad(
-            plan,
-            (
-                ("publish", partial(steps._publish, load, undo, relro)),
-                ("prepare", None if prepare is None else partial(prepare, plan, undo)),
-                ("ifuncs", partial(steps._resolve_ifuncs, plan, relro) if plan.ifuncs else None),
-                ("tls", partial(steps._threads.initialise, tls) if tls else None),
-                ("construct", partial(construct, plan)),
-            ),
-        )
+        work: list[tuple[int, Callable[[], None]]] = [(PUBLISH, partial(steps._publish, load, undo, relro))]
+        if prepare is not None:
+            work += [(PREPARE, partial(prepare, plan, undo))]
+        if plan.ifuncs:
+            work += [(IFUNCS, partial(steps._resolve_ifuncs, plan, relro))]
+        if tls:
+            work += [(TLS, partial(steps._threads.initialise, tls))]
+        work += [(CONSTRUCT, partial(construct, plan))]
+        self._pending = pending = PendingLoad(plan, work)
         return pending
 
     def complete(self) -> None:

@@ -23,7 +23,7 @@ Array = TypeVar("Array", bound=AnyArray)
 
 def frozen(array: Array) -> Array:
     """Clear the array's writeable flag and return it."""
-    array.flags.writeable = False
+    array.setflags(write=False)
     return array
 
 

@@ -179,7 +179,8 @@ def _dynamic_entries(found: ProgramHeader, header: Header, contents: Contents) -
 def _up_to_null(word: np.dtype[Any], content: U8) -> tuple[tuple[list[int], list[int]], bool]:
     """The tags and values before the first DT_NULL, and whether there is one."""
     size = 2 * word.itemsize
-    tags, values = list[int](), list[int]()
+    tags: list[int] = []
+    values: list[int] = []
     for start in range(0, len(content) // size * size, _ENTRIES * size):
         end = min(start + _ENTRIES * size, len(content) // size * size)
         words = content[start:end].view(word).tolist()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # Numbers: the operators of flags take microseconds.
 _SYMBOLIC, _BIND_NOW = int(DynamicFlag.SYMBOLIC), int(DynamicFlag.BIND_NOW)
 _NOW_1, _PIE = int(DynamicFlag1.NOW), int(DynamicFlag1.PIE)
-_INTERP = int(SegmentType.INTERP)
+_INTERP, _EXEC = int(SegmentType.INTERP), int(FileType.EXEC)
 _FILTERS = frozenset({DynamicTag.FILTER, DynamicTag.AUXILIARY})
 
 
@@ -165,7 +165,7 @@ class Decoded:
     @property
     def is_fixed(self) -> bool:
         """Whether its addresses are the guest's: an ET_EXEC, or objects that a link script has placed."""
-        return self.header.type == FileType.EXEC
+        return self.header.type == _EXEC
 
     @cached_property
     def is_relocatable(self) -> bool:

@@ -39,6 +39,7 @@ MAX_SPAN = 2 << 30
 MAX_ALIGN = 1 << 30
 
 _IDENT_SIZE = 16
+_LINKED = frozenset({int(FileType.REL), int(FileType.EXEC), int(FileType.DYN)})
 _PN_XNUM = 0xFFFF
 
 _LINUX = (0, 3)  #: System V, and GNU's extensions to it
@@ -103,9 +104,7 @@ def read_header(name: str, data: bytes, findings: Findings | None = None, *, cor
     header = Header(layout.bits, machine, type_, flags, entry, data[7], data[8], *where)
     if version != EV_CURRENT:
         findings.warn(f"e_version is {version}, not {EV_CURRENT}", 20)
-    if header.type not in (FileType.REL, FileType.EXEC, FileType.DYN) and not (
-        core and header.type == FileType.CORE
-    ):
+    if type_ not in _LINKED and not (core and type_ == FileType.CORE):
         kind = "a core file" if header.type == FileType.CORE else f"of e_type {header.type:#x}"
         problem = f"{kind}; only relocatable, executable and shared objects can be linked"
         findings.refuse(UnsupportedElf(name, problem, 16))

@@ -24,6 +24,7 @@ from relink.errors import MalformedElf, Truncated, UnsupportedElf
 _FAR_APART = 1 << 20
 # Numbers: to name an enum's member takes longer than to compare.
 _LOAD, _RELRO = int(SegmentType.LOAD), int(SegmentType.GNU_RELRO)
+_DYNAMIC, _TLS, _INTERP = int(SegmentType.DYNAMIC), int(SegmentType.TLS), int(SegmentType.INTERP)
 _ALLOC_AND_CODE = (int(SectionFlag.ALLOC), int(SectionFlag.EXECINSTR))
 _NOTE, _NOBITS = int(SectionType.NOTE), int(SectionType.NOBITS)
 _FIRST_SECTIONS: Final = 16  #: sections that are looked at one by one
@@ -174,15 +175,15 @@ def special_segment(
     `_dl_process_phdr`); musl uses p_vaddr only.
     """
     found = [entry for entry in program_headers if entry.type == type_]
-    if len(found) > 1 and type_ != SegmentType.GNU_RELRO:
+    if len(found) > 1 and type_ != _RELRO:
         findings.warn(f"{len(found)} program headers of type PT_{type_.name}, only one is used")
-    if type_ is SegmentType.DYNAMIC:
+    if type_ == _DYNAMIC:
         found = [entry for entry in found if entry.filesz] or [entry for entry in found if entry.memsz]
-    if type_ is SegmentType.TLS:
+    if type_ == _TLS:
         found = [entry for entry in found if entry.memsz or entry.filesz]
     if not found:
         return None
-    return found[0] if type_ is SegmentType.INTERP else found[-1]
+    return found[0] if type_ == _INTERP else found[-1]
 
 
 def check_special(

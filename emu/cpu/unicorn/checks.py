@@ -47,9 +47,10 @@ _together = maker(Together)
 
 def _address_of(buffer: Any) -> int:
     """The host address of an array's memory; `buffer.ctypes` takes three times as long."""
-    if buffer.flags.writeable and buffer.size:
+    try:
         return addressof(c_char.from_buffer(buffer))
-    return int(buffer.ctypes.data)
+    except (TypeError, ValueError):  # it cannot be written, or is empty
+        return int(buffer.ctypes.data)
 
 
 def host_address(
