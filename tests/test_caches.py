@@ -100,6 +100,7 @@ CONTAINERS = {
     "relink/arch/special.py:_ONLY_IF_UNDEFINED": "the page of an architecture",
     "relink/arch/special.py:_READS": "the page of an architecture",
     "relink/elf/debug_lock.py:_kept": "modules of this project",
+    "relink/load/load.py:_STEPS": "the phases of a load",
     "relink/log.py:_waiting": "functions of this project",
     "relink/records/generated_constructors.py:CONSTRUCTORS": "records of this project",
     "relink/memory/host_pages.py:_spare": "make_room, and so many of each size",
