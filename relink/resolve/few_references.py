@@ -31,6 +31,7 @@ from relink.resolve.scopes import LookupScope
 _LOCAL, _UNIQUE, _TLS = int(SymbolBind.LOCAL), int(SymbolBind.GNU_UNIQUE), int(SymbolType.TLS)
 _DEFAULT = int(Visibility.DEFAULT)
 _UNBOUND = 0, 0, NO_SYMBOL, UNRESOLVED, 0, False  #: a row of `_COLUMNS`
+_SYMBOL_0: I64 = frozen(np.zeros(1, np.int64))
 _MOST_SCOPES = 8  #: for which what was found is kept, of each file
 #: The files of a scope; 0 for the image itself.
 Key: TypeAlias = "tuple[ref[Decoded] | int, ...]"
@@ -80,7 +81,7 @@ class Few:
 
     def _set_asked(self) -> None:
         self.rows: list[int] = [0, *map(_SYMBOL, self.references)]  #: the symbols of the elements of the bindings
-        self.asked: I64 = frozen(np.array(self.rows, np.int64))
+        self.asked: I64 = frozen(np.array(self.rows, np.int64)) if self.references else _SYMBOL_0
         #: What was found in scopes of these files; the last number is that of the image itself among them.
         self.known: dict[Key | None, Found] = {}
 
@@ -138,7 +139,7 @@ def _bindings_of_nothing() -> Bindings:
     empty = Bindings.empty(1, ())
     for array in (empty.address, empty.size, empty.type, empty.provider, empty.symbol, empty.canonical):
         array.flags.writeable = False
-    empty.asked = frozen(np.zeros(1, np.int64))
+    empty.asked = _SYMBOL_0
     return empty
 
 

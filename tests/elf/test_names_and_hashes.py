@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relink.elf import Names, ProgramHeader, decode
+from relink.elf import hashes as hash_tables
 from relink.elf.constants import DynamicTag as Tag
 from relink.elf.contents import Contents
 from relink.elf.hashes import GnuHash
@@ -185,6 +186,15 @@ def test_a_gnu_chain_without_an_end_is_refused() -> None:
 def test_a_gnu_bucket_before_the_table_is_refused() -> None:
     with pytest.raises(MalformedElf, match="begins at symbol 1, the table's first symbol is 5"):
         _ = decode(gnu_image(words(1, 5, 1, 6) + b"\xff" * 8 + words(1, 1))).symbols
+
+
+@pytest.mark.parametrize("heads", [[0], [0, 0], [3], [0, 7, 3, 0], [2**32 - 1, 0, 1]])
+def test_few_buckets_have_the_bounds_of_many(heads: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    buckets = np.array(heads, np.uint32)
+    used = [head for head in heads if head] or [0]
+    assert hash_tables._bounds(buckets) == (min(used), max(used))
+    monkeypatch.setattr(hash_tables, "_FEW", -1)
+    assert hash_tables._bounds(buckets) == (min(used), max(used))
 
 
 @pytest.mark.parametrize("tag", [Tag.HASH, Tag.GNU_HASH])
