@@ -7,6 +7,7 @@ widths, and for lines that must be folded.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
 from relink.records import cached_property
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Columns enough that no line is folded or cropped: a pipe's width.
 UNFOLDED_WIDTH = 4096
+_USUAL_WIDTH, _LINES = 80, 25  #: of a terminal that does not say how wide it is; rich asks for lines too
+_LEAST_WIDTH = 40  #: in fewer columns tables would lose cells; the terminal folds their lines
 _GAP = "  "
 #: With one of these variables rich may write colours or fold lines even if the output is not a terminal.
 _ASKED_OF_RICH = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "JUPYTER_COLUMNS")
@@ -90,6 +93,19 @@ class Table:
         return made
 
 
+def columns_of(file: TextIO) -> int:
+    """The columns at which lines for a file are folded: COLUMNS, else the terminal's."""
+    try:
+        columns = int(os.environ.get("COLUMNS", "0"))
+    except ValueError:
+        columns = 0
+    if columns <= 0 and file.isatty():
+        columns = _USUAL_WIDTH
+        with suppress(OSError, ValueError):
+            columns = os.get_terminal_size(file.fileno()).columns or _USUAL_WIDTH
+    return max(columns, _LEAST_WIDTH) if columns > 0 else UNFOLDED_WIDTH
+
+
 class Console:
     """A console for text and tables; rich is used for anything else, and for terminals."""
 
@@ -102,10 +118,14 @@ class Console:
     def _rich(self) -> RichConsole:
         from rich.console import Console as RichConsole
 
-        terminal = self._file.isatty() or os.environ.get("COLUMNS", "").isdigit()
-        width = None if terminal else UNFOLDED_WIDTH
         return RichConsole(
-            file=self._file, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False
+            file=self._file,
+            width=columns_of(self._file),
+            height=_LINES,
+            highlight=False,
+            markup=False,
+            emoji=False,
+            soft_wrap=False,
         )
 
     def print(

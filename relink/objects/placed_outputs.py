@@ -181,6 +181,8 @@ class _Orphans:
         kinds = _LIKE[alone.kind]
         like = next(filter(None, map(self._last_of, kinds)), None)
         like = like or next((o for kind in kinds for o in reversed(self._outputs) if o.kind == kind), None)
+        if like is None and not section.size:  # as assemblers make them in every object
+            like = self._outputs[-1]
         if like is None:
             raise self._unplaced(section, "has no region: no output section of the script is of its kind")
         stored = like.rule.load_in if section.bits else None

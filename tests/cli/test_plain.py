@@ -81,6 +81,16 @@ def test_a_terminal_is_left_to_rich(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\x1b[1m" in ours("title", soft_wrap=True, end="\n")
 
 
+@pytest.mark.parametrize("columns", ["0", "1", "-3", "²", "abc", "9" * 30])
+def test_no_width_makes_a_table_lose_cells(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("LINES", columns)
+    made = Table("image", "found by", ">base")
+    made.add_row("lib.so", "asked for", "0x4000814000")
+    written = ours(made, soft_wrap=None, end="\n")
+    assert all(cell in written for cell in ("lib.so", "asked for", "0x4000814000"))
+
+
 def test_a_load_into_a_pipe_imports_no_console_of_rich() -> None:
     code = "import sys; from emu.cli.app import run; run(sys.argv[1:]); sys.exit('rich.console' in sys.modules)"
     command = [sys.executable, "-c", code, "load", str(fixture("x86_64-clang", "ctors"))]

@@ -77,6 +77,22 @@ def test_empty_sections_and_odd_alignments_are_packed() -> None:
     assert sections[".more.aligned"].load_address == 0x0800_0004
 
 
+def test_an_empty_section_needs_no_region() -> None:
+    """Assemblers write .data and .bss into every object."""
+    source = """
+    .data
+    .globl nothing
+    nothing:
+    .bss
+    .text
+    .globl f
+    f: ret
+    """
+    image = link(source, LinkScript.of({".text": FLASH}), "x86_64", "assembler")
+    assert list(placed(image)) == [".text"]
+    assert FLASH.origin <= image.symbol("nothing").address <= FLASH.end
+
+
 def test_patterns_choose_by_section_and_by_file() -> None:
     objects = [compiled("arm", f"int d_{n} = {n}; int f_{n}(void) {{ return d_{n}; }}\n", "-ffunction-sections")
                for n in range(3)]  # fmt: skip

@@ -20,24 +20,33 @@ def is_drcov(path: Path) -> bool:
 
 def save(data: CoverageData, path: Path, *, test: str = "", append: bool = False) -> None:
     """See `Coverage.save`."""
+    drcov = is_drcov(path)
+    if path.exists() and not path.is_file():  # a device or a pipe: nothing is read of it, nor takes its place
+        path.write_bytes(_content(data, path, test, b"", drcov=drcov))
+        return
+    path = Path(os.path.realpath(path))  # a link goes on leading there
     with _locked(path, needed=append):
-        content = path.read_bytes() if append and path.exists() else b""
-        if is_drcov(path):
-            merged = CoverageData()
-            if content:
-                merged.merge(read_drcov(content, str(path)))
-            merged.merge(_without_arch(data))
-            content = write_drcov(merged)
-        else:
-            trace = Tracefile.of(data)
-            if content:
-                before = Tracefile.read(content.decode("utf-8", "surrogateescape"), str(path))
-                before.merge(trace)
-                trace = before
-            content = trace.text(test).encode("utf-8", "surrogateescape")
+        before = path.read_bytes() if append and path.exists() else b""
+        content = _content(data, path, test, before, drcov=drcov)
         temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
         temporary.write_bytes(content)
         os.replace(temporary, path)
+
+
+def _content(data: CoverageData, path: Path, test: str, before: bytes, *, drcov: bool) -> bytes:
+    """What a file has afterwards that has `before` now."""
+    if drcov:
+        merged = CoverageData()
+        if before:
+            merged.merge(read_drcov(before, str(path)))
+        merged.merge(_without_arch(data))
+        return write_drcov(merged)
+    trace = Tracefile.of(data)
+    if before:
+        merged_trace = Tracefile.read(before.decode("utf-8", "surrogateescape"), str(path))
+        merged_trace.merge(trace)
+        trace = merged_trace
+    return trace.text(test).encode("utf-8", "surrogateescape")
 
 
 def _without_arch(data: CoverageData) -> CoverageData:
