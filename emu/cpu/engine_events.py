@@ -65,7 +65,7 @@ class EngineEvents:
         self._dirty = False  #: whether breakpoints or entries have changed since the last run
         self._changed: list[int] = []  #: their addresses
         self._stepping = self._counting = self._step_is_due = False
-        self._trap_reports, self._paused = 0, False  #: `_paused`: whether the heap calls are
+        self._trap_reports = 0
         self._over: int | None = None
         self._faulted_at = 0  #: the data address of the last fault on a closed page
         self._last = -1  #: pc of the last stop
@@ -285,9 +285,8 @@ class EngineEvents:
             self._guard_again()
         if self._dirty:
             self._prepare()
-            if (calls := self._cpu.heap_calls) is not None and bool(self._trap_reports) != self._paused:
-                calls.pause(-1 if self._paused else 1)  # calls that get to no trap otherwise
-                self._paused = not self._paused  # without a call before
+            if (calls := self._cpu.heap_calls) is not None:
+                calls.pause(self, bool(self._trap_reports))  # calls that get to no trap otherwise
             self._dirty = False
             self._update()
         at = pc & self._mask

@@ -97,13 +97,20 @@ class Patch(Undoable):
         Raises PatchError while a later patch of the function is active.
         """
         self.patcher.check_top(self)
-        memory = self.patcher.memory
-        memory.write(self.address, self.original)
+        back = Rollback(((self._write_code, ()),))
         try:
+            self.patcher.memory.write(self.address, self.original)
             yield
         finally:
-            if self.active:
-                memory.write(self.address, self.code)
+            try:
+                back.close()
+            finally:
+                if back.calls:
+                    back.close()
+
+    def _write_code(self) -> None:
+        if self.active:
+            self.patcher.memory.write(self.address, self.code)
 
 
 class Patcher:

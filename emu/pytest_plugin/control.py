@@ -73,7 +73,7 @@ class Guest:
         """
         from emu.pytest_plugin.mocks import mock
 
-        return self._added(mock(self._loaded, name, prototype, returns, side_effect))
+        return mock(self._loaded, name, prototype, returns, side_effect, self._mocks)
 
     def spy(self, name: str, prototype: str | Prototype | None = None) -> Mocked:
         """Watch the calls of a function, which runs as before: `calls` has the arguments, `results` the results.
@@ -82,16 +82,13 @@ class Guest:
         """
         from emu.pytest_plugin.mocks import spy
 
-        return self._added(spy(self._loaded, name, prototype))
-
-    def _added(self, made: Mocked) -> Mocked:
-        self._mocks.append(made)
-        return made
+        return spy(self._loaded, name, prototype, self._mocks)
 
     def undo(self) -> None:
         """Undo all mocks and spies, the last first. The fixture does it at the end of the test."""
         while self._mocks:
-            self._mocks.pop().undo()
+            self._mocks[-1].undo()
+            del self._mocks[-1]
 
     def reset(self) -> None:
         """Return to the state after the load, without mocks and spies: for each example of a hypothesis test."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 from unittest.mock import Mock
 
@@ -26,6 +26,7 @@ from relink.errors import DebugInfoError, MachineError, RelinkError, UnresolvedS
 
 if TYPE_CHECKING:
     from emu import Library, Machine
+    from emu.patch.functions import Patch
     from emu.pytest_plugin.pool import Loaded
     from relink.image import Symbol
 
@@ -75,10 +76,12 @@ class Mocked:
         self.mock.side_effect = value
 
     def undo(self) -> None:
-        """Put the function back. Does nothing when that is done."""
+        """Put the function back. Does nothing when that is done. Raises MockError or PatchError while a later mock
+        of the function is active.
+        """
         if self._put_back is not None:
-            put_back, self._put_back = self._put_back, None
-            put_back()
+            self._put_back()
+            self._put_back = None
 
     def __enter__(self) -> Self:
         return self
@@ -86,9 +89,15 @@ class Mocked:
     def __exit__(self, *exception: object) -> None:
         self.undo()
 
-    def replace(self, place: _Place, function: HostFunction) -> Mocked:
-        """Put `function` in its place, until `undo`."""
-        self._put_back = place.replace(function)
+    def replace(self, place: _Place, function: HostFunction, mocks: list[Mocked]) -> Mocked:
+        """Add this to `mocks`, and put `function` in its place until `undo`."""
+        mocks.append(self)
+        self._put_back = place.put_back  # first: a signal handler may raise at any point
+        try:
+            place.replace(function)
+        except BaseException:
+            self.undo()
+            raise
         return self
 
     def __getattr__(self, name: str) -> Any:
@@ -107,7 +116,14 @@ class Mocked:
         return f"<mock of {self.name}: {self.mock.call_count} calls>"
 
 
-def mock(loaded: Loaded, name: str, prototype: str | Prototype | None, returns: Any, side_effect: Any) -> Mocked:
+def mock(
+    loaded: Loaded,
+    name: str,
+    prototype: str | Prototype | None,
+    returns: Any,
+    side_effect: Any,
+    mocks: list[Mocked],
+) -> Mocked:
     """See `Guest.mock`."""
     library = loaded.library
     made = Mocked(name, Mock(name=name, return_value=returns, side_effect=side_effect))
@@ -126,10 +142,10 @@ def mock(loaded: Loaded, name: str, prototype: str | Prototype | None, returns: 
         function = HostFunction(call, host_function(side_effect, name).prototype)
     else:
         function = HostFunction(call, _UNKNOWN)
-    return made.replace(place, function)
+    return made.replace(place, function, mocks)
 
 
-def spy(loaded: Loaded, name: str, prototype: str | Prototype | None) -> Mocked:
+def spy(loaded: Loaded, name: str, prototype: str | Prototype | None, mocks: list[Mocked]) -> Mocked:
     """See `Guest.spy`."""
     machine, library = loaded.machine, loaded.library
     place = _Place(machine, library, name)
@@ -144,7 +160,7 @@ def spy(loaded: Loaded, name: str, prototype: str | Prototype | None) -> Mocked:
             return machine.call(address, known, *arguments)
 
     made = Mocked(name, Mock(name=name, side_effect=call))
-    return made.replace(place, HostFunction(lambda *arguments: made.called_with(arguments), known))
+    return made.replace(place, HostFunction(lambda *arguments: made.called_with(arguments), known), mocks)
 
 
 def _check_small(name: str, result: object) -> None:
@@ -188,6 +204,12 @@ def _prototype(loaded: Loaded, name: str, given: str | Prototype | None) -> Prot
     return None
 
 
+class _Replacement(Trap):
+    """The trap of a mock."""
+
+    __slots__ = ()
+
+
 class _Place:
     """Where calls of a function arrive: traps, or guest code. Raises MockError where there is neither."""
 
@@ -195,53 +217,62 @@ class _Place:
         self._machine, self._name = machine, name
         self._traps = machine.traps.named(name, f"unresolved {name}")
         self._symbol: Symbol | None = None
-        self._enter: Callable[[], AbstractContextManager[int]]
+        self._patch: Patch | None = None
+        self._new: _Replacement | None = None
+        self._before: dict[int, Trap] = {}  #: those that have been replaced
+        self._original = 0  #: a trap that does what they did
+        self._earlier: list[Patch] | None = None  #: those that there were before `_patch`
         if not self._traps:
             self._symbol = _defined(machine, library, name)
 
-    def replace(self, function: HostFunction) -> Callable[[], None]:
-        """Put a host function in its place; the result puts it back."""
+    def replace(self, function: HostFunction) -> None:
+        """Put a host function in its place, until `put_back`."""
         machine = self._machine
         if self._symbol is not None:
-            symbol = self._symbol
-            patch = machine.patch(symbol, function)
+            self._earlier = [*machine.patcher.patches]
+            self._patch = machine.patch(self._symbol, function)
+            return
+        traps, name = machine.traps, self._name
+        self._new = new = _Replacement(name, machine.parts.host_symbols.handler(name, function))
+        for address in self._traps:
+            before = traps.get(address)
+            if before is not None:
+                self._before[address] = before
+                traps.exchange(address, new)
+        self._original = traps.add(f"replaced {name}", self._run_replaced)
+        if (quick := machine.cpu.heap_calls) is not None:
+            quick.pause(self, True)
 
-            class Original(AbstractContextManager[int]):
-                def __enter__(self) -> int:
-                    self._suspended = patch.suspended()
-                    self._suspended.__enter__()
-                    return symbol.address
+    def _run_replaced(self) -> int:
+        return next(iter(self._before.values())).handler()
 
-                def __exit__(self, *exception: Any) -> None:
-                    self._suspended.__exit__(*exception)
+    def put_back(self) -> None:
+        """Take `replace` back, or what of it has been done. It may be called again where it was interrupted."""
+        machine, traps, new = self._machine, self._machine.traps, self._new
+        if self._earlier is not None:
+            made = (each for each in machine.patcher.patches if each not in self._earlier)
+            if (patch := self._patch or next(made, None)) is not None:
+                patch.undo()
+            return
+        if any(isinstance(trap := traps.get(each), _Replacement) and trap is not new for each in self._before):
+            raise MockError(f"{self._name} has been mocked again since: undo the last mock first")
+        for address, before in self._before.items():
+            if traps.get(address) is new:  # it is another's when the library has been unloaded
+                traps.exchange(address, before)
+        for address in traps.named(f"replaced {self._name}"):
+            if (trap := traps.get(address)) is not None and trap.handler == self._run_replaced:
+                traps.remove(address)
+        if (quick := machine.cpu.heap_calls) is not None:
+            quick.pause(self, False)
 
-            self._enter = Original
-            return patch.undo
-        return self._replace_traps(function)
-
-    def _replace_traps(self, function: HostFunction) -> Callable[[], None]:
-        traps, name = self._machine.traps, self._name
-        new = Trap(name, self._machine.parts.host_symbols.handler(name, function))
-        before = {address: traps.exchange(address, new) for address in self._traps}
-        original = traps.add(name, next(iter(before.values())).handler)
-        self._enter = lambda: nullcontext(original)
-        quick = self._machine.cpu.heap_calls
-        if quick is not None:
-            quick.pause(1)
-
-        def undo() -> None:
-            if quick is not None:
-                quick.pause(-1)
-            for address, trap in before.items():
-                if traps.get(address) is new:  # it is another's when the library has been unloaded
-                    traps.exchange(address, trap)
-            traps.remove(original)
-
-        return undo
-
-    def original(self) -> AbstractContextManager[int]:
+    @contextmanager
+    def original(self) -> Iterator[int]:
         """In the block calls of the address, which it gives, run the replaced function."""
-        return self._enter()
+        if self._patch is None or self._symbol is None:
+            yield self._original
+        else:
+            with self._patch.suspended():
+                yield self._symbol.address
 
 
 def _defined(machine: Machine, library: Library, name: str) -> Symbol:

@@ -78,7 +78,7 @@ def test_its_blocks_are_those_that_python_gives(target: str) -> None:
         machine, library = _loaded(target)
         with machine:
             assert machine.cpu.heap_calls is not None
-            machine.cpu.heap_calls.pause(paused)
+            machine.cpu.heap_calls.pause(machine, paused)
             work = library.function("work", "int(const unsigned *, int)")
             assert work(steps, 2000) == 0
             machine.heap.free(machine.heap.malloc(40))  # Python's in between

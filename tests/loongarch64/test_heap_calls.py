@@ -57,9 +57,9 @@ def test_a_place_does_nothing_until_it_is_connected_and_while_it_is_paused(
     cpu.heap_calls.add(CODE, HeapFunction.MALLOC, blocks, "a0", "t0")
     assert cpu.heap_calls.has(CODE)
     assert [_run(cpu, 40), _run(cpu, 40, 9)] == [_BLOCKS, 9], "a result that is there stays"
-    cpu.heap_calls.pause(1)
+    cpu.heap_calls.pause(cpu, True)
     assert _run(cpu, 40) == 0
-    cpu.heap_calls.pause(-1)
+    cpu.heap_calls.pause(cpu, False)
     assert _run(cpu, 40) == _BLOCKS + 48
     assert dict(blocks.live()) == {_BLOCKS: 48, _BLOCKS + 48: 48}
 

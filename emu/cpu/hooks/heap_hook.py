@@ -42,8 +42,8 @@ class HeapCalls(Protocol):
     def add(self, address: int, function: HeapFunction, blocks: Blocks, argument: str, result: str) -> None:
         """Perform a function before the instruction at an address, with these registers, until it is unmapped."""
 
-    def pause(self, more: int) -> None:
-        """With 1, let each call get to Python until -1 takes that back."""
+    def pause(self, owner: object, wanted: bool) -> None:
+        """Let each call get to Python as long as any owner wants it. It may be called again for the same."""
 
 
 class BlockArrays(ctypes.Structure):

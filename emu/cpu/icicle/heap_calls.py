@@ -31,7 +31,7 @@ class IcicleHeapCalls:
 
     def __init__(self) -> None:
         self.places: dict[int, _Place] = {}  #: by address
-        self._paused = 0
+        self._pausing: set[object] = set()  #: owners
 
     def has(self, address: int) -> bool:
         """See `HeapCalls`."""
@@ -46,14 +46,14 @@ class IcicleHeapCalls:
         for address in [address for address in self.places if low <= address < high]:
             del self.places[address]
 
-    def pause(self, more: int) -> None:
+    def pause(self, owner: object, wanted: bool) -> None:
         """See `HeapCalls`."""
-        self._paused += more
+        self._pausing = self._pausing | {owner} if wanted else self._pausing - {owner}
 
     def perform(self, engine: Engine, place: _Place) -> None:
         """Do what the instruction at one of `places` stands for, if it is due and can be done."""
         function, blocks, argument, result = place
-        if self._paused or engine.reg_read(result):
+        if self._pausing or engine.reg_read(result):
             return
         value = engine.reg_read(argument)
         try:

@@ -18,7 +18,7 @@ class UnicornHeapCalls:
         self._handle, self._slots, self._kept = handle, slots, kept
         self._hooks: dict[int, ctypes.c_size_t] = {}  #: by address
         self._arrays: BlockArrays | None = None
-        self._paused = 0
+        self._pausing: set[object] = set()  #: owners
 
     def has(self, address: int) -> bool:
         """See `HeapCalls`."""
@@ -30,7 +30,7 @@ class UnicornHeapCalls:
         if code is None:
             return
         arrays = self._arrays = blocks.arrays
-        arrays.paused = self._paused
+        arrays.paused = 1 if self._pausing else 0
         numbers = self._slots[argument][0], self._slots[result][0]
         call = HeapCall(ctypes.addressof(arrays), api.REG_READ.value, api.REG_WRITE.value, *numbers)
         self._kept.append((call, arrays))
@@ -44,8 +44,8 @@ class UnicornHeapCalls:
         for address in [address for address in self._hooks if low <= address < high]:
             api.check(api.uclib.uc_hook_del(self._handle, self._hooks.pop(address)), "remove a hook")
 
-    def pause(self, more: int) -> None:
+    def pause(self, owner: object, wanted: bool) -> None:
         """See `HeapCalls`."""
-        self._paused += more
+        self._pausing = self._pausing | {owner} if wanted else self._pausing - {owner}
         if self._arrays is not None:
-            self._arrays.paused = self._paused
+            self._arrays.paused = 1 if self._pausing else 0
