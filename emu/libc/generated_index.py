@@ -170,11 +170,11 @@ NAMES: dict[str, str] = {
     "process": """
         _Exit ___errno __aeabi_atexit __assert __assert2 __assert_fail __assert_perror_fail __chk_fail __cxa_atexit
         __cxa_deleted_virtual __cxa_finalize __cxa_pure_virtual __cxa_thread_atexit __cxa_thread_atexit_impl
-        __errno __errno_location __fortify_fail __getauxval __getpagesize __libc_fatal __sched_cpucount
-        __stack_chk_fail __stack_chk_fail_local __stack_chk_guard __sysconf _exit _rtld_global_ro at_quick_exit
-        atexit exit fork get_nprocs get_nprocs_conf getauxval getegid geteuid getgid getpagesize getpid getppid
-        getresgid getresuid gettid getuid quick_exit sched_getaffinity setfsgid setfsuid syscall sysconf system
-        uname
+        __errno __errno_location __fentry__ __fortify_fail __getauxval __getpagesize __libc_fatal __sched_cpucount
+        __stack_chk_fail __stack_chk_fail_local __stack_chk_guard __sysconf _exit _mcount _rtld_global_ro
+        at_quick_exit atexit exit fork get_nprocs get_nprocs_conf getauxval getegid geteuid getgid getpagesize
+        getpid getppid getresgid getresuid gettid getuid mcount quick_exit sched_getaffinity setfsgid setfsuid
+        syscall sysconf system uname
     """,
     "signals": """
         __sigaction __sysv_signal abort bsd_signal gsignal kill killpg pthread_kill pthread_sigqueue raise

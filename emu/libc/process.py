@@ -100,6 +100,11 @@ def bionic_assert(libc: Libc, file: int, line: int, function: int, assertion: in
     assert_fail(libc, assertion, file, line, function)
 
 
+@export("void mcount(void)", alias=("_mcount", "__fentry__"))
+def mcount(libc: Libc) -> None:
+    """What code built with -pg calls in each function, with all registers in use. Nothing is counted."""
+
+
 @export("void __stack_chk_fail(void)", alias=("__stack_chk_fail_local",))
 def stack_chk_fail(libc: Libc) -> None:
     raise GuestAbort("*** stack smashing detected ***")
