@@ -194,6 +194,12 @@ class EngineEvents:
         each = (Protection.R, Protection.W, Protection.X)
         return Protection(sum(one for one in each if self._cpu.extent(page, one)))
 
+    def remapping(self, address: int, size: int) -> None:
+        """The same is about to happen: if no `remapped` follows, the next run closes them."""
+        unsure = [page for page in self._guards if address <= page < address + size]
+        if unsure:
+            self._unsure, self._stale_guards = (*self._unsure, *unsure), True
+
     def remapped(self, address: int, size: int) -> None:
         """The CPU has mapped these pages or changed their permissions: close the watched ones again."""
         for page, lost in self._guards.items():

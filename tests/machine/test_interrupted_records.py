@@ -11,6 +11,7 @@ import pytest
 from emu import Library as Loaded
 from emu import Machine
 from emu.debug.observation import Hit
+from relink.memory.address_space import Protection
 from tests.fixtures import arch_of, fixture
 from tests.interrupts import interrupted
 from tests.linker.craft import Library
@@ -126,6 +127,34 @@ def test_a_watchpoint(target: str) -> None:
         assert [hit.access.size for hit in hits if hit.access] == [8]
 
     _check_all(target, watch, 17, remove=_remove_points)
+
+
+@pytest.mark.parametrize("target", ["x86_64", "loongarch64"])
+def test_watched_memory_whose_permissions_change(target: str) -> None:
+    hits: list[Hit] = []
+    with Machine(arch_of(target)) as machine:
+        library = machine.load(fixture(target, "basic-dwarf5"), allow_unresolved=True)
+        place = machine.memory.map_anonymous(0x1000)
+
+        def read() -> None:
+            hits.clear()
+            assert library.visit(lambda context, name: 1, 0, place, 1) == 1
+            assert len(hits) == 1, number
+
+        def change() -> None:
+            machine.cpu.protect(place, 0x1000, Protection.R)
+            machine.cpu.protect(place, 0x1000, Protection.R | Protection.W)
+
+        number = 0
+        with machine.watch(place, 8, on="read", action=hits.append):
+            read()
+            change()
+            for number in count(1):
+                passed = interrupted(change, number, starts=True)
+                read()
+                if passed < number:
+                    break
+        assert number > 20
 
 
 def test_a_thread() -> None:

@@ -119,6 +119,8 @@ class IcicleCpu(EngineTiers, ObservedEngine):
         self._forget(address, end)
         engine, changed = self._engine, Span(address, end, protection)
         spans = sorted([*self._pages.without(address, end), changed])
+        if self._observed is not None:
+            self._observed.remapping(address, size)
         try:
             engine.mem_protect(address, size, protection)
         finally:  # also where a signal handler raises right after the call

@@ -44,6 +44,8 @@ class UnicornMemory(UnicornTranslations):
             self._refuse_other_threads()
         traps = self._trap_start, self._trap_end
         host = host_address(self._isa, traps, address, size, protection, buffer)
+        if self._observed is not None:
+            self._observed.remapping(address, size)
         self._pages.add(address, memoryview(cast(Any, buffer)), protection)
         try:
             self._late.add(address, size, host)
@@ -84,6 +86,8 @@ class UnicornMemory(UnicornTranslations):
             self._code_pages.forget(address, size)  # first: what goes on is not searched again
         for piece, low, high in pieces:
             self._drop_translations(piece, low, high)  # before the protection changes, while the engine finds them
+        if self._observed is not None:
+            self._observed.remapping(address, size)
         self._pages.protect(address, size, protection)
         if self._code_pages is not None:
             protection = self._code_pages.begin(address, size, protection)
