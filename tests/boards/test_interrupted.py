@@ -161,6 +161,16 @@ def test_a_device_that_raises_does_not_lose_the_place() -> None:
     assert device.accesses == 4
 
 
+def test_a_device_that_raises_in_an_it_block_leaves_its_conditions() -> None:
+    device = _Raising()
+    # r0 = 0x40000000; cmp r0, #1; itte ne; ldrne r2, [r0]; addne r3, #1; addeq r4, #1
+    made = board([0x2001, 0x0780, 0x2801, 0xBF1A, 0x6802, 0x3301, 0x3401, HERE], {0x4000_0000: device})
+    with pytest.raises(KeyboardInterrupt):
+        made.run(max_instructions=20)
+    made.run(max_instructions=20)
+    assert made.machine.cpu.read_registers(["r2", "r3", "r4"]) == [5, 1, 0]
+
+
 def test_a_firmware_whose_loading_is_interrupted_is_not_the_firmware() -> None:
     made = board([NOP, HERE])
     for number in count(1):

@@ -308,7 +308,6 @@ class UnicornDevices(UnicornLimits):
         assert error is not None
         windows.forget()
         stop = Stop(StopReason.INSTRUCTION_LIMIT, pc)
-        self._suspended = pc if self._interworking else None
         self.kept = error, stop
         raise error
 

@@ -66,7 +66,10 @@ class UnicornPieces(UnicornDevices, ObservedEngine):
             self._meter.began_whole()
         if self._watched is not None:
             self._watched.forget()
-        self._suspended = _NOWHERE if self._interworking else None
+        if self.kept is None:
+            self._suspended = _NOWHERE if self._interworking else None
+        elif self.kept[0] is not None and self._interworking:
+            self._suspended = self.kept[1].pc  # the guest goes on there, maybe in an IT block
 
     def run_piece(self, pc: int, limit: int, timeout: float) -> Stop:
         """See `DeviceCpu.run_piece`."""
