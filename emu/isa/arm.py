@@ -174,7 +174,7 @@ ARM = Isa(
         signals=ARM_SIGNALS,
     ),
     libc=LibcAbi(
-        sonames=("ld-linux-armhf.so.3", "ld-linux.so.3", "libc.musl-armhf.so.1"),
+        sonames=("ld-linux-armhf.so.3", "ld-linux.so.3", "libc.musl-armhf.so.1", "libc.musl-armv7.so.1"),
         stat={"": OLD_32, "64": STAT64, "64_time64": time64(alignment=8)},
         directory_flag=0o40000,
         ilogb_minimum=False,

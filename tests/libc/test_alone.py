@@ -12,6 +12,7 @@ from emu.errors import GuestAbort, GuestExit
 from emu.libc.errno import Errno
 from tests.fixtures import arch_of
 from tests.libc.fake import Harness, Values
+from tests.linker.craft import Library, Sym
 from tests.objects.build import compiled
 
 CREAT, EXCL, RDWR = 0o100, 0o200, 2
@@ -187,3 +188,10 @@ def test_descriptors_are_closed_by_the_range(host: Harness) -> None:
     assert [host.call("fcntl", number, 1) for number in numbers] == [0, -1, -1, 0]
     assert host.call("close_range", 0, 0xFFFF_FFFF, 4) == 0
     assert host.call("fcntl", numbers[0], 1) == 1
+
+
+@pytest.mark.parametrize("soname", ["libc.musl-armhf.so.1", "libc.musl-armv7.so.1"])
+def test_the_names_of_musl_on_arm_are_provided(soname: str) -> None:
+    """One for each of Alpine Linux's two architectures."""
+    with Machine("arm") as machine:
+        machine.load(Library("arm", needed=[soname], symbols=[Sym("v")]).image())
