@@ -88,4 +88,7 @@ def test_breakpoints_are_changed_one_by_one_where_code_is_followed() -> None:
         assert sum(map(len, coverage.blocks.values())) > 10
         assert len(trace.calls) == 11
         assert events._set is places
+        assert places
+        library.function("some", "int(void)")()
+        assert events._set is places
         assert not places
