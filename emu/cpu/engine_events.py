@@ -63,7 +63,7 @@ class EngineEvents:
         self._recordings: list[Recording] = []
         self._by_host: list[Access] = []  #: accesses of host functions, not yet reported
         self._dirty = False  #: whether breakpoints or entries have changed since the last run
-        self._changed: list[int] = []  #: their addresses
+        self._changed: list[int] = []  #: their addresses, maybe more than once
         self._stepping = self._counting = self._step_is_due = False
         self._trap_reports = 0
         self._over: int | None = None

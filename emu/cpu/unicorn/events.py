@@ -126,12 +126,13 @@ class UnicornEvents(EngineEvents):
         """Hooks are called in the order of their creation: those for places before those of logs, which then have
         no row for what was not begun.
         """
-        changed = self._changed[:]
+        count = len(self._changed)
+        changed = dict.fromkeys(self._changed[:count])
         if any((address in self._breakpoints) != (address in self._held) for address in changed):
             self._place_breakpoints()
         for address in changed:
             self._blocks.update(address, self._entries)
-        del self._changed[: len(changed)]
+        del self._changed[:count]
         moved = self._hooks.keys() != self._wanted
         if self._stale_logs or bool(self._entries) != (self._entry_hook is not None) or (self._logs and moved):
             self._renew()
