@@ -24,6 +24,7 @@ import pytest
 from emu import Machine
 from emu.calls import declared
 from emu.cpu.hooks import host_code
+from emu.debug import call_frames
 from emu.debug.coverage import sources
 from emu.errors import GuestFault
 from emu.saved import graph
@@ -31,7 +32,7 @@ from relink import HostMemory
 from relink.elf import dwarf, dwarf_inlined, dwarf_lines
 from relink.memory import host_pages
 from relink.memory.once import make_room
-from relink.resolve import nearest, reference_kind
+from relink.resolve import local_symbols, nearest, reference_kind
 from relink.resolve.bindings import Bindings
 from relink.resolve.few_references import Few, Found
 from relink.search.decoded_cache import CACHE
@@ -126,9 +127,11 @@ KEPT: dict[str, object] = {
     "relink/elf/dwarf.py:_KNOWN": dwarf._KNOWN,
     "relink/elf/dwarf_inlined.py:_KNOWN": dwarf_inlined._KNOWN,
     "relink/elf/dwarf_lines.py:_KNOWN": dwarf_lines._KNOWN,
+    "relink/resolve/local_symbols.py:_KNOWN": local_symbols._KNOWN,
     "relink/resolve/nearest.py:_by_value": nearest._by_value,
     "relink/resolve/reference_kind.py:_known": reference_kind._known,
     "emu/calls/declared.py:_KNOWN": declared._KNOWN,
+    "emu/debug/call_frames.py:_TABLES": call_frames._TABLES,
     "emu/debug/coverage/sources.py:_KNOWN": sources._KNOWN,
 }
 
@@ -170,6 +173,7 @@ def test_what_is_kept_with_a_file_goes_with_it() -> None:
             dwarf_inlined.inlined_functions(image.decoded)
             sources.source_ranges(image.decoded)
             nearest.nearest_symbol(image, image.base)
+            local_symbols.local_symbols(image.decoded, "get")
             reference_kind.reference_kind(image, 0)
             assert all(KEPT.values())
             return [weakref.ref(each) for each in (image.decoded, image, machine)]

@@ -252,11 +252,10 @@ class Board(Personality):
 
     def _frame(self, address: int) -> Frame | None:
         firmware = self.firmware
-        for symbol in firmware.symbols.values() if firmware is not None else ():
-            start = symbol.address & ~1 if symbol.is_function else symbol.address
-            if start <= address < start + symbol.size and firmware is not None:
-                return Frame(address, firmware.name, symbol.name, address - start)
-        return None
+        symbol = None if firmware is None else firmware.symbol_at(address)
+        if firmware is None or symbol is None:
+            return None
+        return Frame(address, firmware.name, symbol.name, address - symbol.start)
 
     # ------------------------------------------------------------ running
 

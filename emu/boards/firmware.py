@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emu.boards.errors import FirmwareError
+from relink.elf.intervals import Intervals
 from relink.export.chunks import ExportError
 from relink.export.formats import read_firmware_bytes
 from relink.export.magic import format_of
-from relink.records import dataclass, field
+from relink.records import cached_property, dataclass, field
 
 if TYPE_CHECKING:
     from elftools.elf.elffile import ELFFile
@@ -41,6 +42,11 @@ class Symbol:
     size: int
     is_function: bool
 
+    @property
+    def start(self) -> int:
+        """The address of its first byte."""
+        return self.address & ~1 if self.is_function else self.address
+
 
 @dataclass(frozen=True)
 class Firmware:
@@ -62,6 +68,19 @@ class Firmware:
         if found is None:
             raise FirmwareError(f"{self.name} has no symbol {name!r}")
         return found
+
+    def symbol_at(self, address: int) -> Symbol | None:
+        """The symbol that contains an address; None without one."""
+        places, symbols = self._by_address
+        number = places.at(address)
+        return None if number is None else symbols[number]
+
+    @cached_property
+    def _by_address(self) -> tuple[Intervals, list[Symbol]]:
+        symbols = list(self.symbols.values())
+        starts = [symbol.start for symbol in symbols]
+        ends = [start + symbol.size for start, symbol in zip(starts, symbols, strict=True)]
+        return Intervals(starts, ends), symbols
 
 
 def read_firmware(source: str | PathLike[str] | bytes, *, at: int | None = None) -> Firmware:

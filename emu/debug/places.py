@@ -35,8 +35,7 @@ def find_place(linker: Linker, place: Place, address_mask: int) -> Found:
     if isinstance(place, bool) or not (isinstance(place, (int, str, Symbol)) or hasattr(place, "symbol")):
         raise MachineError(f"{place!r} is not an address, a name, a function or a variable")
     if isinstance(place, int):
-        image = next((image for image in linker.images if image.contains(place & address_mask)), None)
-        return Found(place, image, 0, hex(place))
+        return Found(place, linker.image_at(place & address_mask), 0, hex(place))
     if isinstance(place, str):
         symbol = find_symbol(linker, place)
         return _of(symbol, symbol.address)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from emu.errors import Frame
@@ -31,7 +31,7 @@ class Symbolizer(Assigned):
 
     def image_at(self, address: int) -> Image | None:
         """The loaded image whose region covers a guest address."""
-        return _covering(self._linker.images, address)
+        return self._linker.image_at(address)
 
     def symbolize(self, address: int, *, source: bool = True, returned_to: bool = False) -> Frame:
         """`frame` with its source line from DWARF (see `sourced`), unless `source` is False."""
@@ -70,7 +70,8 @@ class Symbolizer(Assigned):
             if (stand_in := self._traps.get(start)) is not None:
                 return Frame(address, None, f"[{stand_in.name}]", address - start)
         image = self.image_at(address)
-        hosted = None if image is not None else _covering(self.host_images(), address)
+        hosts = () if image is not None else self.host_images()
+        hosted = next((each for each in hosts if each.contains(address)), None)
         if hosted is not None and (found := hosted.symbol_at(address)) is not None:
             return Frame(address, hosted.short_name, _usual_name(hosted, address - found[1], found[0]), found[1])
         image = image or hosted
@@ -93,10 +94,6 @@ def _usual_name(image: Image, start: int, name: str) -> str:
     aliases = [alias for alias, address in image.exports.items() if address & ~1 == start & ~1]
     order = lambda alias: (alias.startswith("_"), not alias.startswith(("mem", "str")), len(alias))  # noqa: E731
     return min(aliases, key=order, default=name)
-
-
-def _covering(images: Iterable[Image], address: int) -> Image | None:
-    return next((image for image in images if image.contains(address)), None)
 
 
 def input_at(image: Image, address: int) -> InputSection | None:

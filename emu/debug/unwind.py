@@ -1,55 +1,60 @@
 """Unwinding a frame by DWARF call-frame information (DWARF 5, section 6.4).
 
 This module finds the entry for an address and evaluates its rules on the frame's registers, which gives the
-caller's registers; pyelftools parses the entry. To find it, only the lengths and start addresses are read, because
-a large library has thousands of entries and pyelftools takes some 60 µs for each.
+caller's registers; pyelftools parses the entry. The search table of .eh_frame_hdr tells which entry. Without one,
+only the lengths and start addresses of all entries are read, because a large library has thousands of them and
+pyelftools takes some 60 µs for each.
 """
 
 from __future__ import annotations
 
-import functools
 import io
 import operator
 import struct
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final, NamedTuple
 
+import numpy as np
+
 from emu.isa.spec import DwarfRegisters
+from relink.arrays import I64, U64
 from relink.errors import RelinkError
 from relink.records import dataclass
 
 #: Reads guest memory: (address, size) -> bytes. Raises AddressSpaceError if it is unmapped.
 ReadMemory = Callable[[int, int], bytes]
+#: The start addresses of functions, ascending, and the offset of the entry (FDE) of each.
+Functions = tuple[U64, I64]
 
 
 class UnwindError(RelinkError):
     """Call-frame information that is missing or damaged, or does not fit the stack."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class CallFrameTable:
     """The call-frame information of one image.
 
-    `data` is the contents of .eh_frame (in the guest at `address`) or, with `eh_frame` False, of .debug_frame,
-    whose addresses are link-time addresses: `load_bias` is added for guest addresses.
+    `data` is the contents of .eh_frame (at `address`) or, with `eh_frame` False, of .debug_frame. Where its
+    addresses are link-time addresses, `load_bias` is added for guest addresses.
     """
 
-    data: bytes
+    data: bytes | memoryview
     address: int = 0
     eh_frame: bool = True
     load_bias: int = 0
+    functions: Functions | None = None  #: None: found in `data` when they are needed
 
 
 def table_by_index(
-    index: int, segments: Iterable[tuple[int, int]], word: int, read: ReadMemory
+    index: int, segments: Iterable[tuple[int, int]], word: int, read: Callable[[int, int], bytes | memoryview]
 ) -> CallFrameTable | None:
-    """The .eh_frame of an image, found through its .eh_frame_hdr.
+    """The .eh_frame of an image, found through its .eh_frame_hdr, whose search table is used if it is in order.
 
-    `index` is the guest address of .eh_frame_hdr (PT_GNU_EH_FRAME), `segments` are the (address, bytes) of the
-    image's mapped segments, `word` is the size of a pointer in bytes. .eh_frame ends with a terminator. None if
-    the index does not refer to a segment. (LSB core specification, ".eh_frame_hdr".)
+    `index` is the address of .eh_frame_hdr (PT_GNU_EH_FRAME), `segments` are the (address, bytes) of the image's
+    segments, `word` is the size of a pointer in bytes. .eh_frame ends with a terminator. None if the index does
+    not refer to a segment. (LSB core specification, ".eh_frame_hdr".)
     """
     header = CallFrameTable(read(index, 4 + word), index)
     if header.data[0] != 1:
@@ -57,8 +62,31 @@ def table_by_index(
     start = _pointer(header, 4, header.data[1], word)
     for address, size in segments:
         if start is not None and address <= start < address + size:
-            return CallFrameTable(read(start, address + size - start), start)
+            table = CallFrameTable(read(start, address + size - start), start)
+            if tuple(header.data[1:4]) == _USUAL_INDEX:
+                with suppress(RelinkError):  # the section is shorter than the table
+                    table.functions = _search_table(index, table, word, read)
+            return table
     return None
+
+
+#: DW_EH_PE_pcrel | sdata4 for the pointer to .eh_frame, udata4 for the count, datarel | sdata4 for the table.
+_USUAL_INDEX: Final = (0x1B, 0x03, 0x3B)
+
+
+def _search_table(
+    index: int, table: CallFrameTable, word: int, read: Callable[[int, int], bytes | memoryview]
+) -> Functions | None:
+    """The search table of the .eh_frame_hdr at `index`: pairs of words relative to it. None if it is not in order.
+
+    An entry that does not belong to its address is found out when it is used.
+    """
+    count = int.from_bytes(read(index + 8, 4), "little")
+    pairs = np.frombuffer(read(index + 12, 8 * count), "<i4").reshape(-1, 2).astype(np.int64).view(np.uint64)
+    starts = pairs[:, 0] + np.uint64(index) & np.uint64((1 << 8 * word) - 1)
+    entries = pairs[:, 1] + np.uint64((index - table.address) % (1 << 64))
+    ordered = (starts[:-1] <= starts[1:]).all() and (entries + np.uint64(8) <= len(table.data)).all()
+    return (starts, entries.view(np.int64)) if count and ordered else None
 
 
 class Registers:
@@ -78,7 +106,7 @@ def caller_by_rules(frame: Registers, table: CallFrameTable, lookup: int, read: 
     the end of a function is looked up in that function. Raises UnwindError if no entry covers `lookup` or the
     entry is invalid, AddressSpaceError if the rules refer to unmapped memory.
     """
-    rules, return_column = _find(table, lookup - table.load_bias, frame.isa.word)
+    rules, return_column = _find(table, lookup - table.load_bias & frame.mask, frame.isa.word)
     cfa = _canonical_address(rules, frame, read)
     values = dict(frame.values)
     if frame.isa.link is None:
@@ -139,11 +167,11 @@ def _recover(rule: Any, number: int, cfa: int, frame: Registers, read: ReadMemor
 
 def _find(table: CallFrameTable, pc: int, word: int) -> tuple[dict[Any, Any], int]:
     """The row of rules in force at `pc`, and the column of the return address."""
-    index = _index(table, word)
-    nearest = bisect_right(index, pc, key=operator.itemgetter(0))
-    for _, cie_offset, fde_offset in index[nearest - 1 : nearest] if nearest else ():
+    starts, entries = _functions(table, word)
+    nearest = int(np.searchsorted(starts, np.uint64(pc), side="right"))
+    for fde_offset in entries[nearest - 1 : nearest].tolist() if nearest else ():
         with _damage_as_unwind_error():
-            fde = _parse(table, (cie_offset, fde_offset), word)[1]
+            fde = _parse(table, (_cie_of(table, fde_offset), fde_offset), word)[1]
             start = fde.header["initial_location"] & (1 << 8 * word) - 1
             if start <= pc < start + fde.header["address_range"]:
                 into = pc - start + fde.header["initial_location"]
@@ -190,24 +218,36 @@ def _raw_entries(table: CallFrameTable) -> Iterator[_Raw]:
         offset += 4 + length
 
 
-@functools.lru_cache(maxsize=16)
-def _index(table: CallFrameTable, word: int) -> list[tuple[int, int, int]]:
-    """(start address, CIE offset, FDE offset) of every function, in address order."""
+def _cie_of(table: CallFrameTable, fde: int) -> int:
+    """The offset of the CIE to which an FDE refers."""
+    identifier: int = struct.unpack_from("<I", table.data, fde + 4)[0]
+    return fde + 4 - identifier if table.eh_frame else identifier
+
+
+def _functions(table: CallFrameTable, word: int) -> Functions:
+    """The functions that a table describes. `word` is the bytes in a pointer."""
+    if table.functions is None:
+        table.functions = _all_entries(table, word)
+    return table.functions
+
+
+def _all_entries(table: CallFrameTable, word: int) -> Functions:
+    """The functions of a table without a search table."""
     encodings: dict[int, int | None] = {}
     found = []
     mark = 0 if table.eh_frame else 0xFFFFFFFF
     for entry in _raw_entries(table):
         if entry.identifier == mark:
             continue
-        cie = entry.offset + 4 - entry.identifier if table.eh_frame else entry.identifier
+        cie = _cie_of(table, entry.offset)
         if cie not in encodings:
             encodings[cie] = _pointer_encoding(table, cie, word)
         encoding = encodings[cie]
         start = None if encoding is None else _pointer(table, entry.body, encoding, word)
         if start is not None:
-            found.append((start, cie, entry.offset))
+            found.append((start, entry.offset))
     found.sort()
-    return found
+    return np.array([start for start, _ in found], np.uint64), np.array([entry for _, entry in found], np.int64)
 
 
 def function_entries(table: CallFrameTable, word: int) -> list[tuple[int, int]]:
@@ -215,7 +255,8 @@ def function_entries(table: CallFrameTable, word: int) -> list[tuple[int, int]]:
 
     `word` is the bytes in a pointer. Damage ends the list early.
     """
-    return [(start, entry) for start, _, entry in _index(table, word)]
+    starts, entries = _functions(table, word)
+    return list(zip(starts.tolist(), entries.tolist(), strict=True))
 
 
 def _pointer_encoding(table: CallFrameTable, cie: int, word: int) -> int | None:

@@ -33,7 +33,8 @@ from relink.elf.dwarf_info import DebugInformation, Unit
 from relink.elf.dwarf_parameters import BY_REFERENCE
 from relink.elf.dwarf_places import EntryPlaces, entry_places
 from relink.elf.dwarf_text import Writer
-from relink.elf.dwarf_walk import entry, members, named_types, variable_address
+from relink.elf.dwarf_units import Walks
+from relink.elf.dwarf_walk import entry, named_types, variable_address
 from relink.errors import DebugInfoError
 from relink.log import Log
 from relink.records import dataclass, field
@@ -110,15 +111,6 @@ def debug_types(source: Source) -> DebugTypes:
 _Made = TypeVar("_Made")
 
 
-@dataclass(eq=False)
-class _Walk:
-    """A unit that is being walked, and the iterator of its remaining DIEs."""
-
-    unit: Unit
-    dies: Iterator[DIE]
-    finished: bool = False
-
-
 class DebugTypes:
     """The functions and variables that one image's debug sections describe. Methods raise DebugInfoError."""
 
@@ -126,9 +118,7 @@ class DebugTypes:
         self._source = sections.source
         self._information = DebugInformation(sections)
         self._writer = Writer(self._information)
-        self._units = self._information.units()
-        self._walks: list[_Walk] = []
-        self._all_units = False
+        self._walks = Walks(self._information)
         self._functions: dict[str, Place] = {}
         self._variables: dict[str, Place] = {}
         self._at: dict[tuple[str, int], list[Place]] = {}
@@ -186,7 +176,6 @@ class DebugTypes:
 
     def named_types(self) -> Iterator[DIE]:
         """The entries of all types that have names, unit by unit."""
-        self._read_units()
         for walk in self._walks:
             try:
                 yield from named_types(walk.unit.top)
@@ -266,7 +255,7 @@ class DebugTypes:
         """The function or variable at an address; when several are there (identical code folding), the one named
         `name`.
         """
-        for walk in self._covering(address):
+        for walk in self._walks.covering(address):
             found = self._best(kind, name, address, exact=True)
             if found is not None:
                 return found
@@ -287,28 +276,21 @@ class DebugTypes:
 
     def _nested(self, name: str, address: int) -> Place | None:
         """A function nested in another, in a unit that covers the address."""
-        for walk in self._covering(address):
-            if walk.unit.covers(address) is None:
+        for walk in self._walks.covering(address):
+            if walk.unit.ranges is None:
                 continue
-            for die in self._guarded_walk(walk.unit, inner=True):
+            for die in self._walks.members(walk.unit, inner=True):
                 self._enter(die, walk.unit)
             if (found := self._best("function", name, address, exact=False)) is not None:
                 return found
         return None
-
-    def _covering(self, address: int) -> Iterator[_Walk]:
-        """The units whose ranges cover an address, then the units without ranges."""
-        self._read_units()
-        told = [(walk, walk.unit.covers(address)) for walk in self._walks]
-        yield from (walk for walk, covers in told if covers)
-        yield from (walk for walk, covers in told if covers is None)
 
     def _named(self, table: dict[str, Place], name: str | None, *, declared: bool = False) -> Place | None:
         """Continue the walk until a definition of `name` is found (with `declared`, also a declaration). With
         `name` None, walk to the end.
         """
         found = table.get(name) if name is not None else None
-        for walk in self._walking():
+        for walk in self._walks.unfinished():
             if found is not None and (found.defined or declared):
                 return found
             for die in walk.dies:
@@ -318,36 +300,6 @@ class DebugTypes:
                     return found
             walk.finished = True
         return found
-
-    def _walking(self) -> Iterator[_Walk]:
-        """The units not yet walked to their end, in order."""
-        at = 0
-        while True:
-            while at < len(self._walks):
-                if not self._walks[at].finished:
-                    yield self._walks[at]
-                at += 1
-            if self._all_units:
-                return
-            self._read_unit()
-
-    def _read_unit(self) -> None:
-        unit = next(self._units, None)
-        if unit is None:
-            self._all_units = True
-        else:
-            self._walks.append(_Walk(unit, self._guarded_walk(unit)))
-
-    def _read_units(self) -> None:
-        while not self._all_units:
-            self._read_unit()
-
-    def _guarded_walk(self, unit: Unit, *, inner: bool = False) -> Iterator[DIE]:
-        """The functions and variables of a unit, up to the first damaged DIE."""
-        try:
-            yield from members(unit.top, 0, inner)
-        except Exception as error:  # damaged DWARF makes pyelftools raise KeyError, struct errors, others
-            self._information.damaged(error)
 
     def _enter(self, die: DIE, unit: Unit) -> None:
         variable = die.tag == "DW_TAG_variable"

@@ -84,10 +84,6 @@ class Unit:
         found = self.top.attributes.get("DW_AT_language")
         return found.value if found is not None and isinstance(found.value, int) else 0
 
-    def covers(self, address: int) -> bool | None:
-        """Whether it describes code at an address; None when it has no ranges."""
-        return None if self.ranges is None else any(start <= address < end for start, end in self.ranges)
-
 
 class DebugInformation:
     """All units of an image's debug information. Parts that cannot be read are added to `problems` as they are

@@ -8,7 +8,7 @@ only makes the result incomplete. Source: DWARF 5, section 6.2.
 from __future__ import annotations
 
 import itertools
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import NamedTuple
@@ -95,24 +95,29 @@ class LineTable:
         self._sections = lines, line_strings, strings
         self._word_size = word_size
         self._sequences: list[_Sequence] = []
+        self._by_address: list[tuple[int, int]] = []  #: (address, number) of each sequence, by address
         self._units = self._read()
 
     def find(self, address: int) -> SourceLine | None:
         """The source line of the instruction at an address, or None."""
-        for sequence in self._sequences:
-            if (found := sequence.find(address)) is not None:
-                return found
-        for unit in self._units:
-            self._sequences += unit
-            for sequence in unit:
-                if (found := sequence.find(address)) is not None:
-                    return found
-        return None
+        at = bisect_right(self._by_address, (address, len(self._sequences))) - 1
+        found = self._sequences[self._by_address[at][1]].find(address) if at >= 0 else None
+        while found is None and (unit := self._next()) is not None:
+            found = next(filter(None, (sequence.find(address) for sequence in unit)), None)
+        return found
+
+    def _next(self) -> list[_Sequence] | None:
+        """Read the sequences of another unit."""
+        unit = next(self._units, None)
+        for sequence in unit or ():
+            insort(self._by_address, (sequence.addresses[0], len(self._sequences)))
+            self._sequences.append(sequence)
+        return unit
 
     def ranges(self) -> Iterator[LineRange]:
         """All ranges of code that come from one source line, unit by unit."""
-        for unit in self._units:
-            self._sequences += unit
+        while self._next() is not None:
+            pass
         for sequence in self._sequences:
             starts, files = sequence.addresses, sequence.files
             for at, (start, end) in enumerate(itertools.pairwise(starts)):

@@ -196,6 +196,20 @@ class Names:
         hashes[order] = state
         return frozen(hashes)
 
+    def rows_of(self, name: str) -> list[int]:
+        """The indices of a name, ascending."""
+        wanted = name.encode("utf-8", "surrogateescape")
+        order, hashes = self._by_hash
+        value = np.uint32(gnu_hash_of(wanted))
+        first, end = (int(np.searchsorted(hashes, value, side)) for side in ("left", "right"))
+        return [row for row in order[first:end].tolist() if self.raw(row) == wanted]
+
+    @cached_property
+    def _by_hash(self) -> tuple[I64, U32]:
+        """All indices in the order of the hashes, and these."""
+        order = np.argsort(self.gnu_hash, kind="stable")
+        return frozen(order), frozen(self.gnu_hash[order])
+
     def equal(self, mine: I64, other: Names, theirs: I64) -> Bools:
         """bool[m]: whether name `mine[k]` of this object equals name `theirs[k]` of `other`."""
         lengths = self.length[mine]

@@ -8,6 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Protocol
 
 from relink.image import Image
+from relink.load.by_address import ImagesByAddress
 from relink.load.loaded import LoadedImages
 from relink.load.options import Policy
 from relink.memory.address_space import AddressSpace, Protection
@@ -53,6 +54,7 @@ class LinkerState(Assigned, SearchContext):
         self.tls = TlsLayout(self.architecture, tls_size)
         self.images: list[Image] = []  #: everything loaded, in load order
         self.known = LoadedImages()  #: the same by name and file
+        self._by_address = ImagesByAddress()
         self.mapped: dict[Image, None] = {}  #: the loaded images whose files are mapped, not copied
         self.global_scope: list[Image] = []  #: the global scope
         #: Libraries without a file, by DT_NEEDED name; images that need one find its symbols.
@@ -81,6 +83,10 @@ class LinkerState(Assigned, SearchContext):
     @property
     def fallbacks(self) -> Collection[str]:
         return self.policy.fallbacks
+
+    def image_at(self, address: int) -> Image | None:
+        """The loaded image whose region covers a guest address."""
+        return self._by_address.find(self.images, address)
 
     def loaded(self, name: str) -> Image | None:
         return self.known.named(name)

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import re
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from relink.arrays import AnyArray
+from relink.arrays import I64, U8, AnyArray
 from relink.elf import Decoded
 from relink.elf.constants import SectionType, SymbolType
+from relink.elf.intervals import Intervals
+from relink.elf.names import NO_NAMES
+from relink.elf.strings import StringTable
 from relink.errors import ElfError
 from relink.records import dataclass
 
@@ -44,7 +48,7 @@ def local_symbols(decoded: Decoded, name: str) -> tuple[LocalSymbol, ...]:
 
 def clones_of(decoded: Decoded, name: str) -> tuple[str, ...]:
     """The names of the clones that GCC made of a function, such as `name.isra.0`. Never raises."""
-    names = _symtab(decoded)[0].decode("utf-8", "surrogateescape").split("\0")
+    names = _symtab(decoded).names.texts()
     with contextlib.suppress(ElfError):
         names += decoded.symbols.names.texts()
     clone = re.compile(re.escape(name) + r"\.(?:isra|constprop|part|sra)\.\d+")
@@ -55,7 +59,7 @@ def _of_own_table(decoded: Decoded, name: str) -> list[LocalSymbol]:
     """Those in the table that relocations use; for linked objects it includes static symbols."""
     try:
         table = decoded.symbols
-        rows = [row for row, text in enumerate(table.names.texts()) if text == name]
+        rows = table.names.rows_of(name)
     except ElfError:
         return []
     return [
@@ -85,11 +89,9 @@ def all_symbols(decoded: Decoded) -> list[LocalSymbol]:
             found[facts[:2]] = section, LocalSymbol(*facts, row)
     except ElfError:
         pass
-    strings, rows = _symtab(decoded)
-    for value, size, info, section, offset in zip(
-        *(rows[field].tolist() for field in ("value", "size", "info", "shndx", "name")), strict=True
-    ):
-        name = strings[offset : strings.find(b"\0", offset)].decode("utf-8", "surrogateescape")
+    symtab = _symtab(decoded)
+    fields = (symtab.rows[field].tolist() for field in ("value", "size", "info", "shndx"))
+    for name, value, size, info, section in zip(symtab.names.texts(), *fields, strict=True):
         found.setdefault((name, value), (section, LocalSymbol(name, value, size, info & 15, -1)))
     return [symbol for section, symbol in found.values() if 0 < section < _RESERVED and symbol.type in _KINDS]
 
@@ -98,21 +100,19 @@ def function_at(decoded: Decoded, vaddr: int, mask: int) -> tuple[str, int] | No
     """The name of the function in `.symtab` that covers a link-time address, and the address's offset in it; None
     without one. `mask` removes from a symbol's value what is no address (Thumb). Never raises.
     """
-    strings, rows = _symtab(decoded)
-    rows = rows[(rows["info"] & 15 == SymbolType.FUNC) & (rows["shndx"] != 0)]
-    starts = rows["value"].astype(np.uint64) & np.uint64(mask)
-    inside = np.flatnonzero((starts <= np.uint64(vaddr)) & (np.uint64(vaddr) - starts < rows["size"]))
-    if not len(inside):
+    symtab = _symtab(decoded)
+    places, rows = symtab.functions(mask)
+    number = places.at(vaddr)
+    if number is None:
         return None
-    at = int(rows["name"][inside[0]])
-    name = strings[at : strings.find(b"\0", at)].decode("utf-8", "surrogateescape")
-    return (name, vaddr - int(starts[inside[0]])) if name else None
+    row = int(rows[number])
+    name = symtab.names.text(row)
+    return (name, vaddr - (int(symtab.rows["value"][row]) & mask)) if name else None
 
 
 def _of_symtab(decoded: Decoded, name: str) -> list[LocalSymbol]:
-    """Those in `.symtab`, which is not loaded."""
-    strings, rows = _symtab(decoded)
-    wanted = _offsets(strings, name.encode("utf-8", "surrogateescape"))
+    """Those in `.symtab`."""
+    symtab = _symtab(decoded)
     return [
         LocalSymbol(
             name,
@@ -122,32 +122,58 @@ def _of_symtab(decoded: Decoded, name: str) -> list[LocalSymbol]:
             -1,
             not (int(row["info"]) >> 4 or int(row["other"]) & 3),
         )
-        for row in rows[np.isin(rows["name"], wanted)]
+        for row in symtab.rows[symtab.names.rows_of(name)]
         if row["shndx"] != 0
         and (row["shndx"] < _RESERVED or row["shndx"] == _ABSOLUTE)
         and int(row["info"]) & 15 in _DEFINED_TYPES
     ]
 
 
-def _symtab(decoded: Decoded) -> tuple[bytes, AnyArray]:
-    """The string table and the rows of `.symtab`; empty where there is none that can be read."""
+class _Symtab:
+    """The rows of `.symtab` whose names are in its string table, and these names."""
+
+    def __init__(self, name: str, strings: U8, rows: AnyArray) -> None:
+        nuls = np.flatnonzero(strings == 0)
+        strings = strings[: nuls[-1] + 1 if len(nuls) else 0]
+        self.rows = rows[rows["name"] < len(strings)]
+        try:
+            self.names = StringTable(name, strings).names(self.rows["name"], ".symtab")
+        except ElfError:  # strings that overlap as no linker lets them
+            self.rows, self.names = rows[:0], NO_NAMES
+        self._functions: dict[int, tuple[Intervals, I64]] = {}
+
+    def functions(self, mask: int) -> tuple[Intervals, I64]:
+        """The places of the functions, and their rows; see `function_at` for `mask`."""
+        found = self._functions.get(mask)
+        if found is None:
+            rows = self.rows
+            chosen = np.flatnonzero((rows["info"] & 15 == SymbolType.FUNC) & (rows["shndx"] != 0))
+            starts = rows["value"][chosen].astype(np.uint64) & np.uint64(mask)
+            found = self._functions[mask] = Intervals(starts, starts + rows["size"][chosen]), chosen
+        return found
+
+
+_KNOWN: WeakKeyDictionary[Decoded, _Symtab] = WeakKeyDictionary()
+
+
+def _symtab(decoded: Decoded) -> _Symtab:
+    """`.symtab`, which is not loaded; empty where there is none that can be read."""
+    found = _KNOWN.get(decoded)
+    if found is None:
+        found = _KNOWN[decoded] = _Symtab(decoded.name, *_read_symtab(decoded))
+    return found
+
+
+def _read_symtab(decoded: Decoded) -> tuple[U8, AnyArray]:
+    """The string table and the rows."""
     record = decoded.header.layout.symbol
-    nothing = b"", np.zeros(0, record)
+    nothing = np.zeros(0, np.uint8), np.zeros(0, record)
     section = next((each for each in decoded.sections if each.type == SectionType.SYMTAB), None)
     if section is None or not 0 < section.link < len(decoded.sections):
         return nothing
     try:
-        strings = decoded.section_bytes(decoded.sections[section.link]).tobytes()
+        strings = decoded.section_bytes(decoded.sections[section.link])
         raw = decoded.section_bytes(section)
     except ElfError:
         return nothing
     return strings, raw[: len(raw) // record.itemsize * record.itemsize].view(record)
-
-
-def _offsets(strings: bytes, name: bytes) -> list[int]:
-    """The offsets of `name` in a string table, also as the tail of a longer string."""
-    found, at = [], strings.find(name + b"\0")
-    while at >= 0:
-        found.append(at)
-        at = strings.find(name + b"\0", at + 1)
-    return found

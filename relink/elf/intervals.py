@@ -1,0 +1,34 @@
+"""`Intervals`: those of many intervals that contain a number, found without looking at all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from relink.arrays import U64
+
+
+class Intervals:
+    """Intervals [start, end) of unsigned 64-bit numbers, known by their numbers in the order given.
+
+    They may overlap: then those are looked at, too, that begin after the lowest end that matters.
+    """
+
+    def __init__(self, starts: U64 | Sequence[int], ends: U64 | Sequence[int]) -> None:
+        starts, ends = np.asarray(starts, np.uint64), np.asarray(ends, np.uint64)
+        self._order = np.lexsort((-np.arange(len(starts)), starts))
+        self._starts, self._ends = starts[self._order], ends[self._order]
+        self._furthest = np.maximum.accumulate(self._ends)  #: the highest end of this and all before
+
+    def overlapping(self, low: int, high: int) -> Iterator[int]:
+        """Those that share a number with [low, high): the last start first, of equal ones the first given."""
+        at = int(np.searchsorted(self._starts, np.uint64(high - 1), side="right")) - 1
+        while at >= 0 and low < int(self._furthest[at]):
+            if low < int(self._ends[at]):
+                yield int(self._order[at])
+            at -= 1
+
+    def at(self, number: int) -> int | None:
+        """The one that contains a number and begins nearest to it; None without one."""
+        return next(self.overlapping(number, number + 1), None)
