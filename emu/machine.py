@@ -214,13 +214,14 @@ class Machine(DebuggedGuest, PatchedGuest, ObservedGuest, SnapshotGuest, TypedGu
         return Library(self, self.loader.adopt(address, **options))
 
     @exclusive_operation
-    def unload(self, image: Image) -> None:
-        """Undo one load of an image. After the last, run its destructors, and unload it with the dependencies that
-        nothing else uses. Images that destructors unload follow after that, as in ld.so. Raises UseAfterUnload,
-        and ConstructorFault for a destructor that did not return: its image stays loaded.
+    def unload(self, image: Image | Library) -> None:
+        """Undo one load of an image, as `Library.close` does. After the last, run its destructors, and unload it
+        with the dependencies that nothing else uses. Images that destructors unload follow after that, as in
+        ld.so. Raises UseAfterUnload, and ConstructorFault for a destructor that did not return: its image stays
+        loaded.
         """
         self.parts.owner.check(image)
-        self.loader.unload(image)
+        self.loader.unload(image.image if isinstance(image, Library) else image)
 
     @exclusive_operation
     def start(

@@ -53,14 +53,16 @@ class PatchedGuest:
         return self.patcher.patch(target, replacement, size)
 
     @exclusive
-    def redirect(self, image: Image, name: str, replacement: Handle | Symbol | SymbolValue) -> Redirection:
+    def redirect(
+        self, image: Image | Library, name: str, replacement: Handle | Symbol | SymbolValue
+    ) -> Redirection:
         """Redirect an image's references to a symbol, until `undo` of the result (see `emu.patch.imports`). Raises
         PatchError when it has none or was linked from relocatable objects; UseAfterUnload.
         """
         from emu.patch.imports import redirect
 
         self.parts.owner.check(image, replacement)
-        return redirect(self.patcher, image, name, replacement)
+        return redirect(self.patcher, _image(image), name, replacement)
 
     @contextmanager
     def _undone_by_failure(self) -> Iterator[None]:
@@ -102,8 +104,7 @@ class PatchedGuest:
 
         self.parts.owner.check(old)
         guest = cast("Owner", self)
-        image = old.image if isinstance(old, Library) else old
-        swap = Swap(self.parts, self.patcher, image, pointers)
+        swap = Swap(self.parts, self.patcher, _image(old), pointers)
         with self.runner.used(), self._undone_by_failure(), self.runner.one_budget():
             done = swap.run(
                 source, hooks or {}, lambda owner, name: Variable(guest, owner.definition(name)), **options
@@ -111,3 +112,7 @@ class PatchedGuest:
         library = old if isinstance(old, Library) else Library(guest, done.plan)
         library.swapped = done
         return library
+
+
+def _image(loaded: Image | Library) -> Image:
+    return loaded.image if isinstance(loaded, Library) else loaded

@@ -310,13 +310,14 @@ class Loading(Running):
         undefined: Sequence[str] = (),
         *,
         run_initialisers: bool = True,
+        allow_unresolved: bool = False,
     ) -> Library:
         """Load `library` with these options; `undefined` also selects archive members. Raises RelinkError."""
         return machine.load(
             self.sources(library) if self.beside else library,
             base=self.address,
             preload=search.preload or (),
-            allow_unresolved=self.allow_unresolved,
+            allow_unresolved=self.allow_unresolved or allow_unresolved,
             undefined=[*(self.undefined or ()), *undefined],
             whole_archive=self.whole_archive,
             wrap=self.wrap or (),

@@ -69,7 +69,7 @@ def report(target: Target, search: Search, loading: Loading, name: str, wanted: 
     arch = target.of(name, search)
     machine = loading.machine(arch, search, loading.sources(name))
     try:
-        library = loading.load(machine, name, search, run_initialisers=False)
+        library = loading.load(machine, name, search, run_initialisers=False, allow_unresolved=True)
         return _report(arch.name, library.name, library.types.scope, wanted)
     finally:
         machine.close(run_destructors=False)

@@ -6,7 +6,6 @@ import math
 import re
 from fractions import Fraction
 
-from emu.libc.ieee import to_float
 from relink.records import dataclass
 
 SPACE = b" \t\n\v\f\r"
@@ -127,8 +126,3 @@ def _scaled(significand: int, base: int, exponent: int) -> Fraction:
 
 def _signed(value: Fraction, sign: int) -> Fraction | float:
     return value * sign if value else math.copysign(0.0, sign)
-
-
-def nearest_double(value: Fraction | float) -> float:
-    """The double that strtod returns."""
-    return to_float(value)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from relink.arch import Architecture
-from relink.arrays import I64, U8, U32, AnyArray, Bools, distinct, indices_where
+from relink.arrays import I64, U8, U32, AnyArray, distinct, indices_where
 from relink.elf.constants import (
     SHN_ABS,
     SHN_COMMON,
@@ -83,11 +83,6 @@ class ObjectSymbols(SymbolRows):
             good |= (letter == ord("x")) & (behind == ord("r"))
         found[some[good]] = letter[good]
         return frozen(found)
-
-    @cached_property
-    def is_mapping(self) -> Bools:
-        """bool[n]: which symbols are mapping symbols; a program does not define these."""
-        return frozen(self.mapping != 0)
 
 
 def no_symbols(name: str, arch: Architecture | None) -> ObjectSymbols:

@@ -110,10 +110,3 @@ class SmallSymbolTable(SymbolTable):
         elif index and infos[number] >> 4 and not other & 3:
             other |= _PROTECTED
         return names_at[number], value, sizes[number], infos[number], other, index
-
-    def name_if_undefined(self, row: int) -> bytes | None:
-        """The name of a symbol that the image does not define; None for others."""
-        before = self.columns.first_global + 1
-        if row < before or self.columns.sections[row - 1] or row == self.got[0]:
-            return None
-        return self.columns.names[row - before]

@@ -127,11 +127,6 @@ class _FunctionSource:
         return None
 
 
-def source_from(function: Lookup) -> SymbolSource:
-    """Make a `SymbolSource` of a function."""
-    return _FunctionSource(function)
-
-
 def as_source(source: SymbolSource | Lookup) -> SymbolSource:
     """The source itself, or a `SymbolSource` made of a function."""
     return cast(SymbolSource, source) if hasattr(source, "lookup") else _FunctionSource(source)

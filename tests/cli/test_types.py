@@ -33,6 +33,12 @@ def test_structures_are_shown_with_offsets_and_holes(relink_emu: RunCommand, lib
     assert "has no type 'circle'" in result.err
 
 
+def test_types_are_shown_of_a_library_whose_imports_nobody_defines(relink_emu: RunCommand) -> None:
+    source = "int elsewhere(void); struct pair { int a, b; } pair; int call(void) { return elsewhere(); }"
+    shown = relink_emu("types", str(compiled("riscv32", source, "-g")), "pair")
+    assert (shown.status, "struct pair {" in shown.out) == (0, True), shown.err
+
+
 def test_a_header_is_laid_out_for_the_architecture_given(relink_emu: RunCommand, tmp_path: Path) -> None:
     header = tmp_path / "wide.h"
     header.write_text("struct wide { char first; long long second; };\n")

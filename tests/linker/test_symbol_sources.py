@@ -11,7 +11,6 @@ from relink import (
     SymbolRequest,
     UnresolvedSymbol,
 )
-from relink.resolve.sources import source_from
 from tests.linker.craft import (
     DATA,
     LOCAL,
@@ -57,7 +56,7 @@ def test_a_source_is_told_name_version_and_who_asks(arch: str) -> None:
         return 0x10 if request.name == "s" else None
 
     wants = refers(arch, undefined("s", version="V9"), needed=["libq.so"], needs=[("libq.so", "V9", 0)])
-    options = LoadOptions(sources=(source_from(lookup),))
+    options = LoadOptions(sources=(lookup,))
     linker_for(arch, Library(arch, "libq.so")).load(wants.image(), name="me", options=options)
     assert asked == [SymbolRequest("s", "V9", "me")]
 

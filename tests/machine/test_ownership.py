@@ -25,7 +25,7 @@ def test_objects_of_another_machine_are_refused_by_name(other: str) -> None:
         path = fixture(other, "datarel")
         uses: list[Callable[[], object]] = [
             lambda: ours.unload(image),
-            lambda: ours.unload(library),  # type: ignore[arg-type]
+            lambda: ours.unload(library),
             lambda: ours.call(function, "int(int, int)", 1, 2),  # type: ignore[arg-type]
             lambda: ours.define("f", function),
             lambda: ours.provide("libf.so", {"f": function}),

@@ -33,6 +33,15 @@ def test_an_image_s_references_lead_elsewhere_and_back(machine: Machine, target:
     assert not redirection.active
 
 
+def test_a_machine_redirects_and_unloads_a_library_as_its_image(machine: Machine, target: str) -> None:
+    library = machine.load(fixture(target, "basic"), allow_unresolved=True)
+    with machine.redirect(library, "my_host_function", lambda value: value * 2):
+        assert library.function("awesome_func", "int(int)")(4) == 8
+    machine.unload(library)
+    with pytest.raises(UseAfterUnload):
+        machine.unload(library)
+
+
 def test_pointers_in_data_are_references_too_and_others_are_left_alone(machine: Machine, target: str) -> None:
     library = machine.load(fixture(target, "basic"), symbols={"my_host_function": lambda value: value})
     apply, add = library.function("apply", "int(int, int, int)"), library.function("add", "int(int, int)")
