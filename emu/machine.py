@@ -162,8 +162,10 @@ class Machine(DebuggedGuest, PatchedGuest, ObservedGuest, SnapshotGuest, TypedGu
     @exclusive
     def close(self, *, run_destructors: bool = True) -> None:
         """Unload everything and free the engine. Unless `run_destructors` is False, first run thread-local
-        destructors of the current thread, atexit handlers, and the destructors of the images.
+        destructors of the current thread, atexit handlers, and the destructors of the images. Raises
+        LoadOrderError, and does nothing, in an observer or a hook of a load's linking.
         """
+        self.linker.check_closable()
         try:
             if run_destructors:
                 with self.runner.one_budget():

@@ -27,17 +27,14 @@ from typing import TYPE_CHECKING
 
 from relink.errors import LinkError
 from relink.image import Image
-from relink.load import emit, lifetime
+from relink.load import lifetime
 from relink.load.load import Load
 from relink.load.options import LoadOptions, Policy
 from relink.load.phases import Phase
 from relink.load.state import LinkerState
-from relink.memory import sparse
-from relink.memory.rollback import Rollback, Step
 from relink.module import TlsModule
 from relink.objects.options import ObjectOptions
 from relink.relocate.lazy import SlotBinding
-from relink.resolve import scopes
 from relink.search import graph
 from relink.search.graph import Node
 from relink.search.search_path import Source
@@ -150,13 +147,13 @@ class Linker(LinkerState):
         if record.references <= record.uncommitted:
             raise LinkError(image.name, "is still being loaded: roll that load back instead")
         doomed = self.unloadable(image) if known is None else known
-        self._release_all(doomed, undone=image)
+        self.release_all(doomed, undone=image)
         return doomed
 
     def unload_unused(self) -> list[Image]:
         """Release unused images, such as those that were kept by `pinned_addresses`."""
         doomed = self.unloadable()
-        self._release_all(doomed)
+        self.release_all(doomed)
         return doomed
 
     def unloadable(self, image: Image | None = None) -> list[Image]:
@@ -167,45 +164,20 @@ class Linker(LinkerState):
         """All images, dependents first: the order of destructors when the process ends."""
         return lifetime.teardown_order(self.images)
 
+    def check_closable(self) -> None:
+        """Raise LoadOrderError while a phase of a load is running (an observer or a hook of it calls this)."""
+        for load in self.under_way:
+            load.check_idle()
+
     def close(self) -> None:
-        """Roll back loads in progress and release all images, even those still in use."""
+        """Roll back loads in progress and release all images, even those still in use. Raises as
+        `check_closable`.
+        """
+        self.check_closable()
         for load in reversed(self.under_way.copy()):
             load.abandon()
-        self._release_all(self.teardown_order())
+        self.release_all(self.teardown_order())
         self.descriptor_stubs.close()
-
-    def _release_all(self, images: Sequence[Image], undone: Image | None = None) -> None:
-        """Release images, and undo one load of `undone`."""
-        closing = [(each, each.base, each.region.size) for each in images] if self.observers else []
-        gone = {*images}
-        remaining = [image for image in self.images if image not in gone]
-        remaining_global = scopes.without(self.global_scope, gone)
-        rest = Rollback([(self.call_scopes.clear, ())])
-        if closing:
-            rest.calls += [(emit.closed, (self.observers, closing))]
-        for each in images[::-1]:
-            rest.calls += self._release_steps(each)
-        rest.calls += ((self.resolver.forget, (gone,)), (scopes.leave_groups, (remaining, gone)))
-        change = 1 if images else 0
-        try:  # whatever a signal handler raises before leaves everything, afterwards nothing
-            if undone is not None:
-                undone.lifetime.references -= 1
-            self.images[:], self.global_scope[:] = remaining, remaining_global
-            self.changes += change
-            rest.close()
-        finally:
-            if rest.calls:
-                rest.close()
-
-    def _release_steps(self, image: Image) -> list[Step]:
-        """The steps that release what an image holds, last first."""
-        region = image.region
-        steps: list[Step] = [] if region.foreign else [(sparse.release, (self.memory, region))]
-        if image.tls is not None:
-            steps += [(self.tls.release, (image.tls,))]
-        if image in self.mapped:
-            steps += [(self.mapped.pop, (image, None))]
-        return [*steps, (self.known.remove, (image,)), (image.close, ())]
 
     # ------------------------------------------------------------ what would be found
 

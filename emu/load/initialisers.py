@@ -13,10 +13,10 @@ import numpy as np
 from emu.errors import ConstructorFault
 from emu.isa.registry import ISAS
 from relink.elf.constants import DynamicFlag1
-from relink.errors import MachineError
+from relink.errors import LinkError, MachineError
 from relink.image import Image, image_of
 from relink.load import emit
-from relink.load.lifetime import initialisation_order
+from relink.load.lifetime import initialisation_order, with_used
 from relink.load.plan import Plan, constructed, constructors, destructors, preinitialisers, runs_code
 from relink.module import Module, Stage
 from relink.records import Assigned
@@ -79,6 +79,18 @@ class Initialisers(Assigned):
         self._waiting: set[Image] = set()
         self._deferred: set[Image] = set()  #: images whose constructors were deferred, until they have run
 
+    def expect(self, plan: Plan) -> None:
+        """Note that the constructors of a load, which is linked, are due.
+
+        Raises LinkError when it uses an image whose code cannot run yet: one of a load that waits for the caller,
+        such as an ifunc resolver or an observer. (glibc fails an assertion then: elf/dl-open.c.)
+        """
+        if len(self._linker.unprepared) > len(plan.images):
+            unprepared = self._linker.unprepared.difference(plan.images)
+            for image in with_used([plan.root, *plan.images]) & unprepared:
+                raise LinkError(image.name, "cannot be used yet: its own load has not reached constructors")
+        self._waiting.update(image for image in constructed(plan, plan.initialise) if runs_code(image.decoded))
+
     # ------------------------------------------------------------ ifuncs
 
     def resolve_ifuncs(self, plan: Plan) -> None:
@@ -120,9 +132,6 @@ class Initialisers(Assigned):
         ConstructorFault.
         """
         order = constructed(plan, self._with_earlier(plan) if self._waiting else plan.initialise)
-        for image in order:
-            if runs_code(image.decoded):
-                self._waiting.add(image)
         if plan.root.decoded.is_executable:
             for which, address in preinitialisers(plan):
                 self.run_constructor(plan.root, which, address)

@@ -105,6 +105,10 @@ class DynamicLoader:
         #: (opener, image) of each dlopen that has not been closed.
         self._opens: dict[Image, list[Image | None]] = {}
         self._stand_ins: Counter[str] = Counter()
+        loader.on_release.append(self._forget)
+
+    def _forget(self, image: Image) -> None:
+        self._opens.pop(image, None)
 
     def image_replaced(self, old: Image, new: Image) -> None:
         """Let the handles of a replaced image be those of the new one (see `emu.patch.swap`)."""

@@ -14,18 +14,16 @@ the machine's resources for the image: traps, lazy slots, patches, atexit handle
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Unpack
 
-from emu.debug.link_maps import State
 from emu.load.pending import PendingLoad, RolledBack
 from emu.load.transaction import LoadSteps, Prepare, Transaction
 from relink.elf.source import FileMode
 from relink.errors import LinkError, RelinkError
 from relink.linker import Load, LoadOptions
-from relink.memory.rollback import Rollback
 from relink.relocate.lazy import BindMode
 from relink.resolve.sources import DefinedSymbols
 from relink.search.graph import Node
@@ -36,9 +34,8 @@ if TYPE_CHECKING:
     from relink.image import Image
     from relink.load.plan import Plan
     from relink.load.replace import Replacement
+    from relink.memory.rollback import Rollback
     from relink.search.search_path import Source
-
-_DELETE = State.DELETE  # members of enums are found slowly
 
 
 class Loader(LoadSteps):
@@ -197,12 +194,6 @@ class Loader(LoadSteps):
         """Undo one load of an image without running destructors."""
         self._release(partial(self._linker.unload, image))
 
-    def collect(self) -> None:
-        """Unload unused images, after running their destructors."""
-        for doomed in self._linker.unloadable():
-            self._initialisers.destruct(doomed)
-        self._release(self._linker.unload_unused)
-
     def finalise(self) -> None:
         """Run all destructors, as at the end of a process. What they close stays until all have run (glibc,
         elf/dl-fini.c).
@@ -224,28 +215,6 @@ class Loader(LoadSteps):
         self._unloading = []  # everything is unloaded, so nested unloads need no separate processing
         self._hooks.finish()
         self._initialisers.finalise()
-
-    def _release(self, unload: Callable[[], list[Image]]) -> None:
-        """Call `unload`, and free the machine's resources for the images it returns."""
-        self._lazy_calls.name_callers()
-        self._link_maps.change(_DELETE, partial(self._unload_and_forget, unload))
-
-    def _unload_and_forget(self, unload: Callable[[], list[Image]]) -> None:
-        rest = Rollback(((self._code_removed, ()), (self._forget_others, (self._linker.images.copy(),))))
-        try:
-            unload()
-            rest.close()
-        finally:
-            if rest.calls:
-                rest.close()
-
-    def _forget_others(self, images: Sequence[Image]) -> None:
-        """Forget those of the images that are not loaded any more."""
-        loaded = {*self._linker.images}
-        for image in images:
-            if image not in loaded:
-                for forget in self.on_release:
-                    forget(image)
 
 
 @lru_cache(maxsize=16)

@@ -11,7 +11,7 @@ from emu.debug.link_maps import State
 from emu.isa.registry import ISAS, float_convention
 from emu.load.pending import CONSTRUCT, IFUNCS, PREPARE, PUBLISH, TLS, PendingLoad
 from relink.arch.spec import one_float_abi
-from relink.errors import FloatAbiMismatch
+from relink.errors import FloatAbiMismatch, RelinkError
 from relink.linker import Load, Phase
 from relink.memory import placement as place
 from relink.memory import sparse
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 #: Prepares a program after its memory is mapped; called with the plan and the rollback stack.
 Prepare: TypeAlias = "Callable[[Plan, Rollback], None]"
-_ADD, _RELOCATE = State.ADD, Phase.RELOCATE  # members of enums are found slowly
+_ADD, _DELETE, _RELOCATE = State.ADD, State.DELETE, Phase.RELOCATE  # members of enums are found slowly
 _Pages: TypeAlias = "tuple[Region, tuple[Pages, ...]]"
 
 
@@ -128,6 +128,12 @@ class LoadSteps(Assigned):
             for run in pages:
                 self._memory.protect_pages(region.address + run.offset, run.size, run.protection)
 
+    def _initialise_tls(self, plan: Plan) -> None:
+        """Initialise static TLS blocks: the last that is done before the load's code can run."""
+        if plan.static_tls:
+            self._threads.initialise(plan.static_tls)
+        self._linker.unprepared.difference_update(plan.images)
+
     def _set_global_pointer(self, program: Image, undo: Rollback) -> None:
         """Set the global pointer, for code of the program that runs before its entry point (glibc,
         sysdeps/riscv/dl-machine.h).
@@ -151,15 +157,14 @@ class LoadSteps(Assigned):
         self._hooks.code_removed(lambda address: address in traps or memory.region_at(address) is not None)
 
     def _forget_load(self, traps: Sequence[int], images: Sequence[Image]) -> None:
-        """Forget what a load that is undone has left outside of the linker."""
-        for image in images:
-            self._initialisers.forget(image)
+        """Forget what a load that is undone has left outside of the linker; `images` were there before."""
         rest = Rollback(
             (
                 (self._code_removed, ()),
                 (self._host_symbols.remove, (traps,)),
                 (self._link_maps.relink, ()),
                 (self._lazy_calls.forget_closed, ()),
+                (self._forget_others, (images,)),
             )
         )
         try:
@@ -167,6 +172,44 @@ class LoadSteps(Assigned):
         finally:
             if rest.calls:
                 rest.close()
+
+    def collect(self) -> None:
+        """Unload unused images, after running their destructors."""
+        for doomed in self._linker.unloadable():
+            self._initialisers.destruct(doomed)
+        self._release(self._linker.unload_unused)
+
+    def _collect_after(self, error: BaseException | None) -> None:
+        """`collect`, after a load that is undone: what it has used may have been unloaded meanwhile."""
+        if self._linker.unloadable():
+            try:
+                self.collect()
+            except RelinkError as another:
+                if error is None:
+                    raise
+                error.add_note(f"a destructor of what nothing uses any more raised {another!r}")
+
+    def _release(self, unload: Callable[[], list[Image]]) -> None:
+        """Call `unload`, and free the machine's resources for the images it returns."""
+        self._lazy_calls.name_callers()
+        self._link_maps.change(_DELETE, partial(self._unload_and_forget, unload))
+
+    def _unload_and_forget(self, unload: Callable[[], list[Image]]) -> None:
+        rest = Rollback(((self._code_removed, ()), (self._forget_others, (self._linker.images.copy(),))))
+        try:
+            unload()
+            rest.close()
+        finally:
+            if rest.calls:
+                rest.close()
+
+    def _forget_others(self, images: Sequence[Image]) -> None:
+        """Forget those of the images that are not loaded any more."""
+        loaded = {*self._linker.images}
+        for image in images:
+            if image not in loaded:
+                for forget in self.on_release:
+                    forget(image)
 
 
 class Transaction:
@@ -216,7 +259,7 @@ class Transaction:
         plan = load.plan
         if steps._checks_float_abi:
             steps._check_float_abi(plan)
-        prepare, tls = self._prepare, plan.static_tls
+        prepare = self._prepare
         construct = steps._initialisers.construct if self._run_initialisers else steps._initialisers.defer
         relro: list[_Pages] = []
         work: list[tuple[int, Callable[[], None]]] = [(PUBLISH, partial(steps._publish, load, undo, relro))]
@@ -224,10 +267,10 @@ class Transaction:
             work += [(PREPARE, partial(prepare, plan, undo))]
         if plan.ifuncs:
             work += [(IFUNCS, partial(steps._resolve_ifuncs, plan, relro))]
-        if tls:
-            work += [(TLS, partial(steps._threads.initialise, tls))]
+        work += [(TLS, partial(steps._initialise_tls, plan))]
         work += [(CONSTRUCT, partial(construct, plan))]
         self._pending = pending = PendingLoad(plan, work)
+        steps._initialisers.expect(plan)
         return pending
 
     def complete(self) -> None:
@@ -264,7 +307,9 @@ class Transaction:
         rest = self._rest
         if rest is None:
             rest = Rollback()
-            rest.callback(steps._forget_load, self.traps, () if pending is None else pending.plan.images)
+            rest.callback(steps._collect_after, error)
+            images = [*steps._linker.images, *(() if pending is None else pending.plan.images)]
+            rest.callback(steps._forget_load, self.traps, images)
             rest.callback(self.undo.close)
             rest.callback(steps._host_symbols.end, self._owner)
             if load is not None:

@@ -35,6 +35,7 @@ def join(state: LinkerState, plan: Plan, options: LoadOptions, undo: Rollback) -
     before = [*state.images], [*state.resolver.unique]  # a failed load alone makes sets of them
     undo.calls += ((state.leave_scopes, (new, group, added, *before)),)
     state.images += plan.images
+    state.unprepared.update(plan.images)
     for image in plan.images:
         state.known.add(image)
         if image.decoded.mapping is not None:

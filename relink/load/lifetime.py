@@ -55,8 +55,7 @@ def teardown_order(images: Sequence[Image]) -> list[Image]:
     order = sorted(images, key=lambda image: image.lifetime.init_index)
     for after in _outlived_by, _outlived_by_needed:  # needs count more than bindings (glibc, elf/dl-sort-maps.c)
         order = dependency_order(order, after)
-    # Images that constructors of a failed load have loaded may still refer to that load's images.
-    return [image for image in reversed(order) if not image.closed]
+    return [*reversed(order)]
 
 
 def unloadable(images: Sequence[Image], held: Collection[int], image: Image | None) -> list[Image]:
@@ -67,12 +66,7 @@ def unloadable(images: Sequence[Image], held: Collection[int], image: Image | No
     left = [each for each in images if (record := each.lifetime).references > (each is image) or record.no_delete]
     if held:
         left += [each for each in images if any(map(each.contains, held))]
-    kept = {*left}
-    for user in left:  # which grows meanwhile
-        for used in uses(user):
-            if used not in kept:
-                kept |= {used}
-                left += [used]
+    kept = with_used(left)
     unused = [each for each in images if each not in kept]
     return [each for each in teardown_order(images) if each not in kept] if unused[1:] else unused
 
@@ -93,6 +87,26 @@ def uses(image: Image) -> list[Image]:
     if not relocated.looked_up and relocated.lazy is None and (bindings is None or len(bindings.images) < 2):
         return used
     return [*used, *map(image_of, relocated.providers)]
+
+
+def with_used(images: Sequence[Image]) -> set[Image]:
+    """The images and all that they use, directly or not."""
+    found, left = {*images}, [*images]
+    for user in left:  # which grows meanwhile
+        for used in uses(user):
+            if used not in found:
+                found |= {used}
+                left += [used]
+    return found
+
+
+def users(images: Sequence[Image], used: Collection[Image]) -> list[Image]:
+    """Those of `images`, without the `used` ones, that use one of these, directly or not."""
+    found, more = {*used}, [*used]
+    while more:
+        more = [image for image in images if image not in found and not found.isdisjoint(uses(image))]
+        found.update(more)
+    return [image for image in images if image in found and image not in used]
 
 
 def _outlived_by(image: Image) -> list[Image]:

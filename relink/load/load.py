@@ -13,9 +13,9 @@
         load.plan.root.region.buffer[:4]              # inspect or change something
         image = load.finish()                         # or load.rollback()
 
-Each phase registers its rollback before it changes shared state. The load is rolled back when a phase raises, when
-the `with` block raises, and when the block ends before `commit`: memory, scopes, TLS module ids and reference
-counts are then as before. A phase called out of order raises LoadOrderError and changes nothing.
+Each phase registers its rollback before it changes shared state. The load is rolled back when a phase or the block
+raises, and when the block ends before `commit`: memory, scopes, TLS module ids and reference counts are as before,
+and later images that use one of it are released. A phase out of order raises LoadOrderError and changes nothing.
 
 Loads may overlap. `map` and `join` check which images other loads have added or unloaded since `open`, and raise
 LinkError when a library was loaded twice or is gone.
@@ -52,7 +52,6 @@ from relink.tls import LoadTls
 
 _MAP, _INITIALISED = Phase.MAP, Stage.INITIALISED  # members of enums are found slowly
 _MOST_KEPT = 256  #: images in a scope; bindings made in larger ones keep only what they are bound to
-
 
 #: A phase, what it does without regard to the order, and the name under which its time is in `Plan.timings`.
 _Step: TypeAlias = "tuple[Phase, Callable[[Load], None], str | None]"
@@ -164,17 +163,20 @@ class Load:
         """
         if self._ended or self._running is not None:
             self._check_turn("rollback")
-        for image in self.state.images if "plan" in vars(self) else ():
-            if image not in self.plan.images and not set(self.plan.images).isdisjoint(lifetime.uses(image)):
-                raise LinkError(image.name, f"uses an image of the load of {self._what}: unload it first")
+        for image in self.state.users(self.plan.images) if "plan" in vars(self) else ():
+            raise LinkError(image.name, f"uses an image of the load of {self._what}: unload it first")
         self.abandon()
 
     def abandon(self) -> None:
-        """Roll back even if images of other loads use images of this one."""
-        if self._running is not None:
-            self._check_turn("rollback")
+        """Roll back even if images of other loads use images of this one: those are released too."""
+        self.check_idle()
         if not self._ended:
             self._end(LoadRolledBack(self._what, f"rolled back after {self.done or 'no phase'}"))
+
+    def check_idle(self) -> None:
+        """Raise LoadOrderError while a phase is running."""
+        if self._running is not None:
+            self._check_turn("rollback")
 
     def __enter__(self) -> Self:
         return self
@@ -283,12 +285,12 @@ class Load:
             bindings = image.relocated.bindings
             if bindings is not None and bindings.images[_MOST_KEPT:]:
                 image.relocated.bindings = bindings.without_others()
+        state.unprepared.difference_update(plan.images)
         if state.observers:
             emit.rebound(state.observers, plan.rebound)
             emit.loaded(state.observers, plan.images)
-        record = plan.root.lifetime
         try:  # whatever a signal handler raises before undoes the load, afterwards nothing
-            record.uncommitted -= 1  # from now on `Linker.unload` can undo it
+            plan.root.lifetime.uncommitted -= 1  # from now on `Linker.unload` can undo it
             self._rollback.calls[:] = ()
             self._ended = "committed"
             self._settle()

@@ -8,10 +8,13 @@ from itertools import chain
 from typing import TYPE_CHECKING, Protocol
 
 from relink.image import Image
+from relink.load import emit, lifetime
 from relink.load.by_address import ImagesByAddress
 from relink.load.loaded import LoadedImages
 from relink.load.options import Policy
+from relink.memory import sparse
 from relink.memory.address_space import AddressSpace, Protection
+from relink.memory.rollback import Rollback, Step
 from relink.records import Assigned
 from relink.relocate.lazy import LazyHost
 from relink.relocate.tls import DescriptorStubs
@@ -33,6 +36,9 @@ class UnderWay(Protocol):
 
     def abandon(self) -> None:
         """Undo everything."""
+
+    def check_idle(self) -> None:
+        """Raise LoadOrderError while a phase is running."""
 
 
 class LinkerState(Assigned, SearchContext):
@@ -57,6 +63,8 @@ class LinkerState(Assigned, SearchContext):
         self._by_address = ImagesByAddress()
         self.mapped: dict[Image, None] = {}  #: the loaded images whose files are mapped, not copied
         self.global_scope: list[Image] = []  #: the global scope
+        #: Those of loads in progress whose code cannot run yet: relocations, ifuncs or TLS blocks are not done.
+        self.unprepared: set[Image] = set()
         #: Libraries without a file, by DT_NEEDED name; images that need one find its symbols.
         self.provided: dict[str, DefinedSymbols] = {}
         self.provided_to_all: dict[str, None] = {}  #: the ones in the global scope (RTLD_GLOBAL), in order
@@ -140,9 +148,14 @@ class LinkerState(Assigned, SearchContext):
     ) -> None:
         """Undo what a load has done to join its `new` images, given the images and unique symbols from before.
 
-        Images that constructors have loaded or unloaded since (dlopen) are not affected.
+        Images that constructors have loaded since (dlopen) are released if they use one of the new images; others,
+        and what has been unloaded since, are not affected.
         """
         self.images[:] = [image for image in self.images if image not in new]
+        self.unprepared.difference_update(new)
+        old = {*before}
+        if users := lifetime.users([image for image in self.images if image not in old], new):
+            self.release_all(users)
         for image in new:
             self.known.remove(image)
             self.mapped.pop(image, None)
@@ -151,12 +164,51 @@ class LinkerState(Assigned, SearchContext):
         self.changes += 1
         self.global_scope[:] = scopes.without(self.global_scope, {*added})
         scopes.leave_groups(self.images, new, group)
-        nested, known = {*self.images}.difference(before), {*unique}
+        nested, known = {*self.images}.difference(old), {*unique}
         self.resolver.unique = {
             name: definition
             for name, definition in self.resolver.unique.items()
             if name in known or definition[0] in nested
         }
+
+    def release_all(self, images: Sequence[Image], undone: Image | None = None) -> None:
+        """Release images, and undo one load of `undone`."""
+        closing = [(each, each.base, each.region.size) for each in images] if self.observers else []
+        gone = {*images}
+        remaining = [image for image in self.images if image not in gone]
+        remaining_global = scopes.without(self.global_scope, gone)
+        rest = Rollback([(self.call_scopes.clear, ())])
+        if closing:
+            rest.calls += [(emit.closed, (self.observers, closing))]
+        for each in images[::-1]:
+            rest.calls += self._release_steps(each)
+        rest.calls += ((self.resolver.forget, (gone,)), (scopes.leave_groups, (remaining, gone)))
+        change = 1 if images else 0
+        try:  # whatever a signal handler raises before leaves everything, afterwards nothing
+            if undone is not None:
+                undone.lifetime.references -= 1
+            self.images[:], self.global_scope[:] = remaining, remaining_global
+            self.changes += change
+            rest.close()
+        finally:
+            if rest.calls:
+                rest.close()
+
+    def users(self, new: Sequence[Image]) -> list[Image]:
+        """The images that have been loaded since these were, and use one of them."""
+        if not new or new[0] not in self.images:
+            return []
+        return lifetime.users(self.images[self.images.index(new[0]) :], new)
+
+    def _release_steps(self, image: Image) -> list[Step]:
+        """The steps that release what an image holds, last first."""
+        region = image.region
+        steps: list[Step] = [] if region.foreign else [(sparse.release, (self.memory, region))]
+        if image.tls is not None:
+            steps += [(self.tls.release, (image.tls,))]
+        if image in self.mapped:
+            steps += [(self.mapped.pop, (image, None))]
+        return [*steps, (self.known.remove, (image,)), (image.close, ())]
 
     def lookup_scopes(self) -> Callable[[Image], LookupScope]:
         """`lookup_scope`, for the images of one load: most have the same search lists, put together once."""

@@ -108,7 +108,7 @@ def test_a_module_is_dynamic_again_where_the_load_inside_failed_too(arch: str) -
 def test_a_module_whose_image_a_constructor_unloads_does_not_come_back(arch: str) -> None:
     linker = linker_for(arch)
     old = linker.load(owner(arch).image(), options=DYNAMIC)
-    failing_load(linker, initial_exec(arch, "libouter.so"), lambda: linker._release_all([old]), dynamic_tls=True)
+    failing_load(linker, initial_exec(arch, "libouter.so"), lambda: linker.release_all([old]), dynamic_tls=True)
     assert not linker.tls.modules
 
 
@@ -162,13 +162,21 @@ def test_an_image_that_a_constructor_makes_global_is_global(arch: str) -> None:
     assert word_at(image, PLACE, image.architecture.word_size) == old.address_of(DATA)
 
 
-def test_the_end_comes_also_for_what_was_bound_to_a_load_that_failed(arch: str) -> None:
-    linker = linker_for(arch)
+def test_what_a_constructor_loads_goes_with_its_load_where_it_cannot_do_without(arch: str) -> None:
+    linker = linker_for(arch, Library(arch, "libdep.so"), Library(arch, "libold.so"))
+    linker.load("libold.so")
+    before = snapshot(linker)
     wanted = undefined("own")
-    user = Library(arch, "libuser.so", symbols=[wanted], relocations=[Rel(PLACE, SYMBOLIC[arch], wanted)])
-    outer = Library(arch, "libouter.so", symbols=[Sym("own", DATA)])
-    failing_load(linker, outer, lambda: linker.load(user.image()))
-    assert [image.soname for image in linker.images] == ["libuser.so"]
-    assert linker.teardown_order() == linker.images
-    linker.close()
-    assert not memory_of(linker).regions
+    bound = Library(arch, "libbound.so", symbols=[wanted], relocations=[Rel(PLACE, SYMBOLIC[arch], wanted)])
+    needing = Library(arch, "libneeding.so", ["libdep.so"])
+    outer = Library(arch, "libouter.so", ["libdep.so"], symbols=[Sym("own", DATA)])
+    loaded: list[Image] = []
+
+    def constructor() -> None:
+        loaded.append(linker.load(bound.image(), name="bound"))
+        loaded.append(linker.load(needing.image(), name="needing"))
+        loaded.append(linker.load(Library(arch, "libsecond.so", ["libneeding.so"]).image(), name="second"))
+
+    failing_load(linker, outer, constructor)
+    assert [image.name for image in loaded if image.closed] == ["bound", "needing", "second"]
+    assert snapshot(linker) == before

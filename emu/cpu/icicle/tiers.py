@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from emu.cpu.closed import Closed
 from emu.cpu.icicle import hot_code
 from emu.cpu.icicle.compiled import CompiledEngine
 from emu.cpu.icicle.engine import Engine, is_idle, nonzero_blocks
@@ -86,8 +87,8 @@ class EngineTiers(SavedEngine, IcicleRegisters):
 
     def _leave(self) -> None:
         """Free the engines, or leave them to other CPUs of this thread."""
-        engine, self._engine_here = self._engine_here, None  # type: ignore[assignment]
-        if engine is not None and get_ident() == self._thread:
+        engine, self._engine_here = self._engine_here, cast(Any, Closed())
+        if not isinstance(engine, Closed) and get_ident() == self._thread:
             engine.release(self._hot.compilation)
             if isinstance(engine, CompiledEngine):
                 engine.source.release()

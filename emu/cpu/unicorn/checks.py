@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from ctypes import addressof, c_char
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from emu.cpu.pages import EXECUTABLE, PAGE_SIZE, Piece, make_piece
 from emu.cpu.protocol import Pages, Protection
 from emu.cpu.unicorn.isas import UnicornIsa
-from relink.errors import AddressSpaceError, MachineError
+from relink.errors import AddressSpaceError
 from relink.records.tuples import NamedTuple, maker
 
 if TYPE_CHECKING:
@@ -20,19 +20,6 @@ if TYPE_CHECKING:
 
 _BYTE = np.dtype(np.uint8)
 _start_of = attrgetter("start")
-
-
-class Closed:
-    """Replaces the engine, and what belongs to it, of a closed CPU."""
-
-    def _refuse(self, *_: object) -> NoReturn:
-        raise MachineError("the CPU has been closed")
-
-    __getattr__ = __setattr__ = __getitem__ = _refuse
-
-    @property
-    def _as_parameter_(self) -> NoReturn:  # ctypes calls this for an argument
-        raise MachineError("the CPU has been closed")
 
 
 class Together(NamedTuple):

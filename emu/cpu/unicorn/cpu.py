@@ -36,11 +36,11 @@ import weakref
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, cast
 
+from emu.cpu.closed import Closed
 from emu.cpu.pages import PAGE_SIZE, PageMap
 from emu.cpu.protocol import Protection, Stop, StopReason
 from emu.cpu.unicorn import api
 from emu.cpu.unicorn.api import emu_start, uc
-from emu.cpu.unicorn.checks import Closed
 from emu.cpu.unicorn.code_pages import CodePages
 from emu.cpu.unicorn.first_calls import UnicornFirstCalls
 from emu.cpu.unicorn.heap_calls import UnicornHeapCalls

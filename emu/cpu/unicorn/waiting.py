@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
 
 import numpy as np
 
+from emu.cpu.closed import Closed
 from emu.cpu.pages import PAGE_SIZE, PageMap, map_each
 from emu.cpu.protocol import Pages, Protection
-from emu.cpu.unicorn.checks import Closed, host_address, mapped_together
+from emu.cpu.unicorn.checks import host_address, mapped_together
 from emu.cpu.unicorn.isas import GDT_PAGE, ISAS, UnicornIsa
 from relink.errors import AddressSpaceError, MachineError, MachineInUse
 
