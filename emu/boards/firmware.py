@@ -78,9 +78,7 @@ class Firmware:
     @cached_property
     def _by_address(self) -> tuple[Intervals, list[Symbol]]:
         symbols = list(self.symbols.values())
-        starts = [symbol.start for symbol in symbols]
-        ends = [start + symbol.size for start, symbol in zip(starts, symbols, strict=True)]
-        return Intervals(starts, ends), symbols
+        return Intervals([symbol.start for symbol in symbols], [symbol.size for symbol in symbols]), symbols
 
 
 def read_firmware(source: str | PathLike[str] | bytes, *, at: int | None = None) -> Firmware:

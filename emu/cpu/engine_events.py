@@ -17,6 +17,7 @@ from typing import Final, Protocol
 from emu.cpu.events import Access, RawAccess, Recorded, Recording, Sink, Watch
 from emu.cpu.hooks.heap_hook import HeapCalls
 from emu.cpu.protocol import Protection, Stop, StopReason
+from emu.cpu.watches import WatchIndex
 from relink.errors import AddressSpaceError
 
 PAGE_SIZE: Final = 4096
@@ -56,7 +57,8 @@ class EngineEvents:
         self.retired = 0
         self._breakpoints: Counter[int] = Counter()
         self._entries: Counter[int] = Counter()
-        self._watches: list[Watch] = []
+        self._watches: dict[Watch, int] = {}  #: how often each was asked for
+        self._by_address = WatchIndex(self._watches, lambda watch: watch)
         self._guards: dict[int, Protection] = {}  #: closed page -> permissions that it has lost
         self._unsure: Iterable[int] = ()  #: pages that the engine may have otherwise
         self._stale_guards = False  #: whether watches have changed since `_guards` was made, or some are unsure
@@ -151,17 +153,21 @@ class EngineEvents:
         if watch.size <= 0 or not (watch.read or watch.write):
             raise AddressSpaceError("nothing to watch", address=watch.address, size=watch.size)
         self._cpu.read(watch.address, watch.size)  # raises unless all of it is mapped
-        self._watches += [watch]  # without a call from here on, as in `_change`
+        # Without a call from here on, as in `_change`.
+        self._watches[watch] = self._watches[watch] + 1 if watch in self._watches else 1
+        self._by_address.changes += 1
         self._stale_guards = self.watching = self.active = True
 
     def unwatch(self, watch: Watch) -> None:
-        while watch in self._watches:
-            at = self._watches.index(watch)
-            if self._watches[at : at + 1] == [watch]:  # without a call from here on, as in `_change`
-                del self._watches[at]
-                self._stale_guards, self.active, self.watching = True, True, self._watches != []
-                return
-        raise KeyError(f"{watch} is not watched")
+        if watch not in self._watches:
+            raise KeyError(f"{watch} is not watched")
+        count = self._watches[watch] - 1  # without a call from here on, as in `_change`
+        if count:
+            self._watches[watch] = count
+        else:
+            del self._watches[watch]
+        self._by_address.changes += 1
+        self._stale_guards, self.active, self.watching = True, True, self._watches != {}
 
     def _guard_again(self) -> None:
         try:
@@ -196,15 +202,19 @@ class EngineEvents:
 
     def remapping(self, address: int, size: int) -> None:
         """The same is about to happen: if no `remapped` follows, the next run closes them."""
-        unsure = [page for page in self._guards if address <= page < address + size]
+        unsure = self._guarded(address, size)
         if unsure:
             self._unsure, self._stale_guards = (*self._unsure, *unsure), True
 
     def remapped(self, address: int, size: int) -> None:
         """The CPU has mapped these pages or changed their permissions: close the watched ones again."""
-        for page, lost in self._guards.items():
-            if address <= page < address + size:
-                self._set_guard(page, lost)
+        for page in self._guarded(address, size):
+            self._set_guard(page, self._guards[page])
+
+    def _guarded(self, address: int, size: int) -> list[int]:
+        pages = range(address, address + size, PAGE_SIZE)
+        some, others = (pages, self._guards) if len(pages) < len(self._guards) else (self._guards, pages)
+        return [page for page in some if page in others]
 
     def _hits_guard(self, stop: Stop) -> bool:
         """Whether a fault is only due to a closed page."""
@@ -252,36 +262,23 @@ class EngineEvents:
                 opened[page] = self._cpu.read(page, PAGE_SIZE)
 
     def _described(self, pc: int, each: RawAccess, before: Mapping[int, bytes]) -> Access:
-        now = self._value(self._cpu.read(each.address, each.size))
+        now = _value(self._cpu.read(each.address, each.size))
         bytes_before = bytes(
             before[at & -PAGE_SIZE][at % PAGE_SIZE] if at & -PAGE_SIZE in before else now >> 8 * number & 0xFF
             for number, at in enumerate(range(each.address, each.address + each.size))
         )
-        old = self._value(bytes_before)
+        old = _value(bytes_before)
         return Access(pc, each.address, each.size, now if each.write else old, old, each.write)
 
     def _watched(self, accesses: Iterable[RawAccess]) -> list[RawAccess]:
-        return [
-            one
-            for one in accesses
-            if any(
-                watch.address < one.address + one.size
-                and one.address < watch.address + watch.size
-                and (watch.write if one.write else watch.read)
-                for watch in self._watches
-            )
-        ]
-
-    @staticmethod
-    def _value(data: bytes) -> int:
-        return int.from_bytes(data, "little")
+        return [one for one in accesses if self._by_address.met(one.address, one.size, write=one.write)]
 
     def host_accesses(self, address: int, size: int, before: bytes, *, write: bool) -> None:
         """A host function has accessed memory for the guest; `before` is what was there."""
         if not size or not self._watched([RawAccess(address, size, write)]):
             return
-        value = self._value(self._cpu.read(address, size))
-        self._by_host.append(Access(self._last, address, size, value, self._value(before), write))
+        value = _value(self._cpu.read(address, size))
+        self._by_host.append(Access(self._last, address, size, value, _value(before), write))
 
     # ---------------------------------------------------------------- running
 
@@ -397,3 +394,7 @@ class EngineEvents:
 
     @abstractmethod
     def record(self, what: Recorded, sink: Sink, low: int = 0, high: int = (1 << 64) - 1) -> Recording: ...
+
+
+def _value(data: bytes) -> int:
+    return int.from_bytes(data, "little")

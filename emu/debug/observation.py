@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from emu.calls.plan import plan_call
 from emu.cpu.events import Access, Watch
 from emu.cpu.protocol import Stop, StopReason
+from emu.cpu.watches import WatchIndex
 from emu.debug.places import Found, Place, find_place
 from relink.errors import AddressSpaceError, MachineError
 
@@ -137,12 +138,6 @@ class Watchpoint(_Point):
         self.last = hit.access
         super().meet(hit)
 
-    def covers(self, access: Access) -> bool:
-        """Whether an access is one of those watched."""
-        watch = self.watch
-        overlaps = watch.address < access.address + access.size and access.address < watch.address + watch.size
-        return overlaps and (watch.write if access.write else watch.read)
-
     def remove(self) -> None:
         if self._owner is not None:
             self._owner.remove_watchpoint(self)
@@ -158,6 +153,7 @@ class Observation:
         self._mask = memory.architecture.code_address_mask
         self._breakpoints: dict[int, dict[Breakpoint, None]] = {}
         self._watchpoints: dict[Watchpoint, None] = {}
+        self._by_address = WatchIndex(self._watchpoints, lambda watchpoint: watchpoint.watch)
         #: Called for every event after the breakpoints and watchpoints, also for those they asked for.
         self.listeners: list[Callable[[Stop], object]] = []
         #: Called when the machine has returned to a snapshot. Observers are no part of a machine's state.
@@ -167,7 +163,7 @@ class Observation:
     def _event(self, stop: Stop) -> None:
         if stop.reason is StopReason.WATCH:
             for access in self._events.accesses:
-                for watchpoint in [one for one in [*self._watchpoints] if one.covers(access)]:
+                for watchpoint in self._by_address.met(access.address, access.size, write=access.write):
                     self._meet(watchpoint, Hit(self, stop.pc, access))
         else:
             for breakpoint in [*self._breakpoints.get(stop.pc, ())]:
@@ -234,10 +230,12 @@ class Observation:
         watch = Watch(found.address, length, on != "write", on != "read")
         watchpoint = Watchpoint(self, found, watch, condition, action)
         self._events.watch(watch)
-        self._watchpoints[watchpoint] = None
+        self._watchpoints[watchpoint] = None  # without a call from here on
+        self._by_address.changes += 1
         return watchpoint
 
     def remove_watchpoint(self, watchpoint: Watchpoint) -> None:
         """See `Watchpoint.remove`."""
         self._events.unwatch(watchpoint.watch)
         del self._watchpoints[watchpoint]
+        self._by_address.changes += 1

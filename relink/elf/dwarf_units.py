@@ -63,16 +63,16 @@ class Walks:
     @cached_property
     def _places(self) -> tuple[Intervals, list[int], list[Walk]]:
         """The ranges of all units, the number of the unit of each, and the walks of units without ranges."""
-        starts, ends, owners, others = list[int](), list[int](), list[int](), list[Walk]()
+        starts, sizes, owners, others = list[int](), list[int](), list[int](), list[Walk]()
         for number, walk in enumerate(self):
             if walk.unit.ranges is None:
                 others.append(walk)
             for start, end in walk.unit.ranges or ():
-                if 0 <= start < end < 1 << 64:
+                if 0 <= start < end <= 1 << 64:
                     starts.append(start)
-                    ends.append(end)
+                    sizes.append(end - start)
                     owners.append(number)
-        return Intervals(starts, ends), owners, others
+        return Intervals(starts, sizes), owners, others
 
     def _read_unit(self) -> None:
         unit = next(self._units, None)

@@ -10,22 +10,24 @@ from relink.arrays import U64
 
 
 class Intervals:
-    """Intervals [start, end) of unsigned 64-bit numbers, known by their numbers in the order given.
+    """Intervals of unsigned 64-bit numbers, known by their numbers in the order given. An empty one contains none.
 
     They may overlap: then those are looked at, too, that begin after the lowest end that matters.
     """
 
-    def __init__(self, starts: U64 | Sequence[int], ends: U64 | Sequence[int]) -> None:
-        starts, ends = np.asarray(starts, np.uint64), np.asarray(ends, np.uint64)
-        self._order = np.lexsort((-np.arange(len(starts)), starts))
-        self._starts, self._ends = starts[self._order], ends[self._order]
-        self._furthest = np.maximum.accumulate(self._ends)  #: the highest end of this and all before
+    def __init__(self, starts: U64 | Sequence[int], sizes: U64 | Sequence[int]) -> None:
+        starts, sizes = np.asarray(starts, np.uint64), np.asarray(sizes, np.uint64)
+        lasts = starts + sizes - np.uint64(1)
+        order = np.lexsort((-np.arange(len(starts)), starts))
+        self._order = order[((sizes != 0) & (starts <= lasts))[order]]
+        self._starts, self._lasts = starts[self._order], lasts[self._order]
+        self._furthest = np.maximum.accumulate(self._lasts)  #: the highest last number of this and all before
 
     def overlapping(self, low: int, high: int) -> Iterator[int]:
         """Those that share a number with [low, high): the last start first, of equal ones the first given."""
         at = int(np.searchsorted(self._starts, np.uint64(high - 1), side="right")) - 1
-        while at >= 0 and low < int(self._furthest[at]):
-            if low < int(self._ends[at]):
+        while at >= 0 and low <= int(self._furthest[at]):
+            if low <= int(self._lasts[at]):
                 yield int(self._order[at])
             at -= 1
 

@@ -149,7 +149,7 @@ class _Symtab:
             rows = self.rows
             chosen = np.flatnonzero((rows["info"] & 15 == SymbolType.FUNC) & (rows["shndx"] != 0))
             starts = rows["value"][chosen].astype(np.uint64) & np.uint64(mask)
-            found = self._functions[mask] = Intervals(starts, starts + rows["size"][chosen]), chosen
+            found = self._functions[mask] = Intervals(starts, rows["size"][chosen]), chosen
         return found
 
 

@@ -198,15 +198,18 @@ def test_intervals_are_found_as_by_looking_at_all() -> None:
     for size in (0, 1, 5, 60):
         starts = random.integers(0, 100, size)
         ends = starts + random.integers(0, 12, size)
-        intervals = Intervals(starts.tolist(), ends.tolist())
+        intervals = Intervals(starts.tolist(), (ends - starts).tolist())
         rows = list(zip(starts.tolist(), ends.tolist(), strict=True))
         for low in range(115):
             for high in (low + 1, low + 9):
                 wanted = {n for n, (start, end) in enumerate(rows) if start < high and low < end > start}
-                assert {n for n in intervals.overlapping(low, high) if rows[n][0] < rows[n][1]} == wanted
+                assert set(intervals.overlapping(low, high)) == wanted
             inside = [(-start, n) for n, (start, end) in enumerate(rows) if start <= low < end]
             assert intervals.at(low) == (min(inside)[1] if inside else None)
-    assert Intervals([(1 << 64) - 2], [(1 << 64) - 1]).at((1 << 64) - 2) == 0
+    assert [Intervals([(1 << 64) - 2], [2]).at((1 << 64) - each) for each in (1, 2, 3)] == [0, 0, None]
+    assert Intervals([(1 << 64) - 2, 0], [3, 0]).at((1 << 64) - 1) is None, (
+        "one that is too long, and an empty one"
+    )
 
 
 # ---------------------------------------------------------------- debug information

@@ -92,3 +92,33 @@ def test_breakpoints_are_changed_one_by_one_where_code_is_followed() -> None:
         library.function("some", "int(void)")()
         assert events._set is places
         assert not places
+
+
+@pytest.mark.not_taken_back("counts lines")
+@pytest.mark.parametrize("arch", ["x86_64", "loongarch64"])
+def test_a_watched_access_costs_the_same_among_many(arch: str) -> None:
+    """Each of several watchpoints that it meets is told of it, in the order in which they were added."""
+    source = "int words[4096]; void put(int n) { words[n] = n; }"
+    path, met = linked(arch, [compiled(arch, source, "-fPIC")]), list[str]()
+
+    def cost(count: int) -> int:
+        with Machine(arch) as machine:
+            put = machine.load(path).function("put", "void(int)")
+            words = machine.image_at(put.address).symbol("words").address  # type: ignore[union-attr]
+            machine.watch(words, 8192, on="read", action=lambda hit: met.append("read"))
+            machine.watch(words + 4, 12, action=lambda hit: met.append("wide"))
+            many = [machine.watch(words + 4 * n, 4) for n in range(1, count)]
+            machine.watch(words + 6, 1, action=lambda hit: met.append("within"))
+            put(1)  # closes the pages
+            met.clear()
+            lines = python_lines(lambda: put(1))
+            assert [one.hits for one in many] == [2] + [0] * (count - 2)
+            assert met == ["wide", "within"]
+            assert machine.memory.read_uint(words + 4, 4) == 1
+            lines += python_lines(many[-1].remove)
+            return lines
+
+    cost(10)  # what is made once
+    few = cost(20)
+    assert few > 100, "the counter counts"
+    assert cost(1000) < 1.1 * few
