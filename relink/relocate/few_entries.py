@@ -35,9 +35,8 @@ from relink.resolve.resolver import Use
 if TYPE_CHECKING:
     from relink.relocate.columns import Columns
 
-#: An image with more entries is left to the engine: there arrays are quicker. Of entries that are applied together
-#: with others, the limit.
-MOST, MOST_AGAIN = 64, 1 << 10
+#: An image with more entries is left to the engine: there arrays are quicker.
+MOST = 64
 _IFUNC = int(SymbolType.GNU_IFUNC)
 _NO_ELEMENTS: tuple[I64, I64, I64] = (frozen(np.zeros(1, np.int64)),) * 3
 _FORMULAS = {Role.DATA: ("S", "S + A"), Role.JUMP_SLOT: ("S", "S + A"), Role.RELATIVE: ("B + A",)}
@@ -138,58 +137,22 @@ def _known(decoded: Decoded) -> dict[int, tuple[Architecture, Entries | None]]:
 
 def entries_of(image: Module) -> Entries | None:
     """The entries of an image that has few and simple ones. Made once for each file and architecture."""
-    known = _known(image.decoded)
-    found = known.get(id(image.architecture))
-    return _entries(image, known, MOST) if found is None else found[1]
-
-
-def entries_together(image: Module) -> Entries | None:
-    """The same, for images whose entries are applied together; of one with more entries when its file is loaded
-    again.
-    """
-    decoded = image.decoded
-    known = _known(decoded).get(id(image.architecture))
-    if known is not None and known[1] is not None:
-        return known[1]
-    try:
-        few = sum(map(len, decoded.relocations)) + len(decoded.relr) <= MOST
-    except ElfError:
-        return None
-    if few:
-        return entries_of(image)
-    loads = _loads(decoded)
-    loads[0] += 1
-    return _entries(image, _known_together(decoded), MOST_AGAIN) if loads[0] > 1 else None
-
-
-@once_per_file
-def _known_together(decoded: Decoded) -> dict[int, tuple[Architecture, Entries | None]]:
-    """The same as `_known`, for `entries_together`."""
-    return {}
-
-
-@once_per_file
-def _loads(decoded: Decoded) -> list[int]:
-    """How often a file with more entries has been loaded with others."""
-    return [0]
-
-
-def _entries(image: Module, known: dict[int, tuple[Architecture, Entries | None]], most: int) -> Entries | None:
-    decoded, arch = image.decoded, image.architecture
-    if id(arch) not in known:
+    decoded, arch, known = image.decoded, image.architecture, _known(image.decoded)
+    found = known.get(id(arch))
+    if found is None:
         try:
-            found = Entries(decoded, arch) if _are_simple(decoded, arch, most) else None
+            made = Entries(decoded, arch) if _are_simple(decoded, arch) else None
         except ElfError:
-            found = None  # the engine reports it
-        known[id(arch)] = arch, found
-    return known[id(arch)][1]
+            made = None  # the engine reports it
+        known[id(arch)] = found = arch, made
+    return found[1]
 
 
-def _are_simple(decoded: Decoded, arch: Architecture, most: int) -> bool:
+def _are_simple(decoded: Decoded, arch: Architecture) -> bool:
     if decoded.is_relocatable:
         return False
     tables = decoded.relocations
-    if sum(map(len, tables)) + len(decoded.relr) > most:
+    if sum(map(len, tables)) + len(decoded.relr) > MOST:
         return False
     decoded.symbols.check_names()
     if not tables and not len(decoded.relr):

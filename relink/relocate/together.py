@@ -26,7 +26,7 @@ from relink.relocate.bind import settle_unresolved
 from relink.relocate.columns import IN_PLACE, RELATIVE, Columns
 from relink.relocate.dynamic_section import rebase_dynamic_section
 from relink.relocate.engine import Relocator
-from relink.relocate.few_entries import Entries, entries_together
+from relink.relocate.few_entries import Entries, entries_of
 from relink.relocate.lazy import BindMode
 from relink.relocate.references import References
 from relink.relocate.result import IfuncCalls, Relocated
@@ -83,7 +83,7 @@ class Together:
             and not image.decoded.binds_now
         ):
             return False
-        entries = entries_together(image)
+        entries = entries_of(image)
         columns = None if entries is None else entries.columns_of(image.decoded)
         if entries is None or columns is None:
             return False

@@ -18,15 +18,14 @@ from relink.arrays import U64
 from relink.elf import Decoded, SymbolTable
 from relink.elf.constants import SHN_ABS, SHN_UNDEF, SymbolBind, SymbolType
 from relink.elf.hashes import GnuHash
-from relink.elf.some_symbols import SomeSymbols
 from relink.errors import ElfError
 from relink.memory.once import once_per_file
 from relink.module import Module
 from relink.records import cached_property
-from relink.resolve.definitions import exported, usable_of
+from relink.resolve.definitions import usable_of
 
-#: A file with more names is not kept by name at its first load; one with yet more at none.
-MOST, MOST_AGAIN = 64, 1 << 10
+#: A file that exports more names is asked for each of them.
+MOST = 64
 _UNIQUE, _IFUNC, _TLS = int(SymbolBind.GNU_UNIQUE), int(SymbolType.GNU_IFUNC), int(SymbolType.TLS)
 _numbers = count()
 
@@ -49,25 +48,9 @@ class Exports(NamedTuple):
     by_name: dict[bytes, Export | None]
 
 
+@once_per_file
 def exports_of(decoded: Decoded) -> Exports | None:
     """What look-ups find in a file; None where the file has to be asked each time."""
-    found = _few_exports(decoded)
-    if found is None:
-        questions = _questions(decoded)
-        questions[0] += 1
-        if questions[0] > 1:  # it is loaded again
-            found = _many_exports(decoded)
-    return found
-
-
-@once_per_file
-def _questions(decoded: Decoded) -> list[int]:
-    """How often a file with many names has been asked for."""
-    return [0]
-
-
-@once_per_file
-def _few_exports(decoded: Decoded) -> Exports | None:
     try:
         table, found = decoded.symbols, Exports(next(_numbers), {})
         hashes = table.hash_table
@@ -86,24 +69,6 @@ def _few_exports(decoded: Decoded) -> Exports | None:
                 found.by_name[name] = export(table, usable[0], found.file) if certain else None
     except ElfError:
         return None  # a look-up reports it
-    return found
-
-
-@once_per_file
-def _many_exports(decoded: Decoded) -> Exports | None:
-    """The same by arrays: certain is what the words of DT_GNU_HASH tell."""
-    try:
-        table = decoded.symbols
-        hashes = table.hash_table
-        if not isinstance(hashes, GnuHash) or len(hashes.chain) > MOST_AGAIN:
-            return None
-        symbols = np.arange(hashes.first, hashes.count)
-        certain = (table.only_of_their_hash(symbols) & exported(SomeSymbols(table.records, symbols))).tolist()
-        names, found = table.names_of(symbols), Exports(next(_numbers), {})
-        for place, symbol in enumerate(symbols.tolist()):
-            found.by_name[names.raw(place)] = export(table, symbol, found.file) if certain[place] else None
-    except ElfError:
-        return None
     return found
 
 

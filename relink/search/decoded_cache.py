@@ -13,7 +13,6 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable
-from functools import lru_cache
 from typing import TypeAlias
 
 from relink.elf import Decoded
@@ -59,7 +58,7 @@ class DecodedCache:
             return None
         if time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) < _SETTLED:
             return None
-        names = _absolute(path), name or path, file_mode()
+        names = os.path.abspath(path), name or path, file_mode()
         return *names, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
     @staticmethod
@@ -151,19 +150,6 @@ class DecodedCache:
 
     def __len__(self) -> int:
         return len(self._files)
-
-
-def _absolute(path: str) -> str:
-    """`os.path.abspath`, quicker for the usual path: the folders of many files are the same."""
-    folder, slash, name = path.rpartition("/")
-    if not path.startswith("/") or name in ("", ".", ".."):
-        return os.path.abspath(path)
-    return _normal(folder + slash) + name
-
-
-@lru_cache(maxsize=64)
-def _normal(folder: str) -> str:
-    return os.path.join(os.path.normpath(folder), "")
 
 
 #: The cache of this process.

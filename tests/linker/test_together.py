@@ -11,10 +11,8 @@ from relink import DefinedSymbols, HostMemory, Image, Linker, LoadOptions, Symbo
 from relink.elf import Names
 from relink.errors import AddressSpaceError
 from relink.load import map as mapping
-from relink.relocate import few_entries
 from relink.relocate.result import Relocated
 from relink.relocate.together import Together
-from relink.resolve import exact_names
 from relink.resolve.definitions import NO_VERSION, VersionIds, definitions
 from relink.resolve.exact_names import exports_of
 from relink.resolve.scopes import LookupScope
@@ -37,16 +35,8 @@ def simple(rng: random.Random, library: Library) -> Library:
 
 
 @pytest.mark.parametrize("arch", ARCHES)
-@pytest.mark.parametrize("size", ["small", "larger"])
-def test_random_libraries_are_relocated_as_each_by_itself(
-    arch: str, size: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_random_libraries_are_relocated_as_each_by_itself(arch: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = random.Random(arch)
-    if size == "larger":  # as for libraries with more names and entries
-        monkeypatch.setattr(exact_names, "MOST", 0)
-        monkeypatch.setattr(few_entries, "MOST", 2)
-        monkeypatch.setattr(exact_names, "_questions", lambda decoded: [1])  # that have been loaded before
-        monkeypatch.setattr(few_entries, "_loads", lambda decoded: [1])
     take, taken = Together.take, list[bool]()
 
     def noting(self: Together, image: Image, scope: LookupScope, result: Relocated) -> bool:
@@ -76,21 +66,17 @@ def test_random_libraries_are_relocated_as_each_by_itself(
                 if loaded[which].references:
                     for linker in linkers:
                         linker.unload(linker.images[which])
-    assert sum(taken) > (20 if size == "small" else 0)
+    assert sum(taken) > 20
     assert not all(taken)
 
 
 @pytest.mark.parametrize("arch", ["x86_64", "arm"])
-@pytest.mark.parametrize("most", [64, 0])
-def test_what_is_kept_by_name_is_what_a_look_up_finds(
-    arch: str, most: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(exact_names, "MOST", most)
-    rng, certain, kept = random.Random(f"{arch} {most}"), 0, 0
+def test_what_is_kept_by_name_is_what_a_look_up_finds(arch: str) -> None:
+    rng, certain, kept = random.Random(arch), 0, 0
     for number in range(60):
         decoded = linker_for(arch, simple(rng, some_library(rng, arch, number, 1))).find(f"lib{number}.so").decoded
         assert decoded is not None
-        found = exports_of(decoded) or exports_of(decoded)
+        found = exports_of(decoded)
         if found is None:
             continue
         linker = Linker(HostMemory(arch))
