@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import count
 
@@ -17,7 +17,8 @@ from emu.cpu.protocol import Stop, StopReason
 from emu.memory.small_blocks import RUN, SmallBlocks
 from tests.interrupts import interrupted
 from tests.libc.test_quick_heap import _loaded as loaded
-from tests.loongarch64.assembler import A0, RA, T0, ZERO, code, insn, jirl
+from tests.loongarch64.assembler import A0, A1, A2, RA, T0, ZERO, code, insn, jirl
+from tests.loongarch64.test_compiled import branch
 from tests.loongarch64.test_engine_changes import Interruption
 from tests.loongarch64.test_icicle_cpu import CODE, PAGE, RW, RX, TRAPS, TRAPS_SIZE, pages
 
@@ -118,6 +119,78 @@ def test_instructions_are_counted_and_limits_are_exact(cpu: IcicleCpu, blocks: S
     assert (cpu.executed, cpu.read_register("t0")) == (1, _BLOCKS)
     assert cpu.run(CODE + 4, max_instructions=5) == Stop(StopReason.TRAP, TRAPS)
     assert cpu.executed == 1
+
+
+#: Allocates for ever, and adds up the addresses in a1, four instructions a round.
+_LOOP = code(insn("or", T0, ZERO, ZERO), _PLACE, insn("add.d", A1, A1, T0), branch(20, -3))
+
+
+class _Acting(SmallBlocks):
+    """Blocks that act like a signal handler when the one of this number is allocated."""
+
+    def __init__(self, number: int, act: Callable[[], object]) -> None:
+        super().__init__()
+        self._left, self._act = number, act
+
+    def allocate(self, size: int) -> int:
+        self._left -= 1
+        if not self._left:
+            self._act()
+        return super().allocate(size)
+
+
+def _looping(cpu: IcicleCpu, blocks: SmallBlocks) -> None:
+    cpu.write(CODE, _LOOP)
+    cpu.heap_calls.add(CODE + 4, HeapFunction.MALLOC, blocks, "a0", "t0")
+    cpu.write_registers({"a0": 16, "a1": 0})
+
+
+def _added_up(blocks: int) -> int:
+    return sum(range(_BLOCKS, _BLOCKS + 16 * blocks, 16))
+
+
+def test_limits_are_exact_over_many_calls(cpu: IcicleCpu, blocks: SmallBlocks) -> None:
+    rng, ran, pc = random.Random(4), 0, CODE
+    _looping(cpu, blocks)
+    for limit in (3, 4, 1, 2, 1025, *(rng.randrange(1, 60) for _ in range(40)), 1200):
+        stop = cpu.run(pc, max_instructions=limit)
+        ran, pc = ran + limit, stop.pc
+        assert (stop, cpu.executed) == (Stop(StopReason.INSTRUCTION_LIMIT, CODE + ran % 4 * 4), limit)
+        assert cpu.read_register("a1") == _added_up((ran + 1) // 4)
+    assert cpu.compiled == bool(cpu.jit)
+
+
+def test_a_guest_that_does_nothing_but_call_ends_in_time(cpu: IcicleCpu, blocks: SmallBlocks) -> None:
+    _looping(cpu, blocks)
+    cpu.write(CODE, code(insn("or", T0, ZERO, ZERO), _PLACE, insn("or", A0, T0, ZERO), branch(20, -3)))
+    cpu.heap_calls.add(CODE + 4, HeapFunction.FREE, blocks, "a0", "t0")
+    cpu.write_register("a0", 0)
+    cpu.run(CODE, max_instructions=4)
+    cpu._hot.slice = 1 << 24  # as after compiled code that ran for long
+    assert cpu.run(CODE, timeout=0.01).reason is StopReason.TIMEOUT
+    assert cpu.executed < 1 << 20
+
+
+def test_instructions_before_a_signal_handler_that_raises_are_counted(cpu: IcicleCpu) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    blocks = _Acting(7, interrupt)
+    blocks.add_run(_BLOCKS)
+    _looping(cpu, blocks)
+    with pytest.raises(KeyboardInterrupt):
+        cpu.run(CODE)
+    assert (cpu.executed, cpu.read_register("pc")) == (6 * 4 + 2, CODE + 4)
+    assert cpu.read_register("a1") == _added_up(6)
+
+
+def test_code_that_a_signal_handler_changes_runs_as_changed_after_the_call(cpu: IcicleCpu) -> None:
+    blocks = _Acting(7, lambda: cpu.write(CODE + 8, code(insn("addi.d", A2, A2, 1))))
+    blocks.add_run(_BLOCKS)
+    _looping(cpu, blocks)
+    cpu.write_register("a2", 0)
+    assert cpu.run(CODE, max_instructions=400).reason is StopReason.INSTRUCTION_LIMIT
+    assert (cpu.read_register("a1"), cpu.read_register("a2")) == (_added_up(6), 94)
 
 
 def test_compiled_code_gets_the_blocks_that_interpreted_code_gets() -> None:

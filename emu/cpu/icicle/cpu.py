@@ -258,7 +258,7 @@ class IcicleCpu(EngineTiers, ObservedEngine):
 
     def _run(self, pc: int, limit: int, deadline: float) -> Stop:
         """Run in slices of instructions: each ends exactly, and then Python handles signals."""
-        engine, words, heap_calls = self._engine, self._words, self.heap_calls
+        engine, words = self._engine, self._words
         engine.complete()
         engine.raw.pc = pc
         self.executed = 0
@@ -274,17 +274,11 @@ class IcicleCpu(EngineTiers, ObservedEngine):
             if status != words.instruction_limit:
                 if status == words.breakpoint:
                     return Stop(StopReason.BREAK, pc)
-                code = int(engine.raw.exception_code)
-                place = heap_calls.places.get(pc)
-                if place is not None and code == words.host_operation:
-                    heap_calls.perform(engine, place)
-                    engine.raw.pc = pc = pc + 4
-                else:
-                    stop = self._exception(code, pc)
-                    if stop is not None:
-                        return stop
-                    engine = self._engine
-                    pc = engine.raw.pc
+                stop = self._exception(int(engine.raw.exception_code), pc)
+                if stop is not None:
+                    return stop
+                engine = self._engine
+                pc = engine.raw.pc
             if 0 <= limit <= self.executed:
                 return Stop(StopReason.INSTRUCTION_LIMIT, pc)
             if deadline and time.monotonic() >= deadline:
@@ -303,11 +297,17 @@ class IcicleCpu(EngineTiers, ObservedEngine):
             size = hot.left
         raw.icount = 0
         raw.icount_limit = size
-        started = time.perf_counter()
-        status = raw.run()
-        ran: int = raw.icount
-        (hot.ran if engine.jit else hot.interpreted)(ran, time.perf_counter() - started)
-        self.executed += ran
+        try:
+            started = time.perf_counter()
+            status = raw.run()
+            seconds = time.perf_counter() - started
+            if raw.pc in self.heap_calls.places:
+                status, more = self.heap_calls.go_on(engine, status, self._late_code)
+                seconds += more
+        finally:  # also where a signal handler raises between two functions of the heap
+            ran: int = raw.icount
+            self.executed += ran
+        (hot.ran if engine.jit else hot.interpreted)(ran, seconds)
         return status
 
     def _exception(self, code: int, pc: int) -> Stop | None:

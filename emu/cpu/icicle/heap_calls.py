@@ -7,7 +7,9 @@ engine (`emu/libc/compiled/src/allocation.c`). What `emu.cpu.hooks.heap_hook` do
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Sized
+from typing import TYPE_CHECKING, Any, Final
 
 from emu.cpu.hooks.heap_hook import Blocks, HeapFunction
 from emu.cpu.loongarch64.registers import PLAIN_REGISTERS
@@ -15,6 +17,10 @@ from relink.records.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from emu.cpu.icicle.engine import Engine
+
+
+#: Calls after which a run of the engine ends: so often, at least, the time limit of a run is looked at.
+_MOST: Final = 256
 
 
 class _Place(NamedTuple):
@@ -50,7 +56,27 @@ class IcicleHeapCalls:
         """See `HeapCalls`."""
         self._pausing = self._pausing | {owner} if wanted else self._pausing - {owner}
 
-    def perform(self, engine: Engine, place: _Place) -> None:
+    def go_on(self, engine: Engine, status: Any, changes: Sized) -> tuple[Any, float]:
+        """Perform the instruction where the engine has stopped with this status, run on, and so on, until it stops
+        for another reason, or there are `changes` of code, or `_MOST` are done. Returns the last status, and the
+        seconds that the engine ran.
+        """
+        raw, words, clock, seconds = engine.raw, engine.words, time.perf_counter, 0.0
+        for left in range(_MOST, 0, -1):
+            pc = raw.pc
+            place = self.places.get(pc)
+            if place is None or raw.exception_code != words.host_operation:
+                return status, seconds
+            self._perform(engine, place)
+            raw.pc = pc + 4
+            if left == 1 or changes:
+                break
+            started = clock()
+            status = raw.run()
+            seconds += clock() - started
+        return words.instruction_limit, seconds
+
+    def _perform(self, engine: Engine, place: _Place) -> None:
         """Do what the instruction at one of `places` stands for, if it is due and can be done."""
         function, blocks, argument, result = place
         if self._pausing or engine.reg_read(result):
