@@ -36,9 +36,9 @@ def _computation(rng: random.Random) -> int:
 
 
 def _access(rng: random.Random) -> int:
-    name = rng.choice(("ld.w", "ld.d", "ld.bu", "st.d", "st.h", "st.b"))
+    name = rng.choice(("ld.w", "ld.d", "ld.bu", "st.d", "st.w", "st.h", "st.b"))
     base = rng.choices(list(_BASES), (60, 4, 6, 1))[0]
-    return insn(name, rng.choice(_REGISTERS), base, rng.randrange(-8, 24) if base == 17 else rng.randrange(0, 24))
+    return insn(name, rng.choice(_REGISTERS), base, rng.choice((0, rng.randrange(-8 if base == 17 else 0, 24))))
 
 
 def _branch(rng: random.Random, at: int) -> int:

@@ -3,7 +3,7 @@
 
 HOOK long fixed(u8 *buffer, u64 size, u32 flags)
 {
-    static const u64 keys[] = {0x070d710920859634ul, 0x973f798626b1cffcul};
+    static const u64 keys[] = {0xa6981214a5924ce9ul, 0x50fe0e25d60f72b3ul};
     (void)flags;
     for (u64 at = 0; at < size; at++)
         buffer[at] = (u8)(keys[at / 8 % 2] >> at % 8 * 8);
