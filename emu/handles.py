@@ -192,7 +192,7 @@ class Variable:
         return self._type
 
     def as_type(self, ctype: str | CType | type[View]) -> Variable:
-        """The same variable viewed as another type."""
+        """This variable, viewed as another type."""
         return Variable(self._machine, self.symbol, self._chosen(ctype))
 
     def _chosen(self, ctype: str | CType | type[View] | None) -> CType:

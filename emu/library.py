@@ -146,7 +146,7 @@ class Library:
             raise AttributeError(str(error)) from None
 
     def __getitem__(self, name: str) -> Function:
-        """The same, for names that are attributes already, or none of Python's."""
+        """A function by its name, for names that are attributes of this class or no identifiers of Python."""
         if self.image.closed or name not in self._functions:
             self._functions[name] = self.function(name)
         return self._functions[name]

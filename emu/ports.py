@@ -263,7 +263,7 @@ class Guest(Protocol):
 
 
 class HostGuest(Guest, Protocol):
-    """The same, for running host functions."""
+    """`Guest` as host functions are run on it."""
 
     in_host: bool  #: whether a host function is running, which may call the guest
     between_instructions: bool  #: whether such a call preserves all registers

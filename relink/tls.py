@@ -113,7 +113,7 @@ class TlsLayout(Assigned):
         return self._free_id(_ASSUMED_ID)
 
     def allocate_spare(self, image: str, size: int, align: int, vaddr: int) -> TlsModule:
-        """The same in the unreserved part of the area only; a dynamic module when that is exhausted.
+        """A module in the unreserved part of the static area; a dynamic module when that is exhausted.
 
         Raises TlsError for `image` when the block's size or alignment is too large.
         """

@@ -319,7 +319,7 @@ class Prototype:
 
 
 def sized(ctype: CType) -> Sized:
-    """The same type, which has a size. Raises CallError for void, functions and incomplete structures."""
+    """`ctype`, if it has a size. Raises CallError for void, functions and incomplete structures."""
     if isinstance(ctype, Void | FunctionType):
         raise CallError(f"{ctype} has no size")
     if isinstance(ctype, Struct) and ctype.size is None:

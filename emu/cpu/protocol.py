@@ -321,8 +321,8 @@ class DeviceCpu(Cpu, Protocol):
         """For registers that are accessed often: one call of the engine, and nothing else."""
 
     def state_group(self, names: Sequence[str]) -> RegisterGroup:
-        """The same for registers that are read between most runs: there is one such group of a CPU. The engine is
-        asked for them at each stop.
+        """The group of registers that are read between most runs, of which a CPU has one: the engine is asked for
+        them at each stop.
         """
 
     def load_words(self, address: int, count: int) -> tuple[int, ...]:

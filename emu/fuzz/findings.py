@@ -46,7 +46,7 @@ class Found:
 
 
 def kind_of(error: Exception) -> Hashable:
-    """The same for errors that are probably of one bug: what happened, and the place in the code."""
+    """A key that is equal for errors of probably one bug: what happened, and the place in the code."""
     match error:
         case GuestFault():
             place = _place(error.frame, *error.backtrace)

@@ -53,7 +53,7 @@ class Nodes:
         return self._by_path.get(absolute(path)) or Node(default)
 
     def keep(self, path: str, default: int) -> Node:
-        """The same, to be changed."""
+        """The node of an existing file, as `find`; what is changed in it stays."""
         return self._by_path.setdefault(absolute(path), Node(default))
 
     def make(self, path: str, mode: int) -> Node:

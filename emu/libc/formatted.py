@@ -55,7 +55,7 @@ def formatted(libc: Libc, template: int, arguments: Arguments) -> bytes | None:
 
 
 def formatted_text(libc: Libc, template: bytes, arguments: Arguments, around: Around) -> bytes | None:
-    """The same for a format that the host has read."""
+    """`formatted` for a format that has been read from the guest; None with errno set."""
     try:
         if len(template) > LARGEST_FIELD:
             raise FormatOverflow

@@ -22,7 +22,7 @@ def decimal(value: float, conversion: str, precision: int, *, alternate: bool) -
 
 
 def exact_decimal(value: Fraction, conversion: str, precision: int, rounding: Rounding, *, alternate: bool) -> str:
-    """The same for any value, in any rounding direction."""
+    """%e, %f or %g of any value, in any rounding direction."""
     lower = conversion.lower()
     if lower == "f":
         text = _fixed(value, precision, rounding)

@@ -38,7 +38,7 @@ class AdoptingKeywords(TypedDict, total=False):
 
 
 class AdoptKeywords(AdoptingKeywords, total=False):
-    """The same, with symbols that the machine provides."""
+    """Options of `Machine.adopt`: those of an adoption, and symbols that the machine provides."""
 
     symbols: Symbols | None  #: as in `StartKeywords`
 

@@ -89,7 +89,7 @@ class Wanted:
         return [path for text in _several(self.values.get("needs")) for path in self.files("needs", text, target)]
 
     def needed_files(self, target: Target) -> list[Path]:
-        """Those that are files."""
+        """The members of `needed` that are files."""
         return [path for path in self.needed(target) if path.is_file()]
 
     def files(self, key: str, pattern: str, target: Target) -> list[Path]:

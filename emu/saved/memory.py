@@ -191,7 +191,7 @@ class SharedMemory:
                     yield address + page * PAGE - offset, PAGE
 
     def _restore_all(self, wanted: Contents) -> Iterator[tuple[int, int]]:
-        """The same for any regions; yields the guest addresses of all changed pages."""
+        """Return any regions to their contents; yields the guest addresses of all changed pages."""
         for region, tree in wanted.items():
             kept = self._kept[region]
             pages = [kept.pages.changed(), kept.rebase(tree)]
@@ -217,7 +217,9 @@ class SharedMemory:
 
 
 class CopiedMemory:
-    """The same for an engine with its own memory, which reports the pages written (`Cpu.written`)."""
+    """Memory that returns to earlier contents, of an engine with its own memory, which reports the pages written
+    (`Cpu.written`).
+    """
 
     def __init__(self, memory: GuestMemory, cpu: Cpu) -> None:
         self._memory, self._cpu = memory, cpu

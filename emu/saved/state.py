@@ -266,7 +266,7 @@ def _mapped(regions: Iterable[Region]) -> _Mapped:
 
 
 def _extended(objects: Objects) -> Objects:
-    """The same with the contents of the nodes added since."""
+    """The objects, with the contents of the nodes added since they were taken."""
     nodes, contents = objects
     if len(contents) == len(nodes.nodes):
         return objects

@@ -122,7 +122,7 @@ def next_if_undefined(sites: Sites, value: U64) -> U64:
 
 @only_if_undefined
 def page_here_if_undefined(sites: Sites, value: U64) -> U64:
-    """The same as `here_if_undefined`, for page addresses."""
+    """`here_if_undefined` for page addresses: an undefined weak symbol has the address of the place itself."""
     place, pages = sites.letters["P"], np.uint64(0xFFFF_FFFF_FFFF_F000)
     here = ((place + sites.letters["A"]) & pages) - (place & pages)
     return np.where(sites.letters["S"] == 0, here, value)

@@ -101,7 +101,7 @@ class CallOrLow12:
         return np.asarray((raw >> np.uint64(26)) == 0b010011)
 
     def single(self) -> Single:
-        """The same for one word (see `relink.arch.single`)."""
+        """The field for Python's numbers (see `relink.arch.single`)."""
         call, low = of_field(OFFS_16), of_field(LOW_12)
 
         def write(raw: int, value: int) -> int:

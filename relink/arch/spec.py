@@ -158,7 +158,7 @@ def static(
     special: Callable[[Sites, U64], U64] | None = None,
     entry: int = 0,
 ) -> Reloc:
-    """The same for a type that only relocatable objects have."""
+    """A row of the table (see `reloc`) for a type that only relocatable objects have."""
     return Reloc(name, Formula(formula), word, role, slot=slot, static=True, special=special, entry=entry)
 
 

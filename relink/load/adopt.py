@@ -166,7 +166,7 @@ def copy_region(memory: AddressSpace, decoded: Decoded, bias: int) -> Region:
 
 
 def _copy_parts(memory: AddressSpace, decoded: Decoded) -> Region:
-    """The same for a program whose segments are far apart: firmware with flash and RAM."""
+    """`copy_region` for a program whose segments are far apart: firmware with flash and RAM."""
     runs = Runs(clusters(decoded))
     whole = Region(
         place.first_vaddr(decoded), place.region_size(decoded), np.zeros(runs.size, np.uint8), decoded.name

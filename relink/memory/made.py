@@ -1,4 +1,4 @@
-"""Where the bytes of an image that is made, not read, lie: known from the start."""
+"""Answers of `relink.memory.placement` for an image that the linker has laid out itself: known from the start."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What is kept: by `once_per_file` what follows from a file alone, so that it is not computed in each load of the
-file; by `make_room` the last entries of a dictionary.
+"""Caches: `once_per_file` keeps results that depend on a decoded file alone, for later loads of the file;
+`make_room` bounds a dictionary.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ Result = TypeVar("Result")
 
 
 def once_per_file(function: Callable[[Decoded], Result]) -> Callable[[Decoded], Result]:
-    """Keep the result of a function of a decoded file, which does not change, as long as the file is in use: in
-    `Decoded.results`.
+    """Make a function of a decoded file compute its result once: it is kept in `Decoded.results`, as long as the
+    decoded file. For results that nothing but the file's contents decides.
     """
     name = name_of(function)
 
@@ -33,7 +33,9 @@ def once_per_file(function: Callable[[Decoded], Result]) -> Callable[[Decoded], 
 
 
 def caches_are_used() -> bool:
-    """Whether what may be out of date, or in use, is kept: not with RELINK_EMU_NO_CACHE in the environment."""
+    """Whether caches that files on disk or released memory could make wrong are used: not with RELINK_EMU_NO_CACHE
+    in the environment.
+    """
     return not os.environ.get("RELINK_EMU_NO_CACHE")
 
 

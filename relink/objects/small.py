@@ -61,12 +61,12 @@ class SmallObject(CombinedObjects):
 
     @cached_property
     def relocating(self) -> dict[int, tuple[Architecture, Any]]:
-        """By the identity of the architecture, what the relocator knows of the entries."""
+        """`id(architecture)` -> the entries as `relink.relocate.few_of_object` has read them."""
         return {}
 
     @cached_property
     def whole(self) -> CombinedObjects:
-        """The same image, by `combine`."""
+        """This image as `relink.objects.combine` makes it, for what is not known here."""
         return self.combine()
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Objects that tell of assignments to their attributes, while somebody wants to know."""
+"""Detecting assignments to attributes of a linker's and machine's long-lived objects, for snapshots."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from relink.records.locks import shared_lock
 
 
 class Assignments:
-    """Tells whether an attribute of any `Assigned` object has been assigned since an earlier time, while somebody
-    wants to know: otherwise assignments cost nothing.
+    """Whether an attribute of any `Assigned` object has been assigned since an earlier time: compare `last`.
+
+    Only noted while a snapshot has asked for it by `begin`; otherwise assignments cost nothing.
     """
 
     def __init__(self) -> None:
         #: Another object after each assignment: no number, which two threads could increase to the same one.
         self.last: object = object()
-        self.wanted: set[int] = set()  #: by whom, by `id`
+        self.wanted: set[int] = set()  #: the `id` of each object that has called `begin`
         self._lock = shared_lock()  # finalisers may call `end` at any time
 
     def begin(self, who: int) -> None:
@@ -24,7 +25,7 @@ class Assignments:
             Assigned.__delattr__ = _delete  # type: ignore[method-assign]
 
     def end(self, who: int) -> None:
-        """That object no longer wants to know."""
+        """Undo `begin` for that object."""
         with self._lock:
             self.wanted.discard(who)
             if not self.wanted and "__setattr__" in vars(Assigned):

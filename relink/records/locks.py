@@ -1,4 +1,4 @@
-"""Locks of what all threads of a process share."""
+"""Locks for state that all threads of a process share."""
 
 from __future__ import annotations
 

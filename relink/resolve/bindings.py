@@ -78,7 +78,7 @@ class Bindings:
         )
 
     def copy(self) -> Bindings:
-        """The same, with arrays of its own."""
+        """A copy, whose arrays can be written."""
         return Bindings(
             self.address.copy(),
             self.size.copy(),
@@ -91,13 +91,13 @@ class Bindings:
         )
 
     def of_images(self, images: tuple[Module, ...]) -> Bindings:
-        """The same, with the same arrays, for other images."""
+        """These bindings, sharing their arrays, with other images for the numbers in `provider`."""
         return Bindings(
             self.address, self.size, self.type, self.provider, self.symbol, self.canonical, images, self.asked
         )
 
     def without_others(self) -> Bindings:
-        """The same, without the images that no reference is bound to: of those of a scope most are such."""
+        """These bindings with only the images that a reference is bound to: most images of a scope have none."""
         used = np.zeros(len(self.images) + 2, np.bool_)
         used[self.provider] = True  # HOST and UNRESOLVED are the last two
         used[0] = True

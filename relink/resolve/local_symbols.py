@@ -56,7 +56,7 @@ def clones_of(decoded: Decoded, name: str) -> tuple[str, ...]:
 
 
 def _of_own_table(decoded: Decoded, name: str) -> list[LocalSymbol]:
-    """Those in the table that relocations use; for linked objects it includes static symbols."""
+    """The local symbols of a name in the table that relocations use; for linked objects it has static ones too."""
     try:
         table = decoded.symbols
         rows = table.names.rows_of(name)
@@ -111,7 +111,7 @@ def function_at(decoded: Decoded, vaddr: int, mask: int) -> tuple[str, int] | No
 
 
 def _of_symtab(decoded: Decoded, name: str) -> list[LocalSymbol]:
-    """Those in `.symtab`."""
+    """The local symbols of a name in `.symtab`."""
     symtab = _symtab(decoded)
     return [
         LocalSymbol(

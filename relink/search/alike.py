@@ -38,8 +38,8 @@ Headers: TypeAlias = tuple[How, str, int, bytes, bytes]
 class Linked(NamedTuple):
     """An object that was linked."""
 
-    same: tuple[slice, ...]  #: where others have the same bytes
-    rest: bytes  #: these bytes
+    same: tuple[slice, ...]  #: the parts of the file in which a like object has the same bytes
+    rest: bytes  #: the bytes of these parts
     attributes: dict[str, object]  #: of the result
 
     def with_bytes(self, content: bytes, combine: Callable[[], CombinedObjects]) -> SmallObject:
@@ -55,7 +55,7 @@ class AlikeObjects:
 
     def __init__(self) -> None:
         self._linked: dict[Headers, Linked] = {}
-        self._seen: dict[int, None] = {}  #: hashes of headers, and of what `Linked.rest` was to be
+        self._seen: dict[int, None] = {}  #: hashes of the headers and rests of objects linked once
 
     def __len__(self) -> int:
         return len(self._linked)
@@ -66,22 +66,26 @@ class AlikeObjects:
         self._seen.clear()
 
     def find(self, headers: Headers, content: bytes) -> tuple[Linked | None, bytes]:
-        """The last one kept with these headers, and the bytes that `content` has in place of `Linked.rest`."""
+        """The object kept with these headers, if any, and the bytes of `content` in its parts `same`. If these
+        are its `rest`, the objects are alike.
+        """
         linked = self._linked.get(headers)
         return linked, b"" if linked is None else b"".join([content[each] for each in linked.same])
 
     def keep(
         self, headers: Headers, content: bytes, small: SmallObject, linked: Linked | None, rest: bytes
     ) -> None:
-        """Keep an object that has just been linked, of which nothing has been asked yet, and for which `find` has
-        answered `linked` and `rest`: in place of that one when another is linked again that is not like it.
+        """Keep `small`, the result of linking `content`, before anything has been asked of it.
+
+        `linked` and `rest` are the answer of `find`. One is kept from the second time on that its headers (or its
+        rest, if another object with its headers is kept) are seen.
         """
         seen = hash(headers if linked is None else rest)
         if seen not in self._seen:
             make_room(self._seen, _MOST_SEEN)
             self._seen[seen] = None
             return
-        same = _around(headers, small) if linked is None else linked.same
+        same = _not_loaded(headers, small) if linked is None else linked.same
         if same is not None:
             attributes = {name: value for name, value in vars(small).items() if name not in FILLED}
             make_room(self._linked, MOST)
@@ -89,7 +93,7 @@ class AlikeObjects:
 
 
 def headers_of(content: bytes, how: How, name: str) -> Headers | None:
-    """What objects that are alike have in common; None for one that is not kept."""
+    """The key under which an object is kept; None for one that is not kept."""
     if not 64 <= len(content) <= _MOST_BYTES or content[4] not in _TABLES:
         return None
     place, row = _TABLES[content[4]]
@@ -97,8 +101,8 @@ def headers_of(content: bytes, how: How, name: str) -> Headers | None:
     return how, name, len(content), content[: place.size], content[start : start + count * row.size]
 
 
-def _around(headers: Headers, small: SmallObject) -> tuple[slice, ...] | None:
-    """What is around the bytes that are loaded; None where sections overlap."""
+def _not_loaded(headers: Headers, small: SmallObject) -> tuple[slice, ...] | None:
+    """The parts of the file that are not loaded, which are equal in a like object; None if sections overlap."""
     *_, header, table = headers
     place, row = _TABLES[header[4]]
     start, _ = place.unpack_from(header)
@@ -116,5 +120,5 @@ def _around(headers: Headers, small: SmallObject) -> tuple[slice, ...] | None:
     return (*same, slice(last, None))
 
 
-#: Those of this process.
+#: The objects kept in this process.
 ALIKE = AlikeObjects()

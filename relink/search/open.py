@@ -95,8 +95,8 @@ def _decode(name: str, path: Path | None, data: U8, arch: Architecture, key: Key
 
 
 def linked_by(arch: Architecture, options: ObjectOptions) -> How:
-    """What identifies the way of linking an object; of a script's placement, which is not kept, no other equals
-    it.
+    """The part of a cache key that tells how an object is linked. That of a link with a script equals no other, so
+    its result is never found again.
     """
     return arch.name, *(options.identity or (object(),))
 
@@ -104,7 +104,7 @@ def linked_by(arch: Architecture, options: ObjectOptions) -> How:
 def _linked_small(
     content: bytes, arch: Architecture, name: str | None, options: ObjectOptions, key: Key | None
 ) -> Decoded | None:
-    """A small object given as bytes as an image; None for any other file."""
+    """A small object given as `bytes`, as an image, from the cache if it is kept; None for any other file."""
     if len(content) <= _TYPE_AT or content[_TYPE_AT] != _REL:
         return None
     how = linked_by(arch, options)
@@ -114,7 +114,7 @@ def _linked_small(
 def _small_of(
     name: str, path: Path | None, data: U8, arch: Architecture, options: ObjectOptions, key: Key | None
 ) -> Decoded | None:
-    """The same of a file that has been read, and is not kept."""
+    """A small object, given the bytes of its file, as an image; None for any other file, and for a mapped one."""
     if len(data) <= _TYPE_AT or data[_TYPE_AT] != _REL or is_mapped(data):
         return None
     from relink.elf.small_object import MOST_BYTES
@@ -133,7 +133,9 @@ def _small(
     key: Key | None,
     how: How,
 ) -> Decoded | None:
-    """A small object as an image, linked without arrays; None where arrays are to link it."""
+    """A small object as an image, with the layout of one like it if there is one; None where `open_objects` has to
+    link it.
+    """
     from relink.objects.small_link import link_small
     from relink.search.alike import ALIKE, headers_of
 

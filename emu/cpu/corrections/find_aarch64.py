@@ -50,7 +50,7 @@ _IDENTIFYING: Final = frozenset(((0, 0), (0, 5), (0, 6), *((crm, op2) for crm in
 
 
 def user_code(code: bytes, address: int, *, to_branch: bool = False) -> Iterator[Misrun]:
-    """The same for user code."""
+    """`aarch64` for user code: up to the first privileged instruction, which is refused."""
     words = np.frombuffer(code, "<u4", len(code) // 4)
     found = sorted(aarch64(code, address, to_branch=to_branch), key=lambda each: each.address)
     refused = next(

@@ -67,7 +67,7 @@ def joined(values: list[int], bits: int, rest: int) -> int:
 
 
 def reciprocal(pattern: int) -> int:
-    """Of a single-precision number, rounded to nearest; the flags are not affected."""
+    """1 / x of a single-precision number (both as patterns), rounded to nearest; the flags are not affected."""
     if _LEAST_NORMAL <= pattern & 0x7F80_0000 < _LARGEST_INVERTED:
         return SINGLE.pattern(1 / SINGLE.value(pattern))
     if SINGLE.is_nan(pattern):
@@ -81,7 +81,7 @@ def reciprocal(pattern: int) -> int:
 
 
 def reciprocal_root(pattern: int) -> int:
-    """The same of the square root."""
+    """1 / sqrt(x) of a single-precision number, likewise."""
     if _LEAST_NORMAL <= pattern < SINGLE.infinity:
         return SINGLE.pattern(1 / math.sqrt(SINGLE.value(pattern)))
     if SINGLE.is_nan(pattern):

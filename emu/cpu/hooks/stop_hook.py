@@ -100,10 +100,10 @@ def stop_hook() -> int | None:
 
 
 def access_hook() -> int | None:
-    """The same for the hook of accesses to devices, whose data is an AccessPlace."""
+    """The address of the hook of accesses to devices, whose data is an AccessPlace; None on unsupported hosts."""
     return host_function("stop.access")
 
 
 def exception_hook() -> int | None:
-    """The same for the hook of exceptions, whose data is 12 bytes: the engine and the number."""
+    """The address of the hook of exceptions, whose data is 12 bytes (the engine, the number); None as above."""
     return host_function("stop.exception")

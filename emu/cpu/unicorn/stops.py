@@ -239,7 +239,7 @@ class UnicornStops(UnicornFirstBlocks):
         return self._unpack_place(place)
 
     def _unpack_place(self, place: GroupData) -> int:
-        """The same from what has been read."""
+        """The pc, out of the registers that have been read into a group."""
         self._at_stop = values = place.unpack(place.array)
         if self._interworking:
             self.code_state = values[1] >> 5 & 1
