@@ -18,7 +18,7 @@ _PAGE_SIZE = {6: 4096}
 
 
 class DebuggedGuest:
-    """See docs/debugging.md."""
+    """The methods of `emu.machine.Machine` for GDB: see docs/debugging.md."""
 
     parts: Parts
     isa: Isa

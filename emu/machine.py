@@ -1,14 +1,18 @@
 """The machine: an emulated CPU with memory, a linker, and host functions in Python.
 
-A `Machine` delegates to its parts, which `emu.parts` connects:
+A `Machine` delegates to its parts, which `emu.parts` connects; some of its methods are in base classes:
 
-    load, adopt, unload    images                             emu.load.loader, relink.linker
-    start, run             programs, through the personality                   emu.personality, emu.linux
-    call                   guest functions; host functions    emu.run.runner, emu.calls, emu.host
-    patch, redirect, swap  change running code                               emu.patched, emu.patch
-    new_thread, use_thread thread-local storage of several threads        emu.run.threads
-    symbolize, caller      describe addresses                   emu.debug
-    types, view, callback  C types of headers and of memory        emu.calls.typed_guest
+    load, adopt, unload    images                                        emu.load.loader, relink.linker
+    start, run             programs, through the personality             emu.personality, emu.linux
+    call                   guest functions; host functions               emu.run.runner, emu.calls, emu.host
+    patch, redirect, swap  changes of running code                       emu.patched, emu.patch
+    new_thread, use_thread thread-local storage of several threads       emu.run.threads
+    symbolize, caller      descriptions of addresses                     emu.debug
+    types, view, callback  C types of headers and of memory              emu.calls.typed_guest
+    snapshot, restore      the machine's state, kept and returned to     emu.snapshot, emu.saved
+    breakpoint, watch      stops at code and at memory                   emu.observed, emu.debug
+    trace, coverage        records of what the guest has executed        emu.observed, emu.debug
+    debug                  GDB                                           emu.debugged, emu.debug
 
 `os` is the operating system of the guest (see `emu.personality`). The default is Linux with a C library hosted in
 Python; `machine.libc` has the guest's output and files.

@@ -48,7 +48,7 @@ class InstructionCount:
 
 
 class ObservedGuest:
-    """See docs/events.md."""
+    """The methods of `emu.machine.Machine` that observe the guest: see docs/events.md."""
 
     parts: Parts
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class PatchedGuest:
-    """See `emu.machine.Machine`."""
+    """The methods of `emu.machine.Machine` that change running code: see docs/hooks.md."""
 
     parts: Parts
     runner: Runner

@@ -64,7 +64,7 @@ class Snapshot:
 
 
 class SnapshotGuest:
-    """The part of a machine for snapshots."""
+    """The methods of `emu.machine.Machine` for snapshots: see docs/snapshots.md."""
 
     runner: Runner
     parts: Parts

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class TypedGuest:
-    """See `emu.machine.Machine`."""
+    """The methods of `emu.machine.Machine` for C types: see docs/calls.md."""
 
     convention: CallingConvention
     memory: Memory

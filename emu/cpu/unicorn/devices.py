@@ -204,7 +204,7 @@ def _calls(windows: _Windows, port: DevicePort, base: int) -> tuple[Any, Any]:
 
 
 class UnicornDevices(UnicornLimits):
-    """The part of a `DeviceCpu` for devices."""
+    """The part of a `UnicornCpu` for devices: the protocol `DeviceCpu`."""
 
     _windows: _Windows | None = None
     _first_calls: FirstCalls | None

@@ -10,7 +10,7 @@ from emu.cpu.unicorn.watched import Watched
 
 
 class UnicornFirstBlocks(UnicornHints):
-    """The part of a `Cpu` that has first blocks inspected."""
+    """The part of a `UnicornCpu` that has the first blocks of runs inspected."""
 
     _every: int
     _watched: Watched | None

@@ -11,7 +11,7 @@ from relink.errors import AddressSpaceError
 
 
 class UnicornHints(UnicornRegisters):
-    """The part of a `Cpu` that tells them from invalid instructions."""
+    """The part of a `UnicornCpu` that tells hints from invalid instructions."""
 
     _look: StopRequest
 

@@ -9,7 +9,7 @@ from emu.cpu.unicorn.stops import LIMIT_REACHED, STORE_FAULTS, UnicornStops
 
 
 class UnicornLimits(UnicornStops):
-    """The part of a `Cpu` for these."""
+    """The part of a `UnicornCpu` for limits inside blocks."""
 
     #: Blocks that have been cut, each while those before it are: what makes them whole (`_translate_anew`).
     _cut: tuple[tuple[int, int, int, int], ...] = ()

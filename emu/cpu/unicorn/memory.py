@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class UnicornMemory(UnicornTranslations):
-    """The part of a `Cpu` for memory."""
+    """The part of a `UnicornCpu` for memory."""
 
     _isa: UnicornIsa
     _seen: api.Seen

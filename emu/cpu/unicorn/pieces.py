@@ -35,7 +35,7 @@ _WORDS: Final = tuple(struct.Struct(f"<{count}I") for count in range(64))
 
 
 class UnicornPieces(UnicornDevices, ObservedEngine):
-    """The part of a `DeviceCpu` for pieces of a run."""
+    """The part of a `UnicornCpu` for short runs: `DeviceCpu.run_piece`."""
 
     executed: int
     _pages: PageMap

@@ -116,7 +116,7 @@ class StopGroup(UnicornGroup):
 
 
 class UnicornRegisters:
-    """The part of a `Cpu` for registers."""
+    """The part of a `UnicornCpu` for registers."""
 
     _native: Any = None  #: a `unicorn.Uc`, once somebody has asked for it
 

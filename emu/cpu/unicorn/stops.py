@@ -43,7 +43,7 @@ LIMIT_REACHED: Final = -3  #: the status when as many instructions have run as w
 
 
 class UnicornStops(UnicornFirstBlocks):
-    """The part of a `Cpu` for stopping and continuing."""
+    """The part of a `UnicornCpu` for stopping and continuing."""
 
     arch: str
 

@@ -44,7 +44,7 @@ class _ArmRegister(ctypes.Structure):
 
 
 class UnicornSystem(UnicornPieces):
-    """The part of a `SystemCpu`, and of an `X86Cpu`."""
+    """The part of a `UnicornCpu` for the protocols `SystemCpu` and `X86Cpu`."""
 
     exception = 0
 
