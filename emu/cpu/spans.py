@@ -1,8 +1,11 @@
-"""`SpanMap`: the mapped guest pages with their protection, for engines with their own memory."""
+"""`SpanMap`: the mapped guest pages with their protection, for engines with their own memory.
+
+The list of spans is replaced as a whole, so that it has all of a change or nothing.
+"""
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from typing import NamedTuple
 
 from relink.errors import GuestAccessError
@@ -29,12 +32,18 @@ class SpanMap:
         index = bisect_right(self.spans, (address, _BEYOND)) - 1
         return self.spans[index] if index >= 0 and address < self.spans[index].end else None
 
+    def _affected(self, start: int, end: int) -> slice:
+        """The places of the spans that overlap [start, end)."""
+        first = bisect_right(self.spans, (start, _BEYOND))
+        if first and self.spans[first - 1].end > start:
+            first -= 1
+        return slice(first, max(bisect_left(self.spans, (end,)), first))
+
     def overlapping(self, start: int, end: int) -> list[Span]:
         """The spans that overlap [start, end), cut to it."""
         return [
             Span(max(span.start, start), min(span.end, end), span.protection)
-            for span in self.spans
-            if span.start < end and start < span.end
+            for span in self.spans[self._affected(start, end)]
         ]
 
     def require(self, address: int, size: int, needed: Protection, *, write: bool) -> None:
@@ -54,20 +63,21 @@ class SpanMap:
 
     def without(self, start: int, end: int) -> list[Span]:
         """The spans outside of [start, end)."""
-        kept: list[Span] = []
-        for span in self.spans:
-            if span.end <= start or end <= span.start:
-                kept.append(span)
-                continue
+        affected, kept = self._affected(start, end), self.spans.copy()
+        cut: list[Span] = []
+        for span in kept[affected]:
             if span.start < start:
-                kept.append(span._replace(end=start))
+                cut.append(span._replace(end=start))
             if end < span.end:
-                kept.append(span._replace(start=end))
+                cut.append(span._replace(start=end))
+        kept[affected] = cut
         return kept
 
     def add(self, start: int, end: int, protection: Protection) -> None:
         self.spans = self.with_span(start, end, protection)
 
     def with_span(self, start: int, end: int, protection: Protection) -> list[Span]:
-        """The spans, and [start, end), which is in none of them."""
-        return sorted([*self.spans, Span(start, end, protection)])
+        """[start, end) with this protection, and the spans outside of it."""
+        spans = self.without(start, end)
+        spans.insert(bisect_left(spans, (start,)), Span(start, end, protection))
+        return spans

@@ -30,7 +30,6 @@ from emu.cpu.loongarch64.registers import INTEGER_REGISTERS
 from emu.cpu.observed import ObservedEngine
 from emu.cpu.pages import map_each
 from emu.cpu.protocol import Pages, Stop, StopReason
-from emu.cpu.spans import Span
 from relink.errors import AddressSpaceError, MachineInUse
 from relink.memory.address_space import Protection
 
@@ -117,8 +116,7 @@ class IcicleCpu(EngineTiers, ObservedEngine):
         """Change the permissions of mapped pages. Raises AddressSpaceError if one is not mapped."""
         end = self._mapped_range(address, size)
         self._forget(address, end)
-        engine, changed = self._engine, Span(address, end, protection)
-        spans = sorted([*self._pages.without(address, end), changed])
+        engine, spans = self._engine, self._pages.with_span(address, end, protection)
         if self._observed is not None:
             self._observed.remapping(address, size)
         try:
