@@ -72,6 +72,9 @@ class Runner(BudgetedCalls):
     at_call: Callable[[], object] | None = None  #: called before each outermost call
     #: Set by `at_call`: what to do after the call, or before the next where a signal handler has interrupted that.
     unfinished: Callable[[], object] | None = None
+    #: Called for each event (`emu.cpu.events`), between two instructions; the guest continues at its pc. Set by
+    #: whoever asks the CPU for events.
+    on_event: Callable[[Stop], object] | None = None
     entry: Callable[..., Stop] | None = None  #: takes the place of `execution.run`, which it calls
     _calls = call_number = 0  #: number of calls so far; that of the innermost one in progress
 
@@ -108,8 +111,6 @@ class Runner(BudgetedCalls):
         self._suspended: list[Sequence[int]] = []
         #: Called for each fault: returns where the guest continues, or None for an unhandled fault.
         self.on_fault: Callable[[Stop], int | None] = lambda stop: None
-        #: Called for each event (`emu.cpu.events`), between two instructions; the guest continues at its pc.
-        self.on_event: Callable[[Stop], object] = lambda stop: None
         #: Raises ForeignObject for objects of another machine; set by who knows what this one's are.
         self.check_objects: Callable[..., object] = lambda *values: None
         #: Whether the guest waits in the middle of a function: a nested call then preserves all registers.
@@ -332,7 +333,8 @@ class Runner(BudgetedCalls):
         self._reached = stop.pc
         self.in_host = self.between_instructions = True
         try:
-            self.on_event(stop)
+            if self.on_event is not None:
+                self.on_event(stop)
         finally:
             self.in_host = self.between_instructions = False
         pc = self.cpu.read_register("pc")

@@ -69,7 +69,14 @@ BUILTIN_FUNCTIONS = (
 RENEWED: dict[str, dict[str, object]] = {
     "relink.memory.address_space.Region": {"discarded": None},
     "emu.memory.small_blocks.SmallBlocks": {"_views": None, "_saved": None},
-    "emu.run.runner.Runner": {"at_end": None, "file": None, "entry": None, "uses": 0, "user": 0},
+    "emu.run.runner.Runner": {
+        "at_end": None,
+        "file": None,
+        "entry": None,
+        "uses": 0,
+        "user": 0,
+        "on_event": None,
+    },
     "emu.load.look_ahead.LookAhead": {"_prepared": {}, "_armed": {}, "_calls": None},
 }
 #: Attributes that a reader computes anew, by class.

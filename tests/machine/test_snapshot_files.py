@@ -63,6 +63,22 @@ def test_a_file_holds_the_whole_state(make_machine: MakeMachine, target: str, tm
     read.close()
 
 
+def test_a_machine_that_was_observed_is_written_too(
+    make_machine: MakeMachine, target: str, tmp_path: Path
+) -> None:
+    machine = make_machine()
+    address = machine.load(fixture(target, "basic"), allow_unresolved=True).image.symbol("add").address
+    with machine.breakpoint("add"), machine.trace():
+        assert machine.call(address, "int(int, int)", 20, 22) == 42
+    with machine.snapshot() as snapshot:
+        snapshot.save(tmp_path / "file")
+    with Machine.from_snapshot(tmp_path / "file") as read:
+        with read.breakpoint("add") as met, read.coverage() as coverage:
+            assert read.call(address, "int(int, int)", 20, 22) == 42
+        assert met.hits == 1
+        assert coverage.blocks
+
+
 def test_linked_objects_are_in_it(make_machine: MakeMachine, target: str, tmp_path: Path) -> None:
     machine = make_machine()
     libraries = [
