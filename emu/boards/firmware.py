@@ -50,7 +50,7 @@ class Symbol:
 
 @dataclass(frozen=True)
 class Firmware:
-    """`pieces` are (address, bytes)."""
+    """What a board loads: `pieces` are (address, bytes); the rest is what the file tells of them."""
 
     name: str
     pieces: tuple[tuple[int, bytes], ...]

@@ -55,7 +55,6 @@ UNSAVED: Mapping[str, frozenset[str]] = {
     # about the last run, as in the next two
     "emu.boards.execution.Execution": frozenset({"executed", "_ran", "_raised", "_asking", "_in_piece"}),
     "emu.boards.bus.Bus": frozenset({"failed"}),
-    "emu.boards.firmware.Firmware": frozenset({"_by_address"}),
     "emu.boards.clock.Clock": frozenset({"action"}),
     "relink.tls.TlsLayout": frozenset({"_changes"}),
     "relink.load.state.LinkerState": frozenset({"changes", "call_scopes", "_by_address"}),
