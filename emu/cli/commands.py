@@ -28,7 +28,7 @@ def load(
     output: Output,
     bindings: Annotated[bool, Option("--bindings", help="List every binding.")] = False,
 ) -> None:
-    """Load a library with its dependencies, run the constructors, and show the result."""
+    """Load a library, and show the result. Its dependencies are loaded too, and constructors run."""
     from emu.cli import load
     from emu.cli.output import emit
 
@@ -97,7 +97,7 @@ def debug(
     ] = None,
     port: Annotated[int, Option("--port", min=0, max=65535, help="Port of the loopback interface; 0: any.")] = 0,
 ) -> None:
-    """Make calls of a library under GDB, which connects to a port of this host: see docs/debugging.md."""
+    """Make calls of a library under GDB. It connects to a port of this host: see docs/debugging.md."""
     from emu.cli import call
 
     given = prototype or []
@@ -116,9 +116,10 @@ def fuzz(
         str, Argument(metavar="[FUNCTION]", help="It takes a pointer, and perhaps a length.")
     ] = USUAL_NAME,
 ) -> None:
-    """Call a function with changed inputs, guided by the code that they reach, and keep the inputs that fail.
+    """Fuzz a function, and keep the inputs that fail.
 
-    The exit status is 1 when there are any. See docs/fuzzing.md.
+    It is called with changed inputs, guided by the code that they reach. The exit status is 1 when one failed. See
+    docs/fuzzing.md.
     """
     from emu.cli import fuzz
     from emu.cli.output import emit
@@ -187,8 +188,8 @@ def map(
     output: Output,
     every: Annotated[bool, Option("--all", help="Also print the images loaded with it.")] = False,
 ) -> None:
-    """Show the addresses of sections, symbols, GOT slots and stubs, without running constructors. For an object or
-    archive as LIB, per input.
+    """Show addresses of sections, symbols, GOT slots and stubs. For an object or archive as LIB, they are shown
+    per input. Constructors are not run.
     """
     from emu.cli import map
     from emu.cli.output import console, emit
@@ -213,7 +214,7 @@ def link(
         str | None, Option("--format", metavar="NAME", help="Its format; by default that of its suffix.")
     ] = None,
 ) -> None:
-    """Link objects for a device: sections in memory regions, and a file with what the device stores."""
+    """Link objects for a device. Sections are placed in memory regions; a file gets what the device stores."""
     from emu.cli import link
     from emu.cli.output import emit
 
@@ -229,7 +230,7 @@ def types(
     output: Output,
     names: Annotated[list[str] | None, Argument(metavar="[NAME...]", help="Only these.")] = None,
 ) -> None:
-    """Show the C types a library's debug information, or a header, names: sizes, offsets of members, holes."""
+    """Show C types: sizes, offsets of members, holes. They come from debug information, or a header."""
     from emu.cli import types
     from emu.cli.output import emit
 
@@ -251,9 +252,10 @@ def compare_targets(
     timeout: Annotated[float, Option("--timeout", min=0, metavar="SECONDS", help="Limit of each call.")] = 1.0,
     host: Annotated[bool, Option("--host/--no-host", help="Also run on this CPU, where it can.")] = True,
 ) -> None:
-    """Build a library for every architecture, call its functions with random arguments, and compare the results.
+    """Compare a library's functions on all architectures.
 
-    The exit status is 1 when a function ends differently on two architectures.
+    It is built for each, and its functions are called with random arguments. The exit status is 1 when a function
+    ends differently on two architectures.
     """
     import shlex
     import sys
@@ -283,9 +285,10 @@ def diff(
     target: Target,
     output: Output,
 ) -> None:
-    """Compare the interfaces of two versions of a library: symbols, sizes, C types and layouts, what is needed.
+    """Compare the interfaces of two versions of a library.
 
-    The exit status has bit 4 when they differ, and bit 8 too when users of the old one may fail with the new.
+    These are symbols, sizes, C types and layouts, and what is needed. The exit status has bit 4 when
+    they differ, and bit 8 too when users of the old one may fail with the new.
     """
     from emu.cli import diff
     from emu.cli.output import emit
@@ -301,9 +304,9 @@ def report(
     files: Annotated[list[str], Argument(metavar="FILE...", help="Archives and objects.")],
     output: Output,
 ) -> None:
-    """Count the relocation types in archives and objects, and say which are implemented.
+    """Count relocation types, and say which are implemented.
 
-    The exit status is 1 when a type is refused or unknown.
+    They are counted in archives and objects. The exit status is 1 when a type is refused or unknown.
     """
     from emu.cli import report
     from emu.cli.output import emit
@@ -339,8 +342,8 @@ def inspect(
 
 @command()
 def tree(library: Library, target: Target, search: Search, output: Output) -> None:
-    """Show a library's dependencies and where they are found, with the search rule for each. For a missing library
-    the places tried are listed, and the exit status is 1.
+    """Show a library's dependencies, and where they are found. The search rule is shown for each. For a missing
+    one the places tried are listed, and the exit status is 1.
     """
     from emu.cli import tree
     from emu.cli.output import emit
@@ -367,7 +370,7 @@ def fetch(
         Option("--cache", metavar="FOLDER", help="Where to keep them, instead of ~/.cache/relink-emu/debian."),
     ] = None,
 ) -> None:
-    """Fetch libraries of Debian for each architecture into folders for --sysroot; nothing is installed.
+    """Fetch libraries of Debian for each architecture. They are put into folders for --sysroot; none is installed.
 
     apt-get and this host's Debian mirror are used. Debian has no RISC-V 32: four libraries are compiled for it.
     """
