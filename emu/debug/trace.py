@@ -182,7 +182,8 @@ class Trace:
             if event.image not in self._of_image:
                 self._add_image(event.image)
         elif isinstance(event, (ImageClosed, LoadFailed)):
-            self._remove_images([image for image in self._of_image if image.closed])
+            some = (event.image,) if isinstance(event, ImageClosed) else self._of_image
+            self._remove_images([image for image in some if image.closed])
 
     def _add_image(self, image: Image) -> None:
         if not self._wants(image):
@@ -204,7 +205,7 @@ class Trace:
 
     def _remove_images(self, images: Iterable[Image]) -> None:
         for image in images:
-            entries = self._of_image[image]
+            entries = self._of_image.get(image, [])
             while entries:
                 address = entries[-1]
                 self._functions.pop(address, None)
@@ -232,13 +233,9 @@ class Trace:
         if (function := self._functions.get(stop.pc)) is not None:
             self._entered(function, sp)
         elif stop.pc in self._traps and not self._traps.is_return(stop.pc):
-            trap = self._traps.get(stop.pc)
-            if trap is not None and self._is_traced(self._runner.return_address()):
+            trap, caller = self._traps.get(stop.pc), self._linker.image_at(self._runner.return_address())
+            if trap is not None and caller in self._of_image:
                 self._entered(host_function(trap, self._arch), sp)
-
-    def _is_traced(self, address: int) -> bool:
-        """Whether an address is in a traced image: there host functions are traced."""
-        return any(image.contains(address) for image in self._of_image)
 
     def _drop_abandoned(self) -> None:
         """End the calls of calls from Python that are over, without having returned."""

@@ -8,7 +8,11 @@ import pytest
 
 from emu import Library, Machine
 from emu.cpu.icicle.events import IcicleEvents
+from relink.errors import LinkError
+from relink.events import Event, ImageClosed
 from tests.counting import per_item, python_lines
+from tests.linker.craft import DATA, FUNC, Sym
+from tests.linker.craft import Library as Crafted
 from tests.objects.build import compiled, linked
 
 
@@ -122,3 +126,63 @@ def test_a_watched_access_costs_the_same_among_many(arch: str) -> None:
     few = cost(20)
     assert few > 100, "the counter counts"
     assert cost(1000) < 1.1 * few
+
+
+def covered(machine: Machine, library: Library) -> dict[str, int]:
+    with machine.coverage() as coverage:
+        library.function("some", "int(void)")()
+    return {module.path: len(module.blocks) for module in coverage.modules.values()}
+
+
+def test_coverage_is_that_of_the_image_that_was_there(tmp_path: Path) -> None:
+    """Images that come and go during a recording, at addresses of others."""
+    path, other = of_functions("x86_64", 20), tmp_path / "other.so"
+    other.write_bytes(path.read_bytes())
+    with Machine("x86_64") as machine:
+        library = machine.load(path)
+        base, blocks = library.image.base, covered(machine, library)[str(path)]
+        assert blocks > 10
+        with machine.coverage() as coverage:
+            library.function("some", "int(void)")()
+            library.close()
+            with pytest.raises(LinkError):
+                machine.load([compiled("x86_64", "int absent(void); int f(void) { return absent(); }", "-fPIC")])
+            second = machine.load(other, base=base)
+            assert second.image.base == base
+            second.function("some", "int(void)")()
+        assert {module.path: len(module.blocks) for module in coverage.modules.values()} == {
+            str(path): blocks,
+            str(other): blocks,
+        }
+
+
+@pytest.mark.not_taken_back("counts lines")
+@pytest.mark.parametrize("kind", ["coverage", "trace"])
+def test_what_observes_costs_an_image_the_same_among_many(kind: str) -> None:
+    """To find the image of what ran, and to hear that images come and go."""
+
+    def cost(count: int) -> int:
+        names = [f"lib{n}.so" for n in range(count)]
+        contents = [Crafted("x86_64", name, symbols=[Sym("v", DATA, type=FUNC)]).image() for name in names]
+        with Machine("x86_64") as machine:
+            some = machine.load(of_functions("x86_64", 20)).function("some", "int(void)")
+            some()
+            observers = machine.linker.observers
+            with machine.coverage() if kind == "coverage" else machine.trace():
+                libraries = [
+                    machine.load(content, name=name) for name, content in zip(names, contents, strict=True)
+                ]
+                some()
+                closed, lines = list[Event](), python_lines(some)
+                (heard,) = observers
+                observers[:] = [closed.append]
+                libraries[-1].close()
+                observers[:] = [heard]
+                (event,) = closed
+                assert isinstance(event, ImageClosed)
+                return lines + python_lines(lambda: heard(event))
+
+    cost(2)  # what is made once
+    few = cost(4)
+    assert few > 50, "the counter counts"
+    assert cost(300) <= few + 150

@@ -8,6 +8,7 @@ resolved with the images that it ran with.
 from __future__ import annotations
 
 import os
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeAlias
@@ -20,6 +21,7 @@ from emu.debug.coverage.data import CoverageData
 from emu.debug.coverage.files import save
 from emu.debug.coverage.module import Module
 from emu.debug.places import images_named
+from relink.arrays import U64
 from relink.elf.constants import SymbolType
 from relink.errors import MachineError
 from relink.events import Event, ImageClosed, ImageMapped, LoadFailed
@@ -42,6 +44,47 @@ class _Place:
     start: int
     end: int
     module: Module
+
+
+class _Places:
+    """The places of images by address. They do not overlap: a new one replaces those where it is."""
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._places: list[_Place] = []
+        self._of_image: dict[Image, list[_Place]] = {}
+
+    def at(self, address: int) -> _Place | None:
+        """The place that covers an address."""
+        number = bisect_right(self._starts, address) - 1
+        return self._places[number] if number >= 0 and address < self._places[number].end else None
+
+    def add(self, image: Image) -> None:
+        """Add a loaded image."""
+        region = image.region
+        module = Module(image.name, image.architecture.name, region.size, image.base, image.low, image.decoded)
+        places = [_Place(part.address, part.end, module) for part in region.parts or (region,)]
+        for place in places:
+            self._replace(place.start, place.end, [place])
+        self._of_image[image] = places
+
+    def remove(self, image: Image) -> None:
+        """Remove an image, which may have been closed."""
+        for place in self._of_image.pop(image, ()):
+            if self.at(place.start) is place:
+                self._replace(place.start, place.end, [])
+
+    def remove_closed(self) -> None:
+        """Remove all images that have been closed."""
+        for image in [image for image in self._of_image if image.closed]:
+            self.remove(image)
+
+    def _replace(self, start: int, end: int, new: list[_Place]) -> None:
+        first = bisect_left(self._starts, start)
+        if first and self._places[first - 1].end > start:
+            first -= 1
+        last = bisect_left(self._starts, end)
+        self._starts[first:last], self._places[first:last] = [place.start for place in new], new
 
 
 class Coverage(CoverageData):
@@ -67,7 +110,8 @@ class Coverage(CoverageData):
         self._arch = self._memory.architecture.name
         self._flow = Flow(self._arch, self._memory.read)
         self._recordings: list[Recording] = []
-        self._places: list[_Place] = []
+        self._places = _Places()
+        self._functions: dict[Image, U64] = {}  #: addresses of functions, ascending, with their lowest bits
         self._this: CoverageData | None = None  #: of the current recording
         self._rows: list[Rows] = []
         self._edges: list[Rows] = []
@@ -86,7 +130,7 @@ class Coverage(CoverageData):
         self._check_idle()
         if self._this is not None:
             raise MachineError("this coverage is being recorded already")
-        self._places = [self._place(image) for image in self._linker.images]
+        self._add_all()
         self._ends.clear()
         events = self._runner.cpu.events
         try:
@@ -122,7 +166,8 @@ class Coverage(CoverageData):
             module.blocks = type(module.blocks)(dict.fromkeys(module.blocks, 1))
             module.branches = type(module.branches)(dict.fromkeys(module.branches, 1))
         self.merge(this)
-        self._places = []
+        self._places = _Places()
+        self._functions.clear()
 
     def _end(self) -> None:
         """Undo what `start` has done. May be repeated."""
@@ -181,28 +226,25 @@ class Coverage(CoverageData):
             return
         if isinstance(event, ImageMapped):
             self._resolve()
-            new = self._place(event.image)
-            self._places = [old for old in self._places if old.end <= new.start or new.end <= old.start]
-            self._places.append(new)
-        elif isinstance(event, (ImageClosed, LoadFailed)):
+            self._places.add(event.image)
+        elif isinstance(event, ImageClosed):
             self._resolve()
-            gone = [place for place in self._places if not self._is_there(place)]
-            self._places = [place for place in self._places if place not in gone]
+            self._places.remove(event.image)
+        elif isinstance(event, LoadFailed):
+            self._resolve()
+            self._places.remove_closed()
 
     def _restored(self) -> None:
         """The machine has returned to a snapshot: other images may be loaded, with other observers."""
         self._resolve()
-        self._places = [self._place(image) for image in self._linker.images]
+        self._add_all()
         if self._heard not in self._linker.observers:
             self._linker.observers.append(self._heard)
 
-    def _is_there(self, place: _Place) -> bool:
-        return any(image.contains(place.start) for image in self._linker.images if not image.closed)
-
-    def _place(self, image: Image) -> _Place:
-        size = image.region.size
-        module = Module(image.name, self._arch, size, image.base, image.low, image.decoded)
-        return _Place(image.base, image.base + size, module)
+    def _add_all(self) -> None:
+        self._places = _Places()
+        for image in self._linker.images:
+            self._places.add(image)
 
     def _resolve(self) -> None:
         for recording in self._recordings:
@@ -239,22 +281,24 @@ class Coverage(CoverageData):
 
     def _is_thumb(self, address: int) -> bool:
         """Arm: whether code is Thumb code, by the last function before it."""
-        image = next((image for image in self._linker.images if image.contains(address)), None)
+        image = self._linker.image_at(address)
         if image is None or not image.architecture.code_address_bits:
             return False
-        symbols = image.decoded.symbols
-        vaddr = np.uint64((address - image.bias) & image.architecture.address_mask)
-        before = symbols.value[
-            (symbols.type == SymbolType.FUNC) & (symbols.section != 0) & (symbols.value <= vaddr + 1)
-        ]
-        return bool(before.max(initial=0) & 1)
+        starts = self._functions.get(image)
+        if starts is None:
+            symbols = image.decoded.symbols
+            chosen = (symbols.type == SymbolType.FUNC) & (symbols.section != 0)
+            starts = self._functions[image] = np.sort(symbols.value[chosen])
+        vaddr = (address - image.bias) & image.architecture.address_mask
+        number = int(np.searchsorted(starts, np.uint64(vaddr | 1), side="right")) - 1
+        return number >= 0 and bool(starts[number] & 1)
 
     def _module_at(self, address: int) -> Module | None:
         """What ran of the image at an address in this recording; None if it is not wanted. Code outside of images
         belongs to its mapping.
         """
         assert self._this is not None
-        place = next((place for place in self._places if place.start <= address < place.end), None)
+        place = self._places.at(address)
         if place is None:
             region = self._memory.region_at(address)
             if region is None or self._only is not None:
@@ -268,7 +312,7 @@ class Coverage(CoverageData):
                 return None
             self._this.add(place.module)
         found = self._this.modules[key]
-        found.base = place.start
+        found.base = place.module.base
         return found
 
     def _is_wanted(self, module: Module) -> bool:
