@@ -57,20 +57,27 @@ class _Interrupt:
 
     def entered(self, frame: FrameType, event: str, argument: object) -> Any:
         self._in = None
-        if not frame.f_code.co_filename.startswith(_OURS):
+        code = frame.f_code
+        if not code.co_filename.startswith(_OURS):
             return None
-        if self._starts and not frame.f_code.co_flags & CO_GENERATOR:
+        if self._starts and not code.co_flags & CO_GENERATOR:
             self._pass()
-        frame.f_trace = self._stepped  # before: Python 3.13 then traces the first run of a function too
-        frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        return self._stepped
+        points = _points(code)
 
-    def _stepped(self, frame: FrameType, event: str, argument: object) -> Any:
-        at, points = frame.f_lasti, _points(frame.f_code)
-        if event == "opcode" and frame is self._in and self._last in points.get(at, ()):
-            self._pass()
-        self._in, self._last = frame if event == "opcode" else None, at
-        return self._stepped
+        def stepped(frame: FrameType, event: str, argument: object) -> Any:
+            """Called before each instruction, so it looks nothing up that the function's start has found."""
+            if event != "opcode":
+                self._in = None
+                return stepped
+            at = frame.f_lasti
+            if at in points and frame is self._in and self._last in points[at]:
+                self._pass()
+            self._in, self._last = frame, at
+            return stepped
+
+        frame.f_trace = stepped  # before: Python 3.13 then traces the first run of a function too
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        return stepped
 
     def _pass(self) -> None:
         self.passed += 1
