@@ -13,6 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import pytest
@@ -212,8 +213,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         others += left
     if others:
         config.hook.pytest_deselected(items=others)
-    # The longest single tests come first: at the end of a run a worker would wait for another that has one.
+    # The longest single tests come first: a worker with none left would wait for another that has one at the end.
     items[:] = sorted(kept, key=lambda item: item.path.parent != _TESTS)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Tests that follow each other go to the same worker, and one that has none left takes half of another's rest:
+    what tests of a file share is made once. By xdist's own choice most files are divided among all workers.
+    """
+    if config.getoption("dist") != "load":
+        return None
+    from xdist.scheduler import WorkStealingScheduling  # type: ignore[import-untyped]
+
+    return WorkStealingScheduling(config, log)
 
 
 def _function(nodeid: str) -> str:
