@@ -180,7 +180,7 @@ _SLOW = (
     "test_docs.py",
 )
 _SLOW_LIST = _TESTS / "slow.txt"
-_SLOW_SECONDS = 0.2
+_SLOW_SECONDS = 0.1
 
 
 def _mark_quick(items: list[pytest.Item], slow: Container[str]) -> None:
