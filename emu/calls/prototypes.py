@@ -88,6 +88,7 @@ _SPELLINGS = {
 _REFERENCE = "_Atomic"
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _TOKEN = re.compile(r"[A-Za-z_]\w*|\.\.\.|\S")
+_TAGS = frozenset({"struct", "union", "enum"})
 _MAX_TEXT = 16_384  #: limit in characters; real prototypes are much shorter
 
 
@@ -114,8 +115,10 @@ class _Text:
         )
         used = sorted({word for word in _WORD.findall(source) if self._is_typedef(word)})
         prelude = "".join(f"typedef int {name};" for name in used)
-        # `int(size_t)` is a function type as a type name, but a variable as a declaration: type names first.
-        for attempt in (f"int _ = sizeof({source});", f"{source};"):
+        # `int(size_t)` is a function type as a type name, but a variable as a declaration: type names first. What
+        # names a function is no type name.
+        attempts = f"int _ = sizeof({source});", f"{source};"
+        for attempt in attempts[::-1] if self._names_a_function(source) else attempts:
             try:
                 declared: list[Any] = c_parser.CParser().parse(prelude + attempt).ext[len(used) :]
             except c_parser.ParseError:
@@ -134,6 +137,12 @@ class _Text:
                 return builder.declared(expression), ""
             return builder.declared(node), unmarked(node.name)[0]
         raise CallError(f"prototype {self.text!r}: {self._diagnosis(source)}")
+
+    def _names_a_function(self, source: str) -> bool:
+        """Whether the first parenthesis follows a name that is no type's: so most prototypes begin."""
+        *types, name = _TOKEN.findall(source.partition("(")[0]) or [""]
+        is_name = bool(_WORD.fullmatch(name)) and name not in _KEYWORDS and not self._is_typedef(name)
+        return is_name and bool(types) and types[-1] not in _TAGS
 
     def _is_typedef(self, word: str) -> bool:
         return word in TYPEDEFS or word in FORMAT_NAMES or word in self.scope.typedefs

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emu.calls.prototypes import Array, Floating, Integer, Pointer, parse_prototype, parse_type
+from emu.calls.declarations import Scope
+from emu.calls.prototypes import Array, Floating, Integer, Pointer, _Text, parse_prototype, parse_type
 from emu.errors import CallError
 from emu.isa.registry import ISAS, convention
 from tests.grouping import each
@@ -42,6 +43,33 @@ ARCHES = tuple(ISAS)
 )
 def test_prototypes_people_write_are_understood(text: str, meaning: str) -> None:
     assert str(parse_prototype(text, "riscv64")) == meaning
+
+
+@each(
+    "text",
+    [
+        "int(size_t)", "int f(int)", "int f", "int *f(int)", "int (f)(int)", "int f(int)[3]", "f(int)", "struct s",
+        "size_t f(int)", "size_t size_t(int)", "struct s(size_t)", "struct s f(int)", "enum e (*)(int)",
+        "int(*)(int f(int))", "char const *(*g)(int)", "unsigned(int)", "const f(int)", "int f(foo)", "double[4]",
+        "x * f(int)", "int f(int), g(int)", "void (*signal(int, void (*)(int)))(int)", "int register(int)",
+        "int &f(int &)",
+    ],
+)  # fmt: skip
+def test_a_text_with_a_name_means_the_same_as_one_that_may_be_a_type(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Texts that name a function are parsed as declarations first, all others as type names first."""
+
+    def outcome() -> str:
+        try:
+            return str(_Text(text, convention("riscv64").data, Scope()).parse())
+        except CallError as error:
+            return str(error)
+
+    found = outcome()
+    for named in (True, False) if "(size_t)" not in text else (False,):
+        monkeypatch.setattr(_Text, "_names_a_function", lambda self, source, named=named: named)
+        assert outcome() == found
 
 
 def test_function_parameters_become_pointers() -> None:
