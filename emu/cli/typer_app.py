@@ -20,7 +20,7 @@ UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 def invoke(arguments: Sequence[str]) -> int:
     """Like click's `main`, but without its handling of failures."""
     try:
-        command = typer.main.get_command(_app())
+        command = typer.main.get_command(_app(arguments[0] if arguments else ""))
         with command.make_context("relink-emu", list(arguments)) as context:
             command.invoke(context)
     except typer.Exit as done:
@@ -30,7 +30,8 @@ def invoke(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _app() -> typer.Typer:
+def _app(asked: str = "") -> typer.Typer:
+    """The application: with one command if it is asked for, since making all takes longer than many a command."""
     app = typer.Typer(
         name="relink-emu",
         help=_HELP,
@@ -41,7 +42,7 @@ def _app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
-    for name, command in COMMANDS.items():
+    for name, command in COMMANDS.items() if asked not in COMMANDS else ((asked, COMMANDS[asked]),):
         required = any(isinstance(mark, Argument) for hint in _hints(command.function) for mark in _marks(hint))
         settings = {} if command.options_anywhere else {"allow_interspersed_args": False}
         app.command(name, no_args_is_help=required, context_settings=settings)(expand(command.function))

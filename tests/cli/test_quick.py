@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+from contextlib import redirect_stdout
+from functools import cache
 from typing import Any
 
 import pytest
+import typer
 
 from emu.cli import app, plain, quick, typer_app
 from emu.cli.command import COMMANDS, Command
 from relink.records import fields, is_dataclass
 from tests.fixtures import fixture
+from tests.grouping import each
 
 assert app  # its commands are in COMMANDS
 
@@ -92,6 +97,30 @@ def test_plain_command_lines_mean_the_same(arguments: list[str], monkeypatch: py
     # Typer passes defaults too.
     assert len(found) == len(expected) == 1
     assert {**expected[0], **found[0]} == expected[0]
+
+
+_apps, _commands = cache(typer_app._app), cache(typer.main.get_command)
+
+
+@each("name", COMMANDS)
+def test_a_command_is_read_by_itself_as_among_all(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its usage, and the error for an option it has not."""
+    monkeypatch.setattr(typer.main, "get_command", _commands)
+
+    def outcome(arguments: list[str], asked: str) -> str:
+        with monkeypatch.context() as patch, redirect_stdout(io.StringIO()) as out:
+            patch.setattr(typer_app, "_app", lambda name: _apps(asked))
+            try:
+                typer_app.invoke(arguments)
+            except typer_app.UsageError as error:
+                error.show(file=out)  # type: ignore[attr-defined]
+        return out.getvalue()
+
+    assert len(_apps(name).registered_commands) == 1
+    for arguments in ([name, "--help"], [name, "--nonsense"]):
+        found = outcome(arguments, name)
+        assert f"Usage: relink-emu {name} " in found
+        assert found == outcome(arguments, "")
 
 
 @pytest.mark.parametrize("arguments", FOR_TYPER, ids=" ".join)
