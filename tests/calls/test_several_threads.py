@@ -15,7 +15,7 @@ import pytest
 from emu.calls.declared import types_of
 from emu.calls.types import Pointer, Struct
 from relink import Decoded, decode
-from relink.elf import dwarf, dwarf_lines, dwarf_walk
+from relink.elf import dwarf_lines, dwarf_units, dwarf_walk
 from relink.elf.dwarf import debug_types
 from relink.elf.dwarf_lines import source_line
 from tests.objects.build import compiled, linked
@@ -113,7 +113,7 @@ def test_a_forked_child_reads_anew_what_another_thread_was_reading(
 
         return walking
 
-    monkeypatch.setattr(dwarf, "members", stopped(dwarf_walk.members))
+    monkeypatch.setattr(dwarf_units, "members", stopped(dwarf_walk.members))
     monkeypatch.setattr(dwarf_lines.LineTable, "_read", stopped(dwarf_lines.LineTable._read))
     thread = threading.Thread(target=lambda: read(decoded, 7, address))
     thread.start()
