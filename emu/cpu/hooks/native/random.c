@@ -3,7 +3,7 @@
 
 HOOK long fixed(u8 *buffer, u64 size, u32 flags)
 {
-    static const u64 keys[] = {0xa6981214a5924ce9ul, 0x50fe0e25d60f72b3ul};
+    static const u64 keys[] = {0x9014f0eee7b5d71cul, 0x7d26e283b032b1e1ul};
     (void)flags;
     for (u64 at = 0; at < size; at++)
         buffer[at] = (u8)(keys[at / 8 % 2] >> at % 8 * 8);
