@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 from emu.errors import GuestAbort
 from emu.libc.errno import Errno
 from emu.libc.table import export, export_data
+from relink.memory.address_space import PAGE
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc
@@ -23,12 +25,16 @@ def _strings(libc: Libc) -> list[int]:
     """The addresses of the NAME=value strings currently in the guest's `environ`."""
     variable = libc.data_symbol("environ")
     assert variable is not None
-    array = libc.pointer(variable)
+    array, word = libc.pointer(variable), libc.word
     found: list[int] = []
-    while array and (entry := libc.pointer(array + len(found) * libc.word)):
-        found.append(entry)
+    while array:
+        # Those on one page, which can all be read if one can.
+        count = min(_AT_ONCE, (PAGE - array % PAGE) // word) or 1
+        words = struct.unpack(f"<{count}{'Q' if word == 8 else 'I'}", libc.memory.read(array, count * word))
+        found += words[: words.index(0)] if 0 in words else words
         if len(found) > _MOST_VARIABLES:
             raise GuestAbort(f"environ has more than {_MOST_VARIABLES} strings")
+        array = 0 if 0 in words else array + count * word
     return found
 
 
@@ -57,12 +63,20 @@ def environ(libc: Libc) -> bytes:
 
 def _find(libc: Libc, entries: list[int], name: bytes) -> int | None:
     for index, entry in enumerate(entries):
-        if libc.bounded_string(entry, len(name) + 1) == name + b"=":
+        if _begins(libc, entry, name + b"="):
             return index
     return None
 
 
+def _begins(libc: Libc, entry: int, prefix: bytes) -> bool:
+    """Whether a string begins with `prefix`; pages after its end are not accessed."""
+    if entry % PAGE + len(prefix) <= PAGE:
+        return libc.memory.read(entry, len(prefix)) == prefix
+    return libc.bounded_string(entry, len(prefix)) == prefix
+
+
 _MOST_VARIABLES = 1 << 16
+_AT_ONCE = 32  #: pointers read at once
 _LONGEST_NAME = 1 << 12  #: limit for the length of a variable's name
 
 
@@ -115,7 +129,7 @@ def unsetenv(libc: Libc, name: int) -> int:
     if not key or b"=" in key:
         return libc.fail(Errno.EINVAL)
     prefix = key + b"="
-    _set_strings(libc, [e for e in _strings(libc) if libc.bounded_string(e, len(prefix)) != prefix])
+    _set_strings(libc, [entry for entry in _strings(libc) if not _begins(libc, entry, prefix)])
     return 0
 
 

@@ -13,6 +13,8 @@ from emu import Machine
 from emu.errors import GuestAbort, GuestExit
 from emu.host.functions import HostFunction
 from emu.libc.lifecycle import finish
+from relink.memory.address_space import PAGE
+from tests.counting import per_item, python_calls
 from tests.libc.fake import Harness, Values
 from tests.objects.build import compiled
 
@@ -105,6 +107,33 @@ def test_environment_is_the_guests_own_array() -> None:
     assert entries == [b"X=22", b"Y=3"]
     assert host.memory.read_uint(array + 16, 8) == 0
     assert host.libc.lookup("environ") == host.libc.lookup("__environ")
+
+
+def test_environ_may_end_at_an_unmapped_page() -> None:
+    """The array, at each distance from the end of the last page, and the last string."""
+    host = Harness()
+    end = host.machine.memory.map_anonymous(4 * PAGE) + 4 * PAGE
+    place = host.libc.lookup("environ")
+    assert isinstance(place, int)
+    for count in (0, 1, 31, 32, 33, 600):
+        others = [host.text(b"N=%d" % number) for number in range(count)]
+        host.memory.write(end - 4, b"A=1\0")
+        for gap in (4, 8, 9, 16, PAGE - 16, PAGE - 12, PAGE):
+            array = end - gap - 8 * (count + 2)
+            for number, entry in enumerate([*others, end - 4, 0]):
+                host.memory.write_uint(array + 8 * number, 8, entry)
+            host.memory.write_uint(place, 8, array)
+            assert host.call("getenv", b"A") == end - 2
+            assert host.call("getenv", b"NONE" * 9) == 0
+
+
+def test_a_variable_more_costs_a_look_at_its_name() -> None:
+    def cost(count: int) -> int:
+        host = Harness(environment={f"N{number}": "1" for number in range(count)})
+        host.call("getenv", b"NONE")
+        return python_calls(lambda: host.call("getenv", b"NONE"))
+
+    assert per_item(cost, 100) <= 10
 
 
 def test_files_are_the_users_dictionary() -> None:
