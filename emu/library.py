@@ -317,3 +317,8 @@ class PendingLibrary(Library):
     def roll_back(self) -> NoReturn:
         """Undo the load: leaves the `with` block immediately; the machine is as before the load."""
         self._pending.roll_back()
+
+
+def as_image(loaded: Image | Library) -> Image:
+    """The image of a library; an image itself."""
+    return loaded.image if isinstance(loaded, Library) else loaded

@@ -30,7 +30,7 @@ from emu.calls.typed_guest import TypedGuest
 from emu.debugged import DebuggedGuest
 from emu.errors import CallError, Frame
 from emu.host.symbols import Symbols, SymbolValue
-from emu.library import Library, PendingLibrary
+from emu.library import Library, PendingLibrary, as_image
 from emu.load.lazy_binding import FirstCall
 from emu.memory.guest_memory import GuestMemory
 from emu.memory.limit import DEFAULT_LIMIT
@@ -347,11 +347,11 @@ class Machine(DebuggedGuest, PatchedGuest, ObservedGuest, SnapshotGuest, TypedGu
         """The value of the thread pointer."""
         return self.threads.thread_pointer
 
-    def tls_block(self, image: Image) -> int:
+    def tls_block(self, image: Image | Library) -> int:
         """The guest address of an image's thread-local block in the current thread. Raises GuestAbort when there
         is no memory to allocate it.
         """
-        return self.threads.block(image)
+        return self.threads.block(as_image(image))
 
     # ------------------------------------------------------------ naming addresses
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Unpack, cast
 
-from emu.library import Library
+from emu.library import Library, as_image
 from emu.run.exclusive import exclusive
 from relink.image import Image
 from relink.records import cached_property
@@ -62,7 +62,7 @@ class PatchedGuest:
         from emu.patch.imports import redirect
 
         self.parts.owner.check(image, replacement)
-        return redirect(self.patcher, _image(image), name, replacement)
+        return redirect(self.patcher, as_image(image), name, replacement)
 
     @contextmanager
     def _undone_by_failure(self) -> Iterator[None]:
@@ -104,7 +104,7 @@ class PatchedGuest:
 
         self.parts.owner.check(old)
         guest = cast("Owner", self)
-        swap = Swap(self.parts, self.patcher, _image(old), pointers)
+        swap = Swap(self.parts, self.patcher, as_image(old), pointers)
         with self.runner.used(), self._undone_by_failure(), self.runner.one_budget():
             done = swap.run(
                 source, hooks or {}, lambda owner, name: Variable(guest, owner.definition(name)), **options
@@ -112,7 +112,3 @@ class PatchedGuest:
         library = old if isinstance(old, Library) else Library(guest, done.plan)
         library.swapped = done
         return library
-
-
-def _image(loaded: Image | Library) -> Image:
-    return loaded.image if isinstance(loaded, Library) else loaded

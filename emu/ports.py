@@ -141,7 +141,7 @@ class LoadHooks(Protocol):
 
 
 class Execution(Protocol):
-    """What runs the guest: a CPU, or a CPU with interrupts and devices around it."""
+    """Runs the guest: a CPU, or a CPU with interrupts and devices around it."""
 
     @property
     def executed(self) -> int:
@@ -169,7 +169,7 @@ class System(LoadHooks, Protocol):
         """The machine's CPU. Called once, first."""
 
     def execution(self, cpu: Cpu) -> Execution:
-        """What runs the guest on it. Called once."""
+        """The `Execution` that runs the guest on it. Called once."""
 
     def map_memory(self, memory: HostMemory) -> None:
         """Map memory that is to be there before all else. Called once."""

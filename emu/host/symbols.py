@@ -118,7 +118,7 @@ class HostSymbols(Assigned):
         return reached
 
     def unresolved(self, traps: list[int]) -> UnresolvedTraps:
-        """What makes traps for the undefined symbols of a load, and adds them to `traps`."""
+        """A callable that makes traps for the undefined symbols of a load; they are appended to `traps`."""
         return UnresolvedTraps(self._traps, self._stand_ins, self._caller, traps)
 
     # ------------------------------------------------------------ callbacks (see `emu.ports.Callbacks`)

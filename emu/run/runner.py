@@ -352,8 +352,8 @@ class Runner(BudgetedCalls):
         return after
 
     def _fault_of_host(self, bad: BadGuestPointer, pc: int) -> int:
-        """As `_handled`, for a bad pointer that the guest gave to a hosted function: it is called again after a
-        signal handler.
+        """Like `_handled`, for a bad pointer that the guest gave to a hosted function, which is called again after
+        a signal handler.
         """
         fault = Stop(_ACCESSES[bad.error.write, bad.error.mapped], pc, bad.error.address)
         after = self.on_fault(fault)

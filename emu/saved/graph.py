@@ -90,7 +90,7 @@ def is_constant(cls: type) -> bool:
 
 
 def passed_through(value: Any) -> Iterable[object]:
-    """What an object that is no node itself refers to: it does not change, but those may."""
+    """The objects that an immutable object refers to, which may change."""
     if isinstance(value, tuple | frozenset):
         return value
     if isinstance(value, partial):

@@ -32,7 +32,7 @@ def hash_of(
 
 
 def described(number: int, before: Any, now: Any, known: dict[int, object]) -> tuple[object, ...]:
-    """What distinguishes a changed object's content from its earlier one. `known` are the objects by id that exist
+    """The differences between an object's content and its earlier one. `known` are the objects by id that exist
     since then. Raises UnknownState.
     """
     if isinstance(now, dict) and isinstance(before, dict):

@@ -1,4 +1,4 @@
-"""What is known of the relocation types of each architecture, found when it is first asked for."""
+"""A cache of what depends on an architecture and a relocation type."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class _Types(dict[int, T]):
-    """What has been asked of one architecture, by the number of the type."""
+    """The cache of one architecture, by the number of the type."""
 
     def __init__(self, arch: Architecture, find: Callable[[Architecture, int], T]) -> None:
         self.arch, self.find = arch, find

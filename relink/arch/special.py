@@ -1,4 +1,4 @@
-"""What is known of the functions in `Reloc.special`: decorators for those of the pages.
+"""Decorators for the pages' functions in `Reloc.special`, which declare what a quick path may rely on.
 
 Where an image has few entries, they are applied one by one (`relink.relocate.few_of_object`). A function is not
 called then where it would change nothing, and what it reads beside the place must not be about to change.
@@ -45,7 +45,7 @@ class OneSite(NamedTuple):
 
 
 def alone(one: Callable[[OneSite, int], int]) -> Callable[[_Special], _Special]:
-    """For a function that `one` says of one place, in numbers instead of arrays; its results are 64 bits."""
+    """For a function whose result (64 bits) at one place `one` computes, with numbers instead of arrays."""
 
     def noted(function: _Special) -> _Special:
         _ALONE[function] = one
@@ -75,7 +75,7 @@ def bits_kept(function: object) -> int:
 
 
 def for_one(function: object) -> Callable[[OneSite, int], int] | None:
-    """What a function does at one place, in numbers; None where only arrays say it."""
+    """The function of numbers that was given by `alone`; None without one."""
     return _ALONE.get(function)
 
 

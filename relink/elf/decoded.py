@@ -59,7 +59,7 @@ class Decoded:
 
     @cached_property
     def results(self) -> dict[str, Any]:
-        """What has been computed of the file alone, by the function (`relink.memory.once`)."""
+        """Cached results that depend on the file alone, by the function's name (`relink.memory.once`)."""
         return {}
 
     # ---------------------------------------------------------- extent and special segments

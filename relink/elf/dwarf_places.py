@@ -25,7 +25,7 @@ _MEMORY = ("DW_OP_fbreg", "DW_OP_call_frame_cfa", "DW_OP_breg")
 
 
 class Kind(enum.Enum):
-    """What a location is."""
+    """The kinds of locations of a parameter."""
 
     REGISTERS = enum.auto()
     STACK = enum.auto()  #: at a known offset from the canonical frame address
@@ -47,7 +47,7 @@ class EntryPlace(NamedTuple):
 
 
 class EntryPlaces(NamedTuple):
-    """What DWARF tells of a function's first instruction."""
+    """The locations of parameters at a function's first instruction, as DWARF has them."""
 
     places: tuple[EntryPlace, ...]  #: one for each parameter
     optimised: bool

@@ -246,7 +246,7 @@ class SymbolTable(SymbolRows):
 
     @cached_property
     def _found(self) -> dict[bytes, Sequence[int]]:
-        """What was found of single names: the next load of the same file asks for the same."""
+        """Cache of look-ups of single names: the next load of the same file asks for the same."""
         return {}
 
     @property

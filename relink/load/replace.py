@@ -137,7 +137,7 @@ class Replacement(Load):
         return errors
 
     def _rebound(self, image: Image, before: LookupScope, environment: Environment) -> Rebound | None:
-        """What changes in an image whose references were bound to the old one: bound at once, and lazily."""
+        """The changes in an image that had references to the old one, both those bound at once and lazy ones."""
         scope = self.state.lookup_scope(image)
         now = self._bound_at_once(image, before, scope, environment)
         lazy = self._lazy(image, before, scope) if image.relocated.lazy is not None else None

@@ -24,7 +24,7 @@ _WEAK, _COMMON, _STRONG = 2, 3, 4  #: precedence of definitions; 1 is undefined,
 
 
 class Rows(Protocol):
-    """What is asked of `relink.objects.symbols.Symbols`; see there."""
+    """The attributes of `relink.objects.symbols.Symbols` that are used here; see there."""
 
     name: str
     value: U64

@@ -45,7 +45,7 @@ class ObjectOptions:
 
     @cached_property
     def identity(self) -> tuple[Hashable, ...] | None:
-        """What a link depends on, to be compared; None of a script's placement."""
+        """A key of caches, equal for options that link objects alike. None with a script, which are not kept."""
         if self.script is not None:
             return None
         return tuple(self.undefined), self.whole_archive, self.wrapped.names, self.overridden

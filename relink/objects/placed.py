@@ -1,4 +1,4 @@
-"""What a link script has placed: the output sections of an image, for exports and maps."""
+"""The output sections that a link script has placed, for exports and maps."""
 
 from __future__ import annotations
 

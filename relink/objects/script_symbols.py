@@ -56,7 +56,7 @@ class _Value(NamedTuple):
 
 
 class _Named(NamedTuple):
-    """What symbols may name places of; of output sections with one name the first."""
+    """The output sections (of several with one name, the first) and regions that symbols may refer to, by name."""
 
     outputs: Mapping[str, PlacedOutput]
     regions: Mapping[str, MemoryRegion]

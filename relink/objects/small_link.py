@@ -87,7 +87,7 @@ def link_small(
 
 
 class _Type(NamedTuple):
-    """What the layout depends on, of a relocation type (see `relink.objects.got_and_stubs`)."""
+    """The properties of a relocation type on which the layout depends (see `relink.objects.got_and_stubs`)."""
 
     slot: bool  #: has a slot in the GOT
     branch: bool

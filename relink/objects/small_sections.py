@@ -1,4 +1,4 @@
-"""What follows from the section headers of a small object without its offsets and sizes: kept for the next one.
+"""The order of a small object's sections in the image, kept for other objects with the same section headers.
 
 Fragments of one compiler have the same sections again and again, of other sizes. Which of them are loaded, their
 order in the image (that of `relink.objects.sections`), and the checks of their headers are in a `SectionPlan`.

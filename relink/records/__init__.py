@@ -2,9 +2,12 @@
 
 The standard `dataclass` generates and compiles up to six methods when a class is defined, about half a millisecond
 per class: for two hundred classes a third of a command's start-up time. Here each method is compiled on its first
-use, `__init__` after a few (unless it is among the `generated_constructors`); only the field names are read at
-import. Type checkers see the standard decorator, and the options below mean the same. `dataclasses.fields`,
-`replace` and `asdict` work on these classes, and standard dataclasses can derive from them.
+use, `__init__` after a few; only the field names are read at import. The constructors of classes that every load
+uses are in `generated_constructors`, which `python -m tools.constructors` writes: run it after changing their
+fields. A class whose parameters differ from the generated ones does not use it.
+
+Type checkers see the standard decorator, and the options below mean the same. `dataclasses.fields`, `replace` and
+`asdict` work on these classes, and standard dataclasses can derive from them.
 """
 
 from __future__ import annotations
@@ -84,7 +87,7 @@ class _LazyInit(_Lazy):
         return partial(self._fill, instance)
 
     def _fill(self, record: Any, /, *positional: Any, **given: Any) -> None:
-        """What the compiled function does; that also raises the errors for wrong arguments."""
+        """Set the fields as the compiled `__init__` does. For wrong arguments call that: it raises the errors."""
         cls: Any = self.owner
         fields, places, frozen = cls.__record_fields__, cls.__match_args__, cls.__record_frozen__
         taken = dict(zip(places, positional, strict=False))

@@ -30,7 +30,7 @@ class _Signature:
 
 
 class _Base(tuple):  # type: ignore[type-arg]
-    """What the classes share; all but `__new__` is as `collections.namedtuple` makes it."""
+    """The base of all classes; all but `__new__` is as `collections.namedtuple` makes it."""
 
     __slots__ = ()
     if TYPE_CHECKING:
@@ -100,8 +100,8 @@ def _constructor(owner: Any) -> Any:
 
 
 def maker(cls: type[Made]) -> Callable[[Iterable[Any]], Made]:
-    """What makes tuples of a class of as many values as it has fields, which is not checked: for the many that are
-    made of one file, without a call of a function of Python's for each.
+    """A function that makes a tuple of the class from an iterable with a value for each field, whose number is not
+    checked. It is C code: for classes of which one file needs many.
     """
     new: Any = tuple.__new__
     return partial(new, cls)

@@ -26,14 +26,14 @@ _UNIQUE = int(SymbolBind.GNU_UNIQUE)
 
 
 class Ahead(NamedTuple):
-    """What calls are bound to; one element for each."""
+    """The definitions of calls; one element for each call."""
 
     address: U64  #: guest addresses; 0: only the call can tell
     provider: I64  #: indices of the images in `(image, *scope.images)`
 
 
 def bind_ahead(resolver: Resolver, image: Module, symbols: I64, scope: LookupScope) -> Ahead:
-    """What calls of `symbols`, entries of the image's symbol table, are bound to."""
+    """The definitions that calls of `symbols`, entries of the image's symbol table, would be bound to now."""
     if len(symbols) > FEW and not image.decoded.is_relocatable:
         return _bind_many(resolver, image, symbols, scope)
     images = (image, *scope.images)

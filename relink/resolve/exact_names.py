@@ -31,7 +31,7 @@ _numbers = count()
 
 
 class Export(NamedTuple):
-    """A definition, whoever asks for its name."""
+    """A definition that does not depend on the request."""
 
     file: int  #: the number of the file
     value: int
@@ -42,7 +42,7 @@ class Export(NamedTuple):
 
 
 class Exports(NamedTuple):
-    """What a file exports by name; None for what depends on the request."""
+    """The definitions of a file by name; None for a name whose definition depends on the request."""
 
     file: int
     by_name: dict[bytes, Export | None]
@@ -50,7 +50,7 @@ class Exports(NamedTuple):
 
 @once_per_file
 def exports_of(decoded: Decoded) -> Exports | None:
-    """What look-ups find in a file; None where the file has to be asked each time."""
+    """The definitions that look-ups find in a file; None for a file that must be searched for each request."""
     try:
         table, found = decoded.symbols, Exports(next(_numbers), {})
         hashes = table.hash_table

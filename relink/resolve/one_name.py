@@ -34,9 +34,7 @@ _LOCAL, _UNIQUE, _DEFAULT = int(SymbolBind.LOCAL), int(SymbolBind.GNU_UNIQUE), i
 
 
 class Bound(NamedTuple):
-    """What a call of `name` is bound to: a guest address (0: nothing), the type of the definition (STT_*), and its
-    image.
-    """
+    """The definition of a call of `name`: a guest address (0: nothing), its type (STT_*), and its image."""
 
     name: str
     version: str | None
@@ -47,7 +45,7 @@ class Bound(NamedTuple):
 
 
 class _Asked(NamedTuple):
-    """What a `SymbolRequest` is made of, where a source is asked."""
+    """The parts of a `SymbolRequest`, which is made only if a source is asked."""
 
     name: str
     version: str | None

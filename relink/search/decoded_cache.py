@@ -48,7 +48,7 @@ class DecodedCache:
     def key(
         self, path: str | os.PathLike[str], name: str | None, status: os.stat_result | None = None
     ) -> Key | None:
-        """What identifies a file's content now (`status`: its state, if known); None where it is not kept."""
+        """The key of a file as it is now (`status`: its state, if known); None if it is not to be kept."""
         if not self.enabled:
             return None
         path = os.fspath(path)
@@ -67,11 +67,11 @@ class DecodedCache:
         return (key[3], key[4]) if len(key) > 2 else None
 
     def content_key(self, content: bytes, name: str | None) -> Key | None:
-        """What identifies an image given as bytes; None where it is not to be kept."""
+        """The key of an image given as bytes; None if it is not to be kept."""
         return (content, name) if self.enabled and len(content) <= COPIED else None
 
     def get(self, key: Key | None, how: How = ()) -> Decoded | None:
-        """The file as it was decoded; None where it is to be read."""
+        """The decoded file; None if it is not kept."""
         if key is None:
             return None
         entry = key, how

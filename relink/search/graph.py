@@ -24,7 +24,7 @@ from relink.records import cached_property, dataclass, field
 from relink.search.decoded_cache import CACHE, Key
 from relink.search.linker_script import script_files
 from relink.search.open import linked_by, open_image
-from relink.search.search_path import EXPLICIT, FINDER, SearchPath, Source
+from relink.search.search_path import EXPLICIT, FINDER, Candidate, SearchPath, Source
 
 Item = TypeVar("Item")
 _DEFAULT = ObjectOptions()
@@ -301,30 +301,37 @@ def _find(name: str, parent: Node | None, context: SearchContext, chain: Sequenc
         problem = candidate.problem
         if candidate.source is not None:
             try:
-                named = None if isinstance(candidate.source, (str, Path, os.PathLike)) else name
-                chosen = candidate.rule in (EXPLICIT, FINDER)
-                decoded = open_image(
-                    candidate.source, context.architecture, named, archives=chosen, status=candidate.status
-                )
-                if decoded.is_relocatable and not chosen:
-                    raise UnsupportedElf(decoded.name, "is a relocatable object, not a shared library")
-                if parent is not None and decoded.is_no_dependency:
-                    raise UnsupportedElf(decoded.name, "is an executable, not a library")
-                node.decoded = decoded
-                if candidate.status is not None:
-                    node.file = candidate.status.st_dev, candidate.status.st_ino
+                decoded = _open(candidate, name, parent, context)
             except (NotElf, UnsupportedElf) as error:
                 problem = error.problem
             else:
-                node.rule = candidate.rule
-                image = context.loaded_from(node.decoded.path, node.file) if node.decoded.path else None
+                if candidate.status is not None:
+                    node.file = candidate.status.st_dev, candidate.status.st_ino
+                image = context.loaded_from(decoded.path, node.file) if decoded.path else None
                 if image is not None:
-                    node.image, node.decoded, node.rule = image, None, "already loaded"
+                    node.image, node.rule = image, "already loaded"
+                else:
+                    node.decoded, node.rule = decoded, candidate.rule
                 return node
         node.tried.append((candidate.place, problem))
     if name in context.fallbacks:
         node.host_provided, node.rule = True, "provided by the host"
     return node
+
+
+def _open(candidate: Candidate, name: str, parent: Node | None, context: SearchContext) -> Decoded:
+    """Decode a candidate for a library `name`. Raises NotElf or UnsupportedElf for one to be skipped, another
+    ElfError for a damaged one.
+    """
+    source, chosen = candidate.source, candidate.rule in (EXPLICIT, FINDER)
+    assert source is not None
+    named = None if isinstance(source, (str, Path, os.PathLike)) else name
+    decoded = open_image(source, context.architecture, named, archives=chosen, status=candidate.status)
+    if decoded.is_relocatable and not chosen:
+        raise UnsupportedElf(decoded.name, "is a relocatable object, not a shared library")
+    if parent is not None and decoded.is_no_dependency:
+        raise UnsupportedElf(decoded.name, "is an executable, not a library")
+    return decoded
 
 
 class _Ancestors(Sequence[Decoded]):

@@ -257,7 +257,7 @@ def _in_folder(folder: str | os.PathLike[str], name: str) -> Candidate:
 
 @lru_cache(maxsize=64)
 def _prefix(folder: str) -> str:
-    """What stands before a name in the text of a path in a folder."""
+    """The text of a path in a folder, up to the file's name."""
     return str(Path(folder) / "x")[:-1]
 
 

@@ -37,6 +37,7 @@ def test_a_machine_redirects_and_unloads_a_library_as_its_image(machine: Machine
     library = machine.load(fixture(target, "basic"), allow_unresolved=True)
     with machine.redirect(library, "my_host_function", lambda value: value * 2):
         assert library.function("awesome_func", "int(int)")(4) == 8
+    assert machine.tls_block(machine.load(fixture(target, "tls"))) > 0
     machine.unload(library)
     with pytest.raises(UseAfterUnload):
         machine.unload(library)
