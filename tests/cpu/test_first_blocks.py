@@ -15,9 +15,6 @@ from emu.cpu.hooks.inspector import Inspector
 from emu.cpu.hooks.stop_hook import StopRequest
 from emu.cpu.misrun import Guard, Misrun, up_to_branch
 from emu.cpu.protocol import Protection, StopReason
-from emu.cpu.unicorn import api as unicorn_api
-from emu.cpu.unicorn import cpu as unicorn
-from emu.cpu.unicorn import stops as unicorn_stops
 from emu.cpu.unicorn.cpu import UnicornCpu
 from emu.errors import GuestFault
 from tests.fixtures import arch_of
@@ -43,16 +40,16 @@ def test_a_request_to_stop_lets_no_first_block_run_without_inspection(
     with Machine(arch) as machine:
         library = machine.load(compiled(arch, code, language="assembler"))
         bad, good = (library.function(name, f"int {name}(int)") for name in ("bad", "good"))
-        cpu, requests, real = machine.cpu, list[object](), unicorn_api.emu_start
+        cpu, requests = machine.cpu, list[object]()
         cpu.read_register("pc")  # has the engine made
         assert isinstance(cpu, UnicornCpu)
+        real = cpu._engine_run.run
 
-        def requested(*arguments: object) -> int:
+        def requested() -> int:
             requests.append(cpu._watch.request())
-            return int(real(*arguments))
+            return real()
 
-        for module in (unicorn_stops, unicorn):
-            monkeypatch.setattr(module, "emu_start", requested)
+        monkeypatch.setattr(cpu._engine_run, "run", requested)
         for _ in range(3):
             with pytest.raises(GuestFault, match="invalid instruction") as caught:
                 bad(1, max_instructions=limit)
@@ -99,11 +96,11 @@ def test_a_first_block_that_a_signal_handler_has_kept_from_running_has_not_passe
         assert isinstance(cpu, UnicornCpu)
         assert cpu._inspector is not None
 
-        def interrupted(*arguments: object) -> int:
+        def interrupted() -> int:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(unicorn, "emu_start", interrupted)
+            patch.setattr(cpu._engine_run, "run", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 second(7)
         assert first(7) == 7

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 from collections import Counter
 from collections.abc import Callable
@@ -14,8 +13,6 @@ from emu import Machine
 from emu.cpu.create import create_cpu
 from emu.cpu.protocol import Cpu, Protection
 from emu.cpu.unicorn import api as unicorn_api
-from emu.cpu.unicorn import cpu as unicorn_cpu
-from emu.cpu.unicorn import stops as unicorn_stops
 from emu.cpu.unicorn.cpu import UnicornCpu
 from relink.arch import ARCHITECTURES
 from relink.image import Image
@@ -299,21 +296,22 @@ def test_first_calls_start_the_engine_as_rarely_however_many_there_are(
     four times as many ahead as the last time. New blocks do not stop the engine. What it has bound is recorded
     later, so such a call takes few calls of Python functions more than one through a slot that was bound before.
     """
-    starts: list[int] = []
-
-    def counted(handle: object, begin: ctypes.c_uint64, *arguments: object) -> int:
-        starts.append(begin.value)
-        return int(unicorn_api.emu_start(handle, begin, *arguments))
-
-    monkeypatch.setattr(unicorn_cpu, "emu_start", counted)
-    monkeypatch.setattr(unicorn_stops, "emu_start", counted)
-    costs = []
+    starts, costs = list[int](), []
     for count in (8, 200):
         caller, callee = calling(target, count)
         with Machine(arch_of(target), library_path=[callee.parent], libraries={"libcallee.so": callee}) as machine:
             lib = machine.load(caller, binding="lazy")
             first, *others = (lib.function(f"caller_{n}", "int(int)") for n in range(count))
             assert [first(1), others[0](1)] == [2, 3]
+            cpu = machine.cpu
+            assert isinstance(cpu, UnicornCpu)
+            real = cpu._engine_run.run
+
+            def counted() -> int:
+                starts.append(cpu._begin.value)  # noqa: B023
+                return real()  # noqa: B023
+
+            monkeypatch.setattr(cpu._engine_run, "run", counted)
             starts.clear()
             calls = [python_calls(lambda other=other: other(1)) for other in others[1:6]]  # type: ignore[misc]
             assert len(starts) == 1 + 2 + 1 + 1 + 1

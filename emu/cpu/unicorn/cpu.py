@@ -40,7 +40,7 @@ from emu.cpu.closed import Closed
 from emu.cpu.pages import PAGE_SIZE, PageMap
 from emu.cpu.protocol import Protection, Stop, StopReason
 from emu.cpu.unicorn import api
-from emu.cpu.unicorn.api import emu_start, uc
+from emu.cpu.unicorn.api import uc
 from emu.cpu.unicorn.code_pages import CodePages
 from emu.cpu.unicorn.first_calls import UnicornFirstCalls
 from emu.cpu.unicorn.heap_calls import UnicornHeapCalls
@@ -155,25 +155,27 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
         if self._stores.stale:
             self._stores.prepare(self._late, self._watch.runs)
         meter = self._metered(limit) if limit else None
-        watch, inspector, code_pages, started = self._watch, self._inspector, self._code_pages, None
+        watch, watched, inspector, started = self._watch, self._watched, self._inspector, None
         watch.runs += 1
         try:
             self._running = get_ident()
             watch.running = True
-            watch.fired = False
+            watch.fired, self._at_stop = False, None
             if timeout > 0:
                 self._arm(timeout)
             if not (  # nothing has to be done first
                 (inspector is not None and inspector.correction)
-                or (code_pages is not None and (code_pages.bad or code_pages.exits))
+                or ((code_pages := self._code_pages) is not None and (code_pages.bad or code_pages.exits))
                 or (self._every or self.stops_at_blocks or self._windows)
             ):
                 if inspector is not None and pc & -inspector.align not in inspector.known:
                     self._begin_inspection(inspector, pc)
                 self._begin.value = pc
-                status = emu_start(self._handle, self._begin, self._until, api.NO_TIMEOUT, api.NO_COUNT)
-                at = self._read_place()
-                unusual = self._look.stopped or self._late or self._native or self._interrupted()
+                status = self._engine_run.run()
+                at = self._unpack_place()
+                unusual = self._look.stopped or self._late or self._native
+                if watched is not None and not unusual:
+                    unusual = watched.stopped()
                 if self._trap_start <= at < self._trap_end and status in _ARRIVED and not unusual:
                     if self._first is not None:
                         self._settle_first()

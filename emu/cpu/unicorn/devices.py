@@ -26,7 +26,6 @@ import weakref
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from itertools import starmap
 from typing import Any, Final, NoReturn, TypeAlias
 
@@ -214,7 +213,6 @@ class UnicornDevices(UnicornLimits):
     _kept: list[object]  #: what the engine refers to
     kept: tuple[object, Stop] | None = None
     _statuses: list[int]  #: of the engine, one
-    _to_start: Callable[[], int]  #: runs the engine
 
     @property
     def deferred(self) -> Access | None:
@@ -252,8 +250,6 @@ class UnicornDevices(UnicornLimits):
             cpsr = self._slots["cpsr"] if self._interworking else None
             self._windows, self._ports = _Windows(self._handle, self._pc_slot, cpsr, self._look), []
             self._statuses = []
-            to_start = self._handle, self._begin, self._until, api.NO_TIMEOUT, api.NO_COUNT
-            self._to_start = partial(api.emu_start, *to_start)
             self._kept.append(self._windows.place)
             self._unlimited = EVER
             self._quick = self._code_pages is None and not self._every
@@ -360,17 +356,17 @@ class UnicornDevices(UnicornLimits):
 
     # ------------------------------------------------------------ signal handlers
 
-    def _start_engine(self) -> int:
-        return super()._start_engine() if self._windows is None else self._holding(self._to_start)
+    def _start_engine(self) -> tuple[int, int]:
+        return super()._start_engine() if self._windows is None else self._holding()
 
-    def _holding(self, start: Callable[[], int]) -> int:
-        """Run the engine by `start`, and return its status; see `kept`."""
+    def _holding(self) -> tuple[int, int]:
+        """Run the engine, and return its status and the pc; see `kept`."""
         statuses, windows = self._statuses, self._windows
         assert windows is not None
         del statuses[:]
         self.kept = None
         try:
-            statuses[:] = starmap(start, _ONCE)  # which is stored before a signal handler is called
+            statuses[:] = starmap(self._engine_run.run, _ONCE)  # which is stored before a signal handler is called
             _call_signal_handlers()
         except BaseException as error:
             if not statuses:
@@ -378,7 +374,7 @@ class UnicornDevices(UnicornLimits):
             windows.held = error
             self._look.left = 1  # as of a time limit that has passed
             self._watch.fired = True
-        return statuses[0]
+        return statuses[0], self._unpack_place()
 
     def _let_go(self, stop: Stop) -> NoReturn:
         """Raise what has been held, at the end of a run that has come to `stop`."""

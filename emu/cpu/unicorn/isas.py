@@ -113,6 +113,7 @@ class UnicornIsa:
     model: str | None  #: UC_CPU_*; None: Unicorn's default
     names: Mapping[str, tuple[str, int]]  #: register name -> (constant, bytes)
     printed: tuple[str, ...]  #: registers to print for a fault; pc last
+    result: str  #: the register in which functions return integers
     thread_pointer: str | None  #: register of the thread pointer; None: through the GDT
     exceptions: Mapping[int, StopReason]  #: exception numbers of the interrupt hook
     #: (exception number, the two bytes before pc, in Thumb state) -> distance of pc from the faulting instruction
@@ -174,6 +175,7 @@ def _x86(word: int, general: tuple[str, ...], flags: str, vectors: int, thread_p
         "X86_HASWELL",
         names,
         (*general, flags, pc),
+        general[0],
         thread_pointer,
         _X86_EXCEPTIONS,
         _x86_overshoot,
@@ -205,6 +207,7 @@ def _aarch64() -> UnicornIsa:
         "ARM64_MAX",
         names,
         (*general, "pstate", "sp", "pc"),
+        "x0",
         "tpidr_el0",
         _ARM_EXCEPTIONS,
         _arm_overshoot,
@@ -234,7 +237,7 @@ def _arm() -> UnicornIsa:
         **_numbered("d", 32, 8),
     }
     return UnicornIsa(
-        "arm", "ARM", "ARM", 4, "ARM_MAX", names, (*general, "sp", "lr", "cpsr", "pc"), "tpidruro",
+        "arm", "ARM", "ARM", 4, "ARM_MAX", names, (*general, "sp", "lr", "cpsr", "pc"), "r0", "tpidruro",
         _ARM_EXCEPTIONS, _arm_overshoot, _AFTER_CALLS, halts=(*_a32(3), *_WFI),
         pauses=(*_a32(1), *_a32(2), *_YIELD, *_WFE),
         setup={"cpacr": 0xF << 20, "fpexc": 1 << 30},  # full access to cp10 and cp11; FPEXC.EN
@@ -261,8 +264,8 @@ def _cortex_m(model: str) -> UnicornIsa:
     names = {name: row for name, row in arm.names.items() if name not in ("fpexc", "cpacr")}
     names |= _plain(("xpsr", "ipsr", "msp", "psp", "control", "primask", "basepri", "faultmask"), 4)
     return UnicornIsa(
-        "arm", "ARM", "THUMB", 4, f"ARM_CORTEX_{model}", names, (*arm.printed[:-2], "xpsr", "pc"), "tpidruro",
-        _CORTEX_M_EXCEPTIONS, _arm_overshoot, _AFTER_CALLS, halts=(*_WFI, *_WFE), pauses=_YIELD,
+        "arm", "ARM", "THUMB", 4, f"ARM_CORTEX_{model}", names, (*arm.printed[:-2], "xpsr", "pc"), arm.result,
+        "tpidruro", _CORTEX_M_EXCEPTIONS, _arm_overshoot, _AFTER_CALLS, halts=(*_WFI, *_WFE), pauses=_YIELD,
         setup={"xpsr": 1 << 24},  # Thumb
     )  # fmt: skip
 
@@ -303,6 +306,7 @@ def _riscv(word: int) -> UnicornIsa:
         None,
         names,
         (*_RISCV_X[1:], "pc"),
+        "a0",
         "tp",
         _RISCV_EXCEPTIONS,
         _riscv_overshoot,

@@ -51,7 +51,7 @@ class UnicornLimits(UnicornStops):
         begin, started, inspector = pc | self.code_state, None, self._inspector
         if self._quick and inspector is not None and pc & -inspector.align in inspector.known:
             self._begin.value = begin
-            started = self._start_engine(), self._read_place()
+            started = self._start_engine()
         return self._stopped_inside(begin, request, started)
 
     def _stopped_inside(

@@ -20,7 +20,6 @@ from emu.cpu.pages import READABLE, WRITABLE, PageMap
 from emu.cpu.protocol import Stop, StopReason
 from emu.cpu.unicorn.api import uc
 from emu.cpu.unicorn.devices import EVER, UnicornDevices
-from emu.cpu.unicorn.quick_run import QuickRun
 from emu.cpu.unicorn.stops import LIMIT_REACHED, STORE_FAULTS
 
 if TYPE_CHECKING:
@@ -43,7 +42,6 @@ class UnicornPieces(UnicornDevices, ObservedEngine):
     _trap_end: int
     _host_writes: list[tuple[int, int]] | None
     _observed: UnicornEvents | None
-    _quick_run: QuickRun | None = None
 
     @abstractmethod
     def _explain(self, status: int, pc: int) -> Stop: ...
@@ -95,13 +93,8 @@ class UnicornPieces(UnicornDevices, ObservedEngine):
             if self.stops_at_blocks:
                 look.left = _ONE_BLOCK
             self._begin.value, look.cuts = pc, self._cuts
-            quick = self._quick_run
-            if quick is None or quick.place is not self._place:
-                place = self._quick_place()
-                quick = self._quick_run = QuickRun(self._handle, self._begin, self._until, place)
-            status = self._holding(quick.run)
+            status, at = self._holding()
             look.cuts = None
-            at = self._unpack_place(quick.place)
             stop = self._end_of_piece(pc, status, at, meter)
             return stop if windows.held is None else self._let_go(stop)
         except BaseException:

@@ -6,15 +6,13 @@ A call by ctypes takes a third of a microsecond, most of it for the arguments; t
 from __future__ import annotations
 
 import ctypes
-import platform
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from emu.cpu.hooks.host_code import host_function
-from emu.cpu.unicorn.api import uclib
+from emu.cpu.unicorn.api import NO_COUNT, NO_TIMEOUT, emu_start, reg_read_batch, uclib
 from emu.cpu.unicorn.registers import GroupData
-from relink.errors import MachineError
 
 
 class _Run(ctypes.Structure):
@@ -40,20 +38,30 @@ class QuickRun:
     def __init__(
         self, handle: ctypes.c_void_p, begin: ctypes.c_uint64, until: ctypes.c_uint64, place: GroupData
     ) -> None:
-        address = host_function("run.run")
-        if address is None:
-            raise MachineError(f"runs cannot be counted on this host ({platform.machine()})")
-        self.place, self._keeps = place, (begin, until)
-        run = _Run(
+        self._arguments, self._place = (handle, begin, until), place
+        self._run = _Run(
             handle,
             ctypes.addressof(begin),
             ctypes.addressof(until),
             ctypes.cast(uclib["uc_emu_start"], ctypes.c_void_p),
-            ctypes.addressof(place.numbers),
-            ctypes.addressof(place.places),
-            place.count,
-            ctypes.cast(uclib["uc_reg_read_batch"], ctypes.c_void_p),
+            read=ctypes.cast(uclib["uc_reg_read_batch"], ctypes.c_void_p),
         )
-        call: Any = ctypes.CFUNCTYPE(ctypes.c_int)(address)
-        call.argtypes = None  # nothing to convert
-        self.run: Callable[[], int] = partial(call, ctypes.byref(run))  # which keeps it
+        self.read_after(place)
+        self.run: Callable[[], int] = self._in_two_calls
+        if (address := host_function("run.run")) is not None:
+            call: Any = ctypes.CFUNCTYPE(ctypes.c_int)(address)
+            call.argtypes = None  # nothing to convert
+            self.run = partial(call, ctypes.byref(self._run))
+
+    def read_after(self, place: GroupData) -> None:
+        """From now on, read these registers after a run."""
+        self._place, run = place, self._run
+        run.numbers, run.places = ctypes.addressof(place.numbers), ctypes.addressof(place.places)
+        run.count = place.count
+
+    def _in_two_calls(self) -> int:
+        """`run` on hosts for which there is no machine code."""
+        handle, begin, until = self._arguments
+        status: int = emu_start(handle, begin, until, NO_TIMEOUT, NO_COUNT)
+        reg_read_batch(handle, self._place.numbers, self._place.places, self._place.count)
+        return status

@@ -7,8 +7,9 @@ from __future__ import annotations
 import ctypes
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from threading import get_ident
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from emu.cpu.protocol import CpuContext
 from emu.cpu.unicorn import api
@@ -17,6 +18,9 @@ from emu.cpu.unicorn.float_state import FloatState
 from emu.cpu.unicorn.gdt import Gdt
 from emu.cpu.unicorn.isas import UnicornIsa
 from relink.errors import MachineError, MachineInUse
+
+if TYPE_CHECKING:
+    from emu.cpu.unicorn.quick_run import QuickRun
 
 _SETTLED = frozenset({"mxcsr"})  #: x86's register with exception flags that the engine keeps elsewhere
 _FS = 0x6000  #: mstatus: the floating-point unit is on. While it is off, the engine reads anything for fcsr
@@ -41,23 +45,23 @@ class _Batch:
         if self._narrow:
             self._array = bytearray(8 * self.count)
             layout = struct.Struct("=" + "".join(_FORMATS[size] for size in self._sizes))
-            self._unpack, self._pack = layout.unpack_from, layout.pack_into
+            self._unpack = layout.unpack_from
+            #: Set what is to be written. Raises struct.error for values that do not fit.
+            self.put: Callable[..., None] = partial(layout.pack_into, self._array, 0)
             base = ctypes.addressof(ctypes.c_char.from_buffer(self._array)) if self.count else 0
             places = (base + 8 * index for index in range(self.count))
+        else:
+            self.put = self.put_low_bits
         self.places = (ctypes.c_void_p * self.count)(*places)
 
     def get(self) -> list[int]:
         """What has been read."""
         return list(self._unpack(self._array)) if self._narrow else [buffer.value for buffer in self._buffers]
 
-    def put(self, values: Iterable[int]) -> None:
+    def put_low_bits(self, *values: int) -> None:
         """Set what is to be written: the low bits of values that do not fit."""
         if self._narrow:
-            try:
-                self._pack(self._array, 0, *values)
-            except struct.error:
-                cut = (value & (1 << 8 * size) - 1 for value, size in zip(values, self._sizes, strict=True))
-                self._pack(self._array, 0, *cut)
+            self.put(*(value & (1 << 8 * size) - 1 for value, size in zip(values, self._sizes, strict=True)))
         else:
             for buffer, value in zip(self._buffers, values, strict=True):
                 buffer.value = value
@@ -118,6 +122,7 @@ class StopGroup(UnicornGroup):
 class UnicornRegisters:
     """The part of a `UnicornCpu` for registers."""
 
+    _engine_run: QuickRun
     _native: Any = None  #: a `unicorn.Uc`, once somebody has asked for it
 
     def __init__(self, handle: ctypes.c_void_p, isa: UnicornIsa) -> None:
@@ -130,8 +135,10 @@ class UnicornRegisters:
         #: Names of the program counter that read with the Thumb bit.
         self._interworking = frozenset({"pc", "r15"} if isa.constants == "arm" else ())
         self._before_state = 2 if self._interworking else 1  #: the registers of a place
-        self._place = self._place_with(()) if self._interworking else None
-        #: The values of `_place` at the last stop; None: since changed, or not read together.
+        self._place = self._place_with((isa.result,))
+        #: The register after those of the place, if `read_register` may take it from `_at_stop`.
+        self._result = isa.result
+        #: The values of `_place` at the last stop; None: since changed.
         self._at_stop: tuple[int, ...] | None = None
         self._gated = frozenset({"fcsr"} if "fcsr" in isa.names else ())
         self._with_mode = frozenset({"cpsr"} if self._interworking else ())
@@ -148,12 +155,6 @@ class UnicornRegisters:
         place = ("pc", "cpsr")[: self._before_state]
         return GroupData([self._slots[name][0] for name in (*place, *names)], self._isa.word)
 
-    def _quick_place(self) -> GroupData:
-        """The place that is read in one batch, made if there is none."""
-        if self._place is None:
-            self._place = self._place_with(())
-        return self._place
-
     def _refuse_other_threads(self) -> None:
         """Called during a run. In the running thread the engine is stopped between two blocks."""
         if self._running != get_ident():
@@ -162,6 +163,8 @@ class UnicornRegisters:
     def read_register(self, name: str) -> int:
         if self._running:
             self._refuse_other_threads()
+        elif name == self._result and self._at_stop is not None and self._native is None:
+            return self._at_stop[self._before_state]
         identifier, buffer, reference = self._slots[name]
         special = name in self._special
         if special and name in _SETTLED:
@@ -223,7 +226,10 @@ class UnicornRegisters:
         if batch.special and not self._with_mode.isdisjoint(names):
             _check_mode(values[names.index("cpsr")])
         self._at_stop = None
-        batch.put(values)
+        try:
+            batch.put(*values)
+        except struct.error:
+            batch.put_low_bits(*values)
         api.reg_write_batch(self._handle, batch.numbers, batch.places, batch.count)
         if batch.special:
             for name in self._gated.intersection(names):
@@ -253,7 +259,8 @@ class UnicornRegisters:
 
     def state_group(self, names: Sequence[str]) -> UnicornGroup:
         """See `DeviceCpu.state_group`."""
-        self._place, self._at_stop = self._place_with(names), None
+        self._place, self._at_stop, self._result = self._place_with(names), None, ""
+        self._engine_run.read_after(self._place)
         return StopGroup(self, GroupData([self._slots[name][0] for name in names], self._isa.word))
 
     def settle_flags(self) -> None:

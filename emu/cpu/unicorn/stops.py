@@ -18,13 +18,13 @@ from emu.cpu.hooks.stop_hook import ASKED, LIMIT, STACK, UNKNOWN_BLOCK, stop_hoo
 from emu.cpu.misrun import DENORMALS_ARE_ZERO, INEXACT
 from emu.cpu.protocol import CpuContext
 from emu.cpu.unicorn import api
-from emu.cpu.unicorn.api import emu_start, reg_read, reg_read_batch, uc
+from emu.cpu.unicorn.api import emu_start, reg_read_batch, uc
 from emu.cpu.unicorn.code_pages import CodePages, Store
 from emu.cpu.unicorn.first_blocks import UnicornFirstBlocks
 from emu.cpu.unicorn.isas import UnicornIsa
 from emu.cpu.unicorn.late_maps import LateMaps
+from emu.cpu.unicorn.quick_run import QuickRun
 from emu.cpu.unicorn.quick_stores import QuickStores
-from emu.cpu.unicorn.registers import GroupData
 from emu.cpu.unicorn.watched import Watched
 from emu.cpu.watchdog import WATCHDOG, Watch
 from relink.errors import MachineError
@@ -52,6 +52,7 @@ class UnicornStops(UnicornFirstBlocks):
         self._look = api.stop_request()
         self._watch = Watch(self._look.ask)
         self._begin, self._until = ctypes.c_uint64(), ctypes.c_uint64((1 << 8 * isa.word) - 1)
+        self._engine_run = QuickRun(handle, self._begin, self._until, self._place)
         self._every = watchdog.stop_every + 1 if watchdog.stop_every else 0
         self._watched: Watched | None = None  #: the hook for new blocks, if they are inspected
         self._inspector: Inspector | None = None  #: for instructions that the engine executes wrongly
@@ -207,8 +208,7 @@ class UnicornStops(UnicornFirstBlocks):
                 self._begin.value = pc
                 if code_pages is not None:
                     code_pages.set_exits(self._until.value)
-                status = self._start_engine()
-                pc = self._read_place()
+                status, pc = self._start_engine()
             else:
                 (status, pc), started = started, None
             refused = code_pages is not None and (status in _PROTECTION or pc in code_pages.bad)
@@ -223,24 +223,19 @@ class UnicornStops(UnicornFirstBlocks):
             if self._inspector is not None:
                 self._begin_inspection(self._inspector, pc)
 
-    def _start_engine(self) -> int:
-        """Run the engine from `_begin`; return its status."""
-        status: int = emu_start(self._handle, self._begin, self._until, api.NO_TIMEOUT, api.NO_COUNT)
-        return status
+    def _start_engine(self) -> tuple[int, int]:
+        """Run the engine from `_begin`; return its status and the pc."""
+        return self._engine_run.run(), self._unpack_place()
 
     def _read_place(self) -> int:
         """The pc after a stop; Arm: and the state."""
         place = self._place
-        if place is None:
-            number, pc, reference = self._pc_slot
-            reg_read(self._handle, number, reference)
-            return int(pc.value)
         reg_read_batch(self._handle, place.numbers, place.places, place.count)
-        return self._unpack_place(place)
+        return self._unpack_place()
 
-    def _unpack_place(self, place: GroupData) -> int:
-        """The pc, out of the registers that have been read into a group."""
-        self._at_stop = values = place.unpack(place.array)
+    def _unpack_place(self) -> int:
+        """The pc, out of the registers that have been read after a stop."""
+        self._at_stop = values = self._place.unpack(self._place.array)
         if self._interworking:
             self.code_state = values[1] >> 5 & 1
         return int(values[0])
@@ -276,7 +271,7 @@ class UnicornStops(UnicornFirstBlocks):
         self._look.budget, self._look.watch = 0, None
         if watched is not None:
             watched.edges.left, watched.instructions.left, watched.inexact.left = 0, 2, 0
-        self._begin.value = pc
+        self._begin.value, self._at_stop = pc, None
         try:
             api.control(
                 self._handle, uc.UC_CTL_TB_REMOVE_CACHE, pc, pc + 1
