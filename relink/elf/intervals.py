@@ -25,7 +25,8 @@ class Intervals:
 
     def overlapping(self, low: int, high: int) -> Iterator[int]:
         """Those that share a number with [low, high): the last start first, of equal ones the first given."""
-        at = int(np.searchsorted(self._starts, np.uint64(high - 1), side="right")) - 1
+        high = min(high, 1 << 64)
+        at = int(np.searchsorted(self._starts, np.uint64(high - 1), side="right")) - 1 if high > 0 else -1
         while at >= 0 and low <= int(self._furthest[at]):
             if low <= int(self._lasts[at]):
                 yield int(self._order[at])

@@ -207,6 +207,12 @@ def test_intervals_are_found_as_by_looking_at_all() -> None:
             inside = [(-start, n) for n, (start, end) in enumerate(rows) if start <= low < end]
             assert intervals.at(low) == (min(inside)[1] if inside else None)
     assert [Intervals([(1 << 64) - 2], [2]).at((1 << 64) - each) for each in (1, 2, 3)] == [0, 0, None]
+    assert [Intervals([0, (1 << 64) - 2], [9, 2]).at(n) for n in (-1, 0, 1 << 64, 1 << 70)] == [
+        None,
+        0,
+        None,
+        None,
+    ]
     assert Intervals([(1 << 64) - 2, 0], [3, 0]).at((1 << 64) - 1) is None, (
         "one that is too long, and an empty one"
     )
