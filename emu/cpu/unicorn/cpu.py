@@ -173,9 +173,7 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
                 self._begin.value = pc
                 status = self._engine_run.run()
                 at = self._unpack_place()
-                unusual = self._look.stopped or self._late or self._native
-                if watched is not None and not unusual:
-                    unusual = watched.stopped()
+                unusual = self._look.stopped or self._late or self._native or (watched and watched.stopped())
                 if self._trap_start <= at < self._trap_end and status in _ARRIVED and not unusual:
                     if self._first is not None:
                         self._settle_first()

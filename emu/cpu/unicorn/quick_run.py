@@ -12,7 +12,7 @@ from typing import Any
 
 from emu.cpu.hooks.host_code import host_function
 from emu.cpu.unicorn.api import NO_COUNT, NO_TIMEOUT, emu_start, reg_read_batch, uclib
-from emu.cpu.unicorn.registers import GroupData
+from emu.cpu.unicorn.batches import GroupData
 
 
 class _Run(ctypes.Structure):

@@ -7,13 +7,13 @@ from __future__ import annotations
 import ctypes
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, cast
 
 from emu.cpu.protocol import CpuContext
 from emu.cpu.unicorn import api
 from emu.cpu.unicorn.api import reg_read, reg_read_batch, reg_write_batch
+from emu.cpu.unicorn.batches import Batch, GroupData
 from emu.cpu.unicorn.float_state import FloatState
 from emu.cpu.unicorn.gdt import Gdt
 from emu.cpu.unicorn.isas import UnicornIsa
@@ -27,63 +27,11 @@ _FS = 0x6000  #: mstatus: the floating-point unit is on. While it is off, the en
 #: Values of cpsr's lowest five bits: user, FIQ, IRQ, supervisor, monitor, abort, hypervisor, undefined, system.
 _MODES = frozenset({0x10, 0x11, 0x12, 0x13, 0x16, 0x17, 0x1A, 0x1B, 0x1F})
 
-#: Bytes of a register -> its format in an array with 8 bytes for each. Wider ones have buffers of their own.
-_FORMATS = {2: "H6x", 4: "I4x", 8: "Q"}
-
-
-class _Batch:
-    """Arguments of uc_reg_read_batch for one sequence of register names, and room for the values."""
-
-    def __init__(self, slots: Sequence[tuple[int, Any, Any]], *, special: bool) -> None:
-        self.special = special  #: whether any of `_SETTLED` is among them, or Arm's program counter
-        self.count = len(slots)
-        self.numbers = (ctypes.c_int * self.count)(*(number for number, _, _ in slots))
-        self._buffers = tuple(buffer for _, buffer, _ in slots)
-        self._sizes = tuple(map(ctypes.sizeof, self._buffers))
-        self._narrow = max(self._sizes, default=0) <= 8
-        places: Iterable[int] = map(ctypes.addressof, self._buffers)
-        if self._narrow:
-            self._array = bytearray(8 * self.count)
-            layout = struct.Struct("=" + "".join(_FORMATS[size] for size in self._sizes))
-            self._unpack = layout.unpack_from
-            #: Set what is to be written. Raises struct.error for values that do not fit.
-            self.put: Callable[..., None] = partial(layout.pack_into, self._array, 0)
-            base = ctypes.addressof(ctypes.c_char.from_buffer(self._array)) if self.count else 0
-            places = (base + 8 * index for index in range(self.count))
-        else:
-            self.put = self.put_low_bits
-        self.places = (ctypes.c_void_p * self.count)(*places)
-
-    def get(self) -> list[int]:
-        """What has been read."""
-        return list(self._unpack(self._array)) if self._narrow else [buffer.value for buffer in self._buffers]
-
-    def put_low_bits(self, *values: int) -> None:
-        """Set what is to be written: the low bits of values that do not fit."""
-        if self._narrow:
-            self.put(*(value & (1 << 8 * size) - 1 for value, size in zip(values, self._sizes, strict=True)))
-        else:
-            for buffer, value in zip(self._buffers, values, strict=True):
-                buffer.value = value
-
 
 def _check_mode(cpsr: int) -> None:
     """Raise MachineError for a mode that Arm does not have: the engine would end the process."""
     if cpsr & 0x1F not in _MODES:
         raise MachineError(f"cpsr {cpsr:#x} has the mode {cpsr & 0x1F:#x}, which Arm does not have")
-
-
-class GroupData:
-    """Arguments of uc_reg_read_batch for registers of one width, in one array."""
-
-    def __init__(self, numbers: Sequence[int], word: int) -> None:
-        self.count = count = len(numbers)
-        self.array = bytearray(word * count)
-        base = ctypes.addressof(ctypes.c_char.from_buffer(self.array))
-        self.numbers = (ctypes.c_int * count)(*numbers)
-        self.places = (ctypes.c_void_p * count)(*(base + word * index for index in range(count)))
-        layout = struct.Struct(f"{count}{'I' if word == 4 else 'Q'}")
-        self.unpack, self.pack = layout.unpack_from, layout.pack_into
 
 
 class UnicornGroup:
@@ -131,7 +79,7 @@ class UnicornRegisters:
         self.registers = isa.printed
         self._slots = api.RegisterSlots(isa)
         self._pc_slot = self._slots["pc"]
-        self._batches: dict[tuple[str, ...], _Batch] = {}
+        self._batches: dict[tuple[str, ...], Batch] = {}
         #: Names of the program counter that read with the Thumb bit.
         self._interworking = frozenset({"pc", "r15"} if isa.constants == "arm" else ())
         self._before_state = 2 if self._interworking else 1  #: the registers of a place
@@ -283,9 +231,9 @@ class UnicornRegisters:
             return 0
         return self._plain("cpsr") >> 5 & 1
 
-    def _batch(self, names: tuple[str, ...]) -> _Batch:
+    def _batch(self, names: tuple[str, ...]) -> Batch:
         special = not self._special.isdisjoint(names)
-        batch = self._batches[names] = _Batch([self._slots[name] for name in names], special=special)
+        batch = self._batches[names] = Batch([self._slots[name] for name in names], special=special)
         return batch
 
     def save(self) -> CpuContext:
