@@ -6,7 +6,6 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -287,9 +286,10 @@ class Image(Module):
         bytes, `family` UF2's family ID. Raises ExportError, OSError, UseAfterUnload.
         """
         from relink.export.image_file import format_named
+        from relink.export.whole_file import write_whole
 
         wanted = format_named(self.name, os.fspath(path), format)
-        Path(path).write_bytes(self.exported(wanted, fill=fill, gap_limit=gap_limit, family=family))
+        write_whole(path, self.exported(wanted, fill=fill, gap_limit=gap_limit, family=family))
 
     def exported(
         self, format: str, *, fill: int | None = None, gap_limit: int = 1 << 24, family: int | None = None

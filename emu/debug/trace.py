@@ -15,7 +15,6 @@ import contextlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from emu.calls.plan import plan_call
@@ -28,6 +27,7 @@ from emu.debug.trace_text import result_shown, shown
 from relink.elf.constants import SymbolType
 from relink.errors import MachineError, RelinkError
 from relink.events import Event, ImageClosed, ImageLoaded, LoadFailed
+from relink.export.whole_file import write_whole
 from relink.image import Image, Symbol
 from relink.records import dataclass
 from relink.resolve.local_symbols import all_symbols
@@ -387,11 +387,11 @@ class Trace:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a file: `.txt` the tree, `.trace` or `.chrome.json` Chrome's format, other names JSON."""
-        target = Path(path)
-        if target.suffix == ".txt":
+        name = os.fspath(path)
+        if name.endswith(".txt"):
             text = f"{self}\n"
-        elif target.suffix == ".trace" or target.name.endswith((".chrome.json", ".perfetto.json")):
+        elif name.endswith((".trace", ".chrome.json", ".perfetto.json")):
             text = self.chrome()
         else:
             text = self.json()
-        target.write_text(text, "utf-8", "surrogateescape")
+        write_whole(path, text.encode("utf-8", "surrogateescape"))

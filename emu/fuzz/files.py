@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from emu.errors import FuzzError
+from relink.export.whole_file import write_whole
 
 _TOKEN: Final = re.compile(r'^(?:[\w@.-]+\s*=\s*)?"((?:[^"\\]|\\.)*)"$')
 _ESCAPE: Final = re.compile(r"\\(?:x([0-9a-fA-F]{2})|(.))", re.DOTALL)
@@ -27,7 +28,7 @@ def save_input(folder: Path, data: bytes, prefix: str = "") -> Path:
     path = folder / (prefix + sha1(data, usedforsecurity=False).hexdigest())
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        write_whole(path, data)
     return path
 
 

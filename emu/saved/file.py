@@ -24,9 +24,11 @@ from emu.errors import SnapshotFileError
 from emu.isa.registry import ISAS, chosen_convention
 from emu.saved.decode import Decoder
 from emu.saved.encode import Encoder
+from emu.saved.version import project_version
 from relink.arch import Architecture, architecture
 from relink.elf import Decoded
 from relink.elf.layout import ELF32, ELF64
+from relink.export.whole_file import whole_file
 from relink.image import Image, Lifetime
 from relink.memory.address_space import PAGE, Region
 from relink.relocate.result import Relocated
@@ -42,13 +44,6 @@ _MOST_RECORDS = 1 << 25  #: bytes of the records
 _HEADER = 1 << 12  #: bytes of the header with what fills it up, for its sizes are known at last
 _PIECE = 1 << 20
 _SAMPLED = 1 << 16  #: bytes of a content from which on it decides whether to compress
-
-
-def _project_version() -> str:
-    try:
-        return importlib.metadata.version("relink-emu")
-    except importlib.metadata.PackageNotFoundError:
-        return "source"
 
 
 def _engine_of(cpu: Cpu) -> str:
@@ -83,7 +78,7 @@ def write(path: str | os.PathLike[str], parts: Parts, own: Mapping[str, object])
         "blobs": [len(blob) for blob in encoder.blobs],
     }
     header = {
-        "version": _project_version(),
+        "version": project_version(),
         "arch": arch.name,
         "float_abi": convention.float_abi.value if convention.float_abi is not None else None,
         "engine": _engine_of(cpu),
@@ -93,7 +88,7 @@ def write(path: str | os.PathLike[str], parts: Parts, own: Mapping[str, object])
         raise SnapshotFileError(
             f"{os.fspath(path)}: the machine has {len(text)} bytes of records, too many for a file"
         )
-    with open(path, "wb") as file:
+    with whole_file(path) as file:
         _assemble(file, header, text, encoder.blobs)
 
 
@@ -227,9 +222,9 @@ def _checksum(file: IO[bytes]) -> str:
 
 
 def _check_version(header: Any) -> None:
-    if not isinstance(header, dict) or header.get("version") != _project_version():
+    if not isinstance(header, dict) or header.get("version") != project_version():
         version = header.get("version") if isinstance(header, dict) else None
-        raise SnapshotFileError(f"was written by version {version!r} of relink-emu; this is {_project_version()}")
+        raise SnapshotFileError(f"was written by version {version!r} of relink-emu; this is {project_version()}")
 
 
 def _machine(

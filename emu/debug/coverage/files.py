@@ -11,6 +11,7 @@ from emu.debug.coverage.data import CoverageData
 from emu.debug.coverage.drcov import read_drcov, write_drcov
 from emu.debug.coverage.lcov import Tracefile
 from emu.debug.coverage.module import Module
+from relink.export.whole_file import write_whole
 
 
 def is_drcov(path: Path) -> bool:
@@ -28,9 +29,7 @@ def save(data: CoverageData, path: Path, *, test: str = "", append: bool = False
     with _locked(path, needed=append):
         before = path.read_bytes() if append and path.exists() else b""
         content = _content(data, path, test, before, drcov=drcov)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
+        write_whole(path, content)
 
 
 def _content(data: CoverageData, path: Path, test: str, before: bytes, *, drcov: bool) -> bytes:
@@ -66,12 +65,12 @@ def merge_files(paths: Iterable[str | os.PathLike[str]], output: str | os.PathLi
         data = CoverageData()
         for path in map(Path, paths):
             data.merge(read_drcov(path.read_bytes(), str(path)))
-        output.write_bytes(write_drcov(data))
+        write_whole(output, write_drcov(data))
         return
     trace = Tracefile()
     for path in map(Path, paths):
         trace.merge(Tracefile.read(path.read_text("utf-8", "surrogateescape"), str(path)))
-    output.write_text(trace.text(), "utf-8", "surrogateescape")
+    write_whole(output, trace.text().encode("utf-8", "surrogateescape"))
 
 
 @contextmanager
