@@ -55,6 +55,22 @@ def test_without_apt_the_error_names_the_tool(monkeypatch: pytest.MonkeyPatch, t
         Sysroot("aarch64", tmp_path).library("libz.so.1")
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["../x", "--foo", "-oDir=/", "/etc/passwd", "zlib1g=1", "zlib1g/sid", "zlib1g:i386", "x", "a b", "Zlib", ""],
+)
+def test_what_is_no_package_s_name_is_refused_before_apt_sees_it(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def unexpected(*arguments: object, **keywords: object) -> str:
+        raise AssertionError(arguments)
+
+    monkeypatch.setattr("emu.fetch.debian.run", unexpected)
+    monkeypatch.setattr(apt, "run", unexpected)
+    with pytest.raises(FetchError, match="is not the name of a Debian package"):
+        Sysroot("aarch64", tmp_path).fetch(["zlib1g", name])
+
+
 def test_a_mirror_that_does_not_answer_is_one_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(apt, "require", lambda *tools: None)
     # A port nobody listens on, refused at once.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -130,6 +131,9 @@ class Sysroot:
         are already there are not fetched again. Raises `FetchError`; packages unpacked before it are kept.
         """
         names = tuple(packages) or self.default_packages
+        for name in names:  # before apt-get takes one for an option, a file or a version
+            if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", name):  # Debian Policy, 5.6.1
+                raise FetchError(f"{name!r} is not the name of a Debian package")
         if self.port is None and (unknown := [name for name in names if name not in source.SOURCES]):
             raise FetchError(
                 f"Debian has no {self.name} port; built from source for it are only "
