@@ -10,17 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, overload
 
-from emu.calls.codec import packer, plain_code, store_member
+from emu.calls.codec import packer, store_member
 from emu.calls.describe import definition
 from emu.calls.marshal import decoder
-from emu.calls.store import GuestStore, Store, View
+from emu.calls.numpy_views import numpy_array
+from emu.calls.store import GuestStore, Store, View, whole_bytes
 from emu.calls.types import (
     Array,
     Complex,
     CType,
-    Enumeration,
     Floating,
     FunctionType,
     Integer,
@@ -35,11 +35,22 @@ from emu.calls.types import (
 )
 from emu.errors import CallError
 from emu.isa.convention import CallingConvention
+from emu.isa.registry import convention
 
 if TYPE_CHECKING:
     import numpy as np
 
     from emu.ports import Memory
+
+
+def _pickled(view: Record | ArrayView) -> tuple[object, ...]:
+    """For pickling: a view becomes one of Python's own memory, with the values of now."""
+    return _unpickled, (view._rules_.arch, view._ctype_, whole_bytes(view))
+
+
+def _unpickled(arch: str, ctype: CType, data: bytes) -> object:
+    return unpacker(convention(arch), ctype)(Store(bytearray(data)), 0)
+
 
 #: (memory, offset) -> the Python value: a number, bytes, or a view of the memory.
 Unpacker: TypeAlias = Callable[[Store, int], object]
@@ -79,6 +90,7 @@ class Record(View):
     _rules_: ClassVar[CallingConvention]
     _names_: ClassVar[tuple[str, ...]]
     __hash__ = None  # type: ignore[assignment]
+    __reduce__ = _pickled
 
     def __init__(self, *values: object, **members: object) -> None:
         """Create a record in Python's memory: members by position or by name, the rest zero. Raises CallError for
@@ -165,6 +177,7 @@ class ArrayView(View, Sequence[Any]):
 
     __slots__ = ("_ctype_", "_rules_")
     __hash__ = None  # type: ignore[assignment]
+    __reduce__ = _pickled
 
     def __init__(self, rules: CallingConvention, ctype: Array, store: Store, at: int) -> None:
         super().__init__(store, at)
@@ -234,54 +247,15 @@ class ArrayView(View, Sequence[Any]):
         return found if dtype is None else found.astype(dtype)
 
 
-def numpy_array(view: ArrayView) -> np.ndarray[Any, Any]:
-    """See `ArrayView.numpy`."""
-    import numpy
-
-    shape, target = [], view._ctype_
-    element: CType = target
-    while isinstance(element, Array):
-        shape.append(element.count or 0)
-        element = element.target
-    kind = numpy_type(element)
-    store, at = view._store_, view._at_
-    data = bytes(view) if isinstance(store, GuestStore) else memoryview(store.data)[at : at + target.size]
-    return numpy.frombuffer(data, kind).reshape(shape)
-
-
-def numpy_type(ctype: CType) -> np.dtype[Any]:
-    """The dtype with a type's layout. Raises CallError when numpy has none."""
-    import numpy
-
-    if isinstance(ctype, Struct):
-        fields = ctype.fields
-        if any(member.bits for member in fields.values()):
-            raise CallError(f"numpy has no bit-fields, which {ctype} has")
-        layout: Any = {
-            "names": list(fields),
-            "formats": [numpy_type(member.type) for member in fields.values()],
-            "offsets": [member.offset for member in fields.values()],
-            "itemsize": ctype.size,
-        }
-        return cast("np.dtype[Any]", numpy.dtype(layout))
-    if isinstance(ctype, Array):
-        items: Any = (numpy_type(ctype.target), (ctype.count or 0,))
-        return cast("np.dtype[Any]", numpy.dtype(items))
-    if isinstance(ctype, Pointer):
-        return numpy.dtype(f"<u{ctype.size}")
-    letter = plain_code(ctype) or (isinstance(ctype, Enumeration) and f"{'iu'[not ctype.signed]}{ctype.size}")
-    if not letter:
-        raise CallError(f"numpy has no type for {ctype}")
-    found: np.dtype[Any] = numpy.dtype(f"<{letter}")
-    return found
-
-
 class GuestPointer(int):
     """A pointer's value: an int with the target type and the guest memory."""
 
     _rules: CallingConvention
     _ctype: Pointer
     _memory: Memory
+
+    def __reduce__(self) -> tuple[type[int], tuple[int]]:
+        return int, (int(self),)  # without the memory that it points into
 
     @property
     def contents(self) -> Any:

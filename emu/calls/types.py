@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
+from emu.calls.completed import Completed
 from emu.errors import CallError
 from emu.isa.convention import BINARY64, FloatFormat
 from relink.elf.debug_lock import READING
@@ -172,7 +173,7 @@ class Member(NamedTuple):
 _PASSING = ("natural", "packed", "refused", "by_reference")
 
 
-class Struct:
+class Struct(Completed):
     """A structure or union. Without members (None) it is incomplete: only a pointer's target. Compared by name,
     members, layout and what else decides how it is passed; cycles count as equal. `fill` must `complete` it.
     """
