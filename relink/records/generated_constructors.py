@@ -115,7 +115,7 @@ def _24(self, search_list=_missing, dependencies=_missing, filtees=_missing, gro
 CONSTRUCTORS['relink.resolve.scopes:ScopeRecord'] = _24
 
 def _25(self, bindings, where, names, required, uses, scope, image, own_only=_missing, kept=_missing):
-    _set(self, 'bindings', bindings); _set(self, 'where', where); _set(self, 'names', names); _set(self, 'required', required); _set(self, 'uses', uses); _set(self, 'scope', scope); _set(self, 'image', image); _set(self, 'own_only', own_only); _set(self, 'kept', kept)
+    self.bindings = bindings; self.where = where; self.names = names; self.required = required; self.uses = uses; self.scope = scope; self.image = image; self.own_only = own_only; self.kept = kept
 CONSTRUCTORS['relink.resolve.search:Search'] = _25
 
 def _26(self, name, version, image, asking=_missing, index=_missing):

@@ -31,6 +31,7 @@ from relink.resolve.scopes import LookupScope
 _SYMBOL_LETTERS = frozenset("SMTZ")
 # For `bytes.translate`: of st_info and of st_other.
 _IS_WEAK = bytes([info >> 4 == SymbolBind.WEAK for info in range(256)])
+_IS_STRONG = bytes(map(not_, _IS_WEAK))
 _IS_TLS = bytes([info & 15 == SymbolType.TLS for info in range(256)])
 _IS_HIDDEN = bytes([other & 3 in (Visibility.HIDDEN, Visibility.INTERNAL) for other in range(256)])
 _MOST_KEPT = 1 << 18  #: symbols of a file, up to which what is asked is kept: some hundred bytes of each
@@ -146,7 +147,7 @@ def settle_unresolved(
     allow_deferred: bool,
 ) -> dict[int, int]:
     """Handle unresolved references: weak symbols are 0 (gABI, "Symbol Table"); strong ones are errors unless the
-    load allows them. Returns the allowed ones that a later load can define, with their current address.
+    load allows them. Returns the allowed ones with their current address, if a later load can define them.
     """
     if not len(references.symbols):
         return {}
@@ -156,32 +157,33 @@ def settle_unresolved(
         return {}
     indices = references.symbols[open_ - 1]
     names = _texts_of(image.decoded, indices)
-    copied = (references.binding_of[Use.COPY][indices] == open_).tolist()
-    is_weak, is_thread_local, is_hidden = _kinds(symbols, indices)
+    copied = (references.binding_of[Use.COPY][indices] == open_).tobytes()
+    is_weak, is_strong, is_thread_local, is_hidden = _kinds(symbols, indices)
     result.weak_unresolved += compress(names, is_weak)
-    is_strong = [*map(not_, is_weak)]
-    strong, numbers = [*compress(count(), is_strong)], indices.tolist()
-    found = dict(zip(strong, _addresses(unresolved, image, [*compress(names, is_strong)]), strict=True))
+    strong = [*compress(count(), is_strong)]
+    addresses = _addresses(unresolved, image, [*compress(names, is_strong)])
     # A trap address cannot replace a thread-local variable or the contents for a COPY.
-    trapped = [*map(not_, map(or_, is_thread_local, copied))]
-    missing = [place for place, address in found.items() if address is None] if None in found.values() else []
-    for place in missing:
-        if allow_deferred and trapped[place] and not is_hidden[place]:
-            found[place] = 0
-            continue
-        del found[place]
-        detail = "hidden: only the same image can define it" if is_hidden[place] else ""
-        if allow_deferred and not trapped[place]:
-            detail = "thread-local or copied: it cannot be deferred to a later load"
-        version = image.decoded.version_of(numbers[place])
-        result.errors.append(UnresolvedSymbol(image.name, names[place], version, detail=detail))
-    result.unresolved += map(names.__getitem__, found)
-    if not all(map(trapped.__getitem__, found)):
-        found = {place: address for place, address in found.items() if trapped[place]}
-    places = [*found]
-    addresses = cast("list[int]", [*found.values()])  # those without one are not in `found` any more
-    bound.define_hosts(open_[places], addresses)
-    return dict(zip(map(numbers.__getitem__, places), addresses, strict=True))
+    untrapped = is_thread_local if 1 not in copied else bytes(map(or_, is_thread_local, copied))
+    if None in addresses:
+        found = dict(zip(strong, addresses, strict=True))
+        for place in [place for place, address in found.items() if address is None]:
+            if allow_deferred and not untrapped[place] and not is_hidden[place]:
+                found[place] = 0
+                continue
+            del found[place]
+            detail = "hidden: only the same image can define it" if is_hidden[place] else ""
+            if allow_deferred and untrapped[place]:
+                detail = "thread-local or copied: it cannot be deferred to a later load"
+            version = image.decoded.version_of(int(indices[place]))
+            result.errors.append(UnresolvedSymbol(image.name, names[place], version, detail=detail))
+        strong, addresses = [*found], [*found.values()]
+    result.unresolved += map(names.__getitem__, strong)
+    if 1 in untrapped:
+        found = {place: address for place, address in zip(strong, addresses, strict=True) if not untrapped[place]}
+        strong, addresses = [*found], [*found.values()]
+    known = cast("Sequence[int]", addresses)  # those without one are not among them any more
+    bound.define_hosts(open_[strong], known)
+    return dict(zip(indices[strong].tolist(), known, strict=True)) if allow_deferred else {}
 
 
 def _addresses(
@@ -219,8 +221,8 @@ def _open_ones(bound: Bindings) -> I64:
     return np.array([number for number in range(1, len(providers)) if providers[number] == UNRESOLVED], np.int64)
 
 
-def _kinds(symbols: SymbolTable, indices: I64) -> tuple[bytes, bytes, bytes]:
-    """Which symbols are weak, thread-local, and hidden: a byte of each, 0 for those that are not."""
+def _kinds(symbols: SymbolTable, indices: I64) -> tuple[bytes, bytes, bytes, bytes]:
+    """Which symbols are weak, strong, thread-local, and hidden: a byte of each, 0 for those that are not."""
     rows = symbols.records.take(indices)
-    info = rows["info"].tobytes()
-    return info.translate(_IS_WEAK), info.translate(_IS_TLS), rows["other"].tobytes().translate(_IS_HIDDEN)
+    info, hidden = rows["info"].tobytes(), rows["other"].tobytes().translate(_IS_HIDDEN)
+    return info.translate(_IS_WEAK), info.translate(_IS_STRONG), info.translate(_IS_TLS), hidden

@@ -317,7 +317,7 @@ class Relocator(Relocation):
     def put_off_ifuncs(self, batch: Batch) -> None:
         """Defer references to STT_GNU_IFUNC symbols until their resolver has been called."""
         types = self.bound.type  # of what few refer to: less than of each reference
-        if anywhere(types == _IFUNC) and anywhere(indirect := types.take(batch.binding_index) == _IFUNC):
+        if _IFUNC in types.tobytes() and anywhere(indirect := types.take(batch.binding_index) == _IFUNC):
             addend = batch.letters.get("A", np.zeros(len(batch.where), np.uint64))
             self.defer(batch.reloc_type, batch.where[indirect], batch.letters["S"][indirect], addend[indirect])
             batch.keep(~indirect)

@@ -7,6 +7,7 @@ elf/dl-lookup.c (`check_match`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -62,11 +63,18 @@ class VersionIds:
 
 
 def definitions(
-    provider: Module, names: Names, required: I64, calls: Bools, versions: VersionIds, *, newest: bool
+    provider: Module,
+    names: Names,
+    required: Callable[[], I64],
+    calls: Bools,
+    versions: VersionIds,
+    *,
+    newest: bool,
 ) -> tuple[I64, I64]:
     """(request, symbol): for each name at most one matching definition in `provider`.
 
-    For a call (`calls`) a PLT entry for a function of another image does not match.
+    `required` returns the ids of the versions, and is called where the provider has a name. For a call (`calls`) a
+    PLT entry for a function of another image does not match.
     """
     table = provider.decoded.symbols
     request, symbol = table.candidates(names)
@@ -79,7 +87,7 @@ def definitions(
         usable &= ~undefined | (~calls[request] & (rows.type != _TLS))
     request, symbol = request[usable], symbol[usable]
     if table.has_versions and len(request):
-        request, symbol = _matching_versions(provider, request, symbol, required, versions, newest)
+        request, symbol = _matching_versions(provider, request, symbol, required(), versions, newest)
     first = np.ones(len(request), np.bool_)
     first[1:] = request[1:] != request[:-1]
     return request[first], symbol[first]

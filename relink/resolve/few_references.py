@@ -247,6 +247,6 @@ def definition_in_scope(
 
 
 def _definition_by_array(owner: Module, name: bytes, required: int, versions: VersionIds, *, call: bool) -> int:
-    names, versions_required, calls = Names.of([name]), np.array([required], np.int64), np.array([call])
-    _, found = definitions(owner, names, versions_required, calls, versions, newest=False)
+    wanted = np.array([required], np.int64)
+    _, found = definitions(owner, Names.of([name]), lambda: wanted, np.array([call]), versions, newest=False)
     return int(found[0]) if len(found) else NOT_DEFINED

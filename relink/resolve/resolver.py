@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from heapq import heapify, heappop, heappush
 from itertools import chain
 from typing import TypeAlias
@@ -93,11 +94,11 @@ class Resolver(Assigned):
         caller decides which are errors. `kept` is for what follows from the file, if the same will be asked again.
         """
         images, table = (image, *scope.images), image.decoded.symbols
-        table.check_names()
-        if not len(table) or not anywhere(symbols):
-            return Bindings.empty(len(symbols), images, symbols)
         kept = {} if kept is None else kept
         if "split" not in kept:
+            table.check_names()
+            if not len(table) or not anywhere(symbols):
+                return Bindings.empty(len(symbols), images, symbols)
             kept["split"] = split(table, symbols, None if uses is None else uses == _COPY)
         found: Split = kept["split"]
         before = [as_source(source) for source in (*scope.before, *self.before)]
@@ -156,7 +157,7 @@ class Resolver(Assigned):
         assert symbols is not None
         table, wanted = image.decoded.symbols, symbols[open_]
         purposes = np.zeros(len(open_), np.uint8) if uses is None else uses[open_]
-        required, own_only = self._required(image, wanted), None
+        required, own_only = partial(self._required, image, wanted), None
         if image.decoded.is_relocatable:
             rows = SomeSymbols(table.records, wanted)
             own_only = (rows.section == 0) & _OWN_ONLY[rows.visibility]
@@ -265,7 +266,7 @@ class Resolver(Assigned):
         newest = search.image is None
         calls = use == _CALL
         request, found = definitions(
-            provider, names, search.required[pending], calls, self.versions, newest=newest
+            provider, names, lambda: search.versions()[pending], calls, self.versions, newest=newest
         )
         if provider is search.image:  # a copy is of what lies behind the executable's own
             request, found = request[use[request] != _COPY], found[use[request] != _COPY]
@@ -281,7 +282,7 @@ class Resolver(Assigned):
         bindings, provider = search.bindings, search.bindings.images[number]
         left, found = [], []
         for element in pending:
-            use, required = search.uses[element], int(search.required[element])
+            use, required = search.uses[element], int(search.versions()[element])
             name, hash_ = search.names.raw(element), int(search.names.gnu_hash[element])
             newest = search.image is None
             symbol = definition_of(
@@ -332,7 +333,7 @@ class Resolver(Assigned):
         """The reference as sources get it."""
         asked, image = search.bindings.asked, search.image
         symbol = int(asked[int(search.where[index])]) if asked is not None else 0
-        version = self.versions.name_of(int(search.required[index]))
+        version = self.versions.name_of(int(search.versions()[index]))
         return SymbolRequest(
             search.names.text(index), version, None if image is None else image.name, image, symbol
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from relink.arrays import I64, U8, Bools
 from relink.elf import Names
@@ -12,14 +12,15 @@ from relink.resolve.bindings import Bindings
 from relink.resolve.own_exports import Kept
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Search:
     """References to bind; arrays have one element per reference."""
 
     bindings: Bindings
     where: I64  #: their indices in `bindings`
     names: Names
-    required: I64  #: ids of the versions they require
+    #: Ids of the versions they require, or a function that is called when these are first asked for: `versions`.
+    required: I64 | Callable[[], I64]
     uses: U8
     scope: Sequence[Module]
     image: Module | None  #: the referring image; None for a user's look-up, which prefers the newest version
@@ -27,3 +28,9 @@ class Search:
     #: Visibility"). A static linker refuses them; ld.so does not check.
     own_only: Bools | None = None
     kept: Kept | None = None  #: see `Resolver.bind`
+
+    def versions(self) -> I64:
+        """The ids of the versions they require. Only where an image has a name are they asked for."""
+        if callable(self.required):
+            self.required = self.required()
+        return self.required

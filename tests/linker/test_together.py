@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 
 import numpy as np
 import pytest
@@ -85,9 +86,8 @@ def test_what_is_kept_by_name_is_what_a_look_up_finds(arch: str) -> None:
         for version in (None, *VERSIONS, "unknown"):
             required = np.full(len(everything), NO_VERSION if version is None else versions.of(version))
             for call in (False, True):
-                request, symbols = definitions(
-                    image, Names.of(everything), required, np.full(len(everything), call), versions, newest=False
-                )
+                calls, ids = np.full(len(everything), call), partial(np.asarray, required)
+                request, symbols = definitions(image, Names.of(everything), ids, calls, versions, newest=False)
                 answers = dict(zip(request.tolist(), symbols.tolist(), strict=True))
                 for place, name in enumerate(everything):
                     export = found.by_name.get(name.encode())
