@@ -24,12 +24,12 @@ LinkError when a library was loaded twice or is gone.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import wraps
 from types import TracebackType
 from typing import Self, TypeAlias
 
-from relink.elf.source import reading
+from relink.elf.source import FileMapping, reading
 from relink.errors import LinkError, LoadOrderError, LoadRolledBack, raise_all
 from relink.image import Image
 from relink.load import deferred, emit, joining, lifetime
@@ -94,7 +94,7 @@ class Load:
         self._tls: LoadTls | None = None
         self._rollback = Rollback()
         self._running: Phase | None = None
-        self._maps_files = False  # whether a new file is mapped, not copied
+        self._mapped: Collection[FileMapping] = ()  # the new files that are mapped, not copied
         self._ended = ""  # how
         self._settled = False  # whether all is done that follows a commit
         self._changes = state.changes
@@ -138,9 +138,9 @@ class Load:
             for phase, body, timed in steps:
                 self._running = phase
                 if phase is _MAP:
-                    self._maps_files = mapping.maps_files(self.nodes)
-                if self._maps_files or state.mapped:
-                    mapping.check_files(self.nodes, state.mapped)
+                    self._mapped = mapping.mapped_files(self.nodes)
+                if self._mapped or state.mapped:
+                    mapping.check_files(self._mapped, state.mapped)
                 body(self)
                 if timed is not None:
                     marks.append((timed, time.perf_counter()))

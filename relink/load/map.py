@@ -71,26 +71,19 @@ def refuse_warnings(nodes: Sequence[Node]) -> None:
             raise node.decoded.warnings[0]
 
 
-def maps_files(nodes: Sequence[Node]) -> bool:
-    """Whether a new file is mapped."""
-    for node in nodes:
-        if node.decoded is not None and node.image is None and node.decoded.mapping is not None:
-            return True
-    return False
+def mapped_files(nodes: Sequence[Node]) -> set[FileMapping]:
+    """The new files that are mapped, not copied."""
+    new = [node.decoded.mapping for node in nodes if node.decoded is not None and node.image is None]
+    return {mapped for mapped in new if mapped is not None}
 
 
-def check_files(nodes: Sequence[Node], loaded: Collection[Image]) -> None:
+def check_files(new: Collection[FileMapping], loaded: Collection[Image]) -> None:
     """Raise ElfError where a new file that is mapped has been changed, or that of a `loaded` image cut short."""
-    new: set[FileMapping] | None = None
-    for node in nodes:
-        if node.decoded is not None and node.image is None and (mapped := node.decoded.mapping) is not None:
-            new = new or set()
-            new.add(mapped)
-    for mapped in new or ():
+    for mapped in new:
         mapped.check()
     for image in loaded:
-        if (mapped := image.decoded.mapping) is not None and (new is None or mapped not in new):
-            mapped.check(overwritten=False)
+        if (mapping := image.decoded.mapping) is not None and mapping not in new:
+            mapping.check(overwritten=False)
 
 
 def put_program_first(plan: Plan) -> None:

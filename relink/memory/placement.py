@@ -12,10 +12,11 @@ from relink.arrays import I64, U8, U64, Bools, everywhere, highest, indices_wher
 from relink.elf import Decoded, ProgramHeader, RelocationTable
 from relink.elf.constants import FileType
 from relink.elf.contents import frozen
-from relink.errors import AddressSpaceError, ElfError, UnsupportedElf
+from relink.errors import AddressSpaceError, UnsupportedElf
 from relink.memory.address_space import PAGE, AddressSpace, Pages, Protection, Region, page_ceil, page_floor
 from relink.memory.gaps import Room
 from relink.memory.host_pages import opened
+from relink.memory.mapped_segments import is_written, map_apart
 from relink.memory.once import name_of, once_per_file
 from relink.memory.runs import Run, Runs
 from relink.memory.sparse import clusters, reserve_parts
@@ -27,8 +28,6 @@ _MOST = 64 << 30
 _SMALL = 1 << 16
 #: Bytes of an image, with the gaps between segments, up to which it lies in memory with others.
 _MODERATE = 1 << 22
-#: Bytes of a segment that is read and not mapped, if there are so many relocations a page of it.
-_LEAST_READ, _MOST_READ, _ENTRIES_A_PAGE = 1 << 20, 64 << 20, 16
 _FEW_PAGES = 64  #: pages that are looked at one by one
 _MAPPED = 8  #: a mark beside a page's permissions
 _READ_ONLY = bytes(flags & ~int(Protection.W) for flags in range(256))
@@ -255,7 +254,8 @@ def _fill(region: Region, decoded: Decoded) -> None:
     if decoded.mapping is None and _copy_apart(region, decoded):
         return
     with opened(decoded.mapping) as descriptor:
-        _fill_from(region, decoded, descriptor)
+        if descriptor is None or not map_apart(region, decoded, first_vaddr(decoded), descriptor):
+            _fill_from(region, decoded, descriptor)
 
 
 def _copy_apart(region: Region, decoded: Decoded) -> bool:
@@ -311,19 +311,8 @@ def _map(region: Region, decoded: Decoded, descriptor: int, segment: ProgramHead
     if segment.filesz <= 0 or segment.offset % PAGE != lead:
         return False
     start, size = segment.vaddr - lead + move, segment.filesz + lead
-    read = _is_written(decoded, segment)
+    read = is_written(decoded, segment)
     return region.map_file(start, descriptor, segment.offset - lead, size, read=read)
-
-
-def _is_written(decoded: Decoded, segment: ProgramHeader) -> bool:
-    """Whether relocation will write to most pages of a segment of some size: judged by the number of entries."""
-    if not (segment.flags & int(Protection.W) and _LEAST_READ <= segment.filesz <= _MOST_READ):
-        return False
-    try:
-        entries = sum(map(len, decoded.relocations)) + len(decoded.relr)
-    except ElfError:
-        return False  # relocation reports it
-    return entries * PAGE >= segment.filesz * _ENTRIES_A_PAGE
 
 
 def _copy(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from hypothesis import strategies as st
 from relink import (
     ARCHITECTURES,
     AddressSpaceError,
-    ElfError,
     HostMemory,
     Image,
     Linker,
@@ -24,8 +22,6 @@ from relink import (
     SearchPath,
     UnsupportedElf,
 )
-from relink.elf.source import COPIED
-from relink.memory import placement
 from relink.memory.address_space import PAGE
 from tests.elf.build import Segment, with_segments
 from tests.elf.build import image as plain_image
@@ -314,59 +310,3 @@ def test_a_low_segment_that_is_not_aligned_still_gets_an_aligned_bias() -> None:
 def test_a_base_that_p_align_forbids_is_refused_with_the_alignment(arch: str) -> None:
     with pytest.raises(AddressSpaceError, match="0x10000"):
         linked(arch, Library(arch, align=0x10000).image(), base=0x1000_1000)
-
-
-class TestSegmentsThatRelocationWritesAllOver:
-    """Such a segment is read, not mapped: its bytes, and what follows them in the last page, are the same."""
-
-    def library(self, folder: Path, words: int, every: int) -> Path:
-        relocations = [Rel(DATA + every * word, R_X86_64_RELATIVE, addend=word) for word in range(words)]
-        data = bytes(number % 251 for number in range(every * words)) + b"the end"
-        path = folder / "lib.so"
-        path.write_bytes(Library("x86_64", "lib.so", data=data, relocations=relocations).image())
-        assert path.stat().st_size > COPIED
-        return path
-
-    def loaded(self, path: Path) -> tuple[Image, bytes]:
-        linker = Linker(HostMemory("x86_64"))
-        image = linker.load(path)
-        return image, image.region.buffer.tobytes()
-
-    @pytest.mark.parametrize("every", [64, 2048])
-    def test_the_content_is_that_of_a_mapping(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: int
-    ) -> None:
-        path = self.library(tmp_path, (1 << 21) // every, every)
-        image, content = self.loaded(path)
-        assert image.region.has_file
-        dense = every < PAGE / 16
-        with monkeypatch.context() as patch:
-            patch.setattr(placement, "_is_written", lambda decoded, segment: not dense)
-            assert self.loaded(path)[1] == content
-        assert placement._is_written(image.decoded, image.decoded.segments[1]) == dense
-
-    def test_a_file_that_changed_is_not_read(self, tmp_path: Path) -> None:
-        path = self.library(tmp_path, 1 << 15, 64)
-        linker = Linker(HostMemory("x86_64"))
-        with linker.begin(path) as load:
-            load.run_to("open")
-            path.write_bytes(bytes(path.stat().st_size))
-            with pytest.raises(ElfError, match="has been changed"):
-                load.finish()
-
-    def test_a_short_read_is_gone_on_with(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        path = self.library(tmp_path, 1 << 15, 64)
-        content = self.loaded(path)[1]
-        whole = os.preadv
-
-        def short(descriptor: int, buffers: list[memoryview], offset: int) -> int:
-            return whole(descriptor, [buffers[0][:100_003]], offset)
-
-        monkeypatch.setattr(os, "preadv", short)
-        assert self.loaded(path)[1] == content
-
-        def fails(descriptor: int, buffers: list[memoryview], offset: int) -> int:
-            raise OSError("not now")
-
-        monkeypatch.setattr(os, "preadv", fails)
-        assert self.loaded(path)[1] == content
