@@ -8,7 +8,7 @@ from relink.elf import Decoded, ProgramHeader
 from relink.errors import ElfError
 from relink.memory.address_space import PAGE, Protection, Region, page_ceil
 from relink.memory.once import once_per_file
-from relink.records.tuples import NamedTuple
+from relink.records.tuples import NamedTuple, maker
 
 #: Bytes of a segment that is read and not mapped, if there are so many relocations a page of it.
 _LEAST_READ, _MOST_READ, _ENTRIES_A_PAGE = 1 << 20, 64 << 20, 16
@@ -22,6 +22,9 @@ class _Range(NamedTuple):
     size: int
     read: bool  #: whether they are read, not mapped
     after: tuple[int, int] | None  #: vaddr and offset of a range that can be mapped together with this one
+
+
+_RANGE = maker(_Range)
 
 
 class _Ranges(NamedTuple):
@@ -61,7 +64,7 @@ def _ranges(decoded: Decoded) -> _Ranges | None:
         if mapped and mapped[-1].after == (vaddr, offset) and not read:
             start, offset = mapped[-1].vaddr, mapped[-1].offset
             mapped.pop()
-        mapped.append(_Range(start, offset, end - start, read, after))
+        mapped.append(_RANGE((start, offset, end - start, read, after)))
     return _Ranges(tuple(mapped), tuple(cleared)) if mapped else None
 
 
