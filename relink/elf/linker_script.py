@@ -56,11 +56,14 @@ def is_linker_script(data: U8) -> bool:
 
 
 def is_script_file(source: object) -> bool:
-    """Whether a path is that of a linker script. An ELF file or an archive is not mapped for this."""
+    """Whether a path is that of a linker script. An ELF file or an archive is not mapped for this, a file that is
+    too large not opened.
+    """
     if not isinstance(source, str | os.PathLike):
         return False
     try:
-        if not stat.S_ISREG(os.stat(source).st_mode):
+        status = os.stat(source)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST:
             return False  # not even opened: opening a named pipe waits for a writer
         file = os.open(source, os.O_RDONLY | os.O_CLOEXEC)  # a third of the time of `open`
         try:
