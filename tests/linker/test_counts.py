@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from relink import Linker
+from relink import Linker, LoadOptions
+from relink.elf.source import COPIED
+from relink.linker import Policy
 from relink.memory.address_space import HostMemory
 from relink.search.decoded_cache import CACHE
 from relink.search.search_path import SearchPath
@@ -137,6 +139,36 @@ def test_an_image_of_a_known_file_costs_little(tmp_path: Path, monkeypatch: pyte
     for what, (count_of, most) in KNOWN_COUNTS.items():
         found = per_item(lambda count, of=count_of: of(lambda: load(count)), 12)  # type: ignore[misc]
         assert found <= most, what
+
+
+def test_a_library_of_many_references_takes_few_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large one, mapped, with references to its own versioned symbols and to some that nothing defines."""
+    monkeypatch.setattr("relink.search.decoded_cache._SETTLED", 0)
+    own = [Sym(f"own{number}", DATA + 8 * number, type=FUNC, version="V1") for number in range(300)]
+    open_ = [undefined(f"open{number}", version="W1") for number in range(100)]
+    symbolic = [Rel(DATA + 8 * at, SYMBOLIC[ARCH], symbol) for at, symbol in enumerate([*own, *open_])]
+    library = Library(
+        ARCH, "lib.so", ["libw.so"], [*open_, *own], symbolic, data=bytes(8 * 400), hashes=["gnu"],
+        defines=["V1"], needs=[("libw.so", "W1", 0)],
+    )  # fmt: skip
+    path = tmp_path / "lib.so"
+    path.write_bytes(library.image().ljust(COPIED + 1, b"\0"))
+    options = LoadOptions(unresolved=lambda image, symbol: 0x1000)
+
+    def load() -> Linker:
+        linker = Linker(HostMemory(ARCH))
+        linker.policy = Policy(host_provided=frozenset({"libw.so"}))
+        assert len(linker.load(path, options=options).relocated.unresolved) == 100
+        return linker
+
+    def unknown() -> None:
+        CACHE.clear()
+        load()
+
+    unknown()
+    load()
+    assert python_calls(unknown) <= 1_540
+    assert python_calls(load) <= 640
 
 
 def test_a_required_version_costs_the_same_among_many(monkeypatch: pytest.MonkeyPatch) -> None:
