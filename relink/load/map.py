@@ -73,8 +73,11 @@ def refuse_warnings(nodes: Sequence[Node]) -> None:
 
 def mapped_files(nodes: Sequence[Node]) -> set[FileMapping]:
     """The new files that are mapped, not copied."""
-    new = [node.decoded.mapping for node in nodes if node.decoded is not None and node.image is None]
-    return {mapped for mapped in new if mapped is not None}
+    new: set[FileMapping] = set()
+    for node in nodes:
+        if node.decoded is not None and node.image is None and (mapped := node.decoded.mapping) is not None:
+            new.add(mapped)
+    return new
 
 
 def check_files(new: Collection[FileMapping], loaded: Collection[Image]) -> None:
