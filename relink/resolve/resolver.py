@@ -262,11 +262,9 @@ class Resolver(Assigned):
         if kept is not None and kept.get("not here") == asked:
             return pending
         names = search.names if len(pending) == len(search.names) else search.names.take(pending)
-        use = search.uses[pending]
-        newest = search.image is None
-        calls = use == _CALL
+        use, newest = search.uses[pending], search.image is None
         request, found = definitions(
-            provider, names, lambda: search.versions()[pending], calls, self.versions, newest=newest
+            provider, names, lambda: search.versions()[pending], use == _CALL, self.versions, newest=newest
         )
         if provider is search.image:  # a copy is of what lies behind the executable's own
             request, found = request[use[request] != _COPY], found[use[request] != _COPY]
