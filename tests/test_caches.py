@@ -27,6 +27,7 @@ from emu.cpu.hooks import host_code
 from emu.debug import call_frames
 from emu.debug.coverage import sources
 from emu.errors import GuestFault
+from emu.patch import imports
 from emu.saved import graph
 from relink import HostMemory
 from relink.elf import dwarf, dwarf_inlined, dwarf_lines
@@ -128,9 +129,11 @@ KEPT: dict[str, object] = {
     "relink/elf/dwarf_inlined.py:_KNOWN": dwarf_inlined._KNOWN,
     "relink/elf/dwarf_lines.py:_KNOWN": dwarf_lines._KNOWN,
     "relink/resolve/local_symbols.py:_KNOWN": local_symbols._KNOWN,
+    "relink/resolve/nearest.py:_all_values": nearest._all_values,
     "relink/resolve/nearest.py:_by_value": nearest._by_value,
     "relink/resolve/reference_kind.py:_known": reference_kind._known,
     "emu/calls/declared.py:_KNOWN": declared._KNOWN,
+    "emu/patch/imports.py:_BY_SYMBOL": imports._BY_SYMBOL,
     "emu/debug/call_frames.py:_TABLES": call_frames._TABLES,
     "emu/debug/coverage/sources.py:_KNOWN": sources._KNOWN,
 }
@@ -173,6 +176,8 @@ def test_what_is_kept_with_a_file_goes_with_it() -> None:
             dwarf_inlined.inlined_functions(image.decoded)
             sources.source_ranges(image.decoded)
             nearest.nearest_symbol(image, image.base)
+            nearest.any_within(image, image.base, image.base + 1)
+            imports._by_symbol(image.decoded)
             local_symbols.local_symbols(image.decoded, "get")
             reference_kind.reference_kind(image, 0)
             assert all(KEPT.values())

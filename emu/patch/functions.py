@@ -33,6 +33,7 @@ from relink.image import Image, Symbol
 from relink.memory.address_space import PAGE, Protection, page_ceil
 from relink.memory.rollback import Rollback
 from relink.records import dataclass, field
+from relink.resolve.nearest import any_within
 
 if TYPE_CHECKING:
     from emu.debug.symbolizer import Symbolizer
@@ -257,15 +258,13 @@ class Patcher:
 
     def _padding(self, symbol: Symbol, size: int) -> int:
         """The number of padding bytes between a function and the next symbol."""
-        memory, image = self.memory, symbol.image
+        memory = self.memory
         detour = self._arch.detours[symbol.address & self._arch.code_address_bits]
         end = (symbol.address & self._mask) + size
         gap = -end % detour.unit
         if not gap or not detour.padding or memory.protection(end + gap - 1) is None:
             return 0
-        table = image.decoded.symbols
-        named = (table.value[table.section != 0] + image.bias_word) & np.uint64(self._mask)
-        inside = ((named >= np.uint64(end)) & (named < np.uint64(end + gap))).any()
+        inside = any_within(symbol.image, end, end + gap)
         return 0 if inside or not re.fullmatch(detour.padding, memory.read(end, gap)) else gap
 
     def _check_overlap(self, patch: Patch) -> None:

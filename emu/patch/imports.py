@@ -7,8 +7,10 @@ replace the function itself (`emu.patch.functions`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, cast
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -18,8 +20,8 @@ from emu.patch.functions import Patch, Patcher
 from emu.patch.undoable import Undoable
 from relink.arch import Role
 from relink.arch.fields import Word
-from relink.arrays import distinct
-from relink.elf.names import Names
+from relink.arrays import I64, AnyArray, distinct
+from relink.elf import Decoded
 from relink.image import Image, Symbol
 from relink.memory.buffers import read_words
 
@@ -97,16 +99,16 @@ def redirect(patcher: Patcher, image: Image, name: str, replacement: Handle | Sy
 
 def _places(image: Image, name: str) -> Iterator[tuple[int, int]]:
     """(guest address, addend) of every word that contains the address of the symbol."""
-    symbols, arch = image.decoded.symbols, image.architecture
-    same = symbols.names.equal(np.arange(len(symbols)), Names.of([name]), np.zeros(len(symbols), np.int64))
-    for table in image.decoded.relocations:
-        for number in distinct(table.type).tolist():
+    arch, rows = image.architecture, image.decoded.symbols.names.rows_of(name)
+    for table, order in zip(image.decoded.relocations, _by_symbol(image.decoded), strict=True):
+        entries = _entries_of(table.symbol, order, rows)
+        for number in distinct(table.type[entries]).tolist():
             row = arch.relocations.get(number)
-            chosen = (table.type == number) & same[table.symbol]
+            chosen = entries[table.type[entries] == number]
             if row is None or row.static or row.formula is None or row.formula.text not in _ADDRESSES:
                 continue
             whole = isinstance(row.word, Word) and row.word.size == arch.word_size
-            if not chosen.any() or not whole or row.role not in (Role.DATA, Role.JUMP_SLOT):
+            if not whole or row.role not in (Role.DATA, Role.JUMP_SLOT):
                 continue
             offset = table.offset[chosen]
             addend = np.zeros(len(offset), np.uint64)
@@ -121,6 +123,27 @@ def _places(image: Image, name: str) -> Iterator[tuple[int, int]]:
                     addend = np.array([_addend_in_file(image, vaddr) for vaddr in offset.tolist()], np.uint64)
             for vaddr, extra in zip(offset.tolist(), addend.tolist(), strict=True):
                 yield image.address_of(vaddr), extra
+
+
+#: Cache per file: of each relocation table, its entries in the order of their symbols.
+_BY_SYMBOL: WeakKeyDictionary[Decoded, list[I64]] = WeakKeyDictionary()
+
+
+def _by_symbol(decoded: Decoded) -> list[I64]:
+    found = _BY_SYMBOL.get(decoded)
+    if found is None:
+        found = [np.argsort(table.symbol, kind="stable") for table in decoded.relocations]
+        _BY_SYMBOL[decoded] = found
+    return found
+
+
+def _entries_of(symbols: AnyArray, order: I64, rows: Sequence[int]) -> I64:
+    """The entries that refer to some symbols, ascending; `order` sorts the symbols of all entries."""
+    found = [np.zeros(0, np.int64)]
+    for row in rows:
+        first, end = (bisect(order, row, key=symbols.__getitem__) for bisect in (bisect_left, bisect_right))
+        found.append(order[first:end])
+    return np.sort(np.concatenate(found))
 
 
 def _addend_in_file(image: Image, vaddr: int) -> int:

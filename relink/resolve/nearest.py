@@ -17,6 +17,9 @@ _ASSEMBLERS = tuple(b".$\0")
 #: Cache per image: its symbols that have an address, and their values, sorted by value.
 _by_value: WeakKeyDictionary[Module, tuple[I64, U64]] = WeakKeyDictionary()
 
+#: Cache per image: the guest addresses of all its symbols, sorted, without the Thumb bit.
+_all_values: WeakKeyDictionary[Module, U64] = WeakKeyDictionary()
+
 
 def nearest_symbol(image: Module, address: int) -> tuple[str, int] | None:
     """(name, offset) of the dynamic symbol that contains a guest address, as in dladdr; None without one."""
@@ -32,6 +35,16 @@ def nearest_symbol(image: Module, address: int) -> tuple[str, int] | None:
     index, past = int(indices[position - 1]), vaddr - int(values[position - 1])
     # A symbol of unknown size extends to the next one; one of known size ends there.
     return (table.names.text(index), past) if past < int(table.size[index]) or not table.size[index] else None
+
+
+def any_within(image: Module, low: int, high: int) -> bool:
+    """Whether a symbol of any kind that the image defines has a value in [low, high), guest addresses."""
+    values = _all_values.get(image)
+    if values is None:
+        table = image.decoded.symbols
+        mask = np.uint64(image.architecture.code_address_mask)
+        values = _all_values[image] = np.sort(table.value[table.section != 0] + image.bias_word & mask)
+    return bool(np.searchsorted(values, np.uint64(low)) < np.searchsorted(values, np.uint64(high)))
 
 
 def _sorted_by_value(image: Module) -> tuple[I64, U64]:

@@ -10,7 +10,7 @@ from emu import Library, Machine
 from emu.cpu.icicle.events import IcicleEvents
 from relink.errors import LinkError
 from relink.events import Event, ImageClosed
-from tests.counting import per_item, python_lines
+from tests.counting import most_bytes, per_item, python_lines
 from tests.linker.craft import DATA, FUNC, Sym
 from tests.linker.craft import Library as Crafted
 from tests.objects.build import compiled, linked
@@ -60,6 +60,28 @@ def test_a_patch_costs_the_same_among_many(kind: str) -> None:
 
     cost(10)  # what is made once
     per_item(cost, 120)
+
+
+@pytest.mark.not_taken_back("counts memory")
+@pytest.mark.parametrize("kind", ["patch", "redirect"])
+def test_a_patch_makes_no_array_of_all_symbols(kind: str) -> None:
+    """Once the first has sorted them."""
+
+    def cost(count: int) -> int:
+        with Machine("x86_64") as machine:
+            if kind == "patch":
+                library = machine.load(of_functions("x86_64", count))
+                patch_all(machine, library, 10)
+                return most_bytes(lambda: patch_all(machine, library, 10))
+            library = machine.load(of_imports(count), symbols={f"f{n}": lambda: 0 for n in range(count)})
+            image = library.image
+            machine.redirect(image, "f1", lambda: 1).undo()
+            return most_bytes(lambda: machine.redirect(image, "f2", lambda: 1).undo())
+
+    cost(20)  # what is made once
+    few = cost(20)
+    assert few > 1000, "the counter counts"
+    assert cost(1500) < few + 1500
 
 
 @pytest.mark.not_taken_back("counts lines")
