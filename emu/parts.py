@@ -168,7 +168,7 @@ class Parts(Assigned):
 
     @cached_property
     def observation(self) -> Observation:
-        """Breakpoints and watchpoints, and who else hears of events."""
+        """Breakpoints and watchpoints, and other listeners to events."""
         from emu.debug.observation import Observation
 
         return Observation(self.linker, self.memory, self.runner, self.symbolizer)

@@ -77,7 +77,7 @@ class Request:
 
 
 def report(request: Request, tell: Callable[[Checked, int], None] = lambda *_: None) -> TestReport:
-    """Build, load and compare; `tell` hears of each function when it was tested, and the number of targets.
+    """Build, load and compare; `tell` is called with each function that was tested, and the number of targets.
 
     Raises BuildError, RelinkError, Usage.
     """

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class ObservedEngine:
     """`Cpu.run`, `step`, `events` and `native`."""
 
-    _observed: EngineEvents | None = None  #: once somebody has asked for events
-    _first_calls: FirstCalls | None = None  #: once somebody has asked for them
+    _observed: EngineEvents | None = None  #: once `events` has been used
+    _first_calls: FirstCalls | None = None  #: once `first_calls` has been used
 
     def run(self, pc: int, *, max_instructions: int = 0, timeout: float = 0.0) -> Stop:
         """Run from `pc` until a trap, a fault, an event or a limit; see `Cpu.run`.

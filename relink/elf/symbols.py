@@ -162,7 +162,7 @@ class SymbolTable(SymbolRows):
 
     @cached_property
     def _asked(self) -> dict[bytes, Names]:
-        """The answers of `names_of`, with the hashes that were asked of them: the next load asks for the same."""
+        """Cache of `names_of`, with hashes: the next load of the same file looks up the same names."""
         return {}
 
     def check_names(self) -> None:

@@ -151,7 +151,7 @@ class _Orphans:
         self._named: dict[str, PlacedOutput] = {}
         for output in outputs:
             self._named.setdefault(output.name, output)
-        self._last: dict[int, PlacedOutput | None] = {}  #: by kind, as far as somebody has asked
+        self._last: dict[int, PlacedOutput | None] = {}  #: cache, by kind
 
     def place(self, sections: Sequence[InputSection]) -> None:
         """Raises UnplacedSection."""

@@ -335,7 +335,7 @@ def _open(candidate: Candidate, name: str, parent: Node | None, context: SearchC
 
 
 class _Ancestors(Sequence[Decoded]):
-    """The image of a node, that of the node which needs it, and so on, looked up as far as somebody asks."""
+    """The image of a node, that of the node which needs it, and so on; looked up as far as they are used."""
 
     def __init__(self, node: Node | None) -> None:
         self._next = node.parent if node is not None else None

@@ -71,7 +71,7 @@ class UnicornRegisters:
     """The part of a `UnicornCpu` for registers."""
 
     _engine_run: QuickRun
-    _native: Any = None  #: a `unicorn.Uc`, once somebody has asked for it
+    _native: Any = None  #: a `unicorn.Uc`, once `native` has been used
 
     def __init__(self, handle: ctypes.c_void_p, isa: UnicornIsa) -> None:
         self._handle = handle

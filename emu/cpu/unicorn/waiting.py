@@ -53,7 +53,7 @@ def _is_waiting(cpu: WaitingCpu) -> bool:
 def _while_waiting(
     method: Callable[Concatenate[WaitingCpu, _P], _R],
 ) -> Callable[Concatenate[WaitingCpu, _P], _R]:
-    """A method that somebody took before the engine was made, and calls afterwards, is the engine's."""
+    """Let a method that was taken before the engine was made, and is called afterwards, call `UnicornCpu`'s."""
 
     @functools.wraps(method)
     def called(self: WaitingCpu, /, *args: _P.args, **named: _P.kwargs) -> _R:
