@@ -227,7 +227,7 @@ class Machine(DebuggedGuest, PatchedGuest, ObservedGuest, SnapshotGuest, TypedGu
         loaded.
         """
         self.parts.owner.check(image)
-        self.loader.unload(image.image if isinstance(image, Library) else image)
+        self.loader.unload(image if image.__class__ is Image else as_image(image))
 
     @exclusive_operation
     def start(

@@ -85,11 +85,13 @@ class Initialisers(Assigned):
         Raises LinkError when it uses an image whose code cannot run yet: one of a load that waits for the caller,
         such as an ifunc resolver or an observer. (glibc fails an assertion then: elf/dl-open.c.)
         """
-        if len(self._linker.unprepared) > len(plan.images):
+        if self._linker.under_way[1:]:  # besides this load
             unprepared = self._linker.unprepared.difference(plan.images)
             for image in with_used([plan.root, *plan.images]) & unprepared:
                 raise LinkError(image.name, "cannot be used yet: its own load has not reached constructors")
-        self._waiting.update(image for image in constructed(plan, plan.initialise) if runs_code(image.decoded))
+        for image in constructed(plan, plan.initialise):
+            if runs_code(image.decoded):
+                self._waiting.add(image)
 
     # ------------------------------------------------------------ ifuncs
 
@@ -131,7 +133,7 @@ class Initialisers(Assigned):
         """Run the constructors of a load, with those of earlier loads that are due (`_with_earlier`). Raises
         ConstructorFault.
         """
-        order = constructed(plan, self._with_earlier(plan) if self._waiting else plan.initialise)
+        order = constructed(plan, self._with_earlier(plan)) if self._waiting else ()
         if plan.root.decoded.is_executable:
             for which, address in preinitialisers(plan):
                 self.run_constructor(plan.root, which, address)

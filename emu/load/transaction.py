@@ -132,7 +132,8 @@ class LoadSteps(Assigned):
         """Initialise static TLS blocks: the last that is done before the load's code can run."""
         if plan.static_tls:
             self._threads.initialise(plan.static_tls)
-        self._linker.unprepared.difference_update(plan.images)
+        unprepared = self._linker.unprepared
+        unprepared -= {*plan.images}
 
     def _set_global_pointer(self, program: Image, undo: Rollback) -> None:
         """Set the global pointer, for code of the program that runs before its entry point (glibc,

@@ -35,7 +35,8 @@ def join(state: LinkerState, plan: Plan, options: LoadOptions, undo: Rollback) -
     before = [*state.images], [*state.resolver.unique]  # a failed load alone makes sets of them
     undo.calls += ((state.leave_scopes, (new, group, added, *before)),)
     state.images += plan.images
-    state.unprepared.update(plan.images)
+    unprepared = state.unprepared
+    unprepared |= new
     for image in plan.images:
         state.known.add(image)
         if image.decoded.mapping is not None:

@@ -66,7 +66,7 @@ def unloadable(images: Sequence[Image], held: Collection[int], image: Image | No
     left = [each for each in images if (record := each.lifetime).references > (each is image) or record.no_delete]
     if held:
         left += [each for each in images if any(map(each.contains, held))]
-    kept = with_used(left)
+    kept = with_used(left) if left else {*left}  # the usual case: nothing else is loaded
     unused = [each for each in images if each not in kept]
     return [each for each in teardown_order(images) if each not in kept] if unused[1:] else unused
 
