@@ -34,10 +34,14 @@ class SpanMap:
 
     def _affected(self, start: int, end: int) -> slice:
         """The places of the spans that overlap [start, end)."""
-        first = bisect_right(self.spans, (start, _BEYOND))
-        if first and self.spans[first - 1].end > start:
+        spans = self.spans
+        first = last = bisect_right(spans, (start, _BEYOND))
+        if first and spans[first - 1].end > start:
             first -= 1
-        return slice(first, max(bisect_left(self.spans, (end,)), first))
+        for span in spans[first : first + 1]:  # if there are any, it is mostly one
+            if span.start < end:
+                last = first + 1 if end <= span.end else bisect_left(spans, (end,))
+        return slice(first, last)
 
     def overlapping(self, start: int, end: int) -> list[Span]:
         """The spans that overlap [start, end), cut to it."""
@@ -63,7 +67,7 @@ class SpanMap:
 
     def without(self, start: int, end: int) -> list[Span]:
         """The spans outside of [start, end)."""
-        affected, kept = self._affected(start, end), self.spans.copy()
+        affected, kept = self._affected(start, end), [*self.spans]
         cut: list[Span] = []
         for span in kept[affected]:
             if span.start < start:
@@ -79,5 +83,6 @@ class SpanMap:
     def with_span(self, start: int, end: int, protection: Protection) -> list[Span]:
         """[start, end) with this protection, and the spans outside of it."""
         spans = self.without(start, end)
-        spans.insert(bisect_left(spans, (start,)), Span(start, end, protection))
+        at = bisect_left(spans, (start,))
+        spans[at:at] = [Span(start, end, protection)]
         return spans
