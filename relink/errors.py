@@ -68,6 +68,11 @@ def printable(text: str, longest: int = _LONGEST_NAME) -> str:
     return text if text.isascii() and text.isprintable() else "".join(map(_shown, text))
 
 
+def reason(error: Exception) -> str:
+    """Why an access to a file failed, without the number and the path that the text of an OSError has."""
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+
+
 def printable_lines(text: str) -> str:
     """Text of several lines as it may be shown: like `printable`, but of any length."""
     return (

@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 
 from relink.arrays import U8
-from relink.errors import ElfError
+from relink.errors import ElfError, reason
 
 ARCHIVE, THIN_ARCHIVE = b"!<arch>\n", b"!<thin>\n"  #: the magic bytes of archives
 
@@ -156,8 +156,7 @@ def map_file(path: Path, name: str) -> U8:
             mapped = FileMapping(file.fileno(), status.st_size, access=mmap.ACCESS_READ)
             mapped.path, mapped.name, mapped.identity = os.fspath(path), name, identity_of(status)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise ElfError(name, f"cannot be read: {reason}") from error
+        raise ElfError(name, f"cannot be read: {reason(error)}") from error
     return np.frombuffer(mapped, np.uint8)
 
 
@@ -175,7 +174,7 @@ def read_all(file: BinaryIO, name: str) -> bytes:
     try:
         content = file.read()
     except (OSError, ValueError) as error:
-        raise ElfError(name, f"cannot be read: {error}") from error
+        raise ElfError(name, f"cannot be read: {reason(error)}") from error
     if not isinstance(content, bytes | bytearray):
         raise ElfError(name, "cannot be read: the file object yields text, not bytes")
     return bytes(content)

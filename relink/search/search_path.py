@@ -34,7 +34,7 @@ from typing import BinaryIO, TypeAlias
 from relink.arch import Architecture
 from relink.elf import Decoded
 from relink.elf.constants import DynamicFlag1
-from relink.errors import printable
+from relink.errors import printable, reason
 from relink.records import dataclass, field
 from relink.records.tuples import NamedTuple
 
@@ -192,7 +192,7 @@ class SearchPath:
             real = (folder / path).resolve()
             named = any(real.is_relative_to(Path(other).resolve()) for other in self.library_path)
         except (OSError, RuntimeError, ValueError) as error:
-            return Candidate(str(folder / path), "library path", None, str(error))
+            return Candidate(str(folder / path), "library path", None, reason(error))
         if ".." in path.split("/") or not named:
             return Candidate(
                 str(folder / path), "library path", None, "resolves to a path outside the library path"
@@ -212,7 +212,7 @@ class SearchPath:
             named = any(real.is_relative_to(Path(folder).resolve()) for folder in self.library_path)
             below = real.is_relative_to(origin.resolve())
         except (OSError, RuntimeError, ValueError) as error:
-            return Candidate(str(path), rule, None, str(error))
+            return Candidate(str(path), rule, None, reason(error))
         if named or (below and needed):
             return _existing(path, rule)
         problem = "resolves to a path outside the sysroot and the image's own folder"
@@ -273,7 +273,7 @@ def _existing(path: Path, rule: str) -> Candidate:
         if path.is_dir():
             return Candidate(place, rule, None, "is a folder")
     except (OSError, ValueError) as error:
-        return Candidate(place, rule, None, str(error))
+        return Candidate(place, rule, None, reason(error))
     return Candidate(place, rule, None, "no such file")
 
 

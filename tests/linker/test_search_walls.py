@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from relink import HostMemory, LibraryNotFound, Linker, SearchPath
 from relink.search.search_path import resolve_in_root
 from tests.linker.test_search import find, found, named, tried, write
 
@@ -111,3 +112,10 @@ def test_a_usr_merged_sysroot_works(tmp_path: Path) -> None:
     (sysroot / "lib").symlink_to("usr/lib")
     image = find(named("root.so", needed=["liba.so"]), sysroot=sysroot)
     assert found(image) == sysroot / "usr/lib/liba.so.1.2"
+
+
+def test_what_cannot_be_searched_is_listed_with_the_reason_alone(tmp_path: Path) -> None:
+    name = f"lib{'x' * 300}.so"  # as without permission, which root has
+    with pytest.raises(LibraryNotFound) as caught:
+        Linker(HostMemory("x86_64"), search=SearchPath(library_path=[tmp_path])).load(name)
+    assert caught.value.tried[0] == (str(tmp_path / name), "File name too long")
