@@ -36,7 +36,9 @@ class Policy:
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """Options of one load."""
+    """Options of one load. Those about new images (`base`, `sources`, `deep_bind` and others) have no effect on
+    images that are already loaded, as with dlopen.
+    """
 
     base: int | None = None  #: guest address of the root image's first page (None: the address space chooses)
     local: bool = False  #: do not add the images to the global scope (RTLD_LOCAL)
