@@ -138,9 +138,30 @@ class LazyCalls:
             self._resolvers.pop(image, None)
 
     def forget_closed(self) -> None:
-        """Free the traps of all closed images, after a load was rolled back."""
+        """After a load was rolled back: free the traps of closed images, and unbind what others call in them."""
         for image in [image for image in (*self._blocks, *self._resolvers) if image.closed]:
             self.forget(image)
+        for image in self._linker.images:
+            if image.relocated.lazy is not None:
+                self._unbind(image, image.relocated.lazy)
+
+    def _unbind(self, image: Image, slots: LazySlots) -> None:
+        """Let the next call of each slot that leads to a closed image bind it again."""
+        gone = [slot for slot, to in slots.recorded.items() if to.provider is not None and to.provider.closed]
+        if not gone:
+            return
+        self._ahead.forget(image)
+        word, start = self._linker.architecture.word_size, self._blocks.get(image)
+        for slot in gone:
+            place = int(slots.place[slot])
+            if start is not None:
+                unbound = start + slot * self._traps.spacing
+            else:  # as `relink.relocate.lazy.defer_slots`
+                content = image.decoded.bytes_at(place - image.bias & image.architecture.address_mask, word)
+                unbound = int.from_bytes(content.tobytes(), "little") + image.bias
+            self._memory.write_uint(place, word, unbound & image.architecture.address_mask)
+            slots.recorded.pop(slot, None)
+            self._changes += 1
 
     # ------------------------------------------------------------ at a call
 

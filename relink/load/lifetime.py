@@ -55,7 +55,8 @@ def teardown_order(images: Sequence[Image]) -> list[Image]:
     order = sorted(images, key=lambda image: image.lifetime.init_index)
     for after in _outlived_by, _outlived_by_needed:  # needs count more than bindings (glibc, elf/dl-sort-maps.c)
         order = dependency_order(order, after)
-    return [*reversed(order)]
+    # An image that was there before a load that failed may have bound a symbol of it at a call.
+    return [image for image in reversed(order) if not image.closed]
 
 
 def unloadable(images: Sequence[Image], held: Collection[int], image: Image | None) -> list[Image]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from emu import Machine
-from emu.errors import ConstructorFault
+from emu.errors import ConstructorFault, UnresolvedCall
 from emu.library import Library
 from relink.errors import LinkError, LoadOrderError
 from relink.events import Event, ImageMapped, ImageRelocated, InitialiserStarting, on
@@ -235,3 +235,33 @@ def test_a_patch_of_a_load_that_fails_goes_with_it(target: str) -> None:
     assert not guest.machine.patcher.patches
     guest.machine.linker.observers.remove(observer)
     assert _call(guest.load("outer"), "outer") == 106
+
+
+@pytest.mark.parametrize("binding", ["lazy", "faithful"])
+def test_a_call_of_an_earlier_library_that_was_bound_in_a_failing_load_is_bound_again(
+    target: str, binding: str
+) -> None:
+    code = "int plug(int); int use(int n) { return plug(n); }"
+    old = linked(target, [compiled(target, code, "-fPIC")], "-soname", "libold.so", "-z", "lazy")
+    code = _NOTES % (5, 5) + "int use(int); int plug(int n) { return n + 1; } int plugged(void) { return use(1); }"
+    plug = linked(target, [compiled(target, code, "-fPIC"), old], "-soname", "libplug.so", "--no-as-needed")
+    libraries = {"libold.so": old, "libplug.so": plug}
+    at: list[Callable[[], object]] = []
+    with Machine(arch_of(target), binding=binding, libraries=libraries) as machine:
+        address = machine.define("note", (lambda number: at.pop()() if at else None, "void(int)"))
+        machine.linker.resolver.after.append(lambda request: address if request.name == "note" else None)
+        use = machine.load("libold.so").function("use", "int(int)")
+
+        def constructor() -> None:
+            assert use(1) == 2
+            raise Stopped
+
+        at.append(constructor)
+        with pytest.raises(Stopped):
+            machine.load("libplug.so")
+        assert [image.soname for image in machine.linker.images] == ["libold.so"]
+        with pytest.raises(UnresolvedCall, match="plug"):
+            use(1)
+        machine.load("libplug.so")
+        assert use(1) == 2
+    assert not machine.linker.images
