@@ -211,6 +211,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not sampling.everything(config):
         kept, left = sampling.sampled(kept, slow)
         others += left
+    elif not config.getoption("compiler"):
+        some = sampling.of_one_compiler(kept)
+        others += set(kept).difference(some)
+        kept = some
     if others:
         config.hook.pytest_deselected(items=others)
     # The longest single tests come first: a worker with none left would wait for another that has one at the end.

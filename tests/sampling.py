@@ -10,7 +10,8 @@ These run; the choice is the same every time:
   (`pytest.mark.sample(N)`) so many, spread evenly;
 - of random changes and Hypothesis' examples a quarter (`examples(N)`).
 
-A run that names files or tests, architectures, compilers or members omits nothing.
+A run that names files or tests, architectures, compilers or members omits none of these. Of tests that are marked
+`one_compiler` always one compiler's run, unless the run names it: their claims do not depend on who compiled code.
 """
 
 from __future__ import annotations
@@ -85,6 +86,12 @@ def sampled(
         left += set(tests).difference(spread(tests, count, group))
     leaves = set(left)
     return [item for item in items if item not in leaves], left
+
+
+def of_one_compiler(items: Sequence[pytest.Item]) -> list[pytest.Item]:
+    """Without those that are marked `one_compiler` and differ in their compiler alone from one that runs."""
+    names = {item.nodeid for item in items}
+    return [i for i in items if not (i.get_closest_marker("one_compiler") and _is_left(i.nodeid, names))]
 
 
 def _is_left(nodeid: str, names: set[str]) -> bool:

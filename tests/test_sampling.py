@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from tests.sampling import sampled
+from tests.sampling import of_one_compiler, sampled
 from toolchains.targets import TARGETS
 
 
@@ -46,3 +46,22 @@ def test_one_compiler_runs_of_each_target_and_marks_say_how_many() -> None:
     few = [Item(f"a.py::test_few[{number}]", pytest.mark.sample(3).mark) for number in range(9)]
     assert len(chosen(few)) == 3
     assert chosen([Item("a.py::test_long", pytest.mark.exhaustive.mark)]) == []
+
+
+def one_compiler(items: Sequence[Item]) -> list[str]:
+    return [item.nodeid for item in of_one_compiler(cast(list[pytest.Item], items))]
+
+
+def test_one_compiler_of_each_target_is_enough_where_that_is_marked() -> None:
+    marked = [
+        Item(f"a.py::test_it[{target}-{compiler}]", pytest.mark.one_compiler.mark)
+        for target in TARGETS
+        for compiler in ("gcc", "clang")
+    ]
+    others = [Item("a.py::test_all[arm-gcc]"), Item("a.py::test_all[arm-clang]"), Item("a.py::test_none")]
+    kept = one_compiler([*marked, *others])
+    assert kept[-3:] == [item.nodeid for item in others]
+    targets, compilers = zip(*(name.partition("[")[2].split("-") for name in kept[:-3]), strict=True)
+    assert targets == (*TARGETS,)
+    assert {*compilers} == {"gcc]", "clang]"}
+    assert one_compiler(marked[:1]) == [marked[0].nodeid], "which was named"

@@ -16,6 +16,8 @@ from tests.grouping import each
 
 from .conftest import RunCommand
 
+pytestmark = pytest.mark.one_compiler
+
 COMMANDS = ("load", "call", "inspect", "tree")
 
 

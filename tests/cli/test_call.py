@@ -11,6 +11,8 @@ from tests.real import real_library, real_root
 
 from .conftest import RunCommand
 
+pytestmark = pytest.mark.one_compiler
+
 DEFINED = ("-D", "my_host_function=0x1000")
 
 

@@ -13,6 +13,8 @@ from tests.fixtures import ARCHES, arch_of, fixture
 
 from .conftest import RunCommand
 
+pytestmark = pytest.mark.one_compiler
+
 
 def section_named(elf: ELFFile, name: str) -> Any:
     return elf.get_section_by_name(name)

@@ -10,6 +10,8 @@ from tests.fixtures import arch_of, fixture
 
 from .conftest import RunCommand
 
+pytestmark = pytest.mark.one_compiler
+
 DEFINED = ("-D", "my_host_function=0x1000")
 
 

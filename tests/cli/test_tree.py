@@ -12,6 +12,8 @@ from tests.grouping import each
 
 from .conftest import RunCommand, needing_the_c_library
 
+pytestmark = pytest.mark.one_compiler
+
 
 def test_shared_dependency_is_found_once_and_shown_under_both_parents(relink_emu: RunCommand, target: str) -> None:
     top = fixture(target, "deps/libtop")

@@ -29,7 +29,7 @@ from tests.machine.conftest import MakeMachine
 from tests.sampling import examples
 from tests.state import differences, state_of
 
-pytestmark = pytest.mark.sample(2)
+pytestmark = [pytest.mark.sample(2), pytest.mark.one_compiler]
 
 
 def _prepared(make_machine: MakeMachine, target: str) -> Machine:

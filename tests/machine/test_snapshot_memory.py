@@ -19,7 +19,7 @@ from tests.machine.conftest import MakeMachine
 from tests.objects.build import compiled, linked
 from tests.state import differences, state_of
 
-pytestmark = pytest.mark.sample(2)
+pytestmark = [pytest.mark.sample(2), pytest.mark.one_compiler]
 
 SOURCE = """
 static int counter = 5;

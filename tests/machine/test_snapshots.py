@@ -18,7 +18,7 @@ from tests.fixtures import arch_of, fixture
 from tests.machine.conftest import MakeMachine
 from tests.state import differences, state_of
 
-pytestmark = pytest.mark.sample(2)
+pytestmark = [pytest.mark.sample(2), pytest.mark.one_compiler]
 
 
 def test_a_machine_returns_to_any_snapshot_in_any_order(machine: Machine, target: str) -> None:
