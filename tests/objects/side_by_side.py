@@ -9,7 +9,6 @@ slot where theirs has one of the same content. `Sides.differences` compares byte
 from __future__ import annotations
 
 import enum
-import functools
 import shutil
 import struct
 from collections import Counter
@@ -24,7 +23,6 @@ from numpy.typing import NDArray
 from relink import HostMemory, Linker
 from relink.arch import Architecture, Role
 from relink.arch.spec import Reloc, Slot
-from relink.elf.archive import Archive
 from relink.elf.constants import SectionFlag, SymbolBind, SymbolType
 from relink.elf.objects import COMMON, ObjectFile
 from relink.image import Image
@@ -204,27 +202,17 @@ def _may_differ(row: Reloc) -> Allowed | None:
 # ---------------------------------------------------------------- linking
 
 
-@functools.cache
-def sample(paths: tuple[Path, ...], count: int) -> list[tuple[str, bytes]]:
-    """`count` members spread evenly over the archives, of those that ask for no name every linker defines its own
-    way, and hold no common symbols."""
-    fit: list[tuple[str, bytes]] = []
-    for path in paths:
-        archive = Archive.open(path)
-        for number in archive.objects:
-            if is_fit(archive.object(number)):
-                fit.append((archive.members[number].full_name, archive.members[number].data.tobytes()))
-    step = max(len(fit) // count, 1)
-    return fit[::step][:count]
-
-
 def is_fit(file: ObjectFile) -> bool:
+    """Whether it asks for no name every linker defines its own way, holds no common symbols, and needs no split
+    stacks, which lld refuses for most targets.
+    """
     symbols = file.symbols
     undefined = symbols.names.take(symbols.undefined).texts()
     names = [section.name for section in file.sections if section.flags & SectionFlag.ALLOC and section.size]
     repeated = len(set(names)) != len(names)
     own = not _OWN_NAMES.isdisjoint(undefined) or any(name.startswith(_OWN_PREFIXES) for name in undefined)
-    return not own and not repeated and bool(names) and not bool((symbols.section == COMMON).any())
+    split = any(section.name == ".note.GNU-split-stack" for section in file.sections)
+    return not own and not repeated and not split and bool(names) and not bool((symbols.section == COMMON).any())
 
 
 def link_both(
@@ -265,21 +253,26 @@ def link_both(
 
 
 def _their_slots(image: Image, combined: CombinedObjects, linked: Path) -> dict[int, int]:
-    """Where their GOT has what ours has, by symbol. A slot that holds 0 looks like any other."""
+    """Where their GOT has what ours has, by symbol. A slot that holds 0, or what another holds (a function's other
+    name), looks like any other.
+    """
     word, base = image.architecture.word_size, BASE + combined.got
     held: dict[int, int] = {}
+    places = Counter[int]()
     with linked.open("rb") as stream:
         for section in map(ELFFile(stream).get_section_by_name, (".got.plt", ".got")):
             if section is None:
                 continue
             data = section.data()
             for at in range(0, len(data), word):
-                held[int.from_bytes(data[at : at + word], "little")] = section["sh_addr"] + at - base
+                value = int.from_bytes(data[at : at + word], "little")
+                held[value] = section["sh_addr"] + at - base
+                places[value] += 1
     symbols, offsets = combined.slots.get(Slot.ADDRESS, ((), ()))
     found = {}
     for symbol, offset in zip(map(int, symbols), map(int, offsets), strict=True):
         value = int.from_bytes(image.region.buffer[combined.got + offset :][:word].tobytes(), "little")
-        if value and value in held:
+        if value and places[value] == 1:
             found[symbol] = held[value]
     return found
 
