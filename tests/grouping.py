@@ -62,7 +62,7 @@ def each(
             given = {**others, "request": request} if asks else others
             rows = _rows(names, _made(members, others), ids) if table is None else table
             if sample is not None and not everything(request.config):
-                rows = spread(rows, sample, f"{test.__name__} {others}")
+                rows = spread(rows, sample, request.node.name)  # not by a fixture's value, which may be a new path
             _run(test, request, [(name, {**values, **given}) for name, values in rows])
 
         together.__signature__ = signature.replace(  # type: ignore[attr-defined]

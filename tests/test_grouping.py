@@ -32,7 +32,7 @@ class _Config:
 class _Request:
     def __init__(self, *arch: str, member: str = "", **options: object) -> None:
         self.config = _Config({"arch": arch, "member": member, **options})
-        self.node = self
+        self.node, self.name = self, "test_it"
         self.user_properties: list[tuple[str, object]] = []
 
 
@@ -138,3 +138,11 @@ def test_a_sample_of_members_runs_unless_all_are_asked_for(options: dict[str, An
         group(request=_Request(**options))
     assert seen == 2 * seen[:count], "the same every time"
     assert len(set(seen)) == count
+
+
+def test_a_sample_does_not_depend_on_what_fixtures_give() -> None:
+    seen: list[int] = []
+    group = _grouped(each("number", range(1000), sample=2), lambda number, tmp_path: seen.append(number))
+    for run in range(3):
+        group(request=_Request(), tmp_path=f"/tmp/pytest-{run}")
+    assert seen == 3 * seen[:2]
