@@ -130,7 +130,7 @@ def definition_of(
     """`definitions` for one name: a symbol, or NOT_DEFINED; None when `definitions` must be used."""
     table = provider.decoded.symbols
     usable = usable_of(table, name, gnu_hash, call=call)
-    if usable and table.has_versions:
+    if usable and table.versym is not None:
         usable = _of_version(provider, usable, required, versions, newest)
     return None if usable is None else usable[0] if usable else NOT_DEFINED
 

@@ -77,7 +77,7 @@ def export(table: SymbolTable, symbol: int, file: int = -1) -> Export | None:
     row = table.row(symbol)
     if row.section == SHN_UNDEF or row.bind == _UNIQUE or row.type == _IFUNC:
         return None
-    if table.has_versions and int(table.version[symbol]) > 1:  # 0, 1: for any request (glibc, `check_match`)
+    if table.versym is not None and int(table.version[symbol]) > 1:  # 0, 1: for any request (glibc, `check_match`)
         return None
     rebased = row.section != SHN_ABS and row.type != _TLS
     return Export(file, row.value, row.size, row.type, symbol, rebased)

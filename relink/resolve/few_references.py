@@ -102,7 +102,7 @@ class Few:
 
 def version_of(decoded: Decoded, symbol: int) -> str | None:
     """The version that a reference requires, as the resolver reads it."""
-    if not decoded.symbols.has_versions:
+    if decoded.symbols.versym is None:
         return None
     index, names = int(decoded.symbols.version[symbol]) & VERSYM_INDEX, decoded.versions.names
     return names[index] if 1 < index < len(names) else None

@@ -12,7 +12,7 @@ A source is a `SymbolSource`, or a function of a `SymbolRequest`. Its answer is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
@@ -129,7 +129,7 @@ class _FunctionSource:
 
 def as_source(source: SymbolSource | Lookup) -> SymbolSource:
     """The source itself, or a `SymbolSource` made of a function."""
-    return cast(SymbolSource, source) if hasattr(source, "lookup") else _FunctionSource(source)
+    return source if hasattr(source, "lookup") else _FunctionSource(source)  # type: ignore[return-value]
 
 
 def are_settled(sources: Iterable[SymbolSource | Lookup]) -> bool:

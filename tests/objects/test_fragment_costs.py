@@ -25,11 +25,11 @@ MOST = {
     "x86_64": (378, 285),
     "i386": (445, 310),
     "aarch64": (429, 285),
-    "arm": (433, 330),
-    "thumb": (422, 315),
+    "arm": (435, 330),
+    "thumb": (424, 315),
     "riscv64": (423, 330),
     "riscv32": (406, 330),
-    "loongarch64": (597, 555),  # padding is removed
+    "loongarch64": (607, 555),  # padding is removed
 }
 
 
