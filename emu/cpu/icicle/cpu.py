@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.cpu import watchdog
+from emu.cpu.icicle.changed_code import SCRATCH_PAGE, is_other_code, run_alone
 from emu.cpu.icicle.engine import HAS_ADDRESS, Engine, nonzero_blocks
 from emu.cpu.icicle.heap_calls import IcicleHeapCalls
 from emu.cpu.icicle.tiers import EngineTiers
@@ -39,10 +40,7 @@ if TYPE_CHECKING:
 PAGE_SIZE = 4096
 
 _WORD = (1 << 64) - 1
-#: A page for running a single instruction, at an address that `map` refuses.
-_SCRATCH_PAGE = (1 << 63) - PAGE_SIZE
-
-
+_WRITTEN_AND_RUN = int(Protection.W | Protection.X)
 _TRAP = StopReason.TRAP
 _NOT_BEGUN = {StopReason.FETCH_UNMAPPED, StopReason.FETCH_PROTECTED, StopReason.INVALID_INSTRUCTION}
 
@@ -86,7 +84,7 @@ class IcicleCpu(EngineTiers, ObservedEngine):
     ) -> None:
         """Map a copy of `buffer` (uint8, `size` bytes). Raises AddressSpaceError on overlap."""
         end = self._range(address, size)
-        reserved = (self._trap_start, self._trap_end), (_SCRATCH_PAGE, _SCRATCH_PAGE + PAGE_SIZE)
+        reserved = (self._trap_start, self._trap_end), (SCRATCH_PAGE, SCRATCH_PAGE + PAGE_SIZE)
         collides = any(address < stop and start < end for start, stop in reserved)
         if collides or self._pages.overlapping(address, end):
             raise AddressSpaceError("memory is already mapped", address=address, size=size)
@@ -319,8 +317,14 @@ class IcicleCpu(EngineTiers, ObservedEngine):
             if reason is not None:
                 return Stop(reason, pc)
             engine.raw.pc = pc + 4 & _WORD
+            if engine.host.fetches_anew:
+                engine.host.fetches_anew = False
+                self._fetch_anew(pc + 4 & _WORD)
         elif code == words.self_modifying:
-            return self._store_over_code(pc)
+            other = is_other_code(engine, pc)
+            self._drop_translations(pc)
+            if not other and not run_alone(self._engine, pc):
+                return self._stop(int(self._engine.raw.exception_code), pc)
         elif code in words.refused and engine.admit(int(engine.raw.exception_value)):
             self.executed -= 1  # it is repeated
         elif code == words.write_refused and self._admitted():
@@ -331,26 +335,14 @@ class IcicleCpu(EngineTiers, ObservedEngine):
             return self._stop(code, pc)
         return None
 
-    def _store_over_code(self, pc: int) -> Stop | None:
-        """Execute the store at `pc`, which the engine refused because it changes translated code.
+    def _fetch_anew(self, pc: int) -> None:
+        """After an `ibar`, run what is in memory: the engine does not notice every store to code."""
+        if any(int.__and__(span.protection, _WRITTEN_AND_RUN) == _WRITTEN_AND_RUN for span in self._ran.spans):
+            self._drop_translations(pc)
 
-        Dropping the translations is not enough: if the changed code follows the store closely, both are translated
-        together, and the store is refused again. So a copy of the store is executed alone at the end of a separate
-        page. (No store is relative to pc.) Returns the Stop if it faults.
-        """
+    def _drop_translations(self, pc: int) -> None:
         self._prepare(refresh=True)
-        engine = self._engine
-        engine.mem_map(_SCRATCH_PAGE, PAGE_SIZE, Protection.R | Protection.X)
-        alone = _SCRATCH_PAGE + PAGE_SIZE - 4
-        engine.mem_write(alone, engine.mem_read(pc, 4))
-        raw = engine.raw
-        raw.pc = alone
-        raw.icount_limit = raw.icount + 1
-        status = raw.run()
-        engine.mem_unmap(_SCRATCH_PAGE, PAGE_SIZE)
-        done = status == self._words.instruction_limit
-        raw.pc = pc + 4 if done else pc
-        return None if done else self._stop(int(raw.exception_code), pc)
+        self._engine.raw.pc = pc
 
     # ---------------------------------------------------------------- events
 

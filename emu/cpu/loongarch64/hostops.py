@@ -179,6 +179,7 @@ def _operation(word: int) -> Operation | None:
 # ---------------------------------------------------------------- everything else
 
 _BREAK = 0x54
+_IBAR = 0x70E5
 _MOVFCSR2GR = 0x4532
 _FCSR_WINDOWS = (0x1F1F031F, 0x1F, 0x1F1F0000, 0x300)
 #: asrtle.d, asrtgt.d, and the ranges of the bound-checked loads and stores; all keyed by bits 31..15.
@@ -210,6 +211,7 @@ class HostOperations:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.fetches_anew = False  #: whether there was an `ibar`: set here, cleared by the CPU
 
     def settle_cause(self) -> None:
         """Compute the Cause field of fcsr, if it was postponed."""
@@ -240,6 +242,9 @@ class HostOperations:
         if word >> 10 == _MOVFCSR2GR:
             self.settle_cause()
             self._set(word & 31, _signed_word(self._engine.reg_read("fcsr") & _FCSR_WINDOWS[word >> 5 & 31]))
+            return None
+        if word >> 15 == _IBAR:
+            self.fetches_anew = True
             return None
         if word >> 15 == _BREAK:
             return StopReason.BREAKPOINT
