@@ -8,7 +8,8 @@ executable, tables without DT_GNU_HASH) is left to the batches.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from operator import itemgetter
 from typing import TypeAlias
 from weakref import ref
@@ -229,8 +230,9 @@ def definition_in_scope(
         return 0, reference.symbol
     required, name, hash_ = versions.of(reference.version), reference.name, reference.gnu_hash
     symbolic = image.decoded.is_symbolic
-    places = range(len(images)) if index is None else index.worth_asking(hash_)
-    for number in (0, *(place + 1 for place in places)) if symbolic else [place + 1 for place in places]:
+    places: Iterator[int] = iter(range(len(images))) if index is None else index.worth_asking(hash_)
+    for place in chain((-1,), places) if symbolic else places:
+        number = place + 1
         owner = images[number - 1] if number else image
         if symbolic and number and owner is image:
             continue

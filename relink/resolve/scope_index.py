@@ -10,8 +10,8 @@ Positions are indices in the list of images.
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Collection, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterator, Sequence
 
 from relink.arrays import U32
 from relink.module import Module
@@ -68,16 +68,20 @@ class ScopeIndex:
             return None
         if isinstance(found, int):
             return found if found > after else None
-        return next((position for position in found if position > after), None)
+        return _next(found, after)
 
-    def worth_asking(self, hash_: int) -> Sequence[int]:
-        """The positions, ascending, of the images that may define a name of this GNU hash."""
-        found = self._positions.get(hash_ >> 1)
-        if found is None:
-            return tuple(self._rest)
-        if isinstance(found, int):
-            return sorted((*self._rest, found)) if self._rest else (found,)
-        return sorted((*self._rest, *found))
+    def worth_asking(self, hash_: int) -> Iterator[int]:
+        """The positions, ascending, of the images that may define a name of this GNU hash. Each is looked up when
+        it is asked for: thousands may define a name of which the first definition counts.
+        """
+        after = -1
+        while True:
+            indexed, other = self.first(hash_, after), _next(self._rest, after)
+            if indexed is None or (other is not None and other < indexed):
+                indexed = other
+            if indexed is None:
+                return
+            yield (after := indexed)
 
     @property
     def rest(self) -> Sequence[int]:
@@ -127,6 +131,12 @@ class ScopeIndex:
             self._rest.remove(position)
         for each in (self.images, self._indexed, self._questions):
             each.pop()
+
+
+def _next(positions: list[int], after: int) -> int | None:
+    """The first of ascending positions after `after`."""
+    place = bisect_right(positions, after)
+    return positions[place] if place < len(positions) else None
 
 
 class ScopeIndices:

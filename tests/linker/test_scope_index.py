@@ -20,6 +20,7 @@ from relink.resolve.bindings import Bindings
 from relink.resolve.one_name import bind_call, bound_in_images
 from relink.resolve.resolver import Resolver, Use
 from relink.resolve.scope_index import ScopeIndex
+from tests.counting import python_lines
 from tests.linker.craft import (
     ABS,
     COMMON,
@@ -201,6 +202,42 @@ def test_an_index_that_follows_a_list_is_that_of_the_list() -> None:
         fresh.follow(order)
         assert (followed.images, sorted(followed.rest)) == (fresh.images, sorted(fresh.rest))
         assert followed._positions == fresh._positions
+
+
+def test_images_worth_asking_are_those_that_may_define_a_name() -> None:
+    rng = random.Random(11)
+    libraries = [some_library(rng, "x86_64", number, 9) for number in range(9)]
+    linker = linker_for("x86_64", *libraries)
+    options = LoadOptions(unresolved=lambda image, name: 0x1000)
+    images = [linker.load(f"lib{number}.so", options=options) for number in range(9)]
+    for _ in range(10):
+        index, order = ScopeIndex(), rng.sample(images, rng.randint(1, 9))
+        index.follow(order)
+        hashes = {hash_ for image in order for hash_ in image.decoded.symbols.name_hashes.tolist()}
+        for hash_ in (*hashes, 0x1234):
+            wanted = [
+                position
+                for position, image in enumerate(order)
+                if position in index.rest or hash_ in image.decoded.symbols.name_hashes
+            ]
+            assert list(index.worth_asking(hash_ << 1)) == wanted
+
+
+def test_of_many_images_that_define_a_name_the_first_alone_is_asked_for_it() -> None:
+    def cost(count: int) -> int:
+        """Lines of Python for a load that refers to a name of all others."""
+        definer = [Library("x86_64", f"lib{number}.so", (), [Sym("common")]) for number in range(count)]
+        common = undefined("common")
+        relocation = Rel(8, SYMBOLIC["x86_64"], common)
+        users = [Library("x86_64", f"libuser{number}.so", (), [common], [relocation]) for number in range(2)]
+        linker = linker_for("x86_64", *users, *definer)
+        for number in range(count):
+            linker.load(f"lib{number}.so")
+        linker.load("libuser0.so")  # makes the index
+        return python_lines(lambda: linker.load("libuser1.so"))
+
+    cost(20)  # what a process does once
+    assert cost(200) <= cost(20) + 20
 
 
 def test_what_is_unloaded_is_not_kept_by_an_index() -> None:
