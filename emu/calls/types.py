@@ -308,12 +308,14 @@ class Prototype:
     variadic: bool = False
     base_standard: bool = False  #: floats are passed by Arm's base standard, whatever the image's float ABI
 
-    def __post_init__(self) -> None:
-        # Plans are looked up by prototype; hashing nested types each time would cost more than the call.
+    def __post_init__(self) -> None:  # plans are looked up by it: hashing it each time costs more than a call
         object.__setattr__(self, "_hash", hash((self.name, self.result, self.parameters, self.variadic)))
 
     def __hash__(self) -> int:
         return self._hash  # type: ignore[attr-defined, no-any-return]
+
+    def __reduce__(self) -> tuple[object, ...]:  # without the hash, which is another in each process
+        return Prototype, (self.name, self.result, self.parameters, self.variadic, self.base_standard)
 
     def __str__(self) -> str:
         return declare(FunctionType(self), self.name or " ").replace("  (", " (")
@@ -344,8 +346,7 @@ def _equal(left: CType, right: CType, seen: set[tuple[int, int]], named: bool = 
         return left.count == right.count and _equal(left.target, right.target, seen, named)
     if isinstance(left, FunctionType) and isinstance(right, FunctionType):
         one, two = left.prototype, right.prototype
-        ours = [one.result, *(each.type for each in one.parameters)]
-        theirs = [two.result, *(each.type for each in two.parameters)]
+        ours, theirs = ([each.result, *(given.type for given in each.parameters)] for each in (one, two))
         return (len(ours), one.variadic) == (len(theirs), two.variadic) and all(
             _equal(a, b, seen, named) for a, b in zip(ours, theirs, strict=True)
         )

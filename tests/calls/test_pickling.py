@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
+import subprocess
+import sys
 from typing import Any
 
 from emu import Machine
+from emu.calls.prototypes import parse_prototype
 from emu.calls.records import unpacker
 from emu.calls.store import GuestStore
 from tests.fixtures import fixture
@@ -72,3 +76,21 @@ def test_a_worker_returns_structures() -> None:
         library = machine.load(fixture("riscv64", "basic-dwarf5"), allow_unresolved=True)
         assert made == library.types.point(x=5)
         assert library.point_by_value(made) == (6, 0)
+
+
+def test_a_prototype_of_another_process_is_found_by_an_equal_one() -> None:
+    """Hashes of strings differ from process to process."""
+    text = "double mean(const double *values, int count)"
+    program = f"""
+import pickle, sys
+from emu.calls.prototypes import parse_prototype
+sys.stdout.buffer.write(pickle.dumps(parse_prototype({text!r}, "arm")))
+"""
+    dumped = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONHASHSEED": "1"},
+        check=True,
+        capture_output=True,
+    ).stdout
+    here = parse_prototype(text, "arm")
+    assert {here: "found"}[pickle.loads(dumped)] == "found"
