@@ -54,6 +54,9 @@ class _Interrupt:
         self._in: FrameType | None = None
         self._last = -1
         self.passed = 0
+        #: Code by its id, which is quicker to look up (its hash is that of its content), and its points.
+        self._found: dict[int, tuple[CodeType, dict[int, set[int]]]] = {}
+        self._step = self._stepped  # one object for all functions: garbage would be searched for in the middle
 
     def entered(self, frame: FrameType, event: str, argument: object) -> Any:
         self._in = None
@@ -62,22 +65,23 @@ class _Interrupt:
             return None
         if self._starts and not code.co_flags & CO_GENERATOR:
             self._pass()
-        points = _points(code)
-
-        def stepped(frame: FrameType, event: str, argument: object) -> Any:
-            """Called before each instruction, so it looks nothing up that the function's start has found."""
-            if event != "opcode":
-                self._in = None
-                return stepped
-            at = frame.f_lasti
-            if at in points and frame is self._in and self._last in points[at]:
-                self._pass()
-            self._in, self._last = frame, at
-            return stepped
-
-        frame.f_trace = stepped  # before: Python 3.13 then traces the first run of a function too
+        if id(code) not in self._found:
+            self._found[id(code)] = code, _points(code)
+        frame.f_trace = self._step  # before: Python 3.13 then traces the first run of a function too
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        return stepped
+        return self._step
+
+    def _stepped(self, frame: FrameType, event: str, argument: object) -> Any:
+        if event != "opcode":
+            self._in = None
+            return self._step
+        at = frame.f_lasti
+        if frame is self._in:
+            leading = self._found[id(frame.f_code)][1].get(at)
+            if leading is not None and self._last in leading:
+                self._pass()
+        self._in, self._last = frame, at
+        return self._step
 
     def _pass(self) -> None:
         self.passed += 1
