@@ -31,7 +31,9 @@ def invoke(arguments: Sequence[str]) -> int:
 
 
 def _app(asked: str = "") -> typer.Typer:
-    """The application: with one command if it is asked for, since making all takes longer than many a command."""
+    """The Typer application with the command `asked`, or with all commands if there is none of that name. To make
+    all of them takes longer than most commands run.
+    """
     app = typer.Typer(
         name="relink-emu",
         help=_HELP,

@@ -321,8 +321,8 @@ class DeviceCpu(Cpu, Protocol):
         """For registers that are accessed often: one call of the engine, and nothing else."""
 
     def state_group(self, names: Sequence[str]) -> RegisterGroup:
-        """The group of registers that are read between most runs, of which a CPU has one: the engine is asked for
-        them at each stop.
+        """A group of registers that are read after most runs. The engine reads them with the pc at each stop.
+        A CPU has one such group: a later call replaces it.
         """
 
     def load_words(self, address: int, count: int) -> tuple[int, ...]:

@@ -81,7 +81,9 @@ def reciprocal(pattern: int) -> int:
 
 
 def reciprocal_root(pattern: int) -> int:
-    """1 / sqrt(x) of a single-precision number, likewise."""
+    """1 / sqrt(x) of a single-precision number (both as patterns), rounded to nearest. The flags are not
+    affected.
+    """
     if _LEAST_NORMAL <= pattern < SINGLE.infinity:
         return SINGLE.pattern(1 / math.sqrt(SINGLE.value(pattern)))
     if SINGLE.is_nan(pattern):

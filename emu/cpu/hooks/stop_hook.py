@@ -105,5 +105,7 @@ def access_hook() -> int | None:
 
 
 def exception_hook() -> int | None:
-    """The address of the hook of exceptions, whose data is 12 bytes (the engine, the number); None as above."""
+    """The address of the hook of exceptions, whose data is 12 bytes (the engine, the number). None on unsupported
+    hosts.
+    """
     return host_function("stop.exception")

@@ -16,9 +16,10 @@ column, whose methods it calls:
 `pieces` also derives from `emu.cpu.observed.ObservedEngine`, which has `Cpu.run`, `step` and `events`. Until the
 engine is needed, `waiting.WaitingCpu` takes the place of a `UnicornCpu`, and then becomes it.
 
-Parts of the CPU that are objects of their own: `late_maps` and `code_pages` (when the engine is told of memory),
-`quick_stores`, `first_calls`, `heap_calls`, `events`, and `watched`, by which `emu.cpu.hooks.inspector` and
-`emu.cpu.hooks.meter` use the engine. `api` is Unicorn's C library, `isas` the data of each ISA.
+Other files hold objects that the CPU uses: `late_maps` (mappings that the engine gets before a run or at the first
+access), `code_pages` (execute permission that the engine gets at the first fetch), `quick_stores`, `first_calls`,
+`heap_calls`, `events`, and `watched`, by which `emu.cpu.hooks.inspector` and `emu.cpu.hooks.meter` use the engine.
+`api` is Unicorn's C library, `isas` the data of each ISA.
 
 `replaced` puts machine code in the place of functions of Unicorn that are wrong or lack something: `bad_stores`,
 `denormal_operands`, `lost_stores`, `nan_boxing`, `x87`. `float_state` and `x86_context` are state that no register

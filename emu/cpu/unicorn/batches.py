@@ -16,7 +16,7 @@ class Batch:
     """The arguments for one sequence of register names, and room for the values."""
 
     def __init__(self, slots: Sequence[tuple[int, Any, Any]], *, special: bool) -> None:
-        self.special = special  #: whether any of `_SETTLED` is among them, or Arm's program counter
+        self.special = special  #: whether one of them takes more than a call of the engine
         self.count = len(slots)
         self.numbers = (ctypes.c_int * self.count)(*(number for number, _, _ in slots))
         self._buffers = tuple(buffer for _, buffer, _ in slots)
