@@ -354,3 +354,24 @@ def test_the_float_status_is_the_same_while_the_float_unit_is_off(arch: str) -> 
     cpu.write_registers({"fcsr": 0x21, "a0": 5})
     assert cpu.read_registers(["fcsr", "a0", "mstatus"]) == [0x21, 5, 0]
     cpu.close()
+
+
+FLOAT_STATUS = {
+    "x86_64": "mxcsr", "i386": "mxcsr", "aarch64": "fpsr", "arm": "fpscr", "riscv64": "fcsr", "riscv32": "fcsr",
+    "loongarch64": "fcsr",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("arch", FLOAT_STATUS)
+def test_a_restore_brings_back_the_exception_flags(arch: str) -> None:
+    cpu, name = create_cpu(arch), FLOAT_STATUS[arch]
+    states = []
+    for value in (0, 0x1F):
+        cpu.write_register(name, value)
+        states.append((cpu.read_register(name), cpu.save(), cpu.save_state()))
+    for value, context, state in states:
+        for restore, saved in ((cpu.restore, context), (cpu.restore_state, state)):
+            cpu.write_register(name, 0x1F ^ value)
+            restore(saved)
+            assert cpu.read_register(name) == value
+    cpu.close()

@@ -14,7 +14,7 @@ from __future__ import annotations
 import ctypes
 import struct
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, Final
 
@@ -214,6 +214,7 @@ class Context:
         self.owner = handle
         check(uclib.uc_context_alloc(handle, ctypes.byref(self.pointer)), "allocate a context")
         self._size = int(uclib.uc_context_size(handle))
+        self.beside: Sequence[tuple[str, int]] = ()  #: registers that the engine leaves out of its contexts
         weakref.finalize(self, uclib.uc_context_free, self.pointer)
 
     def content(self, handle: ctypes.c_void_p) -> bytes:

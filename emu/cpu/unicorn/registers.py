@@ -241,6 +241,8 @@ class UnicornRegisters:
         if self._running:
             self._refuse_other_threads()
         context = api.Context(self._handle)
+        if self._gated:  # the engine keeps the exception flags behind what it saves
+            context.beside = [(name, self.read_register(name)) for name in self._gated]
         api.uclib.uc_context_save(self._handle, context.pointer)
         return context
 
@@ -253,6 +255,8 @@ class UnicornRegisters:
             self._refuse_other_threads()
         self._at_stop = None
         api.uclib.uc_context_restore(self._handle, context.pointer)
+        for name, value in context.beside:
+            self.write_register(name, value)
         self._suspended = None
 
     def register_values(self) -> list[int]:
