@@ -48,8 +48,10 @@ def _raise() -> None:
 
 
 class _Interrupt:
-    def __init__(self, number: int, starts: bool, handler: Callable[[], object]) -> None:
-        self._number, self._starts, self._handler = number, starts, handler
+    def __init__(
+        self, number: int, starts: bool, handler: Callable[[], object], counts: Callable[[], object]
+    ) -> None:
+        self._number, self._starts, self._handler, self._counts = number, starts, handler, counts
         #: Where the last instruction was: no handler runs at a function's return.
         self._in: FrameType | None = None
         self._last = -1
@@ -84,10 +86,16 @@ class _Interrupt:
         return self._step
 
     def _pass(self) -> None:
+        if not self._counts():
+            return
         self.passed += 1
         if self.passed == self._number:
             sys.settrace(None)
             self._handler()
+
+
+def _always() -> bool:
+    return True
 
 
 def interrupted(
@@ -96,12 +104,13 @@ def interrupted(
     *,
     starts: bool = False,
     handler: Callable[[], object] = _raise,
+    counts: Callable[[], object] = _always,
 ) -> int:
     """Run `operation`, with a KeyboardInterrupt, or a call of `handler`, at the `number`-th point of relink's and
-    emu's code where a signal handler can run; with `starts`, also where functions start. Returns how many were
-    passed: all, if there are fewer.
+    emu's code where a signal handler can run; with `starts`, also where functions start. Points at which `counts`
+    is false are not counted. Returns how many were passed: all, if there are fewer.
     """
-    interrupt = _Interrupt(number, starts, handler)
+    interrupt = _Interrupt(number, starts, handler, counts)
     before = sys.gettrace()
     sys._getframe().f_trace_opcodes = True  # from Python 3.12 on `settrace` looks whether there is such a frame
     sys.settrace(interrupt.entered)

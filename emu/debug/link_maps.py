@@ -81,6 +81,7 @@ class _Entry:
     unwind: UnwindTable | None = None
     headers: HeaderTable | None = None
     texts: dict[str, int] = field(default_factory=dict)
+    inherited: bool = False  #: whether `map` is that of the image which this one has replaced
 
 
 class LinkMaps(Assigned):
@@ -201,11 +202,14 @@ class LinkMaps(Assigned):
         return entry.unwind
 
     def hand_over(self, old: Image, new: Image) -> None:
-        """Let the struct link_map of a replaced image, which is its handle, be that of the new one."""
+        """Let the struct link_map of a replaced image, which is its handle, be that of the new one. May be
+        repeated.
+        """
         if old not in self._entries:
             return
         before, after = self._entries[old], self._new_entry(new)
-        before.map, after.map = after.map, before.map
+        if not after.inherited:  # without a call from here on: no signal handler comes between
+            before.map, after.map, after.inherited = after.map, before.map, True
         for image, entry in ((old, before), (new, after)):
             contents = self._packed(image.bias, entry.name, self._dynamic(image), 0, 0)
             self._memory.write(entry.map, contents)

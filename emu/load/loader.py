@@ -128,19 +128,38 @@ class Loader(LoadSteps):
         self, old: Image, source: Source, **keywords: Unpack[SwapKeywords]
     ) -> Iterator[tuple[Replacement, PendingLoad, Rollback]]:
         """Load a new version in the place of an image, step by step, with the rollback stack: see
-        `emu.patch.swap`.
+        `emu.patch.swap`. At the end of the block the old version is unloaded.
         """
         from relink.load.replace import Replacement
 
+        errors: list[Exception] = []
         with Transaction(self) as transaction, transaction:
             options = self._options(transaction.traps, program=False, **keywords)
             load = Replacement(self._linker, old, source, keywords.get("name"), options)
-            yield load, transaction.link(load), transaction.undo
+            pending = transaction.link(load)
+            transaction.completion.callback(self._collect_replaced, errors)
+            transaction.completion.callback(self._hand_over, old, load.plan.root)
+            transaction.completion.callback(load.hand_over)
+            yield load, pending, transaction.undo
             transaction.complete()
+        if errors:
+            raise errors[0]
 
-    def hand_over(self, old: Image, new: Image) -> None:
-        """Give what belongs to a replaced image to the new one: traps of symbols, link map, dlopen handles."""
-        self._host_symbols.owned[new] += self._host_symbols.owned.pop(old, [])
+    def _collect_replaced(self, errors: list[Exception]) -> None:
+        """`collect`, with what destructors raise in `errors`: they are not called again."""
+        try:
+            self.collect()
+        except Exception as error:
+            errors.append(error)
+
+    def _hand_over(self, old: Image, new: Image) -> None:
+        """Give what belongs to a replaced image to the new one: traps of symbols, link map, dlopen handles. May be
+        repeated.
+        """
+        owned = self._host_symbols.owned
+        traps = owned[new]
+        traps += {*owned[old]}.difference(traps)
+        owned.pop(old, None)
         self._link_maps.hand_over(old, new)
         self._hooks.image_replaced(old, new)
 

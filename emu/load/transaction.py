@@ -234,6 +234,7 @@ class Transaction:
         "_rest",
         "_run_initialisers",
         "_steps",
+        "completion",
         "traps",
         "undo",
     )
@@ -241,6 +242,7 @@ class Transaction:
     def __init__(self, steps: LoadSteps, prepare: Prepare | None = None, *, run_initialisers: bool = True) -> None:
         self._steps, self._prepare, self._run_initialisers = steps, prepare, run_initialisers
         self.undo = Rollback()  #: of the machine's steps
+        self.completion = Rollback()  #: what is done after the linker's commit, whatever a signal handler raises
         self.traps: list[int] = []  #: made for the load
         self._owner: Owner = self.traps, {}
         self._load: Load | None = None
@@ -294,6 +296,7 @@ class Transaction:
         if not self._run_initialisers:
             steps._initialisers.mark_deferred(plan)
         steps._host_symbols.end(self._owner)
+        self.completion.close()
         self._completed = True
 
     def __exit__(

@@ -92,9 +92,6 @@ class Swap:
             self._refuse(new, map(str, self._search(carrier, undo)))
             self._check_unused(new)
             pending.advance()
-        load.hand_over()
-        loader.hand_over(old, new)
-        loader.collect()
         if not old.closed:
             raise SwapRefused(old.name, new.name, ["the old version is still in use after the swap"])
         bound = {each.image.name: list(dict.fromkeys(each.names)) for each in load.plan.rebound}

@@ -220,11 +220,16 @@ class Replacement(Load):
     # ------------------------------------------------------------ after commit
 
     def hand_over(self) -> None:
-        """Count the loads of the old image as loads of the new one, which leaves the old one unused."""
+        """Count the loads of the old image as loads of the new one, which leaves the old one unused. May be
+        repeated.
+        """
+        if self.old.successor is not None:
+            return
         old, new = self.old.lifetime, self.plan.root.lifetime
+        old.keeps.clear()
+        # Without a call from here on: what a signal handler raises comes before all of this, or after.
         new.references, new.no_delete = old.references, new.no_delete or old.no_delete
         old.references, old.no_delete = 0, False
-        old.keeps.clear()
         self.old.successor = self.plan.root
 
 
