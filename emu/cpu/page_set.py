@@ -1,8 +1,13 @@
-"""`PageSet`: a set of guest pages as ranges of addresses. Its cost is that of the ranges, not of their pages."""
+"""`PageSet`: a set of guest pages as ranges of addresses, whose cost is that of the ranges, not of their pages.
+`runs` makes ranges of pages.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+
+from emu.cpu.pages import PAGE_SIZE
 
 
 class PageSet:
@@ -39,3 +44,14 @@ class PageSet:
         before, after = self._lows[first], self._highs[last - 1]
         pieces = [(a, b) for a, b in ((before, low), (high, after)) if a < b]
         self._lows[first:last], self._highs[first:last] = [a for a, _ in pieces], [b for _, b in pieces]
+
+
+def runs(pages: Iterable[int]) -> list[tuple[int, int]]:
+    """The (start, end) of pages that follow one another."""
+    found: list[tuple[int, int]] = []
+    for page in sorted(pages):
+        if found and found[-1][1] == page:
+            found[-1] = found[-1][0], page + PAGE_SIZE
+        else:
+            found.append((page, page + PAGE_SIZE))
+    return found

@@ -111,7 +111,7 @@ class CompiledEngine(Engine):
         self._changed(address, address + len(data))
         for span in self._absent.overlapping(address, address + len(data)):
             self.source.mem_write(span.start, data[span.start - address : span.end - address])
-        self.raw.mem_write(address, data)  # what is not here will be moved over it
+        super().mem_write(address, data)  # what is not here will be moved over it
 
     def mem_protect(self, address: int, size: int, protection: Protection) -> None:
         end = address + size

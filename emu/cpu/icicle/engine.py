@@ -10,6 +10,7 @@ from typing import Any
 
 from emu.cpu.icicle import joined
 from emu.cpu.icicle.fixed_order import begin_again, fix_order
+from emu.cpu.icicle.zero_pages import ZeroPages
 from emu.cpu.loongarch64 import ENGINE_ARCHITECTURES, SLEIGH_ROOT
 from emu.cpu.loongarch64.hostops import HostOperations
 from emu.cpu.protocol import Protection, StopReason
@@ -123,7 +124,7 @@ def is_idle(*, jit: bool) -> bool:
     return bool(_idle_engines(jit))
 
 
-class Engine:
+class Engine(ZeroPages):
     """An icicle.Icicle, with protections as in the rest of the project. Only for the thread that created it.
 
     Creating one takes 10 ms, in which it reads its instruction set, so engines that are released are used again:
@@ -133,10 +134,12 @@ class Engine:
     jit = False
 
     def __init__(self) -> None:
+        self.nothing_is_mapped()
         idle = _idle_engines(self.jit)
         #: The icicle.Icicle, and the seconds it has compiled for: it frees no code before it is freed itself.
         self.raw, self.compilation = idle.pop() if idle else (_create(jit=self.jit), 0.0)
         self.words = _words()
+        self.modes = self.words.protections
         self.reg_read: Callable[[str], int] = self.raw.reg_read
         self.reg_write: Callable[[str, int], None] = self.raw.reg_write
         self.host = HostOperations(self.raw)
@@ -147,18 +150,9 @@ class Engine:
     def mem_read(self, address: int, size: int) -> bytes:
         return bytes(self.raw.mem_read(address, size))
 
-    def mem_write(self, address: int, data: bytes) -> None:
-        self.raw.mem_write(address, data)
-
     def mem_map(self, address: int, size: int, protection: Protection) -> None:
-        self.raw.mem_map(address, size, self.words.protections[int(protection)])
+        self.raw.mem_map(address, size, self.modes[int(protection)])
         self._largest += size
-
-    def mem_protect(self, address: int, size: int, protection: Protection) -> None:
-        self.raw.mem_protect(address, size, self.words.protections[int(protection)])
-
-    def mem_unmap(self, address: int, size: int) -> None:
-        self.raw.mem_unmap(address, size)
 
     def add_breakpoint(self, address: int) -> None:
         self._breakpoints.add(address)

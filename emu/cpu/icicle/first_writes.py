@@ -11,6 +11,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from emu.cpu.page_set import runs
 from emu.cpu.pages import PAGE_SIZE
 from emu.cpu.spans import SpanMap
 from relink.memory.address_space import Protection
@@ -24,17 +25,6 @@ _READ_ONLY = {protection: protection & ~Protection.W for protection in map(Prote
 _BATCH = 1 << 16  #: bytes written at a time: more would be memory that the host has to provide first
 #: An access of an instruction is at most this many bytes.
 _WIDEST = 64
-
-
-def runs(pages: Iterable[int]) -> list[tuple[int, int]]:
-    """The (start, end) of pages that follow one another."""
-    found: list[tuple[int, int]] = []
-    for page in sorted(pages):
-        if found and found[-1][1] == page:
-            found[-1] = found[-1][0], page + PAGE_SIZE
-        else:
-            found.append((page, page + PAGE_SIZE))
-    return found
 
 
 class FirstWrites:

@@ -189,7 +189,7 @@ class EngineTiers(SavedEngine, IcicleRegisters):
             self._engine_here = engine.source
             engine.release(self._hot.compilation)
             engine = self._engine_here
-        for step in self._steps_to(engine.raw, carried, self._words.protections):
+        for step in self._steps_to(engine, carried, self._words.protections):
             _ = self._carried is carried and step()  # a handler cannot run within the statement
         if self._carried is not carried:
             return
@@ -204,8 +204,12 @@ class EngineTiers(SavedEngine, IcicleRegisters):
             self._observed.rebuilt()
 
     @staticmethod
-    def _steps_to(raw: Any, carried: _Carried, protections: Mapping[int, Any]) -> Iterator[Callable[[], object]]:
+    def _steps_to(
+        engine: Engine, carried: _Carried, protections: Mapping[int, Any]
+    ) -> Iterator[Callable[[], object]]:
         """The calls that bring the engine to a state."""
+        raw = engine.raw
+        yield engine.nothing_is_mapped
         yield raw.reset
         for (start, end, protection), blocks in carried.contents:
             yield partial(raw.mem_map, start, end - start, protections[int(protection)])
