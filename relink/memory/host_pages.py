@@ -6,8 +6,8 @@ import ctypes
 import mmap
 import os
 import sys
-from collections.abc import Hashable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Hashable, Mapping
+from contextlib import suppress
 from functools import cache
 from itertools import accumulate
 from sys import getrefcount
@@ -124,7 +124,6 @@ class HostBlock:
         return self.buffer[start : start + self._sizes[image]]
 
 
-@cache
 def _libc_mmap() -> ctypes._NamedFuncPointer:
     function = ctypes.pythonapi["mmap"]  # of the process; another handle takes 50 µs to make
     function.restype = ctypes.c_void_p
@@ -137,6 +136,9 @@ def _libc_mmap() -> ctypes._NamedFuncPointer:
         ctypes.c_long,
     )
     return function
+
+
+_mmap = _libc_mmap()  # made now: it takes as long as several mappings
 
 
 @cache
@@ -162,33 +164,41 @@ def map_zeros(buffer: U8, offset: int, size: int) -> bool:
     """Replace pages of `buffer` by zeroed ones; False when the host cannot."""
     if not size or offset % mmap.PAGESIZE or size % mmap.PAGESIZE:
         return False
-    wanted = buffer.ctypes.data + offset
+    wanted = address_of(buffer) + offset
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_FIXED | _no_reserve()
-    return bool(_libc_mmap()(wanted, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, 0) == wanted)
+    return bool(_mmap(wanted, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, 0) == wanted)
 
 
 def mapped_at(address: int, size: int, descriptor: int, offset: int) -> bool:
     """Map a file privately at a host address, in place of what is there; False when the host cannot."""
     flags = mmap.MAP_PRIVATE | _MAP_FIXED | _no_reserve()
-    return bool(
-        _libc_mmap()(address, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, descriptor, offset) == address
-    )
+    return bool(_mmap(address, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, descriptor, offset) == address)
 
 
-@contextmanager
-def opened(file: FileMapping | None) -> Iterator[int | None]:
-    """A descriptor of the file that is mapped, for `map_private`; None when that is not found any more."""
+def opened(file: FileMapping | None) -> int | None:
+    """A new descriptor of the file that is mapped, for `map_private`; None when that is not found any more."""
+    if file is None:
+        return None
     try:
-        descriptor = None if file is None else os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        descriptor = None
-    if file is None or descriptor is None:
-        yield None
-        return
+        return None
     try:
-        yield descriptor if identity_of(os.fstat(descriptor)) == file.identity else None
-    finally:
+        if identity_of(os.fstat(descriptor)) == file.identity:
+            return descriptor
+    except BaseException:  # of a signal handler
         os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
+
+
+def address_of(buffer: Any) -> int:
+    """The host address of an array's memory; `buffer.ctypes` takes three times as long."""
+    try:
+        return ctypes.addressof(ctypes.c_char.from_buffer(buffer))
+    except (TypeError, ValueError):  # it cannot be written, or is empty
+        return int(buffer.ctypes.data)
 
 
 def map_private(buffer: U8, offset: int, descriptor: int, file_offset: int, size: int) -> bool:
@@ -196,7 +206,7 @@ def map_private(buffer: U8, offset: int, descriptor: int, file_offset: int, size
     granularity = mmap.PAGESIZE
     if offset % granularity or file_offset % granularity:
         return False
-    return mapped_at(buffer.ctypes.data + offset, size, descriptor, file_offset)
+    return mapped_at(address_of(buffer) + offset, size, descriptor, file_offset)
 
 
 def read_private(buffer: U8, offset: int, descriptor: int, file_offset: int, size: int) -> bool:
@@ -207,9 +217,10 @@ def read_private(buffer: U8, offset: int, descriptor: int, file_offset: int, siz
     """
     end = min(offset + -(-size // _PAGE) * _PAGE, len(buffer))
     if sys.platform == "linux":
+        address = address_of(buffer) + offset
         if end - offset > _HUGE_PAGE:
-            _libc_madvise()(buffer.ctypes.data + offset, end - offset, mmap.MADV_HUGEPAGE)
-        _libc_madvise()(buffer.ctypes.data + offset, end - offset, _POPULATE_WRITE)  # from Linux 5.14 on
+            _libc_madvise()(address, end - offset, mmap.MADV_HUGEPAGE)
+        _libc_madvise()(address, end - offset, _POPULATE_WRITE)  # from Linux 5.14 on
     rest = buffer.data[offset:end]
     with suppress(OSError):
         while len(rest) and (count := os.preadv(descriptor, [rest], file_offset)):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -22,7 +25,10 @@ from relink import (
     SearchPath,
     UnsupportedElf,
 )
+from relink.elf import Decoded, ProgramHeader
+from relink.memory import placement
 from relink.memory.address_space import PAGE
+from relink.memory.runs import Run, Runs
 from tests.elf.build import Segment, with_segments
 from tests.elf.build import image as plain_image
 from tests.fixtures import arch_of, fixture, targets_of
@@ -31,6 +37,7 @@ from tests.linker.craft import DATA, Library, Rel, Sym
 from tests.linker.helpers import folders_of, memory_of, word_at
 from tests.linker.numbers import SYMBOLIC
 from tests.linker.test_mutations import mutated
+from tests.sampling import examples
 
 R_X86_64_RELATIVE = 8
 RX, RW, R = Protection.R | Protection.X, Protection.R | Protection.W, Protection.R
@@ -42,6 +49,42 @@ def linked(arch: str, source: bytes | Path, **options: object) -> tuple[Linker, 
 
 
 # ---------------------------------------------------------------- permissions
+
+
+_PLACES = st.integers(0, 12 * PAGE)
+_SEGMENTS = st.lists(st.tuples(st.integers(0, 7), _PLACES, st.integers(1, 5 * PAGE), st.sampled_from([1, PAGE])))
+
+
+@given(segments=_SEGMENTS, relro=st.lists(st.tuples(_PLACES, st.integers(0, 5 * PAGE))), gap=st.booleans())
+@settings(max_examples=examples(100), deadline=None)
+def test_permissions_are_those_of_each_page_by_itself(
+    segments: list[tuple[int, int, int, int]], relro: list[tuple[int, int]], gap: bool
+) -> None:
+    parts = [ProgramHeader(1, flags, v, v, v, size, size, align) for flags, v, size, align in segments]
+    protected = [ProgramHeader(0, 4, v, v, v, size, size, 1) for v, size in relro]
+    runs = Runs((Run(0, 4 * PAGE), Run(6 * PAGE, 7 * PAGE)) if gap else (Run(0, 13 * PAGE),))
+    decoded = cast(Decoded, SimpleNamespace(mapping_order=tuple(parts), relro=tuple(protected)))
+    found = placement._pages(decoded, runs, relro=True)
+    expected = bytearray(runs.size // PAGE)
+    for segment in parts:
+        start = runs.index(segment.vaddr)
+        for page in range(start // PAGE, min(-(-(start + segment.memsz) // PAGE), len(expected))):
+            before = expected[page] if segment.align < PAGE else 0
+            expected[page] = segment.flags | 8 | before
+    for part, offset in zip(runs.runs, runs.offsets, strict=False):
+        for page in range(part.size // PAGE):
+            at = part.start + page * PAGE
+            if any(p.vaddr & -PAGE <= at < (p.vaddr + p.memsz) & -PAGE for p in protected):
+                expected[offset // PAGE + page] &= ~2
+    of_pages = [(page, Protection(flags & 7)) for page, flags in enumerate(expected) if flags]
+    assert of_pages == [
+        (page, run.protection)
+        for run in found
+        for page in range(run.offset // PAGE, (run.offset + run.size) // PAGE)
+    ]
+    for run, after in pairwise(found):  # as long as they can be
+        end = run.offset + run.size
+        assert end < after.offset or run.protection != after.protection or end in runs.offsets
 
 
 def test_pages_have_the_permissions_of_their_segment_and_gaps_none(target: str) -> None:

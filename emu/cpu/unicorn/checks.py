@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ctypes import addressof, c_char
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from emu.cpu.pages import EXECUTABLE, PAGE_SIZE, Piece, make_piece
 from emu.cpu.protocol import Pages, Protection
 from emu.cpu.unicorn.isas import UnicornIsa
 from relink.errors import AddressSpaceError
+from relink.memory.host_pages import address_of
 from relink.records.tuples import NamedTuple, maker
 
 if TYPE_CHECKING:
@@ -32,14 +32,6 @@ class Together(NamedTuple):
 _together = maker(Together)
 
 
-def _address_of(buffer: Any) -> int:
-    """The host address of an array's memory; `buffer.ctypes` takes three times as long."""
-    try:
-        return addressof(c_char.from_buffer(buffer))
-    except (TypeError, ValueError):  # it cannot be written, or is empty
-        return int(buffer.ctypes.data)
-
-
 def host_address(
     isa: UnicornIsa, traps: tuple[int, int], address: int, size: int, protection: Protection, buffer: U8
 ) -> int:
@@ -48,7 +40,7 @@ def host_address(
     """
     if buffer.nbytes != size or buffer.dtype != _BYTE or not buffer.flags.c_contiguous:
         raise AddressSpaceError("the buffer does not fit the mapping", address=address, size=size)
-    host = _address_of(buffer)
+    host = address_of(buffer)
     if host % PAGE_SIZE:
         raise AddressSpaceError("the buffer is not page-aligned", address=address, size=size)
     if address + size - 1 >> isa.address_bits:
@@ -69,7 +61,7 @@ def mapped_together(
     hosts: dict[int, int] = {}
     above, in_order = 0, True
     for address, buffer, runs in regions:
-        memory, host = buffer.data, _address_of(buffer)
+        memory, host = buffer.data, address_of(buffer)
         if host % PAGE_SIZE or memory.itemsize != 1 or not memory.c_contiguous:
             return None
         for offset, size, protection in runs:
