@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from relink.elf.segments import special_segment
 from relink.elf.source import FileMapping, file_mapping
 from relink.elf.strings import StringTable
 from relink.elf.symbols import SymbolTable, read_strings, read_symbols
-from relink.elf.versions import Versions, read_versions
+from relink.elf.versions import Versions, libraries_with_versions, read_versions
 from relink.errors import ElfError, MalformedElf
 from relink.records import cached_property, dataclass
 
@@ -314,6 +315,11 @@ class Decoded:
     def versions(self) -> Versions:
         """DT_VERDEF and DT_VERNEED."""
         return read_versions(self.contents, self.dynamic, self.strings)
+
+    @cached_property
+    def libraries_with_versions(self) -> Sequence[str]:
+        """The libraries of which DT_VERNEED requires versions (see `versions`, which are not read for it)."""
+        return libraries_with_versions(self.contents, self.dynamic, self.strings)
 
     def version_of(self, symbol: int) -> str | None:
         """The version a symbol's DT_VERSYM entry names; None for an unversioned one."""

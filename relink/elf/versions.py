@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from struct import Struct
 
 from relink.elf.constants import VERSYM_INDEX, DynamicTag
@@ -19,6 +20,8 @@ _VERNEED = Struct("<HHIII")  #: vn_version, vn_cnt, vn_file, vn_aux, vn_next
 _VERNAUX = Struct("<IHHII")  #: vna_hash, vna_flags, vna_other, vna_name, vna_next
 
 _TAGS = frozenset({DynamicTag.VERDEF, DynamicTag.VERNEED})
+
+_LIBRARY = "a needed version's library"
 
 #: Version indices have 15 bits, so no valid chain is longer than this.
 _MOST = VERSYM_INDEX
@@ -85,6 +88,13 @@ def read_versions(contents: Contents, dynamic: Dynamic, strings: StringTable) ->
     return Versions(tuple(_definitions(contents, dynamic, strings)), tuple(_needs(contents, dynamic, strings)))
 
 
+def libraries_with_versions(contents: Contents, dynamic: Dynamic, strings: StringTable) -> Sequence[str]:
+    """The libraries that the file requires versions of, which are not read. Raises as `read_versions` does."""
+    if DynamicTag.VERNEED not in dynamic:
+        return ()
+    return [strings.text(row[2], _LIBRARY) for _, row in _needing(_Records(contents), dynamic)]
+
+
 def _definitions(contents: Contents, dynamic: Dynamic, strings: StringTable) -> list[VersionDef]:
     found, read = [], _Records(contents)
     left, first, defined = _MOST, dynamic.value(DynamicTag.VERDEF), dynamic.value(DynamicTag.VERDEFNUM)
@@ -100,15 +110,20 @@ def _definitions(contents: Contents, dynamic: Dynamic, strings: StringTable) -> 
 
 def _needs(contents: Contents, dynamic: Dynamic, strings: StringTable) -> list[VersionNeed]:
     found, read = list[VersionNeed](), _Records(contents)
-    first, needed = dynamic.value(DynamicTag.VERNEED), dynamic.value(DynamicTag.VERNEEDNUM)
-    for at, (_, count, file, aux, _next) in read.chain(first, needed, _VERNEED, "DT_VERNEED"):
-        library = strings.text(file, "a needed version's library")
+    for at, (_, count, file, aux, _next) in _needing(read, dynamic):
+        library = strings.text(file, _LIBRARY)
         for _, (hash_, flags, index, name, _) in read.chain(at + aux, count, _VERNAUX, "a needed version"):
             text = strings.text(name, "a version name")
             found.append(_NEED((library, index & VERSYM_INDEX, text, flags, hash_)))
         if len(found) > _MOST:
             raise MalformedElf(contents.name, f"more than {_MOST} needed versions")
     return found
+
+
+def _needing(read: _Records, dynamic: Dynamic) -> list[tuple[int, tuple[int, ...]]]:
+    """The records of DT_VERNEED, one for each library."""
+    first, needed = dynamic.value(DynamicTag.VERNEED), dynamic.value(DynamicTag.VERNEEDNUM)
+    return read.chain(first, needed, _VERNEED, "DT_VERNEED")
 
 
 class _Records:

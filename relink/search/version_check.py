@@ -22,7 +22,7 @@ def check(
     asking: list[Decoded] = []
     for node in nodes:
         if node.decoded is not None:
-            if node.decoded.versions.needed:
+            if node.decoded.libraries_with_versions:
                 asking.append(node.decoded)
         elif node.missing:
             errors.append(node.error())
@@ -41,21 +41,28 @@ def _missing_versions(
     loaded: Callable[[str], Image | None],
     hosts: Collection[str],
 ) -> Iterator[LinkError]:
-    """Version requirements that no library satisfies (gABI); libraries of the host satisfy all."""
+    """Version requirements that no library satisfies (gABI); libraries of the host satisfy all, so these are not
+    read.
+    """
+    found = dict[str, Decoded | None]()
+    for library in decoded.libraries_with_versions:
+        if library in providers:
+            found[library] = providers[library]
+        elif (image := loaded(library)) is not None:
+            found[library] = image.decoded
+        elif library in hosts:
+            found[library] = None
+    if all(found.get(library, decoded) is None for library in decoded.libraries_with_versions):
+        return
     for need in decoded.versions.needed:
         if need.flags & VER_FLG_WEAK:
             continue
-        if need.library in providers:
-            provider = providers[need.library]
-        elif (image := loaded(need.library)) is not None:
-            provider = image.decoded
-        elif need.library in hosts:
-            provider = None
-        else:
+        if need.library not in found:
             # glibc fails an assertion here (elf/dl-version.c, find_needed).
             problem = f"requires version {need.name} of {need.library}, which is not in its DT_NEEDED"
             yield LinkError(decoded.name, problem)
             continue
+        provider = found[need.library]
         # glibc accepts a library without any versions (elf/dl-version.c, match_symbol).
         defined = provider.versions.defined_names if provider is not None else ()
         if provider is not None and defined and need.name not in defined:

@@ -16,6 +16,7 @@ from relink import (
     LinkError,
     LinkErrors,
     LoadOptions,
+    Policy,
     SearchPath,
     UnresolvedSymbol,
     VersionNotFound,
@@ -203,6 +204,17 @@ def test_a_version_of_a_library_that_is_not_needed_is_an_error(arch: str) -> Non
     with pytest.raises(LinkError, match=r"requires version V1 of libv\.so, which is not in its DT_NEEDED"):
         load(asker, two(arch))
     load(Library(arch, "libask.so", needs=[("libv.so", "V1", 2)]))
+
+
+def test_versions_of_libraries_that_the_host_provides_are_not_read() -> None:
+    needs = [("libv.so", "V1", 0)]
+    hosts = Policy(host_provided=frozenset({"libv.so"}))
+    image = linker_for("x86_64", policy=hosts).load(
+        Library("x86_64", "libask.so", ["libv.so"], needs=needs, defines=["A1"]).image()
+    )
+    assert "versions" not in vars(image.decoded)
+    assert [need.name for need in image.decoded.versions.needed] == ["V1"]
+    assert image.decoded.versions.defined_names == {"libask.so", "A1"}
 
 
 # ---------------------------------------------------------------- the fixtures
