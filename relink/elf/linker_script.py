@@ -23,7 +23,7 @@ from relink.elf.source import map_file
 from relink.errors import UnsupportedElf, printable
 from relink.records.tuples import NamedTuple
 
-_MOST = 1 << 20  #: size limit in bytes; real scripts have a few hundred
+MOST_BYTES = 1 << 20  #: size limit in bytes; real scripts have a few hundred
 #: Patterns are compiled when they are first used: few processes read a script.
 _COMMENT = r"(?s)/\*.*?\*/"
 _TOKEN = r'"[^"]*"|[(),;]|[^\s(),;"]+'
@@ -49,7 +49,7 @@ class ScriptInput(NamedTuple):
 
 def is_linker_script(data: U8) -> bool:
     """Whether a file is text that begins with a linker script command."""
-    if not len(data) or data[0] in (0x7F, 0x21) or len(data) > _MOST:  # an ELF file or an archive
+    if not len(data) or data[0] in (0x7F, 0x21) or len(data) > MOST_BYTES:  # an ELF file or an archive
         return False
     text = data.tobytes()
     return b"\0" not in text and re.match(_BEGINS, re.sub(_COMMENT, " ", text.decode("latin-1"))) is not None
@@ -63,7 +63,7 @@ def is_script_file(source: object) -> bool:
         return False
     try:
         status = os.stat(source)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST:
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
             return False  # not even opened: opening a named pipe waits for a writer
         file = os.open(source, os.O_RDONLY | os.O_CLOEXEC)  # a third of the time of `open`
         try:

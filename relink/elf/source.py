@@ -32,9 +32,9 @@ def open_source(source: Source, name: str | None) -> tuple[str, Path | None, U8]
     Raises ElfError.
     """
     if isinstance(source, str | os.PathLike):
-        path = Path(source)
-        name = name or os.fspath(source)
-        return name, path, map_file(path, name)
+        path = os.fspath(source)
+        name = name or path
+        return name, Path(source), map_file(path, name)
     if isinstance(source, bytes | bytearray | memoryview):
         return name or "<bytes>", None, buffer(source)
     name = name or str(getattr(source, "name", "<file>"))
@@ -138,7 +138,7 @@ def is_mapped(data: U8) -> bool:
     return file_mapping(data) is not None
 
 
-def map_file(path: Path, name: str) -> U8:
+def map_file(path: str | os.PathLike[str], name: str) -> U8:
     """A file's bytes: a copy for a small file (see `COPIED`), else a mapping, unless `reading` says otherwise.
 
     Raises ElfError.

@@ -59,12 +59,17 @@ class DecodedCache:
         if time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) < _SETTLED:
             return None
         names = os.path.abspath(path), name or path, file_mode()
-        return *names, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+        return *names, *_identity(found)
 
     @staticmethod
     def file_of(key: Key) -> tuple[int, int] | None:
         """Device and inode of the file with this key; None for other contents."""
         return (key[3], key[4]) if len(key) > 2 else None
+
+    @staticmethod
+    def size_of(key: Key | None) -> int:
+        """The size in bytes of the file with this key; 0 without a key."""
+        return key[5] if key is not None and len(key) > 2 else 0
 
     def content_key(self, content: bytes, name: str | None) -> Key | None:
         """The key of an image given as bytes; None if it is not to be kept."""
@@ -95,8 +100,13 @@ class DecodedCache:
         if key is None:
             return
         is_content = len(key) == 2
-        if len(key) != 2 and self.key(key[0], key[1]) != key:
-            return
+        if not is_content:
+            try:
+                now = os.stat(key[0])
+            except (OSError, ValueError):
+                return
+            if _identity(now) != key[3:]:
+                return
         entry = key, how
         with self._lock:
             if quick and is_content and not self._was_seen(hash(entry)):
@@ -150,6 +160,11 @@ class DecodedCache:
 
     def __len__(self) -> int:
         return len(self._files)
+
+
+def _identity(status: os.stat_result) -> tuple[int, int, int, int, int]:
+    """What changes with the contents of a file."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 #: The cache of this process.

@@ -16,6 +16,7 @@ from typing import TypeVar, overload
 
 from relink.arch import Architecture
 from relink.elf import Decoded
+from relink.elf.linker_script import MOST_BYTES
 from relink.errors import LibraryNotFound, NotElf, UnsupportedElf
 from relink.image import Image
 from relink.module import Adopted
@@ -186,11 +187,13 @@ def survey(
     files it names, also in a list of files.
     """
     key, kept = None, None
-    known = isinstance(source, (bytes, Node))  # these, and files that are kept, are no scripts
+    known = isinstance(source, (bytes, Node))  # these, and files that are kept or large, are no scripts
     if not known and isinstance(source, (str, Path, os.PathLike)):
         key = CACHE.key(source, name)
         kept = CACHE.get(key)
-        known = kept is not None or CACHE.get(key, linked_by(context.architecture, options)) is not None
+        known = kept is not None or CACHE.size_of(key) > MOST_BYTES
+        if not known:
+            known = CACHE.get(key, linked_by(context.architecture, options)) is not None
     if not known and (files := script_files(source, context.search)) is not None:
         key = None
         if isinstance(source, str | os.PathLike) and isinstance(files.root, list):
