@@ -180,6 +180,36 @@ def test_a_wait_nobody_ends_is_a_deadlock_by_name(machine: Machine) -> None:
             ask(machine, futex, at, 0, 0, 0)
 
 
+def test_a_deadlock_after_a_thread_was_refused_says_so(machine: Machine) -> None:
+    """Go's run time on RISC-V does not look at what clone returns."""
+    with machine:
+        at = machine.memory.map_anonymous(PAGE)
+        assert ask(machine, "clone", 0x50F00, at) == -Errno.ENOSYS
+        futex = "futex_time64" if machine.arch.name == "riscv32" else "futex"
+        with pytest.raises(GuestAbort, match=r"no other thread \(clone, which would start one, returned ENOSYS\)"):
+            ask(machine, futex, at, 0, 0, 0)
+
+
+def test_a_file_gets_a_size_of_64_bits(machine: Machine) -> None:
+    """In a register pair on 32-bit ISAs, after a gap on Arm (the EABI's even registers)."""
+    with machine:
+        path = machine.memory.map_anonymous(PAGE)
+        machine.memory.write(path, b"/file\0")
+        number = ask(machine, "openat", -100, path, 0o102, 0o644)
+        name = "ftruncate" if machine.arch.bits == 64 else "ftruncate64"
+        gap = (0xBAD,) if machine.arch.name == "arm" else ()
+        assert ask(machine, name, number, *gap, 300, 0) == 0
+        assert machine.libc.files["/file"] == bytes(300)
+
+
+@pytest.mark.parametrize("arch", ["i386", "arm"])
+def test_the_older_numbers_of_32_bit_kernels_are_known(arch: str) -> None:
+    """Go's run time calls fcntl, not fcntl64."""
+    with Machine(arch) as machine:
+        assert ask(machine, "fcntl", 0, 1, 0) == ask(machine, "fcntl64", 0, 1, 0) == 0
+        assert ask(machine, "fcntl", 77, 1, 0) == -Errno.EBADF
+
+
 def test_a_folder_is_listed_in_pieces(machine: Machine) -> None:
     with machine:
         machine.libc.files |= {"/data/one": b"1", "/data/sub/two": b"2"}

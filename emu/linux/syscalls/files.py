@@ -171,6 +171,14 @@ def ftruncate(kernel: SystemCalls, number: int, size: int) -> int:
     return 0
 
 
+@call("ftruncate64")
+def ftruncate64(kernel: SystemCalls, number: int, a: int, b: int, c: int) -> int:
+    """The size is a register pair, after one argument: there is a gap where pairs start at an even register."""
+    low, high = (b, c) if kernel.abi.pairs_aligned else (a, b)
+    file_system(kernel.libc).get(kernel.signed(number, 4)).resize(kernel.wide(low, high))
+    return 0
+
+
 _DT_DIR, _DT_REG = 4, 8
 
 

@@ -145,6 +145,7 @@ def arm_set_tls(kernel: SystemCalls, address: int) -> int:
 
 # ---------------------------------------------------------------- waiting
 
+_THREAD_STARTERS = frozenset({"clone", "clone3"})
 _FUTEX_COMMAND, _FUTEX_WAIT, _FUTEX_WAIT_BITSET = 0x7F, 0, 9
 
 
@@ -157,7 +158,9 @@ def futex(kernel: SystemCalls, address: int, operation: int, value: int, timeout
         return -Errno.EAGAIN
     if timeout:
         return -Errno.ETIMEDOUT
-    raise GuestAbort(f"the guest waits for a futex at {address:#x}: a deadlock, as there is no other thread")
+    refused = kernel.unknown.keys() & _THREAD_STARTERS
+    why = f" ({min(refused)}, which would start one, returned ENOSYS)" if refused else ""
+    raise GuestAbort(f"the guest waits for a futex at {address:#x}: a deadlock, as there is no other thread{why}")
 
 
 # ---------------------------------------------------------------- time

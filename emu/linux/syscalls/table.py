@@ -94,10 +94,11 @@ setgid                106  214  214  144  144
 exit                   60    1    1   93   93
 exit_group            231  252  248   94   94
 uname                  63  122  122  160  160
-fcntl                  72    -    -   25    -
+fcntl                  72   55   55   25    -
 fcntl64                 -  221  221    -   25
 fsync                  74  118  118   82   82
-ftruncate              77    -    -   46    -
+ftruncate              77   93   93   46    -
+ftruncate64             -  194  194    -   46
 getdents64            217  220  217   61   61
 getcwd                 79  183  183   17   17
 chdir                  80   12   12   49   49
@@ -135,6 +136,20 @@ getrandom             318  355  384  278  278
 sched_getaffinity     204  242  242  123  123
 rseq                  334  386  398  293  293
 membarrier            324  375  389  283  283
+clone                  56  120  120  220  220
+clone3                435  435  435  435  435
+fork                   57    2    2    -    -
+vfork                  58  190  190    -    -
+execve                 59   11   11  221  221
+wait4                  61  114  114  260    -
+waitid                247  284  280   95   95
+socket                 41  359  281  198  198
+connect                42  362  283  203  203
+eventfd2              290  328  356   19   19
+epoll_create1         291  329  357   20   20
+epoll_ctl             233  255  251   21   21
+epoll_pwait           281  319  346   22   22
+memfd_create          319  356  385  279  279
 """
 
 
