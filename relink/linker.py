@@ -82,6 +82,8 @@ class Linker(LinkerState):
         its name in messages. Relocatable objects and archives, or a list of them, are combined into one image. The
         phases raise ElfError, LibraryNotFound, another LinkError or LinkErrors, AddressSpaceError.
         """
+        if options is not None and not isinstance(options, LoadOptions):
+            raise TypeError(f"options={options!r}: give a relink.LoadOptions")
         return Load(self, source, name, options)
 
     def adopt(

@@ -34,7 +34,7 @@ from relink.errors import LinkError, LoadOrderError, LoadRolledBack, raise_all
 from relink.image import Image
 from relink.load import deferred, emit, joining, lifetime
 from relink.load import map as mapping
-from relink.load.options import LoadOptions
+from relink.load.options import NO_OPTIONS, LoadOptions
 from relink.load.phases import NEXT, TIMED, TURNS, Phase
 from relink.load.plan import Plan
 from relink.load.relocating import relocate_images
@@ -86,7 +86,7 @@ class Load:
         self.state = state
         self.source = source
         self.name = name  #: name of the file in messages
-        self.options = options or LoadOptions()
+        self.options = options or NO_OPTIONS
         self.done: Phase | None = None  #: the last phase that has run
         self.timings = Timings()
         self.root: Node | None = None  #: the node of the file to load
@@ -314,8 +314,8 @@ class Load:
         )
         if root.host_provided:
             raise LinkError(root.name, "is provided by the host: there is no image to load")
-        if options.script is not None and (root.decoded is None or not root.decoded.is_relocatable):
-            raise LinkError(root.name, "is no relocatable object: a link script cannot place it")
+        if options.script is not None or root.image is not None:
+            mapping.check_place(root, options)
         return root, nodes
 
     def _check_closure(self, root: Node) -> None:

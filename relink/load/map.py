@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from relink.errors import AddressSpaceError, MalformedElf
+from relink.errors import AddressSpaceError, LinkError, MalformedElf
 from relink.image import Image
 from relink.load import deferred, emit
 from relink.load.neighbours import limit_for, low_if_possible
@@ -62,6 +62,19 @@ def plan_of(
         if node is root:
             break
     return Plan(images[root], new, first, [*nodes], timings=timings, program=options.program)
+
+
+def check_place(root: Node, options: LoadOptions) -> None:
+    """Raise LinkError for a link script for a file that has been linked, and for another base of a root that is
+    loaded than the one it has.
+    """
+    if options.script is not None and (root.decoded is None or not root.decoded.is_relocatable):
+        raise LinkError(root.name, "is no relocatable object: a link script cannot place it")
+    if (loaded := root.image) is not None:
+        base = place.chosen(options.place, loaded.decoded, options.base)
+        if base is not None and base != loaded.base:
+            problem = f"is loaded at {loaded.base:#x} already, not at {base:#x}: unload it first, or give no base"
+            raise LinkError(root.name, problem)
 
 
 def refuse_warnings(nodes: Sequence[Node]) -> None:

@@ -36,8 +36,10 @@ class Policy:
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """Options of one load. Those about new images (`base`, `sources`, `deep_bind` and others) have no effect on
-    images that are already loaded, as with dlopen.
+    """Options of one load. Those about new images (`sources`, `deep_bind` and others) have no effect on images that
+    are already loaded, as with dlopen; a `base` or `place` of the root where it is not loaded is a LinkError.
+
+    Raises TypeError for a text where a sequence is wanted, and for a `base` or `binding` of another type.
     """
 
     base: int | None = None  #: guest address of the root image's first page (None: the address space chooses)
@@ -79,6 +81,15 @@ class LoadOptions:
     #: Raise the first of `Decoded.warnings`: violations of the gABI that loaders tolerate.
     strict: bool = False
 
+    def __post_init__(self) -> None:
+        for name, value in (("preload", self.preload), ("undefined", self.undefined), ("wrap", self.wrap)):
+            if value.__class__ is str:
+                raise TypeError(f"{name}={value!r} is one text: give a list of them")
+        if self.binding.__class__ is not BindMode:
+            raise TypeError(f"binding={self.binding!r} is no relink.BindMode")
+        if self.base is not None and not hasattr(self.base, "__index__"):
+            raise TypeError(f"base={self.base!r} is no address: give an int")
+
     def objects(self, interposing: Sequence[SymbolSource | Lookup]) -> ObjectOptions:
         """The options for linking the root's objects, given the sources searched before all images.
 
@@ -94,3 +105,6 @@ class LoadOptions:
         names = frozenset(chain.from_iterable(tables))
         wrapped = Wrapped(frozenset(self.wrap))
         return ObjectOptions(self.undefined, self.whole_archive, wrapped, names, self.script)
+
+
+NO_OPTIONS = LoadOptions()

@@ -52,6 +52,10 @@ class LinkerState(Assigned, SearchContext):
         policy: Policy | None = None,
         tls_size: int = DEFAULT_STATIC_SIZE,
     ) -> None:
+        if not hasattr(memory, "architecture"):
+            raise TypeError(
+                f"{memory!r} is no memory to link into: give HostMemory(architecture), or the memory of a machine"
+            )
         super().__init__(memory.architecture, search or SearchPath())
         self.memory = memory
         self.policy = policy or Policy()

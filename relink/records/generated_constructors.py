@@ -67,7 +67,7 @@ def _12(self, name, image, index, value, size, type):
 CONSTRUCTORS['relink.image:Symbol'] = _12
 
 def _13(self, base=_missing, local=_missing, deep_bind=_missing, no_load=_missing, no_delete=_missing, binding=_missing, preload=_missing, sources=_missing, unresolved=_missing, allow_deferred=_missing, undefined=_missing, whole_archive=_missing, wrap=_missing, dynamic_tls=_missing, place=_missing, script=_missing, late_sources=_missing, relocation_handlers=_missing, program=_missing, mapping=_missing, strict=_missing):
-    self.__dict__.update(base=base, local=local, deep_bind=deep_bind, no_load=no_load, no_delete=no_delete, binding=binding, preload=preload, sources=sources, unresolved=unresolved, allow_deferred=allow_deferred, undefined=undefined, whole_archive=whole_archive, wrap=wrap, dynamic_tls=dynamic_tls, place=place, script=script, late_sources=late_sources, relocation_handlers=relocation_handlers, program=program, mapping=mapping, strict=strict)
+    self.__dict__.update(base=base, local=local, deep_bind=deep_bind, no_load=no_load, no_delete=no_delete, binding=binding, preload=preload, sources=sources, unresolved=unresolved, allow_deferred=allow_deferred, undefined=undefined, whole_archive=whole_archive, wrap=wrap, dynamic_tls=dynamic_tls, place=place, script=script, late_sources=late_sources, relocation_handlers=relocation_handlers, program=program, mapping=mapping, strict=strict); self.__post_init__()
 CONSTRUCTORS['relink.load.options:LoadOptions'] = _13
 
 def _14(self, host_provided=_missing, fallbacks=_missing):
