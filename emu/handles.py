@@ -17,6 +17,7 @@ from relink.elf.constants import SymbolType
 from relink.errors import DebugInfoError, UnresolvedSymbol
 from relink.image import Image, Symbol
 from relink.module import Stage
+from relink.records.unpicklable import Unpicklable
 
 if TYPE_CHECKING:
     from emu.calls.plan import CallPlan
@@ -55,7 +56,8 @@ class _Documentation:
         return self._text if instance is None else instance.documentation
 
 
-class Function:
+class Function(Unpicklable):
+    _instead = "it belongs to a machine of this process: pass its name and prototype"
     __doc__ = _Documentation(
         """A guest function with its C prototype. Call it like any Python function.
 
@@ -146,12 +148,14 @@ class Function:
 _OWN = frozenset({"value", "_symbol", "_machine", "_type"})
 
 
-class Variable:
+class Variable(Unpicklable):
     """A symbol's value in memory; for a TLS symbol, in the current thread.
 
     If its C type is known (from DWARF, or `as_type`), `value` is a number, bytes, or a view of a structure or
     array. Members and elements can also be accessed directly: `variable.x`, `variable[3]`.
     """
+
+    _instead = "it belongs to a machine of this process: pass its name or value"
 
     def __init__(self, machine: Guest, symbol: Symbol, ctype: CType | None = None) -> None:
         self._machine = machine
@@ -292,10 +296,12 @@ class Variables(Mapping[str, Variable]):
         self._image = image
 
     def __getitem__(self, name: str) -> Variable:
+        if not isinstance(name, str):
+            raise KeyError(name)
         try:
             return Variable(self._machine, self._image.definition(name))
-        except UnresolvedSymbol:
-            raise KeyError(name) from None
+        except UnresolvedSymbol as error:
+            raise KeyError(str(error)) from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._image.exports)

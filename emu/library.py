@@ -9,6 +9,7 @@ from emu.errors import CallError
 from relink.elf.constants import SymbolType
 from relink.errors import DebugInfoError, UnresolvedSymbol
 from relink.image import Image, Symbol
+from relink.records.unpicklable import Unpicklable
 
 if TYPE_CHECKING:
     from emu.calls.declarations import Scope
@@ -40,10 +41,12 @@ if TYPE_CHECKING:
         def redirect(self, image: Image, name: str, replacement: Handle | Symbol | SymbolValue) -> Redirection: ...
 
 
-class Library:
+class Library(Unpicklable):
     """A loaded library. Close it, or leave its `with` block, to unload it; it stays loaded while another image
     needs it.
     """
+
+    _instead = "it belongs to a machine of this process: load it on the other machine"
 
     def __init__(self, machine: Owner, plan: Plan) -> None:
         self._machine = machine
@@ -123,6 +126,8 @@ class Library:
 
     def declare(self, types: Types) -> None:
         """Let the prototypes of a header (see `Machine.types`) be those of this library's functions."""
+        if not hasattr(types, "scope"):
+            raise TypeError(f"{types!r} is no header: give what Machine.types returns for it")
         self._declared, self._types = types.scope, None
         self._functions.clear()
 
@@ -161,6 +166,8 @@ class Library:
 
         Raises UnresolvedSymbol (also when there are several), CallError for a variable, UseAfterUnload.
         """
+        if not isinstance(name, str):
+            raise TypeError(f"{name!r} is no name of a function: give a str")
         try:
             symbol = self.image.definition(name, version)
         except UnresolvedSymbol:
@@ -320,5 +327,9 @@ class PendingLibrary(Library):
 
 
 def as_image(loaded: Image | Library) -> Image:
-    """The image of a library; an image itself."""
-    return loaded.image if isinstance(loaded, Library) else loaded
+    """The image of a library; an image itself. Raises TypeError for anything else."""
+    if isinstance(loaded, Library):
+        return loaded.image
+    if not isinstance(loaded, Image):
+        raise TypeError(f"{loaded!r} is no library: give what Machine.load returned")
+    return loaded

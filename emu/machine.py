@@ -32,6 +32,7 @@ from emu.errors import CallError, Frame
 from emu.host.symbols import Symbols, SymbolValue
 from emu.library import Library, PendingLibrary, as_image
 from emu.load.lazy_binding import FirstCall
+from emu.load.loader import named
 from emu.memory.guest_memory import GuestMemory
 from emu.memory.limit import DEFAULT_LIMIT
 from emu.observed import ObservedGuest
@@ -45,6 +46,7 @@ from relink.arch import Architecture, FloatAbi, architecture, architecture_of
 from relink.errors import MachineError, UnsupportedElf
 from relink.image import Image
 from relink.memory.rollback import Rollback
+from relink.records.unpicklable import Unpicklable
 from relink.relocate.lazy import BindMode
 from relink.search.graph import Node
 from relink.search.search_path import Finder, SearchPath, Source
@@ -60,12 +62,20 @@ if TYPE_CHECKING:
 DEFAULT_STACK_SIZE = 8 << 20  #: bytes, as on Linux
 
 
-def _check_sizes(**sizes: int) -> None:
-    if min(sizes.values()) < 0:
-        raise ValueError(f"sizes are not negative: {', '.join(f'{name}={size}' for name, size in sizes.items())}")
+def _check_numbers(**numbers: float) -> None:
+    try:
+        if min(numbers.values()) >= 0:
+            return
+    except TypeError:
+        pass
+    for name, number in numbers.items():
+        if not hasattr(number, "__float__"):
+            raise TypeError(f"{name}={number!r} is no number")
+        if number < 0:
+            raise ValueError(f"sizes and limits are not negative: {name}={number}")
 
 
-class Machine(DebuggedGuest, PatchedGuest, ObservedGuest, SnapshotGuest, TypedGuest):
+class Machine(Unpicklable, DebuggedGuest, PatchedGuest, ObservedGuest, SnapshotGuest, TypedGuest):
     """One emulated machine with its loaded images.
 
     `arch` is any name `relink.arch.architecture` knows. `os` is the personality; the default is
@@ -84,8 +94,10 @@ class Machine(DebuggedGuest, PatchedGuest, ObservedGuest, SnapshotGuest, TypedGu
     static only when required (see `relink.tls`).
 
     Raises UnknownArchitecture, UnsupportedElf for a `float_abi` the architecture does not have, ValueError for a
-    negative size.
+    negative size or limit, TypeError for an argument of another type.
     """
+
+    _instead = "make one in each process, or read one from a file that `snapshot().save(path)` has written"
 
     def __init__(
         self,
@@ -114,14 +126,22 @@ class Machine(DebuggedGuest, PatchedGuest, ObservedGuest, SnapshotGuest, TypedGu
             os = linux_of(**linux)
         elif linux:
             raise TypeError(f"{', '.join(linux)}: with os=, give it to the personality")
-        _check_sizes(memory_limit=memory_limit, stack_size=stack_size, tls_size=tls_size)
+        elif not hasattr(os, "attach"):
+            raise TypeError(f"os={os!r} is no Personality, such as emu.Linux()")
+        _check_numbers(
+            memory_limit=memory_limit,
+            stack_size=stack_size,
+            tls_size=tls_size,
+            max_instructions=max_instructions,
+            timeout=timeout,
+        )
         self.os = os
         self.parts = parts = Parts(
             self.arch,
             self.os,
             SearchPath(libraries or {}, library_path, sysroot, finders),
             symbols=symbols,
-            binding=BindMode(binding),
+            binding=named(BindMode, "binding", binding),
             float_abi=float_abi,
             max_instructions=max_instructions,
             timeout=timeout,
@@ -163,12 +183,17 @@ class Machine(DebuggedGuest, PatchedGuest, ObservedGuest, SnapshotGuest, TypedGu
     ) -> None:
         self.close(run_destructors=kind is None)
 
-    @exclusive
     def close(self, *, run_destructors: bool = True) -> None:
         """Unload everything and free the engine. Unless `run_destructors` is False, first run thread-local
         destructors of the current thread, atexit handlers, and the destructors of the images. Raises
-        LoadOrderError, and does nothing, in an observer or a hook of a load's linking.
+        LoadOrderError, and does nothing, in an observer or a hook of a load's linking. What uses the machine
+        afterwards raises MachineError or UseAfterUnload; another `close` does nothing.
         """
+        if not self.runner.closed:
+            self._close(run_destructors=run_destructors)
+
+    @exclusive
+    def _close(self, *, run_destructors: bool) -> None:
         self.linker.check_closable()
         try:
             if run_destructors:
@@ -178,6 +203,7 @@ class Machine(DebuggedGuest, PatchedGuest, ObservedGuest, SnapshotGuest, TypedGu
             self.linker.close()
             self.cpu.close()
             self.memory.close()
+            self.runner.close()
 
     # ------------------------------------------------------------ loading
 

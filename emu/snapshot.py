@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Self
 
 from emu.errors import CallAbandoned, SnapshotError, SnapshotFileError
 from emu.run.exclusive import exclusive
-from relink.errors import MachineError, MachineInUse
 from relink.records import cached_property
+from relink.records.unpicklable import Unpicklable
 
 if TYPE_CHECKING:
     from emu.host.symbols import SymbolValue
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 CONTENT_LIMIT = 1 << 31  #: default limit of the contents of a file in bytes
 
 
-class Snapshot:
+class Snapshot(Unpicklable):
     """The state of a machine at one time. Its memory is freed by `close`, or with the object."""
+
+    _instead = "write it to a file with `save`, and read that with `Machine.from_snapshot`"
 
     def __init__(self, machine: SnapshotGuest, state: State, inside: tuple[object, ...]) -> None:
         self._machine = machine
@@ -185,7 +187,6 @@ class SnapshotGuest:
             raise SnapshotError("the snapshot is of another machine")
         if snapshot._state is None:
             raise SnapshotError("the snapshot has been closed")
-        self._check_not_closed()
         if self.parts.linker.under_way or self.runner.in_operation:
             raise SnapshotError("a snapshot cannot be restored during a load or unload")
         if snapshot._inside != self._inside():
@@ -197,15 +198,6 @@ class SnapshotGuest:
             raise SnapshotError(f"{problem} during a call of the guest")
         if self.parts.linker.under_way or self.runner.in_operation:
             raise SnapshotError(f"{problem} during a load or unload")
-        self._check_not_closed()
-
-    def _check_not_closed(self) -> None:
-        try:
-            self.parts.cpu.read_register("pc")
-        except MachineInUse:
-            raise
-        except (MachineError, AttributeError, TypeError):
-            raise SnapshotError("the machine has been closed") from None
 
     def _inside(self) -> tuple[object, ...]:
         return self.parts.threads.outer

@@ -17,6 +17,7 @@ from relink.errors import UnresolvedSymbol
 from relink.module import Module
 from relink.records import Assigned, cached_property, dataclass, field
 from relink.records.tuples import NamedTuple
+from relink.records.unpicklable import Unpicklable
 from relink.relocate.result import Relocated
 from relink.resolve.bindings import HOST, UNRESOLVED, Bindings
 from relink.resolve.resolver import Resolver
@@ -92,12 +93,14 @@ def _combined() -> Callable[[Decoded], CombinedObjects | None]:
     return combined
 
 
-class Image(Module):
+class Image(Unpicklable, Module):
     """One image of a link, made by a `Linker`: a module (file and memory) with the methods for users.
 
     Its dependencies and search lists are in `scopes`, its reference counts in `lifetime`, the result of relocation
     in `relocated`.
     """
+
+    _instead = "it is linked into memory of this process: pass its name and base"
 
     def __init__(self, decoded: Decoded, architecture: Architecture, resolver: Resolver) -> None:
         super().__init__(decoded, architecture)

@@ -112,6 +112,8 @@ def _enum_class(name: str, ctype: Enumeration) -> type[enum.IntEnum]:
 
 def view_at(memory: Memory, rules: CallingConvention, address: int, ctype: str | CType | type[View]) -> Any:
     """The value at a guest address, read as a C type. Raises CallError."""
+    if not hasattr(address, "__index__"):
+        raise CallError(f"{address!r} is no address: give an int")
     if isinstance(ctype, str):
         ctype = parse_type(ctype, rules.arch)
     kind: CType = ctype._ctype_ if isinstance(ctype, type) else ctype

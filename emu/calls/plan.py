@@ -85,6 +85,8 @@ def plan_call(arch: str, prototype: Prototype | str) -> CallPlan:
 def _plan(arch: str, prototype: Prototype | str) -> CallPlan:
     if isinstance(prototype, str):
         return _plan(arch, parse_prototype(prototype, arch))
+    if not isinstance(prototype, Prototype):
+        raise CallError(f"{prototype!r} is no prototype: write it in C, such as 'int(const char *)'")
     return CallPlan(convention(arch), prototype)
 
 

@@ -140,9 +140,11 @@ class PageMap:
     def read(self, address: int, size: int, needed: Protection = Protection.NONE) -> bytes:
         """Copy bytes out. Raises GuestAccessError if any is unmapped or does not have `needed` permissions."""
         piece = self.at(address)
-        if piece is not None and address + size <= piece.end and _SUFFICE[piece.protection][needed]:
+        if piece is not None and address <= address + size <= piece.end and _SUFFICE[piece.protection][needed]:
             offset = address - piece.start
             return piece.memory[offset : offset + size].tobytes()  # the usual case
+        if size < 0:
+            raise ValueError(f"a size is not negative: {size}")
         return b"".join(
             piece.memory[low - piece.start : high - piece.start]
             for piece, low, high in self._accessible(address, size, needed, write=False)

@@ -158,6 +158,8 @@ class HostSymbols(Assigned):
             return []
         if isinstance(symbols, Mapping):
             return [DefinedSymbols(self.define_all(symbols, traps))]
+        if not (callable(symbols) or hasattr(symbols, "lookup")):
+            raise TypeError(f"symbols={symbols!r} is neither a table by name nor a function of a SymbolRequest")
         return [symbols]
 
     def definition(self, request: SymbolRequest, value: object) -> int | Symbol:

@@ -5,7 +5,7 @@ This file connects the parts: `emu.libc`, `emu.linux.syscalls`, `emu.linux.proce
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
@@ -53,6 +53,14 @@ class LinuxShortcuts(LinuxKeywords, total=False):
     hosted_libc: bool  #: False is `libc="target"`
 
 
+def _check_files(files: dict[str, bytes | bytearray]) -> None:
+    if not isinstance(files, MutableMapping):
+        raise TypeError(f"files={files!r} is no table: give {{path: contents}}")
+    for path, content in files.items():
+        if not isinstance(content, bytes | bytearray):
+            raise TypeError(f"files[{path!r}] is {content!r}: give bytes")
+
+
 class Linux(Assigned, Personality):
     """Linux for one machine.
 
@@ -77,6 +85,12 @@ class Linux(Assigned, Personality):
     ) -> None:
         if libc not in ("hosted", "target"):
             raise ValueError(f"libc={libc!r} is neither 'hosted' nor 'target'")
+        if arguments.__class__ is str:
+            raise TypeError(f"arguments={arguments!r} is one text: give a list")
+        if not (stdin.__class__ is bytes or callable(stdin)):
+            raise TypeError(f"stdin={stdin!r} is no bytes")
+        if files is not None:
+            _check_files(files)
         self.hosted = libc == "hosted"
         self.arguments = arguments
         self.environment = dict(environment or {})
@@ -273,6 +287,8 @@ class Linux(Assigned, Personality):
 
 def linux(*, hosted_libc: bool = True, **keywords: Unpack[LinuxKeywords]) -> Linux:
     """The personality for `LinuxShortcuts`. Raises TypeError for others, which a user has given to `Machine`."""
+    if "libc" in keywords:
+        raise TypeError("libc= is an argument of Linux: give os=Linux(libc=...) or hosted_libc=")
     if unknown := keywords.keys() - LinuxKeywords.__optional_keys__:
         raise TypeError(f"Machine() got an unexpected keyword argument {min(unknown)!r}")
     return Linux(libc="hosted" if hosted_libc else "target", **keywords)

@@ -159,12 +159,16 @@ class Process:
         libc: Libc,
         kernel: SystemCalls,
     ) -> None:
+        if isinstance(arguments, str):
+            raise TypeError(f"arguments={arguments!r} is one text: give a list, the program's name first")
+        if not isinstance(environment, Mapping):
+            raise TypeError(f"environment={environment!r} is no table: give {{name: value}}")
         called = os.fspath(program) if isinstance(program, (str, os.PathLike)) else "program"
         self._convention, self._memory, self._libc, self._kernel = convention, memory, libc, kernel
         self._traps, self._runner, self._threads = traps, runner, threads
         self._host_symbols, self._initialisers, self._finalise = host_symbols, initialisers, finalise
         self._guest_stack = stack
-        self.arguments = tuple([str(called)] if arguments is None else arguments)
+        self.arguments = tuple([str(called)] if arguments is None else map(os.fsdecode, arguments))
         self.environment = dict(environment)
         self._libc_before = libc.environment, libc.program
         libc.environment, libc.program = dict(environment), self

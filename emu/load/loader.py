@@ -16,8 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from enum import Enum
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from emu.load.pending import PendingLoad, RolledBack
 from emu.load.transaction import LoadSteps, Prepare, Transaction
@@ -101,14 +102,14 @@ class Loader(LoadSteps):
         for ours in ("name", "run_initialisers"):
             passed_on.pop(ours, None)
         if (binding := passed_on.get("binding") or self.binding).__class__ is not BindMode:
-            binding = BindMode(binding)
+            binding = named(BindMode, "binding", binding)
         passed_on["binding"] = binding
         passed_on["sources"] = host_symbols.sources(passed_on.pop("symbols", None), traps)
         passed_on["late_sources"] = host_symbols.sources(passed_on.pop("late_symbols", None), traps)
         if passed_on.pop("allow_unresolved", False) or passed_on.get("allow_deferred"):
             passed_on.setdefault("unresolved", host_symbols.unresolved(traps))
         if (mode := passed_on.get("mapping")) is not None:
-            passed_on["mapping"] = FileMode(mode)
+            passed_on["mapping"] = named(FileMode, "mapping", mode)
         try:
             return LoadOptions(**{"dynamic_tls": self.dynamic_tls, "program": program, **passed_on})
         except TypeError as error:  # says which keyword, of a function that the user has not called
@@ -166,6 +167,8 @@ class Loader(LoadSteps):
     def provide(self, name: str, symbols: Mapping[str, SymbolValue]) -> None:
         """See `Machine.provide`."""
         linker, traps = self._linker, list[int]()
+        if not isinstance(symbols, Mapping):
+            raise TypeError(f"symbols={symbols!r} is no table by name")
         if linker.loaded(name) is not None:
             raise LinkError(name, "is already loaded: the host cannot provide it too")
         if name in linker.provided:
@@ -234,6 +237,18 @@ class Loader(LoadSteps):
         self._unloading = []  # everything is unloaded, so nested unloads need no separate processing
         self._hooks.finish()
         self._initialisers.finalise()
+
+
+_E = TypeVar("_E", bound=Enum)
+
+
+def named(kind: type[_E], option: str, value: object) -> _E:
+    """The member of an enumeration for the value of an option, which may be its text. Raises ValueError."""
+    try:
+        return kind(value)
+    except ValueError:
+        known = ", ".join(repr(each.value) for each in kind)
+        raise ValueError(f"{option}={value!r} is none of {known}") from None
 
 
 @lru_cache(maxsize=16)

@@ -20,6 +20,8 @@ class Budget:
     """
 
     def __init__(self, instructions: int, seconds: float) -> None:
+        if instructions < 0 or seconds < 0:
+            raise ValueError(f"limits are not negative: max_instructions={instructions}, timeout={seconds}")
         self.limit, self.seconds = instructions, seconds
         self.instructions = instructions  #: what is left, where there is a limit
         self.executed = 0  #: by the guest, where there is a limit

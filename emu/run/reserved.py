@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import current_thread, get_ident
+from typing import NoReturn
 
-from relink.errors import MachineInUse
+from relink.errors import MachineError, MachineInUse
 
 
 class Reservable:
@@ -20,6 +21,7 @@ class Reservable:
     in_host: bool
 
     def __init__(self) -> None:
+        self.closed = False
         self.uses = 0  #: how many times it is reserved
         self.user = 0  #: by the thread of this number
         self.file: str | None = None  #: the snapshot file that the machine was read from
@@ -32,6 +34,11 @@ class Reservable:
             raise used_elsewhere()
         self.user = thread
         self.uses += 1
+
+    def close(self) -> None:
+        """Raise MachineError from now on where the machine would be reserved."""
+        self.closed = True
+        self.reserve = _refuse_closed  # type: ignore[method-assign]
 
     @contextmanager
     def used(self) -> Iterator[None]:
@@ -56,6 +63,10 @@ class Reservable:
             from emu.run.unfit import refuse
 
             refuse(error, self.file)
+
+
+def _refuse_closed() -> NoReturn:
+    raise MachineError("the machine has been closed")
 
 
 def used_elsewhere() -> MachineInUse:

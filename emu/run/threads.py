@@ -111,6 +111,8 @@ class Threads:
 
     def check(self, thread: Thread) -> None:
         """Raise CallError for a thread that has ended, and ForeignObject for one of another machine."""
+        if not isinstance(thread, Thread):
+            raise TypeError(f"{thread!r} is no thread: give what Machine.new_thread returned")
         if thread.outlived:
             raise HandleOutlived(repr(thread))
         if not thread.alive:

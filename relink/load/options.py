@@ -36,8 +36,9 @@ class Policy:
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """Options of one load. Those about new images (`sources`, `deep_bind` and others) have no effect on images that
-    are already loaded, as with dlopen; a `base` or `place` of the root where it is not loaded is a LinkError.
+    """Options of one load. Those about new images (`sources`, `deep_bind` and others) have no effect on images
+    that are already loaded, as with dlopen. A root that is loaded at another address than its `base` or `place` is
+    a LinkError.
 
     Raises TypeError for a text where a sequence is wanted, and for a `base` or `binding` of another type.
     """

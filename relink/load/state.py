@@ -16,6 +16,7 @@ from relink.memory import sparse
 from relink.memory.address_space import AddressSpace, Protection
 from relink.memory.rollback import Rollback, Step
 from relink.records import Assigned
+from relink.records.unpicklable import Unpicklable
 from relink.relocate.lazy import LazyHost
 from relink.relocate.tls import DescriptorStubs
 from relink.resolve import scopes
@@ -41,8 +42,10 @@ class UnderWay(Protocol):
         """Raise LoadOrderError while a phase is running."""
 
 
-class LinkerState(Assigned, SearchContext):
+class LinkerState(Unpicklable, Assigned, SearchContext):
     """The state a linker keeps between loads."""
+
+    _instead = "it links into memory of this process: make one in each"
 
     def __init__(
         self,
@@ -52,11 +55,12 @@ class LinkerState(Assigned, SearchContext):
         policy: Policy | None = None,
         tls_size: int = DEFAULT_STATIC_SIZE,
     ) -> None:
-        if not hasattr(memory, "architecture"):
-            raise TypeError(
-                f"{memory!r} is no memory to link into: give HostMemory(architecture), or the memory of a machine"
-            )
-        super().__init__(memory.architecture, search or SearchPath())
+        try:
+            architecture = memory.architecture
+        except AttributeError:
+            problem = "is no memory to link into: give HostMemory(architecture), or that of a machine"
+            raise TypeError(f"{memory!r:.80} {problem}") from None
+        super().__init__(architecture, search or SearchPath())
         self.memory = memory
         self.policy = policy or Policy()
         self.resolver = Resolver()

@@ -297,6 +297,8 @@ class HostMemory:
 
     def _bytes(self, address: int, size: int) -> U8:
         region = self.region_at(address)
+        if size < 0:
+            raise ValueError(f"a size is not negative: {size}")
         if region is None or not _covered(region.pages, address - region.address, size):
             raise AddressSpaceError("not mapped", address=address, size=size)
         return region.buffer[address - region.address : address - region.address + size]

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from emu import BudgetExceeded, CallError, ForeignObject, FuzzError, GuestFault, Library, Machine, SnapshotError
 from emu.cpu.protocol import StopReason
 from emu.fuzz import Found, Fuzzer, arguments
+from relink.errors import MachineError
 from tests.fixtures import arch_of, each_target
 from tests.machine.loops import build_loops
 
@@ -196,5 +197,5 @@ def test_bad_requests_are_typed_errors(guest: Guest, target: str, path: Path) ->
     assert machine.call(host, "int(void)") == 0
     assert len(refused) == 1
     machine.close()
-    with pytest.raises(SnapshotError):
+    with pytest.raises(MachineError, match="the machine has been closed"):
         fuzzer.run(executions=1)

@@ -13,7 +13,7 @@ import pytest
 
 from emu import Machine
 from emu.errors import CallAbandoned, HandleOutlived, SnapshotError
-from relink.errors import UseAfterUnload
+from relink.errors import MachineError, UseAfterUnload
 from tests.fixtures import arch_of, fixture
 from tests.machine.conftest import MakeMachine
 from tests.state import differences, state_of
@@ -172,7 +172,7 @@ def test_a_closed_machine_has_no_snapshots(make_machine: MakeMachine, target: st
     snapshot = machine.snapshot()
     machine.close()
     for refused in (machine.snapshot, lambda: machine.restore(snapshot)):
-        with pytest.raises(SnapshotError, match="closed"):
+        with pytest.raises(MachineError, match="the machine has been closed"):
             refused()
 
 
