@@ -31,8 +31,8 @@ from emu.debugged import DebuggedGuest
 from emu.errors import CallError, Frame
 from emu.host.symbols import Symbols, SymbolValue
 from emu.library import Library, PendingLibrary, as_image
+from emu.load.arguments import check_sizes, named
 from emu.load.lazy_binding import FirstCall
-from emu.load.loader import named
 from emu.memory.guest_memory import GuestMemory
 from emu.memory.limit import DEFAULT_LIMIT
 from emu.observed import ObservedGuest
@@ -62,17 +62,16 @@ if TYPE_CHECKING:
 DEFAULT_STACK_SIZE = 8 << 20  #: bytes, as on Linux
 
 
-def _check_numbers(**numbers: float) -> None:
-    try:
-        if min(numbers.values()) >= 0:
-            return
-    except TypeError:
-        pass
-    for name, number in numbers.items():
-        if not hasattr(number, "__float__"):
-            raise TypeError(f"{name}={number!r} is no number")
-        if number < 0:
-            raise ValueError(f"sizes and limits are not negative: {name}={number}")
+def _personality(os: Personality | None, linux: LinuxShortcuts) -> Personality:
+    if os is None:
+        from emu.linux.personality import linux as linux_of
+
+        return linux_of(**linux)
+    if linux:
+        raise TypeError(f"{', '.join(linux)}: with os=, give it to the personality")
+    if not hasattr(os, "attach"):
+        raise TypeError(f"os={os!r} is no Personality, such as emu.Linux()")
+    return os
 
 
 class Machine(Unpicklable, DebuggedGuest, PatchedGuest, ObservedGuest, SnapshotGuest, TypedGuest):
@@ -120,28 +119,14 @@ class Machine(Unpicklable, DebuggedGuest, PatchedGuest, ObservedGuest, SnapshotG
         **linux: Unpack[LinuxShortcuts],
     ) -> None:
         self.arch = arch if isinstance(arch, Architecture) else architecture(arch)
-        if os is None:
-            from emu.linux.personality import linux as linux_of
-
-            os = linux_of(**linux)
-        elif linux:
-            raise TypeError(f"{', '.join(linux)}: with os=, give it to the personality")
-        elif not hasattr(os, "attach"):
-            raise TypeError(f"os={os!r} is no Personality, such as emu.Linux()")
-        _check_numbers(
-            memory_limit=memory_limit,
-            stack_size=stack_size,
-            tls_size=tls_size,
-            max_instructions=max_instructions,
-            timeout=timeout,
-        )
-        self.os = os
+        check_sizes(memory_limit=memory_limit, stack_size=stack_size, tls_size=tls_size)
+        self.os = _personality(os, linux)
         self.parts = parts = Parts(
             self.arch,
             self.os,
             SearchPath(libraries or {}, library_path, sysroot, finders),
             symbols=symbols,
-            binding=named(BindMode, "binding", binding),
+            binding=binding if isinstance(binding, BindMode) else named(BindMode, "binding", binding),
             float_abi=float_abi,
             max_instructions=max_instructions,
             timeout=timeout,
@@ -185,9 +170,8 @@ class Machine(Unpicklable, DebuggedGuest, PatchedGuest, ObservedGuest, SnapshotG
 
     def close(self, *, run_destructors: bool = True) -> None:
         """Unload everything and free the engine. Unless `run_destructors` is False, first run thread-local
-        destructors of the current thread, atexit handlers, and the destructors of the images. Raises
-        LoadOrderError, and does nothing, in an observer or a hook of a load's linking. What uses the machine
-        afterwards raises MachineError or UseAfterUnload; another `close` does nothing.
+        destructors of the current thread, atexit handlers, and the destructors of the images. Does nothing for a
+        closed machine. Raises LoadOrderError, and does nothing, in an observer or hook of a load's linking.
         """
         if not self.runner.closed:
             self._close(run_destructors=run_destructors)

@@ -16,10 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from enum import Enum
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
+from emu.load.arguments import named
 from emu.load.pending import PendingLoad, RolledBack
 from emu.load.transaction import LoadSteps, Prepare, Transaction
 from relink.elf.source import FileMode
@@ -237,18 +237,6 @@ class Loader(LoadSteps):
         self._unloading = []  # everything is unloaded, so nested unloads need no separate processing
         self._hooks.finish()
         self._initialisers.finalise()
-
-
-_E = TypeVar("_E", bound=Enum)
-
-
-def named(kind: type[_E], option: str, value: object) -> _E:
-    """The member of an enumeration for the value of an option, which may be its text. Raises ValueError."""
-    try:
-        return kind(value)
-    except ValueError:
-        known = ", ".join(repr(each.value) for each in kind)
-        raise ValueError(f"{option}={value!r} is none of {known}") from None
 
 
 @lru_cache(maxsize=16)

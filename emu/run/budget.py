@@ -20,8 +20,12 @@ class Budget:
     """
 
     def __init__(self, instructions: int, seconds: float) -> None:
-        if instructions < 0 or seconds < 0:
-            raise ValueError(f"limits are not negative: max_instructions={instructions}, timeout={seconds}")
+        try:
+            if instructions < 0 or seconds < 0:
+                raise ValueError(f"limits are not negative: max_instructions={instructions}, timeout={seconds}")
+        except TypeError:
+            problem = f"limits are numbers: max_instructions={instructions!r}, timeout={seconds!r}"
+            raise TypeError(problem) from None
         self.limit, self.seconds = instructions, seconds
         self.instructions = instructions  #: what is left, where there is a limit
         self.executed = 0  #: by the guest, where there is a limit
@@ -52,15 +56,19 @@ class Budget:
         return f"{self.limit} instructions"
 
 
+_UNLIMITED = Budget(0, 0.0)
+
+
 class BudgetedCalls(Reservable):
     """The part of a `Runner` for the limits of its calls: see there."""
 
     def __init__(self, max_instructions: int, timeout: float) -> None:
         super().__init__()
+        Budget(max_instructions, timeout)  # checks them
         self.max_instructions, self.timeout = max_instructions, timeout
         self.in_host = False  #: during a call: whether a host function is running, which may call the guest
         self.depth = 0  #: number of calls in progress
-        self._budget = self._unlimited = Budget(0, 0.0)
+        self._budget = self._unlimited = _UNLIMITED
         #: Whether outermost calls belong to something larger, and share one budget: a load, an unload, the end of
         #: a thread.
         self.in_operation = False
