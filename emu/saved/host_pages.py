@@ -98,6 +98,7 @@ class Files:
 
     def __init__(self) -> None:
         self._file: _File | None = None
+        self.has_replaced = False  #: whether any buffer may have ranges that were discarded since the last `drop`
 
     def current(self) -> _File:
         """A file that no other process writes to."""
@@ -197,6 +198,7 @@ class HostPages:
     def discarded(self, offset: int, size: int) -> None:
         """Called before pages of the buffer are replaced by zeros (`Region.discarded`)."""
         self.replaced.append((offset, size))
+        self._files.has_replaced = True
 
 
 def owner_of(buffer: U8) -> Any:

@@ -156,6 +156,7 @@ class SharedMemory:
             and not written
             and self._quick is not None
             and self._changes == self._memory.changes
+            and not self._files.has_replaced
         ):
             stale = list(self._changed_code())
             self._quick.drop()
@@ -198,6 +199,7 @@ class SharedMemory:
             kept.pages.drop()
             for page in np.concatenate(pages).tolist():
                 yield region.address + page * PAGE, PAGE
+        self._files.has_replaced = False
 
     def _prepare(self, wanted: Contents) -> None:
         """Find what the next quick restore has to look at."""

@@ -244,3 +244,21 @@ def test_snapshots_free_what_only_they_use(target: str, make_machine: MakeMachin
     del library
     gc.collect()
     assert image() is None
+
+
+def test_what_the_host_has_zeroed_returns(make_machine: MakeMachine) -> None:
+    """As for `calloc` and `madvise`: large ranges get other pages, of which the engine knows nothing."""
+    machine, size = make_machine(), 1 << 20
+    address = machine.memory.map_anonymous(size)
+    content = b"content!" * (size // 8)
+    machine.memory.write(address, content)
+    block = machine.heap.malloc(size)
+    machine.memory.write(block, content)
+    snapshot = machine.snapshot()
+    for _ in range(2):
+        machine.memory.zero(address, size)
+        machine.heap.free(block)
+        assert machine.heap.calloc(1, size) == block
+        assert not any(machine.memory.read(block, size))
+        machine.restore(snapshot)
+        assert machine.memory.read(address, size) == machine.memory.read(block, size) == content
