@@ -57,23 +57,25 @@ class Places(ctypes.Structure):
 
     def fill(self, addresses: Collection[int]) -> None:
         """Make the set that of `addresses`."""
-        size = 16
-        while size < 4 * len(addresses):
+        size, used = 16, len(addresses)
+        while size < 4 * used:
             size *= 2
-        self._words = np.zeros(size, np.uint64)  # kept alive; the engine does not run meanwhile
-        self._used = 0  #: words in use, with those of addresses that have gone
-        self.table, self.mask, self.multiplier = int(self._words.ctypes.data), 8 * size - 8, MULTIPLIER
-        self.skip = _NOWHERE
+        words = np.zeros(size, np.uint64)
         for address in addresses:
-            self._words[self._place(address, 0)] = address ^ _NOWHERE
-            self._used += 1
+            words[_place(words, address, 0)] = address ^ _NOWHERE
+        table = int(words.ctypes.data)
+        # Without a call from here on: the hook never reads words that are freed, whatever a signal handler raises.
+        self._words = words
+        self._used = used  #: words in use, with those of addresses that have gone
+        self.table, self.mask, self.multiplier = table, 8 * size - 8, MULTIPLIER
+        self.skip = _NOWHERE
 
     def update(self, address: int, addresses: Collection[int]) -> None:
         """Make the set that of `addresses`, to which one has been added or from which it has been removed."""
         if self.table is None:
             self.fill(addresses)
             return
-        place = self._place(address, address ^ _NOWHERE)
+        place = _place(self._words, address, address ^ _NOWHERE)
         if address not in addresses:
             if self._words[place]:
                 self._words[place] = _GONE
@@ -84,13 +86,14 @@ class Places(ctypes.Structure):
             self._used += 1
             self._words[place] = address ^ _NOWHERE
 
-    def _place(self, address: int, word: int) -> int:
-        """The index of the first word in the row of an address that is free or `word`."""
-        words, last = self._words, len(self._words) - 1
-        place = (address * MULTIPLIER & _NOWHERE) >> PLACE_SHIFT + 3 & last
-        while (there := int(words[place])) and there != word:
-            place = place + 1 & last
-        return place
+
+def _place(words: NDArray[np.uint64], address: int, word: int) -> int:
+    """The index of the first word in the row of an address that is free or `word`."""
+    last = len(words) - 1
+    place = (address * MULTIPLIER & _NOWHERE) >> PLACE_SHIFT + 3 & last
+    while (there := int(words[place])) and there != word:
+        place = place + 1 & last
+    return place
 
 
 class Log(ctypes.Structure):

@@ -55,10 +55,11 @@ class _Table:
         self._make(_SMALLEST)
 
     def _make(self, entries: int) -> None:
-        self._words = np.zeros(2 * entries, np.uint64)
-        self._view = memoryview(cast(Any, self._words))
-        self._mask = 16 * entries - 16
-        self._request.table, self._request.mask = int(self._words.ctypes.data), self._mask
+        words = np.zeros(2 * entries, np.uint64)
+        view, table, request = memoryview(cast(Any, words)), int(words.ctypes.data), self._request
+        # Without a call from here on: the hook never reads words that are freed, whatever a signal handler raises.
+        self._words, self._view, self._mask = words, view, 16 * entries - 16
+        request.table, request.mask = table, self._mask
 
     def clear(self) -> None:
         self._words[:] = 0

@@ -61,10 +61,10 @@ class StackWatch:
 
     def _set(self, address: int, needs: StackNeeds) -> None:
         if self._bits is None:
-            self._bits = np.zeros(_BITS // 8, np.uint8)
-            self._data.bits = self._bits.ctypes.data
+            bits, watch = np.zeros(_BITS // 8, np.uint8), ctypes.addressof(self._data)
+            self._data.bits = bits.ctypes.data
             self._enlarge(_FEWEST)
-            self._request.watch = ctypes.addressof(self._data)
+            self._bits, self._request.watch = bits, watch  # last: a signal handler may raise anywhere before
         self._needs[address] = needs
         self._bits[address >> 3 & _BITS // 8 - 1] |= 1 << (address & 7)
         if 2 * len(self._needs) > len(self._rows):
@@ -73,8 +73,10 @@ class StackWatch:
             self._put(address, needs)
 
     def _enlarge(self, count: int) -> None:
-        self._rows = np.zeros(count, _ROW)
-        self._data.rows, self._data.mask = self._rows.ctypes.data, count - 1
+        rows = np.zeros(count, _ROW)
+        place = int(rows.ctypes.data)
+        # Without a call from here on: the hook never reads rows that are freed, whatever a signal handler raises.
+        self._rows, self._data.rows, self._data.mask = rows, place, count - 1
         for address, needs in self._needs.items():
             self._put(address, needs)
 

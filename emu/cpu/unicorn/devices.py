@@ -229,11 +229,11 @@ class UnicornDevices(UnicornLimits):
             raise AddressSpaceError("devices are mapped in whole pages", address=address, size=size)
         self._isa.check_reach(address, size)
         read, write = _calls(windows, port, address)
+        self._kept += read, write  # first: a signal handler may raise right after the engine has them
         status = api.uclib.uc_mmio_map(
             self._handle, ctypes.c_uint64(address), ctypes.c_size_t(size), read, None, write, None
         )
         api.check(status, "map a device", address, size)
-        self._kept += read, write
         self._ports.append(port)
         status = api.uclib.uc_mem_protect(self._handle, ctypes.c_uint64(address), ctypes.c_size_t(size), 0)
         api.check(status, "protect a device", address, size)

@@ -47,27 +47,34 @@ class UnicornFirstCalls:
         self._data = data
         self._calls = (NotedCall * _MOST)()
         self._blocks: dict[int, tuple[U64, U64]] = {}
-        self._listed: Any = None
+        self._listed: Any = None  #: the list that the hook reads, and the arrays in it
         data.calls, data.most = ctypes.addressof(self._calls), _MOST
 
     def prepare(self, start: int, answers: U64, places: U64) -> None:
         """See `FirstCalls`."""
-        self._blocks[start] = answers, places
+        self._blocks = self._blocks | {start: (answers, places)}
         self._list()
 
     def forget(self, start: int) -> None:
         """See `FirstCalls`."""
-        if self._blocks.pop(start, None) is not None:
+        if start in self._blocks:
+            self._data.blocks = 0  # first: a signal handler may raise anywhere
+            self._blocks = {each: some for each, some in self._blocks.items() if each != start}
             self._list()
 
     def _list(self) -> None:
         """The last one prepared comes first."""
-        blocks = reversed(self._blocks.items())
-        rows = [(start, len(some[0]), some[0].ctypes.data, some[1].ctypes.data) for start, some in blocks]
-        listed = (FirstCallBlock * len(rows))(*(FirstCallBlock(*row) for row in rows))
-        self._data.blocks = 0  # a signal handler may raise anywhere
-        self._listed, self._data.block = listed, ctypes.addressof(listed)
-        self._data.blocks = len(rows)
+        listed = None
+        while listed is not self._blocks:  # else a signal handler has changed them
+            listed = self._blocks
+            blocks = reversed(listed.items())
+            rows = [(start, len(some[0]), some[0].ctypes.data, some[1].ctypes.data) for start, some in blocks]
+            table = (FirstCallBlock * len(rows))(*(FirstCallBlock(*row) for row in rows))
+            place, count = ctypes.addressof(table), len(rows)
+            if listed is self._blocks:  # without a call from here on: the hook reads no array that is freed
+                self._data.blocks = 0
+                self._listed = table, listed
+                self._data.block, self._data.blocks = place, count
 
     def open(self) -> None:
         """See `FirstCalls`."""

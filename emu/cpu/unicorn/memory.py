@@ -124,8 +124,11 @@ class UnicornMemory(UnicornTranslations):
             status = api.uclib.uc_mem_unmap(self._handle, low, size)
         finally:  # also where a signal handler raises right after the call
             self._pages.remove(low, size)
-        if status != uc.UC_ERR_NOMEM:  # "not present": a signal handler has interrupted `map`
+        if status != uc.UC_ERR_NOMEM:
             api.check(status, "unmap memory", low, size)
+        elif len(pieces) > 1:  # one is "not present": a signal handler has interrupted `map`; the others go
+            for _, start, end in pieces:
+                api.uclib.uc_mem_unmap(self._handle, start, end - start)
 
     def read(self, address: int, size: int) -> bytes:
         """Read guest memory, ignoring permissions. Raises GuestAccessError if any byte is unmapped."""

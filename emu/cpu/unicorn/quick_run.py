@@ -55,9 +55,9 @@ class QuickRun:
 
     def read_after(self, place: GroupData) -> None:
         """From now on, read these registers after a run."""
-        self._place, run = place, self._run
-        run.numbers, run.places = ctypes.addressof(place.numbers), ctypes.addressof(place.places)
-        run.count = place.count
+        run, numbers, places = self._run, ctypes.addressof(place.numbers), ctypes.addressof(place.places)
+        # Without a call from here on: what the code writes to is never freed, whatever a signal handler raises.
+        self._place, run.numbers, run.places, run.count = place, numbers, places, place.count
 
     def _in_two_calls(self) -> int:
         """`run` on hosts for which there is no machine code."""

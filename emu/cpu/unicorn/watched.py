@@ -52,7 +52,8 @@ class Watched:
         tables: Tables | None = None,
     ) -> None:
         self._handle, self._hook, self._slots = handle, ctypes.c_void_p(hook), slots
-        self._guards: dict[int, GuardData] = {}
+        self._guards: dict[int, GuardData] = {}  #: of the last hook at an address
+        self._kept: list[GuardData] = []  #: of all hooks, which are never removed
         self._never, self._block = StopRequest(), _Block()
         self.edges, self.instructions, self.inexact = stop_request(), stop_request(), stop_request()
         self.screen: Screen | None = None
@@ -84,6 +85,7 @@ class Watched:
             self._guards[address].request = ctypes.addressof(self._never)
         if guard is not None and (guarding := _GUARDING[type(guard)]()) is not None:
             self._guards[address] = place = self._guard_data(guard, request)
+            self._kept += [place]
             hook, data = ctypes.c_void_p(guarding), ctypes.byref(place)
         add_hook(self._handle, uc.UC_HOOK_CODE, hook, data, place=(address, address))
 
