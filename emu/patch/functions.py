@@ -17,15 +17,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias, cast
-
-import numpy as np
 
 from emu.errors import AlreadyPatched, FunctionTooShort, HandleOutlived, PatchError
 from emu.host.symbols import symbol_of
 from emu.patch.active import ActivePatches
 from emu.patch.assemble import assemble
+from emu.patch.near_pages import free_pages, short_jump
 from emu.patch.undoable import Undoable
 from relink.elf.constants import SymbolType
 from relink.errors import AddressSpaceError
@@ -319,7 +317,7 @@ class Patcher:
         """The bytes to write at the function's start; None if none fit."""
         at = patch.address + len(pad)
         if len(pad) + len(detour.near) <= room and patch.target & self._arch.code_address_bits == state:
-            near = _near(detour, at, patch.target)
+            near = short_jump(detour, at, patch.target)
             if near is not None:
                 return pad + near
         lead = detour.nop if at % detour.far.align and detour.nop else b""
@@ -341,7 +339,7 @@ class Patcher:
         """Write code to newly allocated pages, near the function if possible; return its address."""
         size = PAGE if isinstance(code, str) else page_ceil(len(code))
         reach = self._arch.detours[state]
-        address = self._free_pages(size, patch.address, reach)
+        address = free_pages(self.memory, self._traps, size, patch.address, reach)
         page = self._map(patch, size, address)
         if isinstance(code, str):
             code = assemble(self._arch, code, page, thumb=bool(state))
@@ -355,12 +353,12 @@ class Patcher:
     def _island(self, patch: Patch, detour: Detour, at: int) -> bytes | None:
         """A jump to a stub on a page nearby."""
         stub = self._arch.stub
-        address = self._free_pages(PAGE, at, detour)
+        address = free_pages(self.memory, self._traps, PAGE, at, detour)
         if stub is None or address is None or patch.page is not None:
             return None
         page = self._map(patch, PAGE, address)
         self.memory.write(page, self._carrying(stub.code, stub.address_at, patch.target))
-        return _near(detour, at, page + detour.entry)
+        return short_jump(detour, at, page + detour.entry)
 
     def _map(self, patch: Patch, size: int, at: int | None) -> int:
         memory = self.memory
@@ -368,31 +366,3 @@ class Patcher:
             size, Protection.R | Protection.X, name=f"[patch of {patch.name}]", at=at
         )
         return patch.page
-
-    def _free_pages(self, size: int, near: int, detour: Detour) -> int | None:
-        """The free pages nearest to `near` in range of the short jump, with a free page on either side."""
-        memory, traps = self.memory, self._traps
-        regions = memory.regions
-        edges = [(0x10000, 0x10000), *((r.address, r.end) for r in regions)]
-        edges.append((self._arch.address_mask & -PAGE,) * 2)
-        found = []
-        for (_, low), (high, _) in pairwise(edges):
-            first, last = low + PAGE, high - PAGE - size
-            found += [first, last] if first <= last else []
-        found.sort(key=lambda address: abs(address - near))
-        for address in found:
-            taken = address in traps or address + size - 1 in traps
-            if not taken and _near(detour, near, address + detour.entry) is not None:
-                return address
-        return None
-
-
-def _near(detour: Detour, at: int, target: int) -> bytes | None:
-    """The short jump from `at` to `target`; None when it is out of range."""
-    place = detour.word_at
-    distance = np.array([(target + detour.bias - at - place) % (1 << 64)], np.uint64)
-    if not np.all(detour.word.fits(distance)):
-        return None
-    raw = np.array([int.from_bytes(detour.near[place:], "little")], np.uint64)
-    word = int(detour.word.write(raw, distance)[0])
-    return detour.near[:place] + word.to_bytes(detour.word.size, "little")
