@@ -26,7 +26,7 @@ class ActivePatches(Generic[P]):
     def __init__(self) -> None:
         self._at: dict[int, list[P]] = {}  #: by the first changed byte, oldest first
         self._longest = 0  #: the most bytes that any has had
-        self._count = 0  #: of all that there have been
+        self.count = 0  #: of all that there have been
 
     def __iter__(self) -> Iterator[P]:
         """All of them, oldest first."""
@@ -37,8 +37,8 @@ class ActivePatches(Generic[P]):
     def stack_for(self, patch: P) -> list[P]:
         """The patches at the address of one that is to be added to them."""
         self._longest = max(self._longest, len(patch.code))
-        self._count += 1
-        patch.number = self._count
+        self.count += 1
+        patch.number = self.count
         return self._at.setdefault(patch.address, [])
 
     def stack_of(self, patch: P) -> list[P]:

@@ -138,6 +138,11 @@ class Patcher:
         """The active patches, oldest first."""
         return list(self._active)
 
+    @property
+    def count(self) -> int:
+        """How many patches there have been: the `number` of the last."""
+        return self._active.count
+
     def patch(self, target: Handle | Symbol | int, replacement: Replacement, size: int | None = None) -> Patch:
         """Replace a function; see `Machine.patch`."""
         name, address, room, image = self._place(target, size)

@@ -220,8 +220,8 @@ class _Place:
         self._patch: Patch | None = None
         self._new: _Replacement | None = None
         self._before: dict[int, Trap] = {}  #: those that have been replaced
-        self._original = 0  #: a trap that does what they did
-        self._earlier: list[Patch] | None = None  #: those that there were before `_patch`
+        self._originals: list[int] = []  #: one trap that does what they did
+        self._earlier: int | None = None  #: how many patches there had been before `_patch`
         if not self._traps:
             self._symbol = _defined(machine, library, name)
 
@@ -229,7 +229,7 @@ class _Place:
         """Put a host function in its place, until `put_back`."""
         machine = self._machine
         if self._symbol is not None:
-            self._earlier = [*machine.patcher.patches]
+            self._earlier = machine.patcher.count
             self._patch = machine.patch(self._symbol, function)
             return
         traps, name = machine.traps, self._name
@@ -239,7 +239,7 @@ class _Place:
             if before is not None:
                 self._before[address] = before
                 traps.exchange(address, new)
-        self._original = traps.add(f"replaced {name}", self._run_replaced)
+        traps.add(f"replaced {name}", self._run_replaced, into=self._originals)
         if (quick := machine.cpu.heap_calls) is not None:
             quick.pause(self, True)
 
@@ -250,8 +250,10 @@ class _Place:
         """Take `replace` back, or what of it has been done. It may be called again where it was interrupted."""
         machine, traps, new = self._machine, self._machine.traps, self._new
         if self._earlier is not None:
-            made = (each for each in machine.patcher.patches if each not in self._earlier)
-            if (patch := self._patch or next(made, None)) is not None:
+            patch = self._patch
+            if patch is None:  # a signal handler has raised since
+                patch = next((each for each in machine.patcher.patches if each.number > self._earlier), None)
+            if patch is not None:
                 patch.undo()
             return
         if any(isinstance(trap := traps.get(each), _Replacement) and trap is not new for each in self._before):
@@ -259,7 +261,7 @@ class _Place:
         for address, before in self._before.items():
             if traps.get(address) is new:  # it is another's when the library has been unloaded
                 traps.exchange(address, before)
-        for address in traps.named(f"replaced {self._name}"):
+        for address in self._originals:
             if (trap := traps.get(address)) is not None and trap.handler == self._run_replaced:
                 traps.remove(address)
         if (quick := machine.cpu.heap_calls) is not None:
@@ -269,7 +271,7 @@ class _Place:
     def original(self) -> Iterator[int]:
         """In the block calls of the address, which it gives, run the replaced function."""
         if self._patch is None or self._symbol is None:
-            yield self._original
+            yield self._originals[0]
         else:
             with self._patch.suspended():
                 yield self._symbol.address

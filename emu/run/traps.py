@@ -105,8 +105,10 @@ class TrapTable:
         self._gaps: list[tuple[int, int]] = []  #: (start, count) of freed blocks
         self.changes = 0  #: number of times that traps were added or removed
 
-    def add(self, name: str, handler: Handler, prototype: object = None) -> int:
-        """Allocate a trap and return its address. Raises AddressSpaceError when the range is exhausted."""
+    def add(self, name: str, handler: Handler, prototype: object = None, *, into: list[int] | None = None) -> int:
+        """Allocate a trap and return its address, which is appended to `into` too, also where a signal handler
+        raises. Raises AddressSpaceError when the range is exhausted.
+        """
         trap = Trap(name, handler, prototype)
         # Without a call from here on: no signal handler comes between.
         free = self._free
@@ -121,6 +123,8 @@ class TrapTable:
             self._next = end
         self.changes += 1
         self._traps[address] = trap
+        if into is not None:
+            into += [address]
         return address
 
     def add_alike(self, title: str, what: Sequence[str], handler: Callable[[str], int]) -> list[int]:
@@ -169,7 +173,11 @@ class TrapTable:
 
     def named(self, *names: str) -> list[int]:
         """The addresses of the traps with one of these names, without those of blocks."""
-        return [address for address, trap in self._traps.items() if _single(trap, address).name in names]
+        return [  # without a `Trap` for each: there may be thousands
+            address
+            for address, trap in self._traps.items()
+            if (trap.name if isinstance(trap, Trap) else f"{trap.title} {trap.what[address]}") in names
+        ]
 
     def exchange(self, address: int, trap: Trap) -> Trap:
         """Put another trap at an address in use, and return the one that was there."""
