@@ -92,6 +92,8 @@ class LinkMaps(Assigned):
         self._word = memory.architecture.word_size
         self.added = 0
         self._entries: dict[Image, _Entry] = {}
+        #: l_prev and l_next as they were written last, by the address of the struct link_map.
+        self._links: dict[int, tuple[int, int]] = {}
         self._host_provided: dict[str, int] = {}
         self._debug = 0
         self._active = False
@@ -212,6 +214,7 @@ class LinkMaps(Assigned):
             before.map, after.map, after.inherited = after.map, before.map, True
         for image, entry in ((old, before), (new, after)):
             contents = self._packed(image.bias, entry.name, self._dynamic(image), 0, 0)
+            self._links.pop(entry.map, None)
             self._memory.write(entry.map, contents)
         self.relink()
 
@@ -233,17 +236,21 @@ class LinkMaps(Assigned):
             self._announce(State.CONSISTENT)
 
     def relink(self) -> None:
-        """Rewrite the chain for the images currently loaded."""
+        """Make the chain that of the images currently loaded: what has other neighbours than before is written."""
         if not self._active:
             return
         for gone in [image for image in self._entries if image.closed]:
             self._release(self._entries.pop(gone))
-        chain = [self._program] if self.executable is None else []
-        chain += [self._new_entry(image).map for image in self.images]
+        images = self.images
+        chain = [] if images and images[0].decoded.is_executable else [self._program]
+        chain += [self._new_entry(image).map for image in images]
         write, word = self._memory.write_uint, self._word
-        for before, here, after in zip([0, *chain], chain, [*chain[1:], 0], strict=False):
-            write(here + 3 * word, word, after)
-            write(here + 4 * word, word, before)
+        for here, links in zip(chain, zip([0, *chain], [*chain[1:], 0], strict=False), strict=True):
+            if self._links.get(here) != links:
+                before, after = links
+                write(here + 3 * word, word, after)
+                write(here + 4 * word, word, before)
+                self._links[here] = links
         if self._debug:
             write(self._debug + word, word, chain[0])
             write(self._debug + 3 * word, 4, State.CONSISTENT)
@@ -266,6 +273,7 @@ class LinkMaps(Assigned):
         return self._entries[image]
 
     def _release(self, entry: _Entry) -> None:
+        self._links.pop(entry.map, None)
         for address in (entry.map, entry.name, *entry.blocks, *entry.texts.values()):
             self.arena.free(address)
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator
+
 import pytest
 
-from emu import Machine
+from emu import Library, Machine
 from emu.cpu.pages import PageMap
 from emu.memory.limit import DEFAULT_LIMIT
 from relink.errors import AddressSpaceError
+from relink.load.by_address import ImagesByAddress
 from relink.memory.address_space import PAGE, HostMemory
+from tests.counting import engine_calls, python_calls
+from tests.linker.craft import Library as Crafted
 from tests.linker.test_few_entries import ARCHES
 from tests.linker.test_together import chain
 
@@ -111,3 +117,62 @@ def test_the_charge_of_a_region_goes_where_a_signal_handler_raises(
             with pytest.raises(KeyboardInterrupt):
                 memory.unmap(address)
         assert (memory.regions, memory.limit.left) == (before, left)
+
+
+def chained(machine: Machine, at: int) -> Iterator[int]:
+    """The addresses of the guest's struct link_map, by l_next (`at` 3) or l_prev (4), from the first one."""
+    word, here = machine.arch.word_size, machine.link_maps.program
+    while at == 4 and (after := machine.memory.read_uint(here + 3 * word, word)):
+        here = after
+    while here:
+        yield here
+        here = machine.memory.read_uint(here + at * word, word)
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "arm"])
+def test_the_chain_of_link_maps_is_that_of_the_images_after_every_change(arch: str) -> None:
+    chance, libraries = random.Random(arch), list[Library]()
+    with Machine(arch) as machine:
+        for number in range(40):
+            if libraries and chance.random() < 0.4:
+                libraries.pop(chance.randrange(len(libraries))).close()
+            else:
+                libraries.append(machine.load(Crafted(arch, f"lib{number}.so").image()))
+            expected = [*map(machine.link_maps.link_map_address, machine.linker.images)]
+            assert [*chained(machine, 3)][1:] == expected
+            assert [*chained(machine, 4)][-2::-1] == expected
+            for image in machine.linker.images:
+                assert machine.image_at(image.base) is image
+                assert machine.image_at(image.region.end) is None
+
+
+@pytest.mark.not_taken_back("counts the calls of the engine")
+def test_a_load_and_a_close_write_to_their_neighbours_in_the_chain_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cost(count: int) -> int:
+        with Machine("x86_64") as machine:
+            assert machine.link_maps.program
+            for number in range(count):
+                machine.load(Crafted("x86_64", f"lib{number}.so").image())
+            with engine_calls(monkeypatch, type(machine.cpu)) as calls:
+                machine.load(Crafted("x86_64", "last.so").image()).close()
+            return calls["write"]
+
+    few = cost(3)
+    assert few > 2, "the counter counts"
+    assert cost(40) == few
+
+
+def test_an_image_is_added_to_the_index_of_addresses_without_a_look_at_the_others() -> None:
+    with Machine("x86_64") as machine:
+        index, images = ImagesByAddress(), machine.linker.images
+
+        def cost(count: int) -> int:
+            while len(images) < count:
+                machine.load(Crafted("x86_64", f"lib{len(images)}.so").image())
+            index.find(images[:-1], 0)
+            return python_calls(lambda: index.find(images, images[-1].base))
+
+        few = cost(10)
+        assert few > 5, "the counter counts"
+        assert cost(80) <= few + 5
+        assert index.find(images, images[5].base) is images[5]
