@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from operator import itemgetter
 
 from relink.image import Image
 
+_address = itemgetter(0)
+
 
 class ImagesByAddress:
-    """An index of a list of images by address, made anew when the list has other images."""
+    """An index of a list of images by address, made anew when images have gone from the list."""
 
     def __init__(self) -> None:
         #: the images, the start addresses of their regions, ascending, and the image of each
@@ -19,10 +22,13 @@ class ImagesByAddress:
         """The one of `images` whose region covers an address; None without one."""
         known, starts, owners = self._made
         if known != images:  # as quick as a copy: the same objects are equal
+            more = images[len(known) :] if known == images[: len(known)] else None
             known = [*images]
-            opened = (image for image in known if not image.closed)
+            opened = (image for image in (known if more is None else more) if not image.closed)
             regions = [(part.address, image) for image in opened for part in image.region.parts or (image.region,)]
-            regions.sort(key=lambda each: each[0])
+            if more is not None:
+                regions += zip(starts, owners, strict=True)
+            regions.sort(key=_address)
             starts, owners = [start for start, _ in regions], [image for _, image in regions]
             self._made = known, starts, owners
         at = bisect_right(starts, address) - 1
