@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from emu import Library, Machine
 from emu.cpu.pages import PageMap
+from emu.debug.gdb.commands import Commands, Texts
 from emu.memory.limit import DEFAULT_LIMIT
 from relink.errors import AddressSpaceError
 from relink.load.by_address import ImagesByAddress
@@ -176,3 +178,19 @@ def test_an_image_is_added_to_the_index_of_addresses_without_a_look_at_the_other
         assert few > 5, "the counter counts"
         assert cost(80) <= few + 5
         assert index.find(images, images[5].base) is images[5]
+
+
+def test_the_list_of_images_that_a_debugger_reads_in_pieces_is_made_once() -> None:
+    made = list[bytes]()
+
+    def libraries() -> bytes:
+        made.append(b"%d" % len(made) * 1000)
+        return made[-1]
+
+    unused: Any = None
+    texts = Texts(unused, libraries, unused, unused)
+    commands = Commands(unused, unused, unused, unused, texts, 0, range(0))
+    for number in (1, 2):
+        pieces = [commands._transfer(b"libraries-svr4:read::%x,64" % at) for at in range(0, 1000, 100)]
+        assert b"".join(piece[1:] for piece in pieces) == made[-1]
+        assert len(made) == number

@@ -60,6 +60,7 @@ class Commands:
         self._registers, self._memory, self._events = registers, memory, events
         self._objects, self._texts, self._mask, self._traps = objects, texts, mask, traps
         self._points: Counter[tuple[int, int, int]] = Counter()
+        self._read_of: dict[bytes, bytes] = {}  #: what qXfer reads, as it was when its beginning was read
         self._stop = b"S05"  #: the reason of the present stop, for `?`
 
     # ------------------------------------------------------------ a stop
@@ -182,7 +183,7 @@ class Commands:
         return plain.get(name, b"")
 
     def _transfer(self, rest: bytes) -> bytes:
-        """qXfer:OBJECT:read:ANNEX:OFFSET,LENGTH."""
+        """qXfer:OBJECT:read:ANNEX:OFFSET,LENGTH. A debugger reads an object piece by piece, from its beginning."""
         kind, verb, _, where = rest.split(b":")
         offset, length = (int(part, 16) for part in where.split(b","))
         sources = {
@@ -193,7 +194,9 @@ class Commands:
         }
         if verb != b"read" or kind not in sources:
             return b""
-        data = sources[kind]()
+        if not offset or kind not in self._read_of:
+            self._read_of[kind] = sources[kind]()
+        data = self._read_of[kind]
         part = data[offset : offset + min(length, MOST // 2)]
         return (b"m" if offset + len(part) < len(data) else b"l") + escaped(part)
 
