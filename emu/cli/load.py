@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING, ClassVar
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from emu.cli.options import Loading, Search, Target
     from emu.cli.plain import Console, Table
     from emu.library import Library
-    from emu.machine import Machine
     from relink.image import BoundSymbol, Image
     from relink.search.graph import Node
 
@@ -109,17 +108,23 @@ class LoadReport:
 
 def report(target: Target, search: Search, loading: Loading, name: str) -> LoadReport:
     """Load `name` into a new machine. Raises RelinkError."""
+    from relink.load.plan import initialisers
+
     arch = target.of(name, search)
     start = time.perf_counter()
     with loading.machine(arch, search, loading.sources(name)) as machine:
         made = time.perf_counter() - start
         library = loading.load(machine, name, search)
         plan = library.plan
+        ran: defaultdict[Image, list[Constructor]] = defaultdict(list)
+        for owner, kind, address in initialisers(plan):
+            symbol = machine.symbolize(address, source=False).symbol
+            ran[owner].append(Constructor(kind, Address(address), symbol))
         nodes = {id(node.decoded): node for node in plan.nodes if node.decoded is not None}
         return LoadReport(
             arch.name,
             library.name,
-            tuple(_image(machine, library, image, nodes[id(image.decoded)], loading) for image in plan.images),
+            tuple(_image(library, image, nodes[id(image.decoded)], ran[image], loading) for image in plan.images),
             tuple(
                 HostLibrary(node.name, node.parent.name if node.parent else None)
                 for node in plan.nodes
@@ -132,9 +137,9 @@ def report(target: Target, search: Search, loading: Loading, name: str) -> LoadR
         )
 
 
-def _image(machine: Machine, library: Library, image: Image, node: Node, loading: Loading) -> LoadedImage:
-    from relink.load.plan import initialisers
-
+def _image(
+    library: Library, image: Image, node: Node, ran: Iterable[Constructor], loading: Loading
+) -> LoadedImage:
     root = image is library.image
     unresolved = frozenset(image.relocated.unresolved)
     return LoadedImage(
@@ -148,11 +153,7 @@ def _image(machine: Machine, library: Library, image: Image, node: Node, loading
         bias=Address(image.bias),
         segments=tuple(_segments(image)),
         relocations=dict(image.relocation_counts.most_common()),
-        constructors=tuple(
-            Constructor(kind, Address(address), machine.symbolize(address, source=False).symbol)
-            for owner, kind, address in initialisers(library.plan)
-            if owner is image
-        ),
+        constructors=tuple(ran),
         tls=_tls(image),
         bindings=tuple(_bound(entry, unresolved, loading.definitions) for entry in image.bindings()),
         warnings=tuple(error.problem for error in image.decoded.warnings),

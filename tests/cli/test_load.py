@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from relink.image import Image
+from relink.load import plan
 from tests.fixtures import arch_of, fixture
 
 from .conftest import RunCommand
@@ -52,6 +55,23 @@ def test_dependencies_are_found_in_the_library_path_and_shown_breadth_first(
     assert names == ["libtop.so", "libmid.so", "libside.so", "libleaf.so"]
     assert [i["rule"] for i in report["images"]] == ["asked for"] + ["library path"] * 3
     assert Path(report["initialised"][0]).name == "libleaf.so"
+
+
+def test_constructors_are_gathered_once_for_all_images(
+    relink_emu: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gathered, real = list[plan.Plan](), plan.initialisers
+
+    def initialisers(of: plan.Plan) -> Iterator[tuple[Image, str, int]]:
+        gathered.append(of)
+        return real(of)
+
+    monkeypatch.setattr(plan, "initialisers", initialisers)
+    folder = fixture("x86_64-gcc", "startup/app").parent
+    report = relink_emu("load", folder / "app.so", "-L", folder, "--json").json
+    assert len(report["images"]) > 2
+    assert any(image["constructors"] for image in report["images"])
+    assert len(gathered) == 1
 
 
 def test_constructors_are_listed_in_the_order_they_ran(relink_emu: RunCommand, target: str) -> None:
