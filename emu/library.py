@@ -182,8 +182,9 @@ class Library(Unpicklable):
         """
         from emu.debug.demangle import with_source_name
 
-        found = with_source_name(self.image.exports, name)
-        by_address = {self.image.exports[mangled]: mangled for mangled in found}
+        found = with_source_name(self.image.decoded, name)
+        exports = self.image.exports if found else {}
+        by_address = {exports[mangled]: mangled for mangled in found}
         if len(by_address) == 1:
             return self.image.symbol(next(iter(by_address.values())), version)
         if not found:

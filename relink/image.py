@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from relink.arch import Architecture, FloatAbi
+from relink.arrays import I64
 from relink.elf import Decoded
 from relink.elf.constants import VERSYM_HIDDEN, DynamicFlag1, SymbolBind, SymbolType, Visibility
 from relink.errors import UnresolvedSymbol
@@ -29,6 +30,16 @@ if TYPE_CHECKING:
     from relink.link_map import GotSlot, LinkMap, MapSection, MapStub
     from relink.objects.combined import CombinedObjects
     from relink.objects.kernel_module import KernelModule
+
+
+def exported_rows(decoded: Decoded) -> I64:
+    """The rows of the symbols that a file exports, but those of thread-local storage."""
+    table = decoded.symbols
+    # Of several versions of a name, the default version is exported.
+    visible = (table.visibility == Visibility.DEFAULT) | (table.visibility == Visibility.PROTECTED)
+    default = visible & ((table.version & VERSYM_HIDDEN) == 0)
+    wanted = default & (table.section != 0) & (table.bind != SymbolBind.LOCAL) & (table.type != SymbolType.TLS)
+    return np.flatnonzero(wanted)
 
 
 class BoundSymbol(NamedTuple):
@@ -196,16 +207,10 @@ class Image(Unpicklable, Module):
     def exports(self) -> Mapping[str, int]:
         """Guest addresses of the symbols that the image exports, by name (for absolute symbols the value)."""
         self.check_open()
-        table = self.decoded.symbols
-        # Of several versions of a name, the default version is exported.
-        visible = (table.visibility == Visibility.DEFAULT) | (table.visibility == Visibility.PROTECTED)
-        default = visible & ((table.version & VERSYM_HIDDEN) == 0)
-        wanted = np.flatnonzero(
-            default & (table.section != 0) & (table.bind != SymbolBind.LOCAL) & (table.type != SymbolType.TLS)
-        )
+        wanted = exported_rows(self.decoded)
         found = Bindings.empty(len(wanted), (self,))
         found.define(np.arange(len(wanted)), 0, wanted)
-        names = table.names.take(wanted).texts()
+        names = self.decoded.symbols.names.take(wanted).texts()
         return dict(zip(names, found.address.tolist(), strict=True))
 
     def symbol_at(self, address: int) -> tuple[str, int] | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections import defaultdict
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -19,6 +20,7 @@ from relink.elf.intervals import Intervals
 from relink.elf.names import NO_NAMES
 from relink.elf.strings import StringTable
 from relink.errors import ElfError
+from relink.memory.once import once_per_file
 from relink.records import dataclass
 
 _DEFINED_TYPES = (SymbolType.NOTYPE, SymbolType.OBJECT, SymbolType.FUNC, SymbolType.GNU_IFUNC)
@@ -48,11 +50,23 @@ def local_symbols(decoded: Decoded, name: str) -> tuple[LocalSymbol, ...]:
 
 def clones_of(decoded: Decoded, name: str) -> tuple[str, ...]:
     """The names of the clones that GCC made of a function, such as `name.isra.0`. Never raises."""
+    return tuple(_clones(decoded).get(name, ()))
+
+
+_CLONE = re.compile(r"(.*)\.(?:isra|constprop|part|sra)\.\d+", re.DOTALL)
+
+
+@once_per_file
+def _clones(decoded: Decoded) -> dict[str, dict[str, None]]:
+    """By the name of a function, the names of its clones."""
     names = _symtab(decoded).names.texts()
     with contextlib.suppress(ElfError):
         names += decoded.symbols.names.texts()
-    clone = re.compile(re.escape(name) + r"\.(?:isra|constprop|part|sra)\.\d+")
-    return tuple(dict.fromkeys(each for each in names if clone.fullmatch(each)))
+    found: defaultdict[str, dict[str, None]] = defaultdict(dict)
+    for name in names:
+        if "." in name and (clone := _CLONE.fullmatch(name)):
+            found[clone[1]][name] = None
+    return dict(found)
 
 
 def _of_own_table(decoded: Decoded, name: str) -> list[LocalSymbol]:
