@@ -25,6 +25,7 @@ from emu.load.transaction import LoadSteps, Prepare, Transaction
 from relink.elf.source import FileMode
 from relink.errors import LinkError, RelinkError
 from relink.linker import Load, LoadOptions
+from relink.memory.rollback import Rollback
 from relink.relocate.lazy import BindMode
 from relink.resolve.sources import DefinedSymbols
 from relink.search.graph import Node
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from relink.image import Image
     from relink.load.plan import Plan
     from relink.load.replace import Replacement
-    from relink.memory.rollback import Rollback
     from relink.search.search_path import Source
 
 
@@ -138,9 +138,10 @@ class Loader(LoadSteps):
             options = self._options(transaction.traps, program=False, **keywords)
             load = Replacement(self._linker, old, source, keywords.get("name"), options)
             pending = transaction.link(load)
-            transaction.completion.callback(self._collect_replaced, errors)
-            transaction.completion.callback(self._hand_over, old, load.plan.root)
-            transaction.completion.callback(load.hand_over)
+            transaction.completion = completion = Rollback()
+            completion.callback(self._collect_replaced, errors)
+            completion.callback(self._hand_over, old, load.plan.root)
+            completion.callback(load.hand_over)
             yield load, pending, transaction.undo
             transaction.complete()
         if errors:

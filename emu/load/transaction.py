@@ -242,7 +242,8 @@ class Transaction:
     def __init__(self, steps: LoadSteps, prepare: Prepare | None = None, *, run_initialisers: bool = True) -> None:
         self._steps, self._prepare, self._run_initialisers = steps, prepare, run_initialisers
         self.undo = Rollback()  #: of the machine's steps
-        self.completion = Rollback()  #: what is done after the linker's commit, whatever a signal handler raises
+        #: What a swap does after the linker's commit, whatever a signal handler raises.
+        self.completion: Rollback | None = None
         self.traps: list[int] = []  #: made for the load
         self._owner: Owner = self.traps, {}
         self._load: Load | None = None
@@ -296,7 +297,8 @@ class Transaction:
         if not self._run_initialisers:
             steps._initialisers.mark_deferred(plan)
         steps._host_symbols.end(self._owner)
-        self.completion.close()
+        if self.completion is not None:
+            self.completion.close()
         self._completed = True
 
     def __exit__(

@@ -64,7 +64,8 @@ class BudgetedCalls(Reservable):
 
     def __init__(self, max_instructions: int, timeout: float) -> None:
         super().__init__()
-        Budget(max_instructions, timeout)  # checks them
+        if max_instructions or timeout:
+            Budget(max_instructions, timeout)  # checks them
         self.max_instructions, self.timeout = max_instructions, timeout
         self.in_host = False  #: during a call: whether a host function is running, which may call the guest
         self.depth = 0  #: number of calls in progress
