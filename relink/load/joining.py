@@ -22,7 +22,7 @@ def join(state: LinkerState, plan: Plan, options: LoadOptions, undo: Rollback) -
     scope.
     """
     lifetime.hold(plan.root, plan.first, options.no_delete, undo)
-    group = scopes.Group(plan.root, scopes.search_list(plan.first))
+    group = scopes.Group(plan.root, scopes.breadth_first(plan.first))
     new = {*plan.images}
     added: list[Image] = []
     if not options.local:

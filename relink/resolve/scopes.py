@@ -17,7 +17,6 @@ from itertools import chain
 from typing import Generic, Protocol, Self, TypeVar
 
 from relink.elf import Decoded
-from relink.elf.constants import DynamicFlag1
 from relink.module import Module, Stage
 from relink.records import Assigned, dataclass, field
 from relink.resolve.sources import Lookup, SymbolSource
@@ -92,17 +91,6 @@ def breadth_first(first: Sequence[Member]) -> list[Member]:
         present.update(children)
         position += 1
     return order
-
-
-def search_list(first: Sequence[Member]) -> list[Member]:
-    """The search list of a load. A program's interposers (DF_1_INTERPOSE) come directly after it."""
-    image = first[0]
-    if not (first[1:] or image.scopes.dependencies or image.scopes.filtees):
-        return [image]
-    order = breadth_first(first)
-    if not order[0].decoded.is_executable:
-        return order
-    return sorted(order, key=lambda i: i not in first and not i.decoded.flags_1 & DynamicFlag1.INTERPOSE)
 
 
 def lookup_order(image: Member, global_scope: Sequence[Member]) -> list[Member]:
