@@ -2,7 +2,7 @@
 
 - Initialisation order: dependencies (DT_NEEDED, filtees) before dependents.
 - Use: an image keeps those loaded that it needs, preloads, keeps, or has bound a symbol to.
-- Teardown order: users before what they use, except what was initialised only after the user.
+- Teardown order: users before what they use, but see `_bound`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 
 from relink.image import Image, Lifetime, image_of
 from relink.memory.rollback import Rollback
+from relink.resolve import scopes
 from relink.search.graph import dependency_order
 
 
@@ -49,12 +50,17 @@ def initialisation_order(new: Sequence[Image], root: Image) -> list[Image]:
 
 
 def teardown_order(images: Sequence[Image]) -> list[Image]:
-    """The images, dependents first: the order of destructors when the process ends."""
+    """Images in load order, dependents first: the order of destructors when the process ends.
+
+    Images without a relation are in load order: of libraries of a program, then one that it has opened, the first
+    are torn down before the second (glibc, elf/dl-fini.c).
+    """
     if len(images) < 2:
         return [image for image in images if not image.closed]
-    order = sorted(images, key=lambda image: image.lifetime.init_index)
-    for after in _outlived_by, _outlived_by_needed:  # needs count more than bindings (glibc, elf/dl-sort-maps.c)
-        order = dependency_order(order, after)
+    bound = _bound(images)
+    order = dependency_order(reversed(images), lambda image: [*_needs(image), *bound.get(image, ())])
+    if bound:  # needs count more than bindings (glibc, elf/dl-sort-maps.c)
+        order = dependency_order(order, _needs)
     # An image that was there before a load that failed may have bound a symbol of it at a call.
     return [image for image in reversed(order) if not image.closed]
 
@@ -74,16 +80,16 @@ def unloadable(images: Sequence[Image], held: Collection[int], image: Image | No
 
 def _needs(image: Image) -> list[Image]:
     """The images that must be initialised before this one."""
-    scopes = image.scopes
-    return [*scopes.filtees, *scopes.dependencies] if scopes.filtees else scopes.dependencies
+    record = image.scopes
+    return [*record.filtees, *record.dependencies] if record.filtees else record.dependencies
 
 
 def uses(image: Image) -> list[Image]:
     """The images that this one keeps loaded: its dependencies, its `keeps`, and the images it has bound to."""
     # Each unload asks all images, most of which use few or none.
-    scopes, relocated, used = image.scopes, image.relocated, image.lifetime.keeps
-    if scopes.filtees or scopes.dependencies:
-        used = [*scopes.filtees, *scopes.dependencies, *used]
+    record, relocated, used = image.scopes, image.relocated, image.lifetime.keeps
+    if record.filtees or record.dependencies:
+        used = [*record.filtees, *record.dependencies, *used]
     bindings = relocated.bindings
     if not relocated.looked_up and relocated.lazy is None and (bindings is None or len(bindings.images) < 2):
         return used
@@ -110,15 +116,21 @@ def users(images: Sequence[Image], used: Collection[Image]) -> list[Image]:
     return [image for image in images if image in found and image not in used]
 
 
-def _outlived_by(image: Image) -> list[Image]:
-    """The images torn down after this one: those it uses, except dependencies that were initialised after it."""
-    return [
-        used
-        for used in uses(image)
-        if used.lifetime.init_index < image.lifetime.init_index or used not in image.scope
-    ]
-
-
-def _outlived_by_needed(image: Image) -> list[Image]:
-    """Those of them that the image needs."""
-    return [used for used in _needs(image) if used.lifetime.init_index < image.lifetime.init_index]
+def _bound(images: Sequence[Image]) -> dict[Image, list[Image]]:
+    """What images keep or have bound symbols to without needing it; except what no close unloads: images of a
+    program's load, those that are to stay, and what these have bound to (glibc's add_dependency, elf/dl-lookup.c).
+    """
+    found: dict[Image, list[Image]] = {}
+    for image in images:
+        used = [*image.lifetime.keeps, *map(image_of, image.relocated.providers)]
+        if used and (others := [each for each in used if each is not image and each not in image.scope]):
+            found[image] = others
+    if not found:
+        return found
+    stays = {image for image in images if image.lifetime.no_delete or scopes.came_with_program(image)}
+    left = [*stays]
+    for image in left:  # which grows meanwhile
+        new = {*found.get(image, ())} - stays
+        stays |= new
+        left += new
+    return {image: kept for image, used in found.items() if (kept := [each for each in used if each not in stays])}

@@ -106,6 +106,12 @@ def lookup_order(image: Member, global_scope: Sequence[Member]) -> list[Member]:
     return [member for member in dict.fromkeys(chain.from_iterable(lists)) if member.stage is not _CLOSED]
 
 
+def came_with_program(image: Member) -> bool:
+    """Whether the load of a program added the image (glibc's lt_executable and lt_library)."""
+    groups = image.scopes.groups
+    return bool(groups) and groups[0].root.decoded.is_executable
+
+
 def scope_after(image: Member) -> list[Member]:
     """The images after `image` in the search list of the load that added it (RTLD_NEXT)."""
     if not image.scopes.groups:
@@ -116,13 +122,11 @@ def scope_after(image: Member) -> list[Member]:
 
 def join_group(group: Group[Member], new: Collection[Member]) -> None:
     """Add the search list of a load to its images; images of earlier loads get it after their own lists, except
-    those that a program was loaded with (glibc's lt_library).
+    those that a program was loaded with.
     """
     for image in group.members:
         groups = image.scopes.groups
-        if image in new or not (
-            any(known.root is group.root for known in groups) or (groups and groups[0].root.decoded.is_executable)
-        ):
+        if image in new or not (any(known.root is group.root for known in groups) or came_with_program(image)):
             groups += [group]
 
 

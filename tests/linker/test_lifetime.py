@@ -82,6 +82,40 @@ def test_images_that_use_each_other_go_together(arch: str) -> None:
     assert len(linker.unload(linker.load(a.image()))) == 2
 
 
+def _borrower(arch: str, soname: str, *needed: str) -> Library:
+    """A library with a binding to `s`."""
+    places = [Rel(PLACE, SYMBOLIC[arch], "s")]
+    return Library(arch, soname, needed, symbols=[undefined("s")], relocations=places)
+
+
+def test_at_the_end_what_a_program_has_opened_outlives_it_and_its_libraries(arch: str) -> None:
+    """As in glibc (elf/dl-fini.c): in load order, but for needs. Bindings to a program's libraries, which cannot
+    be unloaded, do not count.
+    """
+    others = [
+        Library(arch, "liba.so", symbols=[Sym("s")]),
+        _borrower(arch, "libb.so"),
+        _borrower(arch, "libopened.so", "libneeded.so"),
+        Library(arch, "libneeded.so", symbols=[Sym("t")]),
+    ]
+    linker = linker_for(arch, *others)
+    linker.load(Library(arch, None, ["liba.so", "libb.so"], base=0x10000, e_type=2).image())
+    linker.load("libopened.so")
+    expected = [None, "liba.so", "libb.so", "libopened.so", "libneeded.so"]
+    assert sonames(linker.teardown_order()) == expected
+
+
+def test_at_the_end_opened_libraries_outlive_what_has_bound_to_them(arch: str) -> None:
+    linker = linker_for(arch)
+    for library in (
+        Library(arch, "liba.so", symbols=[Sym("s")]),
+        _borrower(arch, "libb.so"),
+        Library(arch, "libc.so"),
+    ):
+        linker.load(library.image())
+    assert sonames(linker.teardown_order()) == ["libb.so", "liba.so", "libc.so"]
+
+
 def test_a_closed_image_answers_nothing(arch: str) -> None:
     linker = linker_for(arch)
     image = linker.load(

@@ -260,7 +260,7 @@ def test_closing_runs_what_the_library_has_registered_and_no_other_s(target: str
         guest.open("libregisters.so")
         assert second
         guest.notes.clear()
-    assert guest.notes == [42, 41, 51, -40, -43, -53], "at the end handlers run before destructors, last first"
+    assert guest.notes == [42, 41, 51, -53, -40, -43], "at the end handlers, last first; then destructors"
 
 
 def test_a_constructor_may_open_and_its_destructor_close(target: str) -> None:
@@ -271,7 +271,7 @@ def test_a_constructor_may_open_and_its_destructor_close(target: str) -> None:
         assert guest.notes == [30, 1, 31, -30, -1], "a close within a close comes after it"
         assert not guest.loaded("one")
         guest.open("libopener.so")
-    assert guest.notes[5:] == [30, 1, 31, -1, -30], "at the end, what was loaded last goes first"
+    assert guest.notes[5:] == [30, 1, 31, -30, -1], "at the end, as with glibc, in load order"
 
 
 def test_a_dlopen_that_fails_in_a_constructor_leaves_the_load_alone(target: str) -> None:
