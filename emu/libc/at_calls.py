@@ -61,6 +61,11 @@ def _fstatat(suffix: str) -> Callable[..., int]:
     return call
 
 
+def _versioned(call: Callable[..., int]) -> Callable[..., int]:
+    """The entry of glibc before 2.33, with the version of struct stat first."""
+    return lambda libc, version, directory, path, buffer, flags: call(libc, directory, path, buffer, flags)
+
+
 @export("int statx(int directory, const char *path, int flags, unsigned mask, void *buffer)")
 def statx(libc: Libc, directory: int, path: int, flags: int, mask: int, buffer: int) -> int:
     """All fields are filled, whatever `mask` asks for."""
@@ -69,6 +74,11 @@ def statx(libc: Libc, directory: int, path: int, flags: int, mask: int, buffer: 
 
 for _name, _suffix in (("fstatat", ""), ("fstatat64", "64")):
     register(_name, f"int {_name}(int directory, const char *path, void *buffer, int flags)", _fstatat(_suffix))
+    register(
+        f"__fxstatat{_suffix}",
+        f"int __fxstatat{_suffix}(int version, int directory, const char *path, void *buffer, int flags)",
+        _versioned(_fstatat(_suffix)),
+    )
 register(
     "__fstatat64_time64",
     "int __fstatat64_time64(int directory, const char *path, void *buffer, int flags)",

@@ -62,3 +62,16 @@ def pthread_cancel(libc: Libc, thread: int) -> int:
         return Errno.ESRCH
     pthread_exit(libc, libc.arch.address_mask)
     return 0
+
+
+@export("void _pthread_cleanup_push(void *buffer, void *routine, void *argument)")
+def cleanup_push(libc: Libc, buffer: int, routine: int, argument: int) -> None:
+    """struct _pthread_cleanup_buffer: routine, argument, cancellation type, previous buffer (glibc, pthread.h)."""
+    libc.set_pointer(buffer, routine)
+    libc.set_pointer(buffer + libc.word, argument)
+
+
+@export("void _pthread_cleanup_pop(void *buffer, int execute)")
+def cleanup_pop(libc: Libc, buffer: int, execute: int) -> None:
+    if execute:
+        libc.call(libc.pointer(buffer), "void(void *)", libc.pointer(buffer + libc.word))

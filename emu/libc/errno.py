@@ -163,6 +163,7 @@ class Errno(enum.IntEnum):
     ENOENT = 2
     EINTR = 4
     EIO = 5
+    ENXIO = 6
     E2BIG = 7
     EBADF = 9
     ECHILD = 10

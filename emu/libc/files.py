@@ -145,6 +145,13 @@ def close(libc: Libc, number: int) -> int:
     return attempt(libc, lambda: fs.file_system(libc).close(number))
 
 
+@export("void closefrom(int lowest)")
+def closefrom(libc: Libc, lowest: int) -> None:
+    files = fs.file_system(libc)
+    for number in sorted(number for number in files.descriptors if number >= lowest):
+        close(libc, number)
+
+
 def transfer_vectors(
     memory: GuestView, vectors: int, count: int, word: int, transfer: Callable[[int, int], int]
 ) -> int:
@@ -330,6 +337,15 @@ def readahead(libc: Libc, number: int, start: int, size: int) -> int:
 def flock(libc: Libc, number: int, operation: int) -> int:
     """Succeeds for an open descriptor: there is no other process to lock out."""
     return fsync(libc, number)
+
+
+def _region_lock(libc: Libc, number: int, command: int, size: int) -> int:
+    """lockf: F_ULOCK, F_LOCK, F_TLOCK, F_TEST."""
+    return fsync(libc, number) if 0 <= command <= 3 else libc.fail(Errno.EINVAL)
+
+
+for _suffix in ("", "64"):
+    register(f"lockf{_suffix}", f"int lockf{_suffix}(int number, int command, off{_suffix}_t size)", _region_lock)
 
 
 @export("int posix_fadvise(int number, off_t offset, off_t size, int advice)")

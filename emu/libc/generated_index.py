@@ -80,9 +80,9 @@ NAMES: dict[str, str] = {
     "files": """
         __close __fcntl_time64 __fstat64_time64 __fxstat __fxstat64 __ioctl_time64 __lseek __lstat64_time64
         __lxstat __lxstat64 __open __open64 __open64_2 __open_2 __read __read_chk __stat64_time64 __write __xstat
-        __xstat64 close creat creat64 dup dup2 dup3 fcntl fcntl64 fdatasync flock fstat fstat64 fsync ftruncate
-        ftruncate64 ioctl isatty lseek lseek64 lstat lstat64 open open64 posix_fadvise posix_fadvise64 pread
-        pread64 pwrite pwrite64 read readahead stat stat64 sync_file_range write
+        __xstat64 close closefrom creat creat64 dup dup2 dup3 fcntl fcntl64 fdatasync flock fstat fstat64 fsync
+        ftruncate ftruncate64 ioctl isatty lockf lockf64 lseek lseek64 lstat lstat64 open open64 posix_fadvise
+        posix_fadvise64 pread pread64 pwrite pwrite64 read readahead stat stat64 sync_file_range write
     """,
     "mman": """
         __clear_cache __madvise __mprotect __munmap __riscv_flush_icache madvise mincore mlock mlockall mmap mmap64
@@ -96,6 +96,16 @@ NAMES: dict[str, str] = {
     "internet": """
         __inet_pton htonl htons inet_addr inet_aton inet_ntoa inet_ntop inet_pton ntohl ntohs
     """,
+    "resolver": """
+        __h_errno_location __res_init freeifaddrs gethostbyaddr gethostbyaddr_r gethostbyname gethostbyname2
+        gethostbyname2_r gethostbyname_r getnetbyname getprotobyname getprotobyname_r getprotobynumber
+        getprotobynumber_r getprotoent getservbyname getservbyname_r getservbyport getservbyport_r getservent
+        hstrerror if_freenameindex if_indextoname if_nameindex if_nametoindex in6addr_any in6addr_loopback res_init
+    """,
+    "configuration": """
+        confstr gnu_dev_major gnu_dev_makedev gnu_dev_minor gnu_get_libc_release gnu_get_libc_version mallopt
+        mtrace muntrace
+    """,
     "temporary": """
         freopen freopen64 mkdtemp mkostemp mkostemp64 mkostemps mkostemps64 mkstemp mkstemp64 mkstemps mkstemps64
         mktemp tempnam tmpfile tmpfile64 tmpnam tmpnam_r
@@ -105,11 +115,11 @@ NAMES: dict[str, str] = {
         getlogin_r getpwent getpwnam getpwnam_r getpwuid getpwuid_r setgrent setpwent
     """,
     "at_calls": """
-        __fstatat64_time64 __openat64_2 __openat_2 canonicalize_file_name fallocate fallocate64 fchdir fgetxattr
-        flistxattr fpathconf fremovexattr fsetxattr fstatat fstatat64 get_current_dir_name getxattr lgetxattr
-        linkat listxattr llistxattr lremovexattr lsetxattr mkdirat mkfifo mkfifoat mknod mknodat openat openat64
-        pathconf posix_fallocate posix_fallocate64 readlinkat removexattr renameat renameat2 setxattr statx
-        symlinkat sync syncfs unlinkat
+        __fstatat64_time64 __fxstatat __fxstatat64 __openat64_2 __openat_2 canonicalize_file_name fallocate
+        fallocate64 fchdir fgetxattr flistxattr fpathconf fremovexattr fsetxattr fstatat fstatat64
+        get_current_dir_name getxattr lgetxattr linkat listxattr llistxattr lremovexattr lsetxattr mkdirat mkfifo
+        mkfifoat mknod mknodat openat openat64 pathconf posix_fallocate posix_fallocate64 readlinkat removexattr
+        renameat renameat2 setxattr statx symlinkat sync syncfs unlinkat
     """,
     "permissions": """
         access chmod chown eaccess euidaccess faccessat fchmod fchmodat fchown fchownat lchmod lchown umask
@@ -134,28 +144,29 @@ NAMES: dict[str, str] = {
         cfgetispeed cfgetospeed cfmakeraw cfsetispeed cfsetospeed cfsetspeed ttyname_r
     """,
     "unavailable": """
-        __syslog_chk __vsyslog_chk accept accept4 acct adjtimex bind chroot clock_settime clone closelog connect
-        copy_file_range ctermid daemon endmntent endutxent epoll_create epoll_create1 epoll_ctl epoll_pwait
+        __syslog_chk __vsyslog_chk accept accept4 acct adjtimex bind capset chroot clock_settime clone closelog
+        connect copy_file_range ctermid daemon endmntent endutxent epoll_create epoll_create1 epoll_ctl epoll_pwait
         epoll_wait eventfd eventfd_read eventfd_write execl execle execlp execv execve execveat execvp execvpe
-        freeaddrinfo gai_strerror getaddrinfo getdomainname gethostbyaddr gethostbyname gethostbyname2 gethostid
-        gethostname getloadavg getmntent getmntent_r getnameinfo getnetbyname getpeername getpgid getpgrp
-        getpriority getprotobyname getprotoent getrusage getservbyname getservbyport getservent getsid getsockname
-        getsockopt getutent getutxent hasmntopt if_nametoindex initgroups inotify_add_watch inotify_init
-        inotify_init1 inotify_rm_watch listen memfd_create mount mq_close mq_getattr mq_open mq_setattr mq_unlink
-        msgctl msgget msgrcv msgsnd nice openlog pclose personality popen posix_spawn
-        posix_spawn_file_actions_addclose posix_spawn_file_actions_adddup2 posix_spawn_file_actions_addopen
-        posix_spawn_file_actions_destroy posix_spawn_file_actions_init posix_spawnattr_destroy posix_spawnattr_init
-        posix_spawnattr_setflags posix_spawnattr_setpgroup posix_spawnattr_setsigdefault posix_spawnattr_setsigmask
-        posix_spawnp ptrace recv recvfrom recvmmsg recvmsg semctl semget semop semtimedop send sendmmsg sendmsg
-        sendto setdomainname setegid seteuid setgid setgroups sethostname setlogmask setmntent setns setpgid
-        setpriority setregid setresgid setresuid setreuid setsid setsockopt settimeofday setuid setutxent shmat
-        shmctl shmdt shmget shutdown signalfd sockatmark socket socketpair splice swapoff swapon sysinfo syslog
-        tcdrain tcflow tcflush tcgetattr tcgetpgrp tcgetsid tcsendbreak tcsetattr tcsetpgrp tee timer_create
-        timer_delete timer_getoverrun timer_gettime timer_settime timerfd_create ttyname umount umount2 unshare
-        userfaultfd utmpxname vfork vhangup vsyslog wait3 wait4 waitid
+        fexecve forkpty freeaddrinfo gai_strerror getaddrinfo getdomainname gethostid gethostname getifaddrs
+        getloadavg getmntent getmntent_r getnameinfo getpeername getpgid getpgrp getpriority getpt getrusage getsid
+        getsockname getsockopt getutent getutxent grantpt hasmntopt initgroups inotify_add_watch inotify_init
+        inotify_init1 inotify_rm_watch klogctl listen login_tty memfd_create mount mq_close mq_getattr mq_open
+        mq_setattr mq_unlink msgctl msgget msgrcv msgsnd nice openlog openpty pclose personality pivot_root popen
+        posix_openpt posix_spawn posix_spawn_file_actions_addclose posix_spawn_file_actions_addclosefrom_np
+        posix_spawn_file_actions_adddup2 posix_spawn_file_actions_addopen posix_spawn_file_actions_destroy
+        posix_spawn_file_actions_init posix_spawnattr_destroy posix_spawnattr_init posix_spawnattr_setflags
+        posix_spawnattr_setpgroup posix_spawnattr_setschedparam posix_spawnattr_setschedpolicy
+        posix_spawnattr_setsigdefault posix_spawnattr_setsigmask posix_spawnp ptrace ptsname ptsname_r reboot recv
+        recvfrom recvmmsg recvmsg semctl semget semop semtimedop send sendmmsg sendmsg sendto setdomainname setegid
+        seteuid setgid setgroups sethostname setlogmask setmntent setns setpgid setpgrp setpriority setregid
+        setresgid setresuid setreuid setsid setsockopt settimeofday setuid setutxent shmat shmctl shmdt shmget
+        shutdown signalfd sockatmark socket socketpair splice swapoff swapon sysinfo syslog tcdrain tcflow tcflush
+        tcgetattr tcgetpgrp tcgetsid tcsendbreak tcsetattr tcsetpgrp tee timer_create timer_delete timer_getoverrun
+        timer_gettime timer_settime timerfd_create timerfd_gettime timerfd_settime ttyname umount umount2 unlockpt
+        unshare userfaultfd utmpxname vfork vhangup vsyslog wait3 wait4 waitid
     """,
     "vectored": """
-        preadv preadv64 pwritev pwritev64 readv writev
+        preadv preadv64 preadv64v2 preadvv2 pwritev pwritev64 pwritev64v2 pwritevv2 readv writev
     """,
     "stdio_ext": """
         __fbufsize __flbf __fpending __fpurge __freadable __freading __fsetlocking __fwritable __fwriting fpurge
@@ -170,11 +181,11 @@ NAMES: dict[str, str] = {
     "process": """
         _Exit ___errno __aeabi_atexit __assert __assert2 __assert_fail __assert_perror_fail __chk_fail __cxa_atexit
         __cxa_deleted_virtual __cxa_finalize __cxa_pure_virtual __cxa_thread_atexit __cxa_thread_atexit_impl
-        __errno __errno_location __fentry__ __fortify_fail __getauxval __getpagesize __libc_fatal __sched_cpucount
-        __stack_chk_fail __stack_chk_fail_local __stack_chk_guard __sysconf _exit _mcount _rtld_global_ro
-        at_quick_exit atexit exit fork get_nprocs get_nprocs_conf getauxval getegid geteuid getgid getpagesize
-        getpid getppid getresgid getresuid gettid getuid mcount quick_exit sched_getaffinity setfsgid setfsuid
-        syscall sysconf system uname
+        __errno __errno_location __fentry__ __fortify_fail __getauxval __getpagesize __libc_fatal __monstartup
+        __sched_cpucount __stack_chk_fail __stack_chk_fail_local __stack_chk_guard __sysconf _exit _mcleanup
+        _mcount _rtld_global_ro at_quick_exit atexit exit fork get_nprocs get_nprocs_conf getauxval getegid geteuid
+        getgid getpagesize getpid getppid getresgid getresuid gettid getuid mcount monstartup quick_exit
+        sched_getaffinity setfsgid setfsuid syscall sysconf system uname
     """,
     "signals": """
         __sigaction __sysv_signal abort bsd_signal gsignal kill killpg pthread_kill pthread_sigqueue raise
@@ -253,16 +264,18 @@ NAMES: dict[str, str] = {
         pthread_rwlockattr_setkind_np pthread_rwlockattr_setpshared
     """,
     "cancellation": """
-        __pthread_register_cancel __pthread_unregister_cancel __pthread_unwind_next pthread_cancel pthread_exit
+        __pthread_register_cancel __pthread_unregister_cancel __pthread_unwind_next _pthread_cleanup_pop
+        _pthread_cleanup_push pthread_cancel pthread_exit
     """,
     "scheduling": """
-        pthread_getname_np pthread_getschedparam pthread_setaffinity_np pthread_setname_np pthread_setschedparam
-        sched_get_priority_max sched_get_priority_min sched_getparam sched_getscheduler sched_setaffinity
-        sched_setscheduler
+        __sched_cpualloc __sched_cpufree __sched_rr_get_interval64 pthread_attr_setaffinity_np
+        pthread_getcpuclockid pthread_getname_np pthread_getschedparam pthread_setaffinity_np pthread_setname_np
+        pthread_setschedparam pthread_setschedprio sched_get_priority_max sched_get_priority_min sched_getparam
+        sched_getscheduler sched_rr_get_interval sched_setaffinity sched_setparam sched_setscheduler
     """,
     "semaphores": """
-        pthread_barrier_destroy pthread_barrier_init pthread_barrier_wait sem_close sem_destroy sem_getvalue
-        sem_init sem_open sem_post sem_timedwait sem_trywait sem_unlink sem_wait
+        pthread_barrier_destroy pthread_barrier_init pthread_barrier_wait sem_clockwait sem_close sem_destroy
+        sem_getvalue sem_init sem_open sem_post sem_timedwait sem_trywait sem_unlink sem_wait
     """,
     "thread_attributes": """
         pthread_attr_destroy pthread_attr_getdetachstate pthread_attr_getguardsize pthread_attr_getinheritsched

@@ -105,6 +105,16 @@ def mcount(libc: Libc) -> None:
     """What code built with -pg calls in each function, with all registers in use. Nothing is counted."""
 
 
+@export("void __monstartup(unsigned long low, unsigned long high)", alias=("monstartup",))
+def monstartup(libc: Libc, low: int, high: int) -> None:
+    """What programs built with -pg call first. Nothing is counted."""
+
+
+@export("void _mcleanup(void)")
+def mcleanup(libc: Libc) -> None:
+    """What programs built with -pg call at exit. There are no counts, so no gmon.out is written."""
+
+
 @export("void __stack_chk_fail(void)", alias=("__stack_chk_fail_local",))
 def stack_chk_fail(libc: Libc) -> None:
     raise GuestAbort("*** stack smashing detected ***")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from emu.libc.errno import Errno
 from emu.libc.process import PROCESS_ID
-from emu.libc.table import export
+from emu.libc.table import export, register
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc
 
 _SCHED_OTHER, _SCHED_FIFO, _SCHED_RR, _SCHED_BATCH, _SCHED_IDLE = 0, 1, 2, 3, 5
+_CLOCK_THREAD_CPUTIME_ID = 3
 _NAME_SIZE = 16  #: bytes of a thread's name, its NUL included (Linux)
 
 
@@ -112,3 +114,62 @@ def pthread_setschedparam(libc: Libc, thread: int, policy: int, parameter: int) 
     if policy == _SCHED_OTHER:
         return 0
     return Errno.EPERM if policy in (_SCHED_FIFO, _SCHED_RR, _SCHED_BATCH, _SCHED_IDLE) else Errno.EINVAL
+
+
+@export("int pthread_setschedprio(unsigned long thread, int priority)")
+def pthread_setschedprio(libc: Libc, thread: int, priority: int) -> int:
+    """The usual policy has priority 0 only."""
+    if thread != libc.thread_pointer:
+        return Errno.ESRCH
+    return Errno.EINVAL if priority else 0
+
+
+@export("int sched_setparam(int process, const void *parameter)")
+def sched_setparam(libc: Libc, process: int, parameter: int) -> int:
+    if process not in (0, PROCESS_ID):
+        return libc.fail(Errno.ESRCH)
+    return libc.fail(Errno.EINVAL) if libc.memory.read_uint(parameter, 4) else 0
+
+
+def _interval(size: Callable[[Libc], int]) -> Callable[..., int]:
+    """A struct timespec: the usual policy has no fixed interval, so it is 0."""
+
+    def call(libc: Libc, process: int, interval: int) -> int:
+        if process not in (0, PROCESS_ID):
+            return libc.fail(Errno.ESRCH)
+        libc.memory.write(interval, bytes(size(libc)))
+        return 0
+
+    return call
+
+
+for _name, _size in (
+    ("sched_rr_get_interval", lambda libc: 2 * libc.word),
+    ("__sched_rr_get_interval64", lambda libc: 16),
+):
+    register(_name, f"int {_name}(int process, void *interval)", _interval(_size))
+
+
+@export("int pthread_attr_setaffinity_np(void *attributes, size_t size, const void *mask)")
+def pthread_attr_setaffinity_np(libc: Libc, attributes: int, size: int, mask: int) -> int:
+    """There is one processor: a set with it needs no note."""
+    return 0 if not size or _has_processor(libc, size, mask) else Errno.EINVAL
+
+
+@export("int pthread_getcpuclockid(unsigned long thread, int *clock)")
+def pthread_getcpuclockid(libc: Libc, thread: int, clock: int) -> int:
+    if thread != libc.thread_pointer:
+        return Errno.ESRCH
+    libc.memory.write_uint(clock, 4, _CLOCK_THREAD_CPUTIME_ID)
+    return 0
+
+
+@export("void *__sched_cpualloc(size_t count)")
+def sched_cpualloc(libc: Libc, count: int) -> int:
+    """A cpu_set_t for `count` processors: whole words."""
+    return libc.heap.malloc(-(-count // (8 * libc.word)) * libc.word)
+
+
+@export("void __sched_cpufree(void *set)")
+def sched_cpufree(libc: Libc, cpus: int) -> None:
+    libc.heap.free(cpus)

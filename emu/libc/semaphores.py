@@ -65,6 +65,11 @@ def sem_timedwait(libc: Libc, semaphore: int, deadline: int) -> int:
     return sem_trywait(libc, semaphore)
 
 
+@export("int sem_clockwait(void *semaphore, int clock, const void *deadline)")
+def sem_clockwait(libc: Libc, semaphore: int, clock: int, deadline: int) -> int:
+    return sem_timedwait(libc, semaphore, deadline)
+
+
 @export("int sem_getvalue(void *semaphore, int *value)")
 def sem_getvalue(libc: Libc, semaphore: int, value: int) -> int:
     libc.memory.write_uint(value, 4, libc.memory.read_uint(semaphore, 4))

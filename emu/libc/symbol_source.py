@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from relink.module import Module
 
 #: Thread-local variables of the C library itself: offsets in its TLS module, of `TLS_SIZE` bytes.
-ERRNO_OFFSET = 0
-_THREAD_LOCAL = {"errno": ERRNO_OFFSET, "h_errno": 4}
+ERRNO_OFFSET, H_ERRNO_OFFSET = 0, 4
+_THREAD_LOCAL = {"errno": ERRNO_OFFSET, "h_errno": H_ERRNO_OFFSET}
 TLS_SIZE = 16
 
 

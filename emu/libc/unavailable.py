@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from emu.libc.errno import Errno
 from emu.libc.table import export, register
+from emu.libc.texts import constant_text
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 _WORDS = ("long",) * 6
 #: errno -> the functions that fail with it, by their number of word-sized arguments.
 _FAILING: dict[Errno, dict[int, str]] = {
-    Errno.EAFNOSUPPORT: {3: "socket", 4: "socketpair"},
+    Errno.EAFNOSUPPORT: {1: "getifaddrs", 3: "socket", 4: "socketpair"},
+    Errno.ENOENT: {0: "getpt", 1: "posix_openpt", 4: "forkpty", 5: "openpty"},
     Errno.EBADF: {
         2: "listen shutdown sockatmark",
         3: "bind connect accept getsockname getpeername sendmsg recvmsg",
@@ -28,21 +30,25 @@ _FAILING: dict[Errno, dict[int, str]] = {
         0: "vfork inotify_init vhangup",
         1: "epoll_create epoll_create1 inotify_init1 timerfd_create userfaultfd timer_delete timer_getoverrun "
         "unshare personality shmdt mq_close mq_unlink",
-        2: "execv execvp eventfd memfd_create inotify_rm_watch daemon timer_gettime eventfd_read mq_getattr setns",
-        3: "execve execvpe inotify_add_watch shmget semget msgget signalfd timer_create shmctl msgctl semop "
-        "eventfd_write mq_setattr",
-        4: "epoll_ctl epoll_wait timer_settime clone semctl msgsnd mq_open tee semtimedop ptrace",
+        2: "execv execvp eventfd memfd_create inotify_rm_watch daemon timer_gettime timerfd_gettime eventfd_read "
+        "mq_getattr setns",
+        3: "execve execvpe fexecve inotify_add_watch shmget semget msgget signalfd timer_create shmctl msgctl "
+        "semop eventfd_write mq_setattr",
+        4: "epoll_ctl epoll_wait timer_settime timerfd_settime clone semctl msgsnd mq_open tee semtimedop ptrace",
         5: "execveat msgrcv epoll_pwait",
         6: "copy_file_range splice",
     },
     Errno.EPERM: {
-        1: "adjtimex umount setuid seteuid setgid setegid chroot sethostname settimeofday nice acct swapoff",
-        2: "setreuid setregid setgroups initgroups clock_settime setdomainname setpgid swapon umount2",
-        3: "setresuid setresgid setpriority",
+        0: "setpgrp",
+        1: "adjtimex reboot umount setuid seteuid setgid setegid chroot sethostname settimeofday nice acct "
+        "swapoff",
+        2: "capset pivot_root setreuid setregid setgroups initgroups clock_settime setdomainname setpgid swapon "
+        "umount2",
+        3: "klogctl setresuid setresgid setpriority",
         5: "mount",
     },
     Errno.ENOTTY: {
-        1: "tcgetpgrp tcdrain tcgetsid",
+        1: "grantpt login_tty tcdrain tcgetpgrp tcgetsid unlockpt",
         2: "tcgetattr tcsetpgrp tcflush tcflow tcsendbreak",
         3: "tcsetattr",
     },
@@ -61,6 +67,7 @@ for _name, _count in {
     "posix_spawnp": 6,
 }.items():
     register(_name, f"int {_name}({', '.join(_WORDS[:_count])})", lambda libc, *_: Errno.ENOSYS)
+register("ptsname_r", "int ptsname_r(int number, char *name, size_t size)", lambda libc, *_: Errno.ENOTTY)
 for _name in ("execl", "execlp", "execle"):
     register(
         _name,
@@ -69,7 +76,14 @@ for _name in ("execl", "execlp", "execle"):
     )
 #: Functions that set up attributes and file actions for posix_spawn succeed.
 for _stem, _counts in {
-    "posix_spawn_file_actions": {"init": 1, "destroy": 1, "addclose": 2, "adddup2": 3, "addopen": 5},
+    "posix_spawn_file_actions": {
+        "init": 1,
+        "destroy": 1,
+        "addclose": 2,
+        "adddup2": 3,
+        "addopen": 5,
+        "addclosefrom_np": 2,
+    },
     "posix_spawnattr": {
         "init": 1,
         "destroy": 1,
@@ -77,6 +91,8 @@ for _stem, _counts in {
         "setsigmask": 2,
         "setsigdefault": 2,
         "setpgroup": 2,
+        "setschedparam": 2,
+        "setschedpolicy": 2,
     },
 }.items():
     for _verb, _count in _counts.items():
@@ -128,29 +144,9 @@ def getnameinfo(libc: Libc, a: int, n: int, host: int, h: int, service: int, s: 
     return _EAI_FAIL
 
 
-class _Messages:
-    """gai_strerror's texts in guest memory, written once."""
-
-    def __init__(self, libc: Libc) -> None:
-        self.places: dict[int, int] = {}
-
-
 @export("const char *gai_strerror(int error)")
 def gai_strerror(libc: Libc, error: int) -> int:
-    places = libc.state(_Messages).places
-    if error not in places:
-        text = _EAI.get(error, b"Unknown error")
-        places[error] = libc.allocate(len(text) + 1)
-        libc.put_string(places[error], text)
-    return places[error]
-
-
-@export(
-    "void *gethostbyname(const char *name)",
-    alias=("getservbyname", "getprotobyname", "getservbyport", "gethostbyname2", "getnetbyname"),
-)
-def gethostbyname(libc: Libc, name: int) -> int:
-    return 0
+    return constant_text(libc, _EAI.get(error, b"Unknown error"))
 
 
 # ---------------------------------------------------------------- what a process asks about its surroundings
@@ -209,17 +205,7 @@ def getpriority(libc: Libc, which: int, who: int) -> int:
     return 0
 
 
-@export("void *gethostbyaddr(const void *address, unsigned size, int family)", alias=("getservent", "getprotoent"))
-def gethostbyaddr(libc: Libc, *_: int) -> int:
-    return 0
-
-
-@export("unsigned if_nametoindex(const char *name)")
-def if_nametoindex(libc: Libc, name: int) -> int:
-    return libc.fail(Errno.ENODEV, 0)
-
-
-@export("char *ttyname(int number)", alias=("ctermid",))
+@export("char *ttyname(int number)", alias=("ctermid", "ptsname"))
 def ttyname(libc: Libc, number: int) -> int:
     return libc.fail(Errno.ENOTTY, 0)
 

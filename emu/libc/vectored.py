@@ -52,10 +52,26 @@ def _at_an_offset(move: Transfer) -> Callable[..., int]:
     return lambda libc, number, vectors, count, at: _transfer(move, libc, number, vectors, count, at)
 
 
+def _with_flags(move: Transfer) -> Callable[..., int]:
+    """An offset of -1 is the descriptor's; no flag (RWF_*) is supported (Linux)."""
+
+    def call(libc: Libc, number: int, vectors: int, count: int, at: int, flags: int) -> int:
+        if flags:
+            return libc.fail(Errno.EOPNOTSUPP)
+        return _transfer(move, libc, number, vectors, count, None if at == -1 else at)
+
+    return call
+
+
 for _name, _move in (("preadv", read_into), ("pwritev", write_from)):
     for _suffix in ("", "64"):
         register(
             f"{_name}{_suffix}",
             f"ssize_t {_name}{_suffix}(int number, const void *vectors, int count, off{_suffix}_t at)",
             _at_an_offset(_move),
+        )
+        register(
+            f"{_name}{_suffix}v2",
+            f"ssize_t {_name}{_suffix}v2(int number, void *vectors, int count, off{_suffix}_t at, int flags)",
+            _with_flags(_move),
         )

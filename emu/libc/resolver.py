@@ -1,0 +1,124 @@
+"""Names of hosts, services, protocols and interfaces: none is found, as without a network and its files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emu.libc.errno import Errno
+from emu.libc.symbol_source import H_ERRNO_OFFSET
+from emu.libc.table import export, export_data, register
+from emu.libc.texts import constant_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from emu.libc.library import Libc
+
+_HOST_NOT_FOUND = 1
+#: glibc, resolv/herror.c: texts by h_errno.
+_TEXTS = (
+    b"Resolver Error 0 (no error)", b"Unknown host", b"Host name lookup failure", b"Unknown server error",
+    b"No address associated with name",
+)  # fmt: skip
+_INTERNAL, _UNKNOWN = b"Resolver internal error", b"Unknown resolver error"
+
+
+@export_data("in6addr_any")
+def in6addr_any(libc: Libc) -> bytes:
+    return bytes(16)
+
+
+@export_data("in6addr_loopback")
+def in6addr_loopback(libc: Libc) -> bytes:
+    return bytes(15) + b"\1"
+
+
+@export("int *__h_errno_location(void)")
+def h_errno_location(libc: Libc) -> int:
+    return libc.errno_address + H_ERRNO_OFFSET
+
+
+@export("const char *hstrerror(int error)")
+def hstrerror(libc: Libc, error: int) -> int:
+    text = _INTERNAL if error < 0 else _TEXTS[error] if error < len(_TEXTS) else _UNKNOWN
+    return constant_text(libc, text)
+
+
+@export("int __res_init(void)", alias=("res_init",))
+def res_init(libc: Libc) -> int:
+    """There is no resolver to set up."""
+    return 0
+
+
+def _no_host(libc: Libc, *_: int) -> int:
+    libc.memory.write_uint(h_errno_location(libc), 4, _HOST_NOT_FOUND)
+    return 0
+
+
+register("gethostbyname", "void *gethostbyname(const char *name)", _no_host)
+register("gethostbyname2", "void *gethostbyname2(const char *name, int family)", _no_host)
+register("gethostbyaddr", "void *gethostbyaddr(const void *address, unsigned size, int family)", _no_host)
+
+
+def _nothing(libc: Libc, *_: int) -> int:
+    return 0
+
+
+for _name, _parameters in {
+    "getnetbyname": "const char *name",
+    "getprotobyname": "const char *name",
+    "getprotobynumber": "int number",
+    "getprotoent": "void",
+    "getservbyname": "const char *name, const char *protocol",
+    "getservbyport": "int port, const char *protocol",
+    "getservent": "void",
+}.items():
+    register(_name, f"void *{_name}({_parameters})", _nothing)
+
+
+def _not_found(place: int) -> Callable[..., int]:
+    """A reentrant look-up: 0, a null pointer at its argument number `place`, and h_errno at the next, if any."""
+
+    def look_up(libc: Libc, *words: int) -> int:
+        libc.set_pointer(words[place], 0)
+        if len(words) > place + 1:
+            libc.memory.write_uint(words[place + 1], 4, _HOST_NOT_FOUND)
+        return 0
+
+    return look_up
+
+
+_BUFFER, _HOST_ERROR = "void *entry, char *buffer, size_t size, void **result", ", int *error"
+for _name, _parameters, _count in (
+    ("gethostbyname_r", f"const char *name, {_BUFFER}{_HOST_ERROR}", 1),
+    ("gethostbyname2_r", f"const char *name, int family, {_BUFFER}{_HOST_ERROR}", 2),
+    ("gethostbyaddr_r", f"const void *address, unsigned length, int family, {_BUFFER}{_HOST_ERROR}", 3),
+    ("getservbyname_r", f"const char *name, const char *protocol, {_BUFFER}", 2),
+    ("getservbyport_r", f"int port, const char *protocol, {_BUFFER}", 2),
+    ("getprotobyname_r", f"const char *name, {_BUFFER}", 1),
+    ("getprotobynumber_r", f"int number, {_BUFFER}", 1),
+):
+    register(_name, f"int {_name}({_parameters})", _not_found(_count + 3))
+
+
+# ---------------------------------------------------------------- interfaces
+
+
+@export("unsigned if_nametoindex(const char *name)")
+def if_nametoindex(libc: Libc, name: int) -> int:
+    return libc.fail(Errno.ENODEV, 0)
+
+
+@export("char *if_indextoname(unsigned number, char *name)")
+def if_indextoname(libc: Libc, number: int, name: int) -> int:
+    return libc.fail(Errno.ENXIO, 0)
+
+
+@export("void *if_nameindex(void)")
+def if_nameindex(libc: Libc) -> int:
+    return libc.fail(Errno.EAFNOSUPPORT, 0)
+
+
+@export("void if_freenameindex(void *list)", alias=("freeifaddrs",))
+def if_freenameindex(libc: Libc, listed: int) -> None:
+    """Nothing to free: no list is ever returned."""
