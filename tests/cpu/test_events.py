@@ -137,6 +137,24 @@ def test_the_engine_stops_before_what_it_was_to_watch_and_after_it_has_run(bench
         bench.cpu.events.unwatch(Watch(DATA, 4, read=True, write=True))
 
 
+@pytest.mark.parametrize("name", ["load", "store"])
+def test_an_instruction_that_meets_a_closed_page_is_recorded_once(bench: Bench, name: str) -> None:
+    runs = Runs(bench, name)
+    places, _ = runs.steps()
+    events = runs.cpu.events
+    events.watch(Watch(DATA + 512, 4, True, True))
+    found: dict[Recorded, list[Rows]] = {Recorded.INSTRUCTIONS: [], Recorded.BLOCKS: [], Recorded.NEW_BLOCKS: []}
+    for what, arrays in found.items():
+        log = events.record(what, arrays.append)
+        assert runs.cpu.run(runs.prepare()).reason is StopReason.TRAP
+        log.close()
+    instructions, blocks, new = (np.concatenate(each).tolist() for each in found.values())
+    assert [address for address, _ in instructions] == places
+    for rows in (instructions, blocks):
+        assert [address for address, _ in rows[1:]] == [address + size for address, size in rows[:-1]]
+    assert set(places) <= {at for address, size in new for at in range(address, address + (size & 0xFFFF_FFFF))}
+
+
 def test_a_watched_access_across_pages_is_seen_from_either(bench: Bench) -> None:
     entry, word = bench.load("load"), bench.guest.word
     bench.cpu.write(DATA + PAGE - 2, bytes(range(1, 9)))

@@ -297,6 +297,9 @@ class IcicleEvents(EngineEvents):
         word = int.from_bytes(self._cpu.read(pc, 4), "little")
         access = data_access(word, lambda number: self._cpu.read_register(f"r{number}"))
         stop = self._pass(pc, timeout)
+        if self._logs and self._cpu.executed:
+            self._add(Recorded.INSTRUCTIONS, pc, 4)
+            self._end_block(pc, pc + 4, 0)
         if access is None:
             return stop, []
         address = self._faulted_at if access.address is None else access.address & _LAST

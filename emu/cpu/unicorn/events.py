@@ -369,6 +369,7 @@ class UnicornEvents(EngineEvents):
         api.check(status, "protect memory", page, 4096)
 
     def _step_noting(self, pc: int, timeout: float) -> tuple[Stop, list[RawAccess]]:
+        self.interrupted(pc & self._mask)  # by the fault on a closed page
         log = Log(stop=api.EMU_STOP)
         log.prepare(256, 3)
         delete, handle, hook = api.uclib.uc_hook_del, self._engine.handle, None
