@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from relink.arrays import I64, U32, U64, AnyArray, everywhere, highest, lowest
+from relink.arrays import I64, U32, U64, AnyArray, highest, lowest
 from relink.elf.constants import DynamicTag as Tag
 from relink.elf.contents import Contents, frozen
 from relink.elf.dynamic import Dynamic
@@ -87,7 +87,8 @@ class RelocationTable:
                 same = self.info[part] == self.info[0]
             else:
                 same = (self.type[part] == self.type[0]) & (self.symbol[part] == self.symbol[0])
-            count = stop if everywhere(same) else start + int(same.argmin())
+            first = int(same.argmin())
+            count = stop if same[first] else start + first
             if start < count:
                 offsets = np.ascontiguousarray(self.offset[start:count])
                 low, high = int(lowest(offsets)), int(highest(offsets))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from relink.arrays import I64, U8, U16, U64, AnyArray
+from relink.arrays import I64, U8, U16, U64, AnyArray, everywhere
 from relink.elf.constants import SHN_ABS, SymbolType
 from relink.records import cached_property
 
@@ -15,7 +15,10 @@ class SomeSymbols:
     """The columns of the rows `symbols` of a table's `records`, with one element per symbol (see `SymbolRows`)."""
 
     def __init__(self, records: AnyArray, symbols: I64) -> None:
-        self._rows = records.take(symbols)  # whole rows at once take as long as three columns
+        self._rows = rows = records.take(symbols)  # whole rows at once take as long as three columns
+        self.section: U16 = rows["shndx"]
+        self.info: U8 = rows["info"]
+        self.other: U8 = rows["other"]
 
     @cached_property
     def value(self) -> U64:
@@ -28,31 +31,17 @@ class SomeSymbols:
         return found
 
     @cached_property
-    def section(self) -> U16:
-        found: U16 = self._rows["shndx"]
-        return found
-
-    @cached_property
-    def _info(self) -> U8:
-        found: U8 = self._rows["info"]
-        return found
-
-    @cached_property
-    def bind(self) -> U8:
-        return self._info >> np.uint8(4)
-
-    @cached_property
     def type(self) -> U8:
-        return self._info & np.uint8(15)
+        return self.info & np.uint8(15)
 
     @cached_property
     def visibility(self) -> U8:
-        found: U8 = self._rows["other"] & np.uint8(3)
-        return found
+        return self.other & np.uint8(3)
 
     def addresses(self, bias: np.uint64, mask: np.uint64) -> U64:
         """The values of symbols that are defined in an image with this load bias: addresses modulo `mask` + 1, or
         the value itself where it is no address (SHN_ABS, and offsets of thread-local storage).
         """
         rebased = (self.section != SHN_ABS) & (self.type != _TLS)
-        return np.where(rebased, (self.value + bias) & mask, self.value)
+        found: U64 = (self.value + bias) & mask
+        return found if everywhere(rebased) else np.where(rebased, found, self.value)

@@ -14,7 +14,7 @@ from typing import cast
 import numpy as np
 
 from relink.arch import Architecture, Reloc, Role
-from relink.arrays import I64, U8, U32, indices_where
+from relink.arrays import I64, U8, U32, anywhere, indices_where
 from relink.elf import Decoded, SymbolTable
 from relink.elf.constants import SymbolBind, SymbolType, Visibility
 from relink.elf.contents import frozen
@@ -61,17 +61,19 @@ class SymbolsAsked:
     def __init__(self, count: int, asked: Iterable[tuple[Use, U32]]) -> None:
         """`count` is the number of the file's symbols, `asked` are indices in its symbol table."""
         masks = np.zeros((_USE_COUNT, max(count, 1)), np.bool_)
-        for use, symbols in asked:
-            masks[use][symbols] = True
-        masks[:, 0] = False
+        for use, indices in asked:
+            masks[use][indices.astype(np.intp)] = True  # as they are, it takes three times as long
         addressed, called, copied = masks
-        self.once, self.copies = indices_where(addressed | called), indices_where(copied)
-        is_addressed = addressed[self.once]
-        self.uses: U8 = (~is_addressed).view(np.uint8)  # `Use.ADDRESS` is 0, `Use.CALL` 1
-        self.both = indices_where(is_addressed & called[self.once])
+        addressed[0], called[0], copied[0] = True, False, False
+        symbols = indices_where(addressed | called)  # with 0, which is bound to nothing, as the first
+        self.once = symbols[1:]
+        self.uses: U8 = (~addressed[symbols]).view(np.uint8)  # `Use.ADDRESS` is 0, `Use.CALL` 1
+        both = addressed & called
+        self.both = indices_where(both[self.once]) if anywhere(both) else _NONE
+        self.copies = indices_where(copied) if anywhere(copied) else _NONE
         self.by_address = np.zeros(len(addressed), np.int64)
-        self.by_address[self.once] = np.arange(1, len(self.once) + 1)
-        self.usual = self.elements(_NONE)
+        self.by_address[symbols] = np.arange(len(symbols))
+        self.usual = self.elements(_NONE) if len(self.copies) else (symbols, self.uses)
         self.kept: Kept = {}  #: what the resolver has found of these in the file
         for array in (self.once, self.copies, self.uses, self.both, self.by_address, *self.usual):
             array.flags.writeable = False
@@ -79,8 +81,8 @@ class SymbolsAsked:
     def elements(self, twice: I64) -> tuple[I64, U8]:
         """The symbol and use of each element of the bindings, with symbols that are bound for both uses."""
         symbols = np.concatenate((_NO_ELEMENT, self.once, twice, self.copies))
-        uses, more = np.zeros(len(symbols), np.uint8), 1 + len(self.once)
-        uses[1:more] = self.uses
+        uses, more = np.zeros(len(symbols), np.uint8), len(self.uses)
+        uses[:more] = self.uses
         uses[more : more + len(twice)], uses[more + len(twice) :] = Use.CALL, Use.COPY
         return symbols, uses
 

@@ -24,10 +24,12 @@ NO_VERSION = -1
 _LINKABLE = frozenset(map(int, LINKABLE_TYPES))
 _GLOBAL = frozenset(map(int, (SymbolBind.GLOBAL, SymbolBind.WEAK, SymbolBind.GNU_UNIQUE)))
 _SEEN = frozenset(map(int, (Visibility.DEFAULT, Visibility.PROTECTED)))
-_LINKABLE_TYPES, _GLOBAL_BINDINGS, _SEEN_BY_OTHERS = (
-    np.isin(np.arange(16), sorted(chosen)) for chosen in (_LINKABLE, _GLOBAL, _SEEN)
-)
 _TLS = int(SymbolType.TLS)
+# Of each st_info, whether its type is linkable and its binding global, and whether it is TLS; of each st_other,
+# whether other images see it.
+_USABLE_INFO = np.array([info & 15 in _LINKABLE and info >> 4 in _GLOBAL for info in range(256)])
+_IS_TLS = np.array([info & 15 == _TLS for info in range(256)])
+_USABLE_OTHER = np.array([other & 3 in _SEEN for other in range(256)])
 
 
 class VersionIds:
@@ -95,9 +97,8 @@ def definitions(
 
 def exported(rows: SomeSymbols) -> Bools:
     """Which symbols can be bound to from elsewhere, if they are defined."""
-    linkable = _LINKABLE_TYPES.take(rows.type) & _GLOBAL_BINDINGS.take(rows.bind)
-    placed = (rows.value != 0) | (rows.section == SHN_ABS) | (rows.type == _TLS)
-    usable: Bools = linkable & _SEEN_BY_OTHERS.take(rows.visibility) & placed
+    placed = (rows.value != 0) | (rows.section == SHN_ABS) | _IS_TLS.take(rows.info)
+    usable: Bools = _USABLE_INFO.take(rows.info) & _USABLE_OTHER.take(rows.other) & placed
     return usable
 
 

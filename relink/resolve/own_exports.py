@@ -28,7 +28,8 @@ Kept: TypeAlias = dict[str, Any]
 #: Fewer references are looked up as others are.
 _WORTH = 64
 # Numbers: an enum's member costs a microsecond each time it is named.
-_LOCAL, _DEFAULT = np.uint8(SymbolBind.LOCAL), np.uint8(Visibility.DEFAULT)
+_DEFAULT, _VISIBILITY = np.uint8(Visibility.DEFAULT), np.uint8(3)
+_GLOBAL = np.uint8((SymbolBind.LOCAL + 1) << 4)  #: st_info of the first that is not local
 
 
 class Split(NamedTuple):
@@ -44,7 +45,7 @@ def split(table: SymbolTable, symbols: I64, copies: Bools | None) -> Split:
     """The references to `symbols`, some of them for COPY."""
     rows = SomeSymbols(table.records, symbols)
     defined = rows.section != 0
-    own = defined & ((rows.bind == _LOCAL) | (rows.visibility != _DEFAULT))
+    own = defined & ((rows.info < _GLOBAL) | (rows.other & _VISIBILITY != _DEFAULT))
     if copies is not None:
         own &= ~copies
     open_ = ~own & (symbols != 0)

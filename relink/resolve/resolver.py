@@ -99,7 +99,8 @@ class Resolver(Assigned):
             table.check_names()
             if not len(table) or not anywhere(symbols):
                 return Bindings.empty(len(symbols), images, symbols)
-            kept["split"] = split(table, symbols, None if uses is None else uses == _COPY)
+            copies = None if uses is None else uses == _COPY
+            kept["split"] = split(table, symbols, copies if copies is not None and anywhere(copies) else None)
         found: Split = kept["split"]
         before = [as_source(source) for source in (*scope.before, *self.before)]
         certain = certainly_own(image, symbols, scope.images, before, kept)

@@ -167,7 +167,7 @@ def test_a_library_of_many_references_takes_few_calls(tmp_path: Path, monkeypatc
 
     unknown()
     load()
-    assert python_calls(unknown) <= 1_440
+    assert python_calls(unknown) <= 1_425
     assert python_calls(load) <= 640
 
 
