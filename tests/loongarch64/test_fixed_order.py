@@ -86,13 +86,24 @@ def test_they_are_there_before_icicle_draws_any() -> None:
 
 def _compiled(raw: Any) -> bytes:
     """What an engine compiles for instructions that write many registers and then access memory, up to the first
-    address of the host in it (`movabs`).
+    address of the host in it: in a `movabs`, or in 32 bits, as of the heap of a Python at a fixed place.
     """
     written = [insn("add.d", 4 + number % 20, 5 + number % 19, 6 + number % 17) for number in range(20)]
     before = _executable()
     _run(raw, code(*written, insn("ld.d", 12, 3, 0), _BREAK))
     (made,) = (content for place, content in _executable().items() if before.get(place) != content)
-    return re.split(rb"[\x48\x49][\xb8-\xbf].{6}\0\0", made, flags=re.DOTALL)[0]
+    wide = re.finditer(rb"(?=[\x48\x49][\xb8-\xbf].{6}\0\0)", made, re.DOTALL)
+    narrow = re.finditer(rb"(?=[\xb8-\xbf](.{4}))", made, re.DOTALL)
+    heap = _heap()
+    places = [*wide, *(found for found in narrow if int.from_bytes(found[1], "little") in heap)]
+    return made[: min(found.start() for found in places)]
+
+
+def _heap() -> range:
+    """The addresses of this process's heap."""
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    parts = [line.split()[0].split("-") for line in lines if line.endswith("[heap]")]
+    return range(int(parts[0][0], 16), int(parts[-1][1], 16)) if parts else range(0)
 
 
 def _run(raw: Any, content: bytes) -> None:
