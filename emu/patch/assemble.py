@@ -6,11 +6,15 @@ macOS on arm64. Everything else works without it.
 
 from __future__ import annotations
 
+import re
 from types import ModuleType
 
 from emu.errors import AssemblerMissing, AssemblyError
 from emu.isa.registry import ISAS
 from relink.arch import Architecture
+
+#: Decimal numbers of several digits, which are not part of a name, another number or a label; or a string.
+_DECIMAL = re.compile(r'"(?:[^"\\]|\\.)*"|(?<![\w.])([1-9]\d+)(?![\w.:])')
 
 
 def assemble(arch: Architecture, text: str, address: int, *, thumb: bool = False) -> bytes:
@@ -25,12 +29,20 @@ def assemble(arch: Architecture, text: str, address: int, *, thumb: bool = False
     keystone = _keystone()
     kind, mode = getattr(keystone, f"KS_ARCH_{known[0]}"), getattr(keystone, f"KS_MODE_{known[1]}")
     try:
-        code, _ = keystone.Ks(kind, mode).asm(text, address, True)
+        code, _ = keystone.Ks(kind, mode).asm(_in_one_radix(text), address, True)
     except keystone.KsError as error:
         raise AssemblyError(f"{text!r} is not {arch.name} assembly: {error.message}") from None
     if not code:
         raise AssemblyError(f"{text!r} assembles to nothing")
     return bytes(code)
+
+
+def _in_one_radix(text: str) -> str:
+    """`text` with hexadecimal numbers for decimal ones.
+
+    keystone 0.9.2 looks up what digits alone mean in memory that it has not initialised: 264 may be 0x264.
+    """
+    return _DECIMAL.sub(lambda found: hex(int(found[1])) if found[1] else found[0], text)
 
 
 def _keystone() -> ModuleType:
