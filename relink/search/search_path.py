@@ -22,11 +22,11 @@ An image cannot name arbitrary files of the host:
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, TypeAlias
@@ -48,6 +48,7 @@ EXPLICIT = "explicit mapping"  #: the rule of `SearchPath.libraries`
 FINDER = "finder"  #: the rule of finders
 _NO_DEFAULT = int(DynamicFlag1.NODEFLIB)
 _NO_FILES = frozenset({"", ".", ".."})  #: names that are no file's
+_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EBADF, errno.ELOOP})  #: errors where there is no file
 _MAX_LINKS = 40  # the kernel's own limit
 _PATH_MAX = 4096  # bytes of a path, its NUL included (Linux, include/uapi/linux/limits.h)
 _SURELY_SHORT = 1000  # characters of a path that is no longer than that in any encoding
@@ -263,18 +264,14 @@ def _prefix(folder: str) -> str:
 
 def _existing(path: Path, rule: str) -> Candidate:
     place = str(path)
-    with suppress(OSError, ValueError):
-        status = os.stat(place)
-        if stat.S_ISREG(status.st_mode):  # the usual case
-            return Candidate(place, rule, path, "", status)
     try:
-        if path.is_file():
-            return Candidate(place, rule, path)
-        if path.is_dir():
-            return Candidate(place, rule, None, "is a folder")
+        status = os.stat(place)
     except (OSError, ValueError) as error:
-        return Candidate(place, rule, None, reason(error))
-    return Candidate(place, rule, None, "no such file")
+        absent = isinstance(error, ValueError) or error.errno in _ABSENT
+        return Candidate(place, rule, None, "no such file" if absent else reason(error))
+    if stat.S_ISREG(status.st_mode):
+        return Candidate(place, rule, path, "", status)
+    return Candidate(place, rule, None, "is a folder" if stat.S_ISDIR(status.st_mode) else "no such file")
 
 
 def _expand_lib(folder: str, arch: Architecture) -> Iterator[str]:
