@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import struct
 
 import pytest
@@ -168,6 +169,11 @@ def test_select_finds_what_is_ready(host: Harness) -> None:
         host.call("poll", 0, 0, -1)
 
 
+def _host_glibc() -> tuple[int, ...]:
+    """Its version, which `platform.libc_ver` does not know: that is what Python was compiled for."""
+    return tuple(map(int, (os.confstr("CS_GNU_LIBC_VERSION") or "").split()[-1].split(".")))
+
+
 def test_settings_of_terminals_are_glibcs(host: Harness, glibc: ctypes.CDLL) -> None:
     for filling in (b"\0", b"\xff", b"\x5a"):
         theirs = ctypes.create_string_buffer(filling * 60, 60)
@@ -175,6 +181,8 @@ def test_settings_of_terminals_are_glibcs(host: Harness, glibc: ctypes.CDLL) -> 
         glibc.cfmakeraw(theirs)
         host.call("cfmakeraw", ours)
         assert host.memory.read(ours, 60) == theirs.raw
+        if _host_glibc() >= (2, 42):  # where functions of these names take other numbers: of bits a second
+            continue
         for name in ("cfsetospeed", "cfsetispeed", "cfsetspeed"):
             assert host.call(name, ours, 0o010002) == getattr(glibc, name)(theirs, 0o010002) == 0
         # glibc keeps in c_iflag whether the input's speed is that of the output
