@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
@@ -59,7 +58,7 @@ class Commands:
     ) -> None:
         self._registers, self._memory, self._events = registers, memory, events
         self._objects, self._texts, self._mask, self._traps = objects, texts, mask, traps
-        self._points: Counter[tuple[int, int, int]] = Counter()
+        self._points: dict[tuple[int, int, int], int] = {}  #: how often the debugger asked for each
         self._read_of: dict[bytes, bytes] = {}  #: what qXfer reads, as it was when its beginning was read
         self._stop = b"S05"  #: the reason of the present stop, for `?`
 
@@ -106,7 +105,8 @@ class Commands:
     def forget(self) -> None:
         """Remove all breakpoints."""
         for kind, address, length in list(self._points):
-            self._remove(kind, address, length)
+            while (kind, address, length) in self._points:
+                self._remove(kind, address, length)
 
     # ------------------------------------------------------------ packets
 
@@ -220,6 +220,9 @@ class Commands:
     def _add(self, kind: int, address: int, length: int) -> None:
         if kind in (0, 1):
             length, address = 0, address & self._mask
+        key = kind, address, length
+        count = self._points.get(key, 0) + 1
+        if kind in (0, 1):
             if address in self._traps:  # where the guest calls or returns to the host: `finish` of the first call
                 self._events.report_traps(1)
             else:
@@ -230,14 +233,13 @@ class Commands:
             self._events.watch(Watch(address, length, reads, writes))
         else:
             raise MachineError(f"breakpoints of kind {kind} are not known")
-        self._points[kind, address, length] += 1
+        self._points[key] = count  # without a call between: no signal handler can leave one of both records
 
     def _remove(self, kind: int, address: int, length: int) -> None:
         if kind in (0, 1):
             length, address = 0, address & self._mask
         key = kind, address, length
-        if not self._points[key]:
-            raise KeyError(key)
+        left = self._points[key] - 1
         if kind in (0, 1) and address in self._traps:
             self._events.report_traps(-1)
         elif kind in (0, 1):
@@ -245,6 +247,7 @@ class Commands:
         else:
             reads, writes = _WATCHES[kind]
             self._events.unwatch(Watch(address, length, reads, writes))
-        self._points[key] -= 1
-        if not self._points[key]:
+        if left:  # without a call between, as in `_add`
+            self._points[key] = left
+        else:
             del self._points[key]

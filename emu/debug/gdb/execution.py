@@ -21,13 +21,23 @@ class SlicedExecution:
         self.inner = inner
         self._cpu, self._code_mask, self._interrupted = cpu, code_mask, interrupted
         self._origin = 0
+        self._counted: bool | None = None  #: whether instructions were counted before
         self.goal: int | None = None
         self.executed = 0
 
     def begin(self) -> None:
-        """Make the present position 0."""
+        """Make the present position 0, and count from it until `end`."""
+        if self._counted is None:
+            self._counted = self._cpu.events.counting
         self._cpu.events.counting = True
         self._origin = self._cpu.events.retired
+
+    def end(self) -> None:
+        """Count no more, and forget the goal. May be repeated."""
+        self.goal = None
+        if self._counted is not None:
+            self._cpu.events.counting = self._counted
+            self._counted = None
 
     @property
     def position(self) -> int:

@@ -48,10 +48,15 @@ class Connection:
         self._packets: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._acknowledged = True  #: whether packets are answered with + and -
         self.gone = False  #: whether the debugger has closed the connection
-        threading.Thread(target=self._read_all, name="gdb connection", daemon=True).start()
+        self._reader: threading.Thread | None = None  #: started by the first `receive`: it keeps this object
 
     def receive(self) -> bytes:
-        """The next packet's contents. Raises Disconnected."""
+        """The next packet's contents. Raises Disconnected. After another exception, as of a signal handler, the
+        connection is to be closed.
+        """
+        if self._reader is None:
+            self._reader = threading.Thread(target=self._read_all, name="gdb connection", daemon=True)
+            self._reader.start()
         packet = self._packets.get()
         if packet is None:
             self.gone = True
@@ -70,7 +75,7 @@ class Connection:
         self._acknowledged = False
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection. May be repeated."""
         self.gone = True
         with suppress(OSError):
             self._client.shutdown(socket.SHUT_RDWR)

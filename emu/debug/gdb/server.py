@@ -19,6 +19,7 @@ from emu.debug.gdb.objects import ObjectList
 from emu.debug.gdb.packets import Connection, Disconnected
 from emu.debug.gdb.target import RegisterFile, description
 from emu.errors import DebuggerKilled, SnapshotError
+from relink.memory.rollback import Rollback
 from relink.records import dataclass
 
 if TYPE_CHECKING:
@@ -96,8 +97,8 @@ class Debugger:
 
     def __init__(self, parts: Parts, isa: Isa, history: History, auxv: bytes, program: str, port: int = 0) -> None:
         self._parts, self._history = parts, history
-        self._socket = socket.create_server(("127.0.0.1", port))
-        self.port: int = self._socket.getsockname()[1]
+        self._closed = self._attached = False
+        self._entry: int | None = None  # the first instruction of a call, where there is a breakpoint
         self._connection: Connection | None = None
         self._interrupted = False
         self._search: _Search | None = None
@@ -116,7 +117,6 @@ class Debugger:
         )
         traps = range(parts.traps.start, parts.traps.start + parts.traps.size)
         registers = RegisterFile(isa.gdb, parts.cpu, 1 if parts.memory.architecture.code_address_bits else 0)
-        self._objects = objects
         self._commands = Commands(registers, parts.memory, parts.cpu.events, objects, texts, mask, traps)
         self._execution = SlicedExecution(runner.execution, parts.cpu, mask, lambda: self._interrupted)
         self._inner_call, self._inner_fault = runner.call_planned, runner.on_fault
@@ -124,10 +124,19 @@ class Debugger:
             "call_planned"
         )  # of another that watches calls, as the pytest plug-in
         patched: Any = runner
-        patched.call_planned, patched.on_fault = self._call, self._fault
-        runner.execution = self._execution
-        parts.observation.listeners.append(self._event)
-        self._closed = False
+        self._socket = socket.create_server(("127.0.0.1", port))
+        try:
+            self.port: int = self._socket.getsockname()[1]
+            steps = self._let_go, self._end_call, self._take_leave, self._wake, self._socket.close, objects.close
+            self._rest = Rollback((step, ()) for step in reversed(steps))  #: of `close`
+            # Without a call from here to the end: no signal handler can leave the machine half under a debugger.
+            patched.call_planned, patched.on_fault = self._call, self._fault
+            runner.execution = self._execution
+            parts.observation.listeners += [self._event]
+            self._attached = True
+        except BaseException:
+            self._socket.close()
+            raise
 
     @property
     def command(self) -> str:
@@ -151,12 +160,14 @@ class Debugger:
             before = self._history.snapshot()
         except SnapshotError:  # in a load, whose constructors are calls: they have no history
             before = None
+        self._end_call()  # of a call that a signal handler has ended here
         self._execution.begin()
         self._first, self._has_history = True, before is not None
         start = address & self._parts.memory.architecture.code_address_mask
         try:
             while True:
                 self._parts.cpu.events.add_breakpoint(start)
+                self._entry = start  # without a call between
                 try:
                     result = self._inner_call(plan, address, args, max_instructions, 0.0)
                     if self._search is None:
@@ -164,18 +175,30 @@ class Debugger:
                     rewind = _Rewind(self._search.found, self._search.reason)  # from the return to the host
                 except _Rewind as wanted:
                     rewind = wanted
-                finally:
-                    with suppress(KeyError):
-                        self._parts.cpu.events.remove_breakpoint(start)
+                self._leave_entry()
                 assert before is not None
                 self._history.restore(before)
                 self._go_back(rewind)
         finally:
-            self._execution.goal = self._search = None
-            self._parts.cpu.events.stepping = self._parts.cpu.events.counting = False
-            self._has_history = False
+            self._end_call()
             if before is not None:
                 before.close()
+
+    def _end_call(self) -> None:
+        """Forget what only the call in progress needs. May be repeated: where a signal handler interrupts it, the
+        next call or `close` does so.
+        """
+        self._search = self._arrival = None
+        self._has_history = self._first = False
+        self._leave_entry()
+        self._execution.end()
+        self._parts.cpu.events.stepping = False
+
+    def _leave_entry(self) -> None:
+        """Remove the breakpoint at a call's first instruction."""
+        if (start := self._entry) is not None:
+            self._parts.cpu.events.remove_breakpoint(start)
+            self._entry = None  # without a call between
 
     def _go_back(self, rewind: _Rewind) -> None:
         self._execution.begin()
@@ -189,7 +212,12 @@ class Debugger:
         if self._closed:
             return False
         if self._connection is None:
-            client, _ = self._socket.accept()
+            try:
+                client, _ = self._socket.accept()
+            except OSError:
+                if self._closed:  # by another thread
+                    return False
+                raise
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._connection = Connection(client, self._interrupt)
         return not self._connection.gone
@@ -261,6 +289,9 @@ class Debugger:
                 resume = self._commands.converse(connection, reason, tell=tell)
             except Disconnected:
                 resume = Resume.DETACH
+            except BaseException:  # as of a signal handler: the call ends, and the debugger takes it for stopped
+                self._leave()
+                raise
             if resume is Resume.KILL:
                 self._leave()
                 raise DebuggerKilled
@@ -287,22 +318,39 @@ class Debugger:
     # ------------------------------------------------------------ the end
 
     def close(self) -> None:
-        """End the session: GDB is told that the program has exited."""
-        if self._closed:
-            return
+        """End the session: GDB is told that the program has exited. May be repeated, after an exception too."""
         self._closed = True
+        rest = self._rest
+        try:
+            rest.close()
+        finally:
+            if rest.calls:
+                rest.close()
+
+    def _let_go(self) -> None:
+        """Give the machine its own functions back."""
         runner: Any = self._parts.runner
-        if self._call_before is None:
-            del runner.call_planned
-        else:
-            runner.call_planned = self._call_before
-        runner.on_fault, runner.execution = self._inner_fault, self._execution.inner
-        self._parts.observation.listeners.remove(self._event)
+        observation = self._parts.observation
+        others = [listener for listener in observation.listeners if listener != self._event]
+        if self._attached:  # without a call from here on, as in `__init__`
+            if self._call_before is None:
+                del runner.call_planned
+            else:
+                runner.call_planned = self._call_before
+            runner.on_fault, runner.execution = self._inner_fault, self._execution.inner
+            observation.listeners = others
+            self._attached = False
+
+    def _take_leave(self) -> None:
+        """Tell GDB that the program has exited."""
         if self._connection is not None and not self._connection.gone:
             self._connection.send(b"W00")
-            self._leave()
-        self._socket.close()
-        self._objects.close()
+        self._leave()
+
+    def _wake(self) -> None:
+        """Let a thread that waits for GDB go on."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def __enter__(self) -> Debugger:
         return self
