@@ -7,6 +7,7 @@
     quick, typer_app                        read plain command lines; help, and all other command lines
     options, observing, fuzzing, placing    options shared by several commands; those of `fuzz` and of `link`
     output, plain, text                     print reports (frozen dataclasses) as JSON or tables
+    interrupts                              Ctrl-C
     errors; log, messages                   messages for exceptions; log messages, their handler
     inspect_archive                         `inspect` for archives
     inspect_records, inspect_view           the report of `inspect` for ELF files; printing it
@@ -21,21 +22,28 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from emu.cli.interrupts import end_by_interrupt, interrupt, unraisable, was_interrupted
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line (default: `sys.argv`) in this process and exit with its status: 0, 1 or 2."""
-    # Ctrl-C and a closed pipe end the process at once and without a message (status 130 and 141 in a shell).
-    # Python's own handling would wait until the emulator returns.
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # A closed pipe ends the process at once and without a message (status 141 in a shell).
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     # Imports create many objects and no garbage: fewer collections save a tenth of the time of a small load.
     gc.set_threshold(200_000, 20, 100)
-    from emu.cli.app import run
-
     try:
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            sys.unraisablehook = unraisable
+            signal.signal(signal.SIGINT, interrupt)
+        from emu.cli.app import run
+
         status = run(sys.argv[1:] if arguments is None else list(arguments))
+    except KeyboardInterrupt:
+        if not was_interrupted():
+            raise
     finally:
+        if was_interrupted():
+            end_by_interrupt()
         if arguments is None:
             # The process ends: the interpreter's last collections would look at all objects once more, for a fifth
             # of the time of a small load.

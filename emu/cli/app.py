@@ -11,6 +11,7 @@ from contextlib import suppress
 from emu.cli import commands as _commands  # noqa: F401 (they register themselves)
 from emu.cli import log
 from emu.cli.command import COMMANDS, EXIT_FAILED, Exit, Usage
+from emu.cli.interrupts import was_interrupted
 from emu.cli.own_streams import discard_output, prepare_streams
 
 #: A full disk or quota, a file size limit, a removed device, a descriptor that is closed or not writable.
@@ -56,6 +57,8 @@ def _done(arguments: Sequence[str], options: Sequence[str], *, debug: bool) -> i
     except (KeyboardInterrupt, BrokenPipeError):
         raise
     except Exception as error:
+        if was_interrupted():  # and code of others has made another exception of that
+            raise KeyboardInterrupt from error
         if isinstance(error.__cause__, BrokenPipeError):  # raised for a guest, which SIGPIPE would end
             raise error.__cause__ from None
         unwritable = isinstance(error, OSError) and error.filename is None and error.errno in _UNWRITABLE

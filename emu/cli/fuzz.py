@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NoReturn
 
+from emu.cli import interrupts as own
 from emu.cli.command import Exit, Usage
 from emu.cli.fuzzing import USUAL_NAME
 from emu.errors import BudgetExceeded, FuzzError
@@ -190,14 +191,15 @@ def _searched(fuzzer: Fuzzer, fuzzing: Fuzzing, known: int) -> list[Failed]:
     """
     written = _Written(fuzzing, known)
     begun = time.monotonic()
-    ends_at_once = signal.getsignal(signal.SIGINT) is signal.SIG_DFL  # see `emu.cli.main`
+    handler = signal.getsignal(signal.SIGINT)
+    ends_process = handler is own.interrupt
     interrupts: list[int] = []
 
     def interrupt(number: int, frame: object) -> None:
         interrupts.append(number)
         raise KeyboardInterrupt
 
-    if ends_at_once:
+    if ends_process:
         signal.signal(signal.SIGINT, interrupt)
     try:
         while not interrupts:
@@ -211,8 +213,8 @@ def _searched(fuzzer: Fuzzer, fuzzing: Fuzzing, known: int) -> list[Failed]:
     except KeyboardInterrupt:
         interrupts.append(signal.SIGINT)
     finally:
-        if ends_at_once:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if ends_process:
+            signal.signal(signal.SIGINT, handler)
     if interrupts:
         _tell("interrupted")
     for finding in (*fuzzer.found.crashes, *fuzzer.found.hangs):

@@ -1,0 +1,108 @@
+"""SIGINT: a command stops its children, removes what is not complete, and ends by the signal without a message."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from emu.cli.app import run
+from tests.fixtures import fixture
+from tests.machine.test_gdb import Client
+
+pytestmark = pytest.mark.usefixtures("interruptible")
+CHAIN = fixture("riscv64", "objects/libchain")
+
+
+def _start(temporary: Path, *arguments: str | Path, path: Path | None = None) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    if path is not None:
+        environment["PATH"] = f"{path}:{environment['PATH']}"
+    command = [sys.executable, "-m", "emu.cli", *map(str, arguments)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, env=environment)
+
+
+def _wait_for(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def _interrupted(process: subprocess.Popen[bytes]) -> bytes:
+    """Interrupt a command; what it says then."""
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGINT, err
+    assert not out
+    return err
+
+
+def _runs(number: int) -> bool:
+    """Whether a process runs: one that has ended may wait for its new parent to ask."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _port(process: subprocess.Popen[bytes]) -> int:
+    """The port that `relink-emu debug` names."""
+    assert process.stderr is not None
+    return int(process.stderr.readline().decode().partition("127.0.0.1:")[2].split()[0].strip("'"))
+
+
+def test_a_compiler_is_stopped_and_its_folder_removed(tmp_path: Path) -> None:
+    tools, temporary, note = tmp_path / "bin", tmp_path / "tmp", tmp_path / "number"
+    tools.mkdir()
+    temporary.mkdir()
+    compiler = tools / "riscv64-linux-gnu-gcc"
+    # More than a pipe has room for: it goes on when its output is read, so its start is complete.
+    told = f'echo $$ > "{note}.part"\nmv "{note}.part" "{note}"\n'
+    compiler.write_text(f"#!/bin/sh\nhead -c 200000 /dev/zero\n{told}exec sleep 600\n")
+    compiler.chmod(0o755)
+    header = tmp_path / "own.h"
+    header.write_text("#define TWO 2\nint twice(int x);\n")
+    process = _start(temporary, "types", header, "--arch", "riscv64", path=tools)
+    _wait_for(note.exists)
+    assert list(temporary.iterdir())
+    assert _interrupted(process) == b""
+    assert not list(temporary.iterdir())
+    _wait_for(lambda: not _runs(int(note.read_text())))
+
+
+def test_files_for_gdb_are_removed(tmp_path: Path) -> None:
+    process = _start(tmp_path, "debug", CHAIN, "int archive_top(4)")
+    port = _port(process)
+    client = Client(port)
+    try:
+        assert "<library " in client.text(b"libraries-svr4")
+        assert [path.name.startswith("relink-emu-gdb-") for path in tmp_path.iterdir()] == [True]
+        assert _interrupted(process) == b""
+    finally:
+        client.socket.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_waiting_for_gdb_is_ended(tmp_path: Path) -> None:
+    process = _start(tmp_path, "debug", CHAIN, "int archive_top(4)")
+    port = _port(process)
+    assert _interrupted(process) == b""
+    with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), timeout=5):
+        pass
+
+
+def test_errors_that_follow_from_an_interrupt_are_not_reported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("emu.cli.interrupts._interrupts", [signal.SIGINT])
+    assert run(["inspect", "no such file"]) == 130
+    assert capsys.readouterr() == ("", "")
