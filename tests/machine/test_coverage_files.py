@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+from itertools import count
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from emu.debug.coverage.data import CoverageData
 from emu.debug.coverage.files import save
 from emu.debug.coverage.lcov import Tracefile
+from tests.interrupts import interrupted
 
 
 def test_a_pipe_and_a_link_stay_what_they_are(tmp_path: Path) -> None:
@@ -27,3 +33,28 @@ def test_a_pipe_and_a_link_stay_what_they_are(tmp_path: Path) -> None:
     finally:
         os.close(reader)
     assert sorted(tmp_path.iterdir()) == [file, link, pipe]
+
+
+def test_the_lock_of_a_file_is_removed_wherever_a_signal_handler_raises(tmp_path: Path) -> None:
+    file, lock = tmp_path / "file.info", tmp_path / "file.info.lock"
+    for number in count(1):
+        passed = interrupted(lambda: save(CoverageData(), file, append=True), number)
+        assert not lock.exists(), number
+        if passed < number:
+            break
+    assert number > 10
+
+
+def test_a_lock_that_another_holds_is_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(descriptor: Any, operation: int) -> None:
+        if not operation & fcntl.LOCK_NB:
+            raise KeyboardInterrupt  # while this waits
+        original(descriptor, operation)
+
+    original, lock = fcntl.flock, tmp_path / "file.info.lock"
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        monkeypatch.setattr(fcntl, "flock", flock)
+        with pytest.raises(KeyboardInterrupt):
+            save(CoverageData(), tmp_path / "file.info", append=True)
+        assert lock.exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from emu.debug.coverage.data import CoverageData
@@ -12,6 +12,7 @@ from emu.debug.coverage.drcov import read_drcov, write_drcov
 from emu.debug.coverage.lcov import Tracefile
 from emu.debug.coverage.module import Module
 from relink.export.whole_file import write_whole
+from relink.memory.rollback import Rollback
 
 
 def is_drcov(path: Path) -> bool:
@@ -82,16 +83,31 @@ def _locked(path: Path, *, needed: bool) -> Iterator[None]:
     import fcntl
 
     beside = path.with_name(path.name + ".lock")
-    while True:
-        with beside.open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not _is_file(lock.fileno(), beside):
-                continue  # removed by the process that held it: others lock a new one
-            try:
-                yield
-            finally:
-                beside.unlink()
-            return
+    rest = Rollback([(_remove_unheld, (beside,))])
+    try:
+        while True:
+            with beside.open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if _is_file(lock.fileno(), beside):
+                    yield
+                    return
+                # Removed by the process that held it: others lock a new one.
+    finally:
+        try:
+            rest.close()
+        finally:
+            if rest.calls:
+                rest.close()
+
+
+def _remove_unheld(path: Path) -> None:
+    """Remove a lock's file, unless another process has the lock."""
+    import fcntl
+
+    with suppress(FileNotFoundError, BlockingIOError), path.open("r+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _is_file(lock.fileno(), path):
+            path.unlink()
 
 
 def _is_file(number: int, path: Path) -> bool:
