@@ -10,13 +10,14 @@ from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from emu.boards.flash_device import Flash
+from emu.boards.flash_device import Flash, Listener
 from emu.boards.flash_state import FlashState, digest_of
 from emu.boards.flash_types import FlashEvent
 from emu.boards.power.places import python_place
 from emu.boards.power.results import Cut, Trouble
 from emu.errors import BudgetExceeded
 from relink.errors import RelinkError
+from relink.memory.rollback import Rollback
 
 if TYPE_CHECKING:
     from emu.machine import Machine
@@ -31,6 +32,12 @@ _SPARSE = 4
 _REGULAR = 64
 _OBJECTS = 50_000  #: new ones, after which Python looks for garbage
 _NO_END = "it does not come to an end"
+
+
+def _remove(listeners: list[Listener], listener: Listener) -> None:
+    """Remove a listener, if it is there."""
+    if listener in listeners:
+        listeners.remove(listener)
 
 
 class Found(NamedTuple):
@@ -60,9 +67,9 @@ class _Settled(BaseException):
 def _rare_collections() -> Iterator[None]:
     """Let Python look for garbage rarely: most of what a start makes is kept, and it took a tenth of the time."""
     thresholds = gc.get_threshold()
-    if thresholds[0]:
-        gc.set_threshold(max(thresholds[0], _OBJECTS), *thresholds[1:])
     try:
+        if thresholds[0]:
+            gc.set_threshold(max(thresholds[0], _OBJECTS), *thresholds[1:])
         yield
     finally:
         gc.set_threshold(*thresholds)
@@ -213,19 +220,20 @@ class Starts:
         compare = partial(self._compare, start, frame)
         after = partial(self._after, found, start)
         notes = [(flash, partial(self._before, found, start, flash)) for flash in self.flashes] if note else []
-        for flash in self.flashes:
-            flash.before.append(compare)
+        added = [(flash.before, compare) for flash in self.flashes]
         for flash, before in notes:
-            flash.before.append(before)
-            flash.after.append(after)
+            added += [(flash.before, before), (flash.after, after)]
+        rest = Rollback((_remove, each) for each in added)
         try:
+            for listeners, listener in added:
+                listeners.append(listener)
             yield
         finally:
-            for flash in self.flashes:
-                flash.before.remove(compare)
-            for flash, before in notes:
-                flash.before.remove(before)
-                flash.after.remove(after)
+            try:
+                rest.close()
+            finally:
+                if rest.calls:
+                    rest.close()
 
     def _before(self, found: list[Found], start: int, flash: Flash, event: FlashEvent) -> None:
         if "before" in self._modes:

@@ -86,16 +86,19 @@ class _Worker:
         self.sectors = _Sectors()
         self.used: tuple[int, int, float] = (0, 0, 0.0)
         self.idle = True
+        self.in_step = True  #: whether the last exchange with it was complete
 
     def give(self, search: int, note: bool, first: int, states: Sequence[State]) -> None:
         """Let it boot states of a search; `first` is the number of the first. For `note` see `Starts.boot`."""
+        self.in_step = False
         new: dict[bytes, SectorState] = {}
         packed = [self.sectors.pack(state.contents, new) for state in states]
         self.connection.send((search, note, first, new, packed))
-        self.idle = False
+        self.idle, self.in_step = False, True
 
     def take(self) -> tuple[int, list[tuple[End, list[Found]]]]:
         """What it has found. Raises BoardError when it failed."""
+        self.in_step = False
         try:
             failure, first, new, results, self.used = self.connection.recv()
         except EOFError:
@@ -104,8 +107,8 @@ class _Worker:
             ) from None
         if failure:
             raise BoardError(f"a process that boots states has failed: {failure}")
-        self.idle = True
         self.sectors.learn(new)
+        self.idle = self.in_step = True
         unpack = self.sectors.unpack
         return first, [
             (end, [Found(digest, unpack(packed), cut) for digest, packed, cut in found]) for end, found in results
@@ -150,7 +153,11 @@ class Workers:
         return Used(sum(u[0] for u in each), max(u[1] for u in each), sum(u[2] for u in each))
 
     def boot(self, states: Sequence[State], note: bool) -> Generator[Booted]:
-        """Boot states, in order (a `Booter`). Raises BoardError when a process fails."""
+        """Boot states, in order (a `Booter`). Raises BoardError when a process fails, and once an exception, as of a
+        signal handler, has interrupted an exchange with one.
+        """
+        if not all(worker.in_step for worker in self._workers):
+            raise BoardError("an exchange with a process that boots states was interrupted: make new Workers")
         size = max(min(len(states) // (4 * len(self._workers)), _LARGEST), 1)
         left = deque((at, states[at : at + size]) for at in range(0, len(states), size))
         done: dict[int, tuple[End, list[Found]]] = {}
