@@ -44,7 +44,10 @@ class Host:
         values: Sequence[Any],
         seconds: float,
     ) -> Outcome:
-        """Call a function, for at most `seconds`. Raises Untestable for types that ctypes cannot pass."""
+        """Call a function, for at most `seconds`. Raises Untestable for types that ctypes cannot pass.
+
+        An exception of a signal handler ends the child: its answer would be taken for that to the next call.
+        """
         request = {
             "function": function,
             "seconds": seconds,
@@ -62,19 +65,27 @@ class Host:
                 for argument, parameter, value in zip(arguments, prototype.parameters, values, strict=True)
             ],
         }
-        child = self._running()
-        assert child.stdin is not None
-        assert child.stdout is not None
-        with contextlib.suppress(BrokenPipeError):
-            child.stdin.write(json.dumps(request) + "\n")
-            child.stdin.flush()
-        line = child.stdout.readline()
-        if not line:
-            raise MachineError(f"{self._file.name} cannot be loaded on the host: exit status {child.wait()}")
+        text = json.dumps(request) + "\n"
+        try:
+            line = self._answer(text)
+        except BaseException:
+            self.close()
+            raise
         facts = from_json(json.loads(line))
         if "problem" in facts:
             raise Untestable(facts["problem"])
         return Outcome(**facts)
+
+    def _answer(self, request: str) -> str:
+        child = self._running()
+        assert child.stdin is not None
+        assert child.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            child.stdin.write(request)
+            child.stdin.flush()
+        if line := child.stdout.readline():
+            return line
+        raise MachineError(f"{self._file.name} cannot be loaded on the host: exit status {child.wait()}")
 
     def _running(self) -> subprocess.Popen[str]:
         if self._child is None or self._child.poll() is not None:
