@@ -153,8 +153,8 @@ class Workers:
         return Used(sum(u[0] for u in each), max(u[1] for u in each), sum(u[2] for u in each))
 
     def boot(self, states: Sequence[State], note: bool) -> Generator[Booted]:
-        """Boot states, in order (a `Booter`). Raises BoardError when a process fails, and once an exception, as of a
-        signal handler, has interrupted an exchange with one.
+        """Boot states, in order (a `Booter`). Raises BoardError when a process fails, and once an exception has
+        interrupted an exchange with one, as that of a signal handler.
         """
         if not all(worker.in_step for worker in self._workers):
             raise BoardError("an exchange with a process that boots states was interrupted: make new Workers")
