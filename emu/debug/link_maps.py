@@ -77,6 +77,7 @@ class _Entry:
 
     map: int  #: address of its struct link_map
     name: int  #: address of l_name
+    path: str  #: of the file in the guest
     blocks: list[int] = field(default_factory=list)  #: other blocks
     unwind: UnwindTable | None = None
     headers: HeaderTable | None = None
@@ -114,6 +115,14 @@ class LinkMaps(Assigned):
         return next((image for image in self.images[:1] if image.decoded.is_executable), None)
 
     # ------------------------------------------------------------ what is asked for
+
+    def image_from(self, path: str) -> Image | None:
+        """The loaded image whose file has this path in the guest, which dladdr gives."""
+        entries = self._entries
+        for image in self._linker.images:
+            if (entries[image].path if image in entries else self.guest_path(image)) == path:
+                return image
+        return None
 
     def link_map_address(self, image: Image) -> int:
         """Guest address of an image's struct link_map. Raises UseAfterUnload."""
@@ -266,10 +275,11 @@ class LinkMaps(Assigned):
 
     def _new_entry(self, image: Image) -> _Entry:
         if image not in self._entries:
-            path = "" if image.decoded.is_executable else self.guest_path(image)
-            name = self.arena.place(path.encode("utf-8", "surrogateescape") + b"\0")
+            path = self.guest_path(image)
+            told = "" if image.decoded.is_executable else path
+            name = self.arena.place(told.encode("utf-8", "surrogateescape") + b"\0")
             contents = self._packed(image.bias, name, self._dynamic(image), 0, 0)
-            self._entries[image] = _Entry(self.arena.place(contents), name)
+            self._entries[image] = _Entry(self.arena.place(contents), name, path)
         return self._entries[image]
 
     def _release(self, entry: _Entry) -> None:

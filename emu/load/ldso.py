@@ -170,9 +170,8 @@ class DynamicLoader:
         """Find a library for the image that opens it: in the guest's files, else by the linker's search."""
         if "/" in path and self._linker.loaded(path) is None and path not in self._linker.search.libraries:
             # A path returned by dladdr finds the same library again.
-            for image in self._linker.images:
-                if self.link_maps.guest_path(image) == path:
-                    return Node(path, None, "already loaded", image=image)
+            if (image := self.link_maps.image_from(path)) is not None:
+                return Node(path, None, "already loaded", image=image)
             files = self._files()
             key = files.resolve(path.encode("utf-8", "surrogateescape"))
             if (known := self._linker.loaded(key)) is not None:

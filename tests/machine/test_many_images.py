@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from tests.counting import engine_calls, python_calls
 from tests.linker.craft import Library as Crafted
 from tests.linker.test_few_entries import ARCHES
 from tests.linker.test_together import chain
+from tests.machine.dl import Guest
 
 COUNT = 6
 
@@ -194,3 +196,24 @@ def test_the_list_of_images_that_a_debugger_reads_in_pieces_is_made_once() -> No
         pieces = [commands._transfer(b"libraries-svr4:read::%x,64" % at) for at in range(0, 1000, 100)]
         assert b"".join(piece[1:] for piece in pieces) == made[-1]
         assert len(made) == number
+
+
+@pytest.mark.not_taken_back("counts calls")
+def test_dlopen_of_a_path_asks_no_image_for_its_path(tmp_path: Path) -> None:
+    """But those that have been loaded since it was asked first."""
+
+    def cost(count: int) -> int:
+        with Guest("x86_64") as guest:
+            for number in range(count):
+                path = tmp_path / f"lib{number}.so"
+                path.write_bytes(Crafted("x86_64", path.name).image())
+                guest.machine.load(path)
+            assert guest.open(str(tmp_path / "lib1.so"))
+            calls = python_calls(lambda: guest.open("/absent/lib.so"))
+            assert "absent" in (guest.error() or "")
+            return calls
+
+    cost(2)  # what is made once
+    few = cost(2)
+    assert few > 100, "the counter counts"
+    assert cost(40) <= few + 2 * 38
