@@ -140,6 +140,16 @@ def test_code_that_has_changed_is_searched_again() -> None:
     assert read == [0x1000] * 5
 
 
+def test_nothing_is_kept_of_code_that_has_gone() -> None:
+    inspector = Inspector(lambda code, address, **_: iter(()), _NoEngine(), lambda address, size: bytes(size))
+    for page in range(0x1000, 0x100000, 0x1000):
+        inspector.begin(page)
+        inspector.begin(page + 8)
+        inspector.forget(page, page + 0x1000)
+    assert not inspector.known
+    assert not inspector._known_by_page
+
+
 _LIKELY = bytes.fromhex("0faec7383a48669fdfe0ddd9c4c5628f01b190f0ff89c875c377f8")
 
 

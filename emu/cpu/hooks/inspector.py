@@ -157,6 +157,8 @@ class Inspector:
             if starts := self._known_by_page.get(page):
                 self.known.difference_update([pc for pc in starts if low - _PAGE < pc < high])
                 starts[:] = filter(self.known.__contains__, starts)
+                if not starts:
+                    self._known_by_page.pop(page, None)
         stale = [page for page in self._plain_pages if low - 2 * _PAGE < page < high]  # the search goes beyond it
         self._plain_pages.difference_update(stale)
 
