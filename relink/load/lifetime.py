@@ -123,7 +123,8 @@ def _bound(images: Sequence[Image]) -> dict[Image, list[Image]]:
     found: dict[Image, list[Image]] = {}
     for image in images:
         used = [*image.lifetime.keeps, *map(image_of, image.relocated.providers)]
-        if used and (others := [each for each in used if each is not image and each not in image.scope]):
+        near = {image, *_needs(image)} if used else set()  # a scope costs as much as all that the image depends on
+        if others := [each for each in used if each not in near and each not in image.scope]:
             found[image] = others
     if not found:
         return found

@@ -91,6 +91,26 @@ def test_an_image_costs_the_same_among_many(
         assert 1 <= found <= most, what
 
 
+def test_an_image_costs_the_same_among_many_when_their_destructors_are_ordered(tmp_path: Path) -> None:
+    """Each needs the next, and refers to its own variable and to that of the next."""
+
+    def cost(count: int) -> int:
+        for number in range(count):
+            symbols = [Sym(f"v{number}", DATA), *([undefined(f"v{number + 1}")] if number + 1 < count else [])]
+            words = [Rel(DATA + 16 + 8 * at, SYMBOLIC[ARCH], symbol) for at, symbol in enumerate(symbols)]
+            needed = [f"lib{number + 1}.so"] * (len(symbols) - 1)
+            library = Library(ARCH, f"lib{number}.so", needed, symbols=symbols, relocations=words)
+            (tmp_path / f"lib{number}.so").write_bytes(library.image())
+        linker = Linker(HostMemory(ARCH), search=SearchPath(library_path=[tmp_path]))
+        linker.load(tmp_path / "lib0.so")
+        lines = python_lines(linker.teardown_order)
+        assert linker.teardown_order() == linker.images
+        return lines
+
+    cost(20)  # what is made once
+    assert per_item(cost, 20) >= 1
+
+
 def test_exports_that_nobody_asks_for_cost_a_byte(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the hash table's buckets, which say how many symbols there are: no name, hash or symbol is read."""
     sizes = 20_000, 80_000  # of both the files are mapped, not copied
