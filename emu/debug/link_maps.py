@@ -95,6 +95,7 @@ class LinkMaps(Assigned):
         self._entries: dict[Image, _Entry] = {}
         #: l_prev and l_next as they were written last, by the address of the struct link_map.
         self._links: dict[int, tuple[int, int]] = {}
+        self._chained: list[Image] = []  #: the images that the chain was made of
         self._host_provided: dict[str, int] = {}
         self._debug = 0
         self._active = False
@@ -225,6 +226,7 @@ class LinkMaps(Assigned):
             contents = self._packed(image.bias, entry.name, self._dynamic(image), 0, 0)
             self._links.pop(entry.map, None)
             self._memory.write(entry.map, contents)
+        self._chained = []
         self.relink()
 
     # ------------------------------------------------------------ kept up to date
@@ -248,6 +250,15 @@ class LinkMaps(Assigned):
         """Make the chain that of the images currently loaded: what has other neighbours than before is written."""
         if not self._active:
             return
+        loaded = [*self._linker.images]
+        if loaded != self._chained or len(loaded) != len(self._entries):
+            self._chain_images()
+            self._chained = loaded
+        if self._debug:
+            self._memory.write_uint(self._debug + self._word, self._word, self.program)
+            self._memory.write_uint(self._debug + 3 * self._word, 4, State.CONSISTENT)
+
+    def _chain_images(self) -> None:
         for gone in [image for image in self._entries if image.closed]:
             self._release(self._entries.pop(gone))
         images = self.images
@@ -260,9 +271,6 @@ class LinkMaps(Assigned):
                 write(here + 3 * word, word, after)
                 write(here + 4 * word, word, before)
                 self._links[here] = links
-        if self._debug:
-            write(self._debug + word, word, chain[0])
-            write(self._debug + 3 * word, 4, State.CONSISTENT)
 
     def _activate(self) -> None:
         if not self._active:
