@@ -116,6 +116,14 @@ def some_library(rng: random.Random, arch: str, number: int, count: int) -> Libr
     )
 
 
+def some_images(rng: random.Random) -> Linker:
+    """A linker that has loaded nine such libraries."""
+    linker = linker_for("x86_64", *(some_library(rng, "x86_64", number, 9) for number in range(9)))
+    for number in range(9):
+        linker.load(f"lib{number}.so", options=LoadOptions(unresolved=lambda image, name: 0x1000))
+    return linker
+
+
 def compare(linker: Linker, rng: random.Random, monkeypatch: pytest.MonkeyPatch) -> None:
     resolver = linker.resolver
     for image in rng.sample(linker.images, min(len(linker.images), 3)):
@@ -190,10 +198,7 @@ def test_random_scopes_are_answered_as_by_the_plain_walk(
 
 def test_an_index_that_follows_a_list_is_that_of_the_list() -> None:
     rng = random.Random(7)
-    libraries = [some_library(rng, "x86_64", number, 9) for number in range(9)]
-    linker = linker_for("x86_64", *libraries)
-    options = LoadOptions(unresolved=lambda image, name: 0x1000)
-    images = [linker.load(f"lib{number}.so", options=options) for number in range(9)]
+    images = some_images(rng).images
     followed = ScopeIndex()
     for _ in range(30):
         order = rng.sample(images, rng.randint(1, 9))
@@ -206,10 +211,7 @@ def test_an_index_that_follows_a_list_is_that_of_the_list() -> None:
 
 def test_images_worth_asking_are_those_that_may_define_a_name() -> None:
     rng = random.Random(11)
-    libraries = [some_library(rng, "x86_64", number, 9) for number in range(9)]
-    linker = linker_for("x86_64", *libraries)
-    options = LoadOptions(unresolved=lambda image, name: 0x1000)
-    images = [linker.load(f"lib{number}.so", options=options) for number in range(9)]
+    images = some_images(rng).images
     for _ in range(10):
         index, order = ScopeIndex(), rng.sample(images, rng.randint(1, 9))
         index.follow(order)
@@ -241,13 +243,9 @@ def test_of_many_images_that_define_a_name_the_first_alone_is_asked_for_it() -> 
 
 
 def test_what_is_unloaded_is_not_kept_by_an_index() -> None:
-    rng = random.Random(3)
-    linker = linker_for("x86_64", *(some_library(rng, "x86_64", number, 9) for number in range(9)))
-    options = LoadOptions(unresolved=lambda image, name: 0x1000)
-    images = [linker.load(f"lib{number}.so", options=options) for number in range(9)]
-    gone = [weakref.ref(image) for image in images]
-    for image in images:
-        linker.unload(image)
-    del images, image
+    linker = some_images(random.Random(3))
+    gone = [weakref.ref(image) for image in linker.images]
+    for number in range(9):
+        linker.unload(linker.images[0])
     gc.collect()
     assert [reference() for reference in gone] == [None] * 9
