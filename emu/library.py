@@ -41,6 +41,9 @@ if TYPE_CHECKING:
         def redirect(self, image: Image, name: str, replacement: Handle | Symbol | SymbolValue) -> Redirection: ...
 
 
+_MOST_COMPARED = 2000  #: exported names that are compared with one that is not there
+
+
 class Library(Unpicklable):
     """A loaded library. Close it, or leave its `with` block, to unload it; it stays loaded while another image
     needs it.
@@ -188,9 +191,23 @@ class Library(Unpicklable):
         if len(by_address) == 1:
             return self.image.symbol(next(iter(by_address.values())), version)
         if not found:
-            return self.image.definition(name, version)
+            try:
+                return self.image.definition(name, version)
+            except UnresolvedSymbol as error:
+                raise self._with_similar(error) from None
         detail = f"it may be {', '.join(sorted(set(found.values())))}"
         raise UnresolvedSymbol(self.image.name, name, version, detail=detail)
+
+    def _with_similar(self, error: UnresolvedSymbol) -> UnresolvedSymbol:
+        """The error with the exported names that are most like the one that was asked for."""
+        from difflib import get_close_matches
+
+        exports = self.image.exports
+        similar = get_close_matches(error.symbol, exports) if len(exports) <= _MOST_COMPARED else []
+        if not similar:
+            return error
+        detail = f"{error.detail}; similar: {', '.join(similar)}"
+        return UnresolvedSymbol(error.image, error.symbol, error.version, detail=detail)
 
     def declared_prototype(self, name: str, *, version: str | None = None) -> Prototype | None:
         """The prototype a function was declared with, or DWARF gives it; None where neither does.

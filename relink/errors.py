@@ -1,40 +1,40 @@
 """All exceptions, as one tree.
 
-    RelinkError
-    ├── ElfError                       a problem of a file: gives the file and the offset
-    │   ├── NotElf                     no ELF magic
-    │   ├── Truncated                  something is past the end of the file
-    │   ├── UnsupportedElf             valid, but not supported: class, byte order, machine, type
-    │   │   └── FloatAbiMismatch       its floating-point calling convention is not the machine's
-    │   ├── MalformedElf               inconsistent headers, tables, hashes or strings
-    │   └── DebugInfoError             debug information that cannot be read or expressed in C
-    ├── LinkError                      a problem of the link: gives the image
-    │   ├── LibraryNotFound            a library was not found; lists every place tried
-    │   ├── UnresolvedSymbol           a strong reference without a definition
-    │   ├── DuplicateSymbol            two objects of one image have strong definitions of a name
-    │   ├── VersionNotFound            a DT_VERNEED version that the library does not define
-    │   ├── RelocationError            one relocation entry: gives image, offset, symbol, type, formula
-    │   │   ├── UnknownRelocation      a type number that the psABI does not define
-    │   │   ├── UnsupportedRelocation  a type that is not supported, with the reason
-    │   │   ├── RelocationOverflow     the value does not fit the field
-    │   │   ├── RelocationOutOfImage   the place is in no segment
-    │   │   └── RelocationVetoed       a relocation handler refused it
-    │   ├── TlsError                   static TLS is exhausted, or a TLS symbol has no module
-    │   ├── LoadOrderError             a phase of a load out of order
-    │   ├── LoadRolledBack             a load that its caller rolled back
-    │   └── LinkErrors                 several of these at once (an ExceptionGroup)
-    ├── AddressSpaceError              no free range, overlap, or access to unmapped memory
-    │   └── GuestAccessError           an access that is unmapped, or that the page permissions do not allow
-    ├── UseAfterUnload                 a handle was used after its image was unloaded
-    ├── MachineInUse                   used from two threads at once, or during a call
-    └── MachineError                   a problem of the running guest (declared in `emu.errors`)
-        ├── GuestFault, UnresolvedCall, ConstructorFault, BudgetExceeded, GuestExit, GuestAbort
-        ├── SnapshotError, FuzzError, HandleOutlived, ForeignObject, CallAbandoned
-        ├── PatchError                 a function cannot be replaced
-        │   ├── FunctionTooShort, AlreadyPatched, SwapRefused
-        │   └── AssemblyError          text that cannot be assembled
-        │       └── AssemblerMissing   keystone is not installed
-        └── CallError                  a prototype or argument that cannot be passed
+RelinkError
+├── ElfError                       a problem of a file: gives the file and the offset
+│   ├── NotElf                     no ELF magic
+│   ├── Truncated                  something is past the end of the file
+│   ├── UnsupportedElf             valid, but not supported: class, byte order, machine, type
+│   │   └── FloatAbiMismatch       its floating-point calling convention is not the machine's
+│   ├── MalformedElf               inconsistent headers, tables, hashes or strings
+│   └── DebugInfoError             debug information that cannot be read or expressed in C
+├── LinkError                      a problem of the link: gives the image
+│   ├── LibraryNotFound            a library was not found; lists every place tried
+│   ├── UnresolvedSymbol           a strong reference without a definition
+│   ├── DuplicateSymbol            two objects of one image have strong definitions of a name
+│   ├── VersionNotFound            a DT_VERNEED version that the library does not define
+│   ├── RelocationError            one relocation entry: gives image, offset, symbol, type, formula
+│   │   ├── UnknownRelocation      a type number that the psABI does not define
+│   │   ├── UnsupportedRelocation  a type that is not supported, with the reason
+│   │   ├── RelocationOverflow     the value does not fit the field
+│   │   ├── RelocationOutOfImage   the place is in no segment
+│   │   └── RelocationVetoed       a relocation handler refused it
+│   ├── TlsError                   static TLS is exhausted, or a TLS symbol has no module
+│   ├── LoadOrderError             a phase of a load out of order
+│   ├── LoadRolledBack             a load that its caller rolled back
+│   └── LinkErrors                 several of these at once (an ExceptionGroup)
+├── AddressSpaceError              no free range, overlap, or access to unmapped memory
+│   └── GuestAccessError           an access that is unmapped, or that the page permissions do not allow
+├── UseAfterUnload                 a handle was used after its image was unloaded
+├── MachineInUse                   used from two threads at once, or during a call
+└── MachineError                   a problem of the running guest (declared in `emu.errors`)
+    ├── GuestFault, UnresolvedCall, ConstructorFault, BudgetExceeded, GuestExit, GuestAbort
+    ├── SnapshotError, FuzzError, HandleOutlived, ForeignObject, CallAbandoned
+    ├── PatchError                 a function cannot be replaced
+    │   ├── FunctionTooShort, AlreadyPatched, SwapRefused
+    │   └── AssemblyError          text that cannot be assembled
+    │       └── AssemblerMissing   keystone is not installed
+    └── CallError                  a prototype or argument that cannot be passed
 """
 
 from __future__ import annotations

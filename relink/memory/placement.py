@@ -61,7 +61,7 @@ def reserve(memory: AddressSpace, decoded: Decoded, base: int | None, limit: int
         if len(runs.runs) > 1:
             return reserve_parts(memory, decoded.name, low, size, runs, 0)
         return memory.reserve(size, at=low, name=decoded.name)
-    if base is not None and base % PAGE == 0 and base % align:
+    if base is not None and base % align:
         raise AddressSpaceError(f"{decoded.name} needs a base aligned to {align:#x}", address=base, size=size)
     if len(runs.runs) > 1 and base is None and size > _MOST:  # no gap has its size: where it was linked for
         return reserve_parts(memory, decoded.name, first_vaddr(decoded), size, runs, 0)

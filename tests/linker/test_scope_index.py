@@ -244,8 +244,10 @@ def test_of_many_images_that_define_a_name_the_first_alone_is_asked_for_it() -> 
 
 def test_what_is_unloaded_is_not_kept_by_an_index() -> None:
     linker = some_images(random.Random(3))
-    gone = [weakref.ref(image) for image in linker.images]
-    for number in range(9):
-        linker.unload(linker.images[0])
+    images = [*linker.images]
+    gone = [weakref.ref(image) for image in images]
+    for image in images:
+        linker.unload(image)
+    del images, image
     gc.collect()
     assert [reference() for reference in gone] == [None] * 9

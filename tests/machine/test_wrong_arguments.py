@@ -11,7 +11,7 @@ import pytest
 
 from emu import CallError, Library, Linux, Machine
 from relink import HostMemory, Linker, LinkError, LoadOptions, architecture
-from relink.errors import MachineError
+from relink.errors import AddressSpaceError, MachineError, UnresolvedSymbol
 from relink.events import Event
 from tests.fixtures import fixture
 from tests.grouping import each
@@ -106,6 +106,23 @@ def test_a_loaded_library_is_not_loaded_at_another_base() -> None:
         machine.unload(again)
         machine.unload(library)
         assert machine.load(LIBRARY, symbols=PROVIDED, base=elsewhere).base == elsewhere
+
+
+def test_a_function_that_is_not_there_is_told_with_names_like_it() -> None:
+    machine, library = machine_with_library()
+    with machine:
+        with pytest.raises(UnresolvedSymbol, match=r"awesome_fun \(.*; similar: awesome_func\)$"):
+            library.function("awesome_fun")
+        with pytest.raises(AttributeError, match=r"awesome_fun \(.*; similar: awesome_func\)$"):
+            _ = library.awesome_fun
+        with pytest.raises(UnresolvedSymbol, match=r"nosuch \(looked up in the image and its dependencies\)$"):
+            library.function("nosuch")
+
+
+def test_a_base_that_is_not_aligned_is_told_with_the_file_and_the_alignment() -> None:
+    problem = r"libleaf\.so needs a base aligned to 0x1000 at 0x5"
+    with Machine("riscv64") as machine, pytest.raises(AddressSpaceError, match=problem):
+        machine.load(fixture("riscv64", "deps/libleaf"), base=5)
 
 
 def test_arguments_of_a_program_may_be_paths() -> None:
