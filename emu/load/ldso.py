@@ -260,7 +260,8 @@ class DynamicLoader:
         """Look up a symbol for RTLD_NEXT: after the caller in the search list of its load. Raises DlError."""
         if caller is None:
             raise DlError("RTLD_NEXT used in code not dynamically loaded")
-        searches = _searches(scope_after(caller), version, hosts=True)
+        scope = scope_after(caller, self._linker.global_scope)
+        searches = _searches(scope, version, hosts=True)
         return self._or_undefined(self._first(searches, name, version, caller), name, version, caller)
 
     def symbol(self, handle: int, name: str, version: str | None) -> int:

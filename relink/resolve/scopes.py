@@ -112,11 +112,14 @@ def came_with_program(image: Member) -> bool:
     return bool(groups) and groups[0].root.decoded.is_executable
 
 
-def scope_after(image: Member) -> list[Member]:
-    """The images after `image` in the search list of the load that added it (RTLD_NEXT)."""
+def scope_after(image: Member, global_scope: Sequence[Member]) -> list[Member]:
+    """The images after `image` in the search list of the load that added it (RTLD_NEXT). That of a program is the
+    global scope: with glibc, what is opened with RTLD_GLOBAL is appended to it.
+    """
     if not image.scopes.groups:
         return []
-    members = image.scopes.groups[0].members
+    in_global = came_with_program(image) and image in global_scope
+    members = global_scope if in_global else image.scopes.groups[0].members
     return [member for member in members[members.index(image) + 1 :] if not member.closed]
 
 
