@@ -84,9 +84,13 @@ def preinitialisers(plan: Plan) -> Iterator[tuple[str, int]]:
 
 
 def constructed(plan: Plan, order: Sequence[Image]) -> list[Image]:
-    """Those of the images whose constructors are run; those that ask to be first (DF_1_INITFIRST) come first."""
+    """Those of the images whose constructors are run. The first is one that asks for it (DF_1_INITFIRST): of
+    several the one mapped last (glibc, elf/dl-load.c).
+    """
     if order[1:]:
-        order = sorted(order, key=lambda image: not image.decoded.flags_1 & _INIT_FIRST)
+        asking = [image for image in plan.images if image.decoded.flags_1 & _INIT_FIRST]
+        if asking:
+            order = sorted(order, key=lambda image: image is not asking[-1])
     # The C library of a program that will be started runs the program's before main.
     return [
         image for image in order if not image.already_initialised and not (plan.program and image is plan.root)

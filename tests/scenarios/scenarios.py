@@ -60,6 +60,17 @@ SCENARIOS = (
         (load("user"), trace(2, 1, 3)),
     ),
     Scenario(
+        "of several who ask to be first the last one mapped is",
+        (
+            Lib("plain", "LIFE(1) int plain(int n) { return n; }"),
+            Lib("first", "LIFE(2) int first(int n) { return n; }", flags="-z initfirst"),
+            Lib("other", "LIFE(3) int other(int n) { return n; }", flags="-z initfirst"),
+            Lib("user", "LIFE(4) int plain(int), first(int), other(int);"
+                        "int user(int n) { return plain(n) + first(n) + other(n); }", ("first", "other", "plain")),
+        ),
+        (load("user"), trace(3, 1, 2, 4)),
+    ),
+    Scenario(
         "what is needed goes last, though bound to what needs it",
         (
             Lib("below", "LIFE(1) __attribute__((weak)) int value_of(int n) { return n; }"
