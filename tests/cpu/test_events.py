@@ -227,6 +227,20 @@ def test_stepping_goes_on_behind_a_trap(bench: Bench) -> None:
     assert bench.cpu.run(after).reason not in EVENTS
 
 
+@pytest.mark.parametrize("what", list(Recorded))
+def test_a_time_limit_ends_a_run_that_is_recorded(bench: Bench, what: Recorded) -> None:
+    for name in _ENDLESS:
+        entry = bench.load(name)
+        bench.load("return", CODE + 0x200)
+        bench.prepare(address=CODE + 0x200 | bench.guest.entry_bit)
+        events = bench.cpu.events
+        log = events.record(what, lambda rows: None)
+        in_steps = events.single_steps and (what is not Recorded.NEW_BLOCKS or name == "call forever")
+        limit = 1 << 14 if in_steps else MANY  # which takes longer than the time
+        assert bench.cpu.run(entry, max_instructions=limit, timeout=0.01).reason is StopReason.TIMEOUT
+        log.close()
+
+
 def test_many_breakpoints_are_as_exact_as_one(bench: Bench) -> None:
     entry, step = bench.load("nops"), bench.guest.nop
     start = entry & ~bench.guest.entry_bit

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Final, Protocol
 
 import numpy as np
@@ -24,6 +25,7 @@ from relink.errors import AddressSpaceError, MachineError
 
 _LAST: Final = (1 << 64) - 1
 _ROWS: Final = 1 << 12
+_NEVER, _SOON = float("inf"), 1e-6  #: a deadline; seconds
 _LONGEST: Final = 1024  #: instructions in a block; longer ones are recorded in parts
 
 
@@ -149,14 +151,14 @@ class IcicleEvents(EngineEvents):
         ordered = any(log.what is not Recorded.NEW_BLOCKS for log in self._logs)
         run = self._run_in_steps if ordered else self._run_to_places
         try:
-            return run(pc, limit, timeout)
+            return run(pc, limit, time.monotonic() + timeout if timeout > 0 else _NEVER)
         finally:
             self._over = None
             for log in self._logs:
                 if log.full():
                     log.flush()
 
-    def _run_to_places(self, pc: int, limit: int, timeout: float) -> Stop:
+    def _run_to_places(self, pc: int, limit: int, deadline: float) -> Stop:
         """Run until a breakpoint that somebody asked for; at the others, find new blocks and go on."""
         new = any(log.what is Recorded.NEW_BLOCKS for log in self._logs)
         executed, over = 0, self._over
@@ -169,11 +171,12 @@ class IcicleEvents(EngineEvents):
                 self._reached(pc)
             if pc in self._set:
                 unknown = pc in self._jumps
-                stop = self._pass(pc, timeout)
+                stop = self._pass(pc)
             else:
                 unknown = False
                 left = limit and limit - executed
-                stop = self._stepped.run_engine(pc, left, timeout)
+                seconds = 0.0 if deadline == _NEVER else max(deadline - time.monotonic(), _SOON)
+                stop = self._stepped.run_engine(pc, left, seconds)
             if new and stop.reason.is_fault:
                 self._faulted(stop.pc)
             executed += self._cpu.executed
@@ -186,22 +189,25 @@ class IcicleEvents(EngineEvents):
             if limit and executed >= limit:
                 stop = Stop(StopReason.INSTRUCTION_LIMIT, pc)
                 break
+            if time.monotonic() >= deadline:
+                stop = Stop(StopReason.TIMEOUT, pc)
+                break
         self._cpu.executed = executed
         self._set_pc(stop.pc)
         return stop
 
-    def _pass(self, pc: int, timeout: float) -> Stop:
-        """Run the one instruction at a breakpoint."""
+    def _pass(self, pc: int) -> Stop:
+        """Run one instruction, also at a breakpoint."""
         engine = self._stepped.engine
         if pc in self._set:
             engine.remove_breakpoint(pc)
         try:
-            return self._stepped.run_engine(pc, 1, timeout)
+            return self._stepped.run_engine(pc, 1, 0.0)
         finally:
             if pc in self._set:
                 engine.add_breakpoint(pc)
 
-    def _run_in_steps(self, pc: int, limit: int, timeout: float) -> Stop:
+    def _run_in_steps(self, pc: int, limit: int, deadline: float) -> Stop:
         """Run instruction by instruction, and record."""
         executed, over = 0, self._over
         start, before = pc, 0
@@ -211,7 +217,7 @@ class IcicleEvents(EngineEvents):
                 break
             over = None
             jump = self._branch_at(pc)
-            stop = self._pass(pc, timeout)
+            stop = self._pass(pc)
             ran = self._cpu.executed
             executed += ran
             if ran:
@@ -221,6 +227,9 @@ class IcicleEvents(EngineEvents):
                     start = stop.pc
             pc = stop.pc
             if stop.reason is not StopReason.INSTRUCTION_LIMIT or (limit and executed >= limit):
+                break
+            if time.monotonic() >= deadline:
+                stop = Stop(StopReason.TIMEOUT, pc)
                 break
         if start < pc and pc - start <= 4 * executed:
             self._end_block(start, pc, before)
@@ -296,7 +305,7 @@ class IcicleEvents(EngineEvents):
     def _step_noting(self, pc: int, timeout: float) -> tuple[Stop, list[RawAccess]]:
         word = int.from_bytes(self._cpu.read(pc, 4), "little")
         access = data_access(word, lambda number: self._cpu.read_register(f"r{number}"))
-        stop = self._pass(pc, timeout)
+        stop = self._pass(pc)
         if self._logs and self._cpu.executed:
             self._add(Recorded.INSTRUCTIONS, pc, 4)
             self._end_block(pc, pc + 4, 0)
