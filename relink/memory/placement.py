@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from operator import or_
 
 import numpy as np
 
-from relink.arrays import I64, U8, U64, Bools, everywhere, highest, lowest
+from relink.arrays import I64, U8, U64, Bools, everywhere, highest, indices_where, lowest
 from relink.elf import Decoded, ProgramHeader, RelocationTable
 from relink.elf.constants import FileType
 from relink.elf.contents import frozen
@@ -29,6 +29,7 @@ _MOST = 64 << 30
 _SMALL = 1 << 16
 #: Bytes of an image, with the gaps between segments, up to which it lies in memory with others.
 _MODERATE = 1 << 22
+_FEW_PAGES = 64  #: pages that are looked at one by one
 _MAPPED = 8  #: a mark beside a page's permissions
 _READ_ONLY = bytes(flags & ~int(Protection.W) for flags in range(256))
 _PROTECTIONS, _RUN = tuple(map(Protection, range(8))), maker(Pages)
@@ -359,42 +360,38 @@ def usual_pages(decoded: Decoded) -> tuple[Pages, ...]:
 
 
 def _pages(decoded: Decoded, runs: Runs, *, relro: bool) -> tuple[Pages, ...]:
-    count, borders = runs.size // PAGE, {offset // PAGE for offset in runs.offsets[:-1]}
-    segments, protected = list[tuple[int, int]](), list[tuple[int, int]]()
+    flags = bytearray(runs.size // PAGE)  # of each page; 0: it is not mapped
     for segment in decoded.mapping_order:
         start = runs.index(segment.vaddr)
-        end = -(-(start + segment.memsz) // PAGE)
-        segments.append((min(start // PAGE, count), min(end, count)))
-    for part in decoded.relro if relro else ():
-        for run, offset in zip(runs.runs, runs.offsets, strict=False):
-            first = max(page_floor(part.vaddr) - run.start, 0)
-            last = min(page_floor(part.vaddr + part.memsz) - run.start, run.size)
-            if first < last:
-                protected.append(((first + offset) // PAGE, (last + offset) // PAGE))
-    # The pages from one cut to the next have the same permissions.
-    cuts = sorted({0, count, *borders, *[cut for bounds in (*segments, *protected) for cut in bounds]})
-    place = dict(zip(cuts, range(len(cuts)), strict=True))
-    flags = bytearray(len(cuts))  # from each cut on; 0: not mapped
-    for segment, (start, end) in zip(decoded.mapping_order, segments, strict=True):
-        covered = slice(place[start], place[end])
+        covered = slice(start // PAGE, -(-(start + segment.memsz) // PAGE))
         before = flags[covered]
         flags[covered] = bytes([segment.flags & 7 | _MAPPED]) * len(before)
         if segment.align < PAGE or not mappable(segment):
             flags[covered] = bytes(map(or_, before, flags[covered]))
-    for start, end in protected:
-        covered = slice(place[start], place[end])
-        flags[covered] = flags[covered].translate(_READ_ONLY)
-    found, begin = list[Pages](), 0  # runs of equal permissions, cut at the borders of clusters
-    for number in range(1, len(cuts)):
-        if flags[number] == flags[begin] and cuts[number] not in borders:
-            continue
-        if flags[begin]:
-            first, last = cuts[begin], cuts[number]
-            found.append(_RUN((first * PAGE, (last - first) * PAGE, _PROTECTIONS[flags[begin] & 7])))
-        begin = number
-    return tuple(found)
+    for protected in decoded.relro if relro else ():
+        for run, offset in zip(runs.runs, runs.offsets, strict=False):
+            first = max(page_floor(protected.vaddr) - run.start, 0)
+            last = min(page_floor(protected.vaddr + protected.memsz) - run.start, run.size)
+            covered = slice((first + offset) // PAGE, (max(last, first) + offset) // PAGE)
+            flags[covered] = flags[covered].translate(_READ_ONLY)
+    return tuple(_runs(flags, [offset // PAGE for offset in runs.offsets[:-1]]))
 
 
 def mappable(segment: ProgramHeader) -> bool:
     """Whether the segment's file offset and address allow mapping pages of the file."""
     return (segment.vaddr - segment.offset) % PAGE == 0 or not segment.filesz
+
+
+def _runs(flags: bytearray, borders: Sequence[int]) -> Sequence[Pages]:
+    """Runs of equal permissions among the mapped pages, cut at `borders`."""
+    if len(flags) <= _FEW_PAGES:  # without the cost of arrays
+        changes = [at for at in range(1, len(flags)) if flags[at] != flags[at - 1]]
+    else:
+        each = np.frombuffer(flags, np.uint8)
+        changes = (indices_where(each[1:] != each[:-1]) + 1).tolist()
+    starts = sorted({0, *borders, *changes})
+    return [
+        _RUN((start * PAGE, (end - start) * PAGE, _PROTECTIONS[flags[start] & 7]))
+        for start, end in zip(starts, [*starts[1:], len(flags)], strict=True)
+        if end > start and flags[start]
+    ]
