@@ -5,6 +5,10 @@ from __future__ import annotations
 import posixpath
 from bisect import bisect_left, insort
 from collections.abc import Iterator
+from typing import Final
+
+#: That the index is to be made anew: an exception may have left it half changed.
+_UNSURE: Final = (-1, None)
 
 
 class FileIndex:
@@ -17,7 +21,7 @@ class FileIndex:
         self._files = files
         self._keys: dict[str, str] = {}
         self._paths: list[str] = []
-        self._seen: tuple[int, str | None] = (-1, None)
+        self._seen: tuple[int, str | None] = _UNSURE
 
     def _refresh(self) -> None:
         if self._seen != self._mark():
@@ -47,6 +51,7 @@ class FileIndex:
         """Put a file into the dictionary."""
         self._refresh()
         full = absolute(key)
+        self._seen = _UNSURE
         if full not in self._keys:
             self._keys[full] = key
             insort(self._paths, full)
@@ -57,6 +62,7 @@ class FileIndex:
         """Remove a file from the dictionary."""
         self._refresh()
         full = absolute(key)
+        self._seen = _UNSURE
         if self._keys.pop(full, None) is not None:
             del self._paths[bisect_left(self._paths, full)]
         content = self._files.pop(key)

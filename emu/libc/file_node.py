@@ -66,11 +66,13 @@ class Nodes:
         self._by_path.pop(absolute(path), None)
 
     def move(self, old: str, new: str) -> None:
-        node = self._by_path.pop(absolute(old), None)
+        here, there = absolute(old), absolute(new)
+        node = self._by_path.get(here)
         self.remove(new)
         if node is not None:
             node.changed = self.now()
-            self._by_path[absolute(new)] = node
+            self._by_path[there] = node  # without a call from here on: no signal handler comes between
+            del self._by_path[here]
 
     def require_search(self, path: str) -> None:
         """Raises FileError EACCES if a folder on the path must not be searched."""

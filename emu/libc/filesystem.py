@@ -31,6 +31,7 @@ from emu.libc.proc_files import GENERATED
 from emu.libc.random_bytes import RandomBytes
 from emu.libc.shared import Shared
 from relink.errors import GuestAccessError
+from relink.memory.rollback import Rollback
 from relink.records import dataclass
 
 if TYPE_CHECKING:
@@ -155,9 +156,13 @@ class FileSystem:
         if key not in self.files:
             raise FileError(Errno.EISDIR if self.is_directory(key) else Errno.ENOENT)
         self.nodes.require_change(key)
-        self.limit.give(self._cost(key) if isinstance(self.files[key], bytearray) else 0)
-        self._index.pop(key)
-        self.nodes.remove(key)
+        # All of it, or nothing, whatever a signal handler raises.
+        steps = (self.nodes.remove, (key,)), (self.limit.give, (self._charged(key),)), (self._forget, (key,))
+        Rollback(steps).close()
+
+    def _charged(self, key: str) -> int:
+        """What was charged for the file with this key; 0 if there is none."""
+        return self._cost(key) if isinstance(self.files.get(key), bytearray) else 0
 
     def _cost(self, key: str) -> int:
         """The charged size of a file that the guest has made or changed."""
@@ -165,9 +170,15 @@ class FileSystem:
 
     def _store(self, key: str, content: bytearray) -> None:
         """Make or replace a file and charge its size. Raises FileError."""
-        if not self.limit.take(_ENTRY_COST + 4 * len(key) + len(content)):
+        cost = _ENTRY_COST + 4 * len(key) + len(content)
+        if not self.limit.take(cost):
             raise FileError(Errno.ENOSPC)
-        self._index.put(key, content)
+        try:
+            self._index.put(key, content)
+        except BaseException:  # of a signal handler
+            if self.files.get(key) is not content:
+                self.limit.give(cost)
+            raise
 
     def rename(self, old: bytes, new: bytes) -> None:
         source, target = self.resolve(old), self.resolve(new)
@@ -179,10 +190,18 @@ class FileSystem:
             raise FileError(Errno.EISDIR)
         if source == target:
             return None
-        if target in self.files:
-            self.unlink(target.encode("utf-8", "surrogateescape"))
-        self._index.put(target, self._index.pop(source))
-        return self.nodes.move(source, target)
+        longer = 4 * (len(target) - len(source)) if self._charged(source) else 0
+        steps = Rollback(
+            [(self.nodes.move, (source, target)), (self.limit.give, (self._charged(target) - longer,))]
+        )
+        steps.callback(self._forget, source)
+        steps.callback(self._index.put, target, self.files[source])
+        return steps.close()  # as in `unlink`
+
+    def _forget(self, key: str) -> None:
+        """Remove a file from the dictionary, if it is there."""
+        if key in self.files:
+            self._index.pop(key)
 
     def _rename_directory(self, source: str, target: str) -> None:
         """Move a folder and all below it to a name that is free, or that of an empty folder."""
