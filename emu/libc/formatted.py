@@ -12,6 +12,7 @@ from emu.libc.fenv import rounding
 from emu.libc.guest import Arguments
 from emu.libc.ieee import DOUBLE, SINGLE, Rounding, long_double
 from emu.libc.memory import overflow_abort
+from emu.libc.obstack import append
 from emu.libc.open_streams import Stream, find_stream, read_stream, standard_stream, write_stream
 from emu.libc.parse import parse_real
 from emu.libc.printf import LARGEST_FIELD, FormatIllegal, FormatInvalid, FormatOverflow, format_bytes
@@ -105,6 +106,7 @@ _PRINTF: dict[str, tuple[tuple[str, ...], Callable[..., int]]] = {
     "sprintf": (("char *dest",), _to_string),
     "snprintf": (("char *dest", "size_t size"), _to_bounded_string),
     "asprintf": (("char **result",), _to_new_string),
+    "obstack_printf": (("void *stack",), append),
 }
 
 
@@ -147,8 +149,10 @@ def _export_printf_family() -> None:
         object_size = ("size_t room",) if name in ("sprintf", "snprintf") else ()
         for prefix, last in (("", "..."), ("v", "va_list arguments")):
             tail = ("const char *format", last)
-            register(f"{prefix}{name}", f"int {prefix}{name}({', '.join((*leading, *tail))})", plain)
-            checked = f"__{prefix}{name}_chk"
+            stem, underscore, function = name.rpartition("_")
+            spelled = f"{stem}{underscore}{prefix}{function}"
+            register(spelled, f"int {spelled}({', '.join((*leading, *tail))})", plain)
+            checked = f"__{spelled}_chk"
             parameters = (*leading, "int flag", *object_size, *tail)
             register(checked, f"int {checked}({', '.join(parameters)})", fortified)
 

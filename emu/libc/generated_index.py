@@ -66,9 +66,10 @@ NAMES: dict[str, str] = {
     "formatted": """
         __asprintf_chk __dprintf_chk __fprintf_chk __isoc23_fscanf __isoc23_scanf __isoc23_sscanf __isoc23_vfscanf
         __isoc23_vscanf __isoc23_vsscanf __isoc99_fscanf __isoc99_scanf __isoc99_sscanf __isoc99_vfscanf
-        __isoc99_vscanf __isoc99_vsscanf __printf_chk __snprintf_chk __sprintf_chk __vasprintf_chk __vdprintf_chk
-        __vfprintf_chk __vprintf_chk __vsnprintf_chk __vsprintf_chk asprintf dprintf fprintf fscanf printf scanf
-        snprintf sprintf sscanf vasprintf vdprintf vfprintf vfscanf vprintf vscanf vsnprintf vsprintf vsscanf
+        __isoc99_vscanf __isoc99_vsscanf __obstack_printf_chk __obstack_vprintf_chk __printf_chk __snprintf_chk
+        __sprintf_chk __vasprintf_chk __vdprintf_chk __vfprintf_chk __vprintf_chk __vsnprintf_chk __vsprintf_chk
+        asprintf dprintf fprintf fscanf obstack_printf obstack_vprintf printf scanf snprintf sprintf sscanf
+        vasprintf vdprintf vfprintf vfscanf vprintf vscanf vsnprintf vsprintf vsscanf
     """,
     "formatted_wide": """
         __fwprintf_chk __isoc23_fwscanf __isoc23_swscanf __isoc23_vfwscanf __isoc23_vswscanf __isoc23_vwscanf
@@ -105,6 +106,10 @@ NAMES: dict[str, str] = {
     "configuration": """
         confstr gnu_dev_major gnu_dev_makedev gnu_dev_minor gnu_get_libc_release gnu_get_libc_version mallopt
         mtrace muntrace
+    """,
+    "obstack": """
+        _obstack_allocated_p _obstack_begin _obstack_begin_1 _obstack_free _obstack_memory_used _obstack_newchunk
+        obstack_free
     """,
     "temporary": """
         freopen freopen64 mkdtemp mkostemp mkostemp64 mkostemps mkostemps64 mkstemp mkstemp64 mkstemps mkstemps64

@@ -20,6 +20,7 @@ IMPORTS = {
     "Rust's libstd": "__res_init gnu_get_libc_version __fxstatat64",
     "libgomp": "pthread_attr_setaffinity_np",
     "libubsan": "confstr",
+    "libgmp": "obstack_vprintf _obstack_newchunk",
     "libxml2": "__h_errno_location",
     "libgnat": "gethostbyname_r getpt ptsname gethostbyaddr_r getservbyname_r __sched_cpufree getservbyport_r "
     "grantpt unlockpt __sched_cpualloc pthread_getcpuclockid",
