@@ -63,7 +63,7 @@ class _Interrupt:
     def entered(self, frame: FrameType, event: str, argument: object) -> Any:
         self._in = None
         code = frame.f_code
-        if not code.co_filename.startswith(_OURS):
+        if self.passed == self._number > 0 or not code.co_filename.startswith(_OURS):
             return None
         if self._starts and not code.co_flags & CO_GENERATOR:
             self._pass()
@@ -111,9 +111,12 @@ def interrupted(
     is false are not counted. Returns how many were passed: all, if there are fewer.
     """
     interrupt = _Interrupt(number, starts, handler, counts)
+    # CPython 3.11 calls it once more after `settrace(None)` in a finaliser, where the start of a function has had
+    # garbage collected, and holds no reference to it then.
+    entered = interrupt.entered
     before = sys.gettrace()
     sys._getframe().f_trace_opcodes = True  # from Python 3.12 on `settrace` looks whether there is such a frame
-    sys.settrace(interrupt.entered)
+    sys.settrace(entered)
     try:
         operation()
     except KeyboardInterrupt:

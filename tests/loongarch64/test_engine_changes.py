@@ -37,9 +37,10 @@ class Interruption:
 
     def __init__(self, when: int, handler: Callable[[], object]) -> None:
         self._when, self._handler, self.runs = when, handler, 0
+        self._kept = self._trace  # as in `tests.interrupts.interrupted`
 
     def __enter__(self) -> Interruption:
-        sys.settrace(self._trace)
+        sys.settrace(self._kept)
         return self
 
     def __exit__(self, *raised: object) -> None:
@@ -55,8 +56,8 @@ class Interruption:
                 self.runs += 1
                 sys.settrace(None)
                 self._handler()
-                sys.settrace(self._trace)
-        return self._trace
+                sys.settrace(self._kept)
+        return self._kept
 
 
 @pytest.mark.parametrize("first", range(0, 90, 5))
