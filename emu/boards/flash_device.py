@@ -51,7 +51,9 @@ class Flash(FlashCells):
 
     def program(self, address: int, data: bytes | bytearray | memoryview | U8) -> FlashStatus:
         """Program bytes. No data does nothing. Raises FlashError (see the module)."""
-        data, offset = bytes(data), address - self.base
+        if not isinstance(data, bytes):
+            data = bytes(memoryview(data))  # type: ignore[arg-type]  # of a number `bytes` makes as many zeros
+        offset = address - self.base
         status, culprit = self._program_problem(offset, data)
         if status and (self.strict or status not in _CARRIED_OUT):
             return self._refuse(Operation.PROGRAM, address, len(data), status, culprit)

@@ -56,7 +56,7 @@ class Budget:
         return f"{self.limit} instructions"
 
 
-_UNLIMITED = Budget(0, 0.0)
+UNLIMITED = Budget(0, 0.0)
 
 
 class BudgetedCalls(Reservable):
@@ -69,7 +69,7 @@ class BudgetedCalls(Reservable):
         self.max_instructions, self.timeout = max_instructions, timeout
         self.in_host = False  #: during a call: whether a host function is running, which may call the guest
         self.depth = 0  #: number of calls in progress
-        self._budget = self._unlimited = _UNLIMITED
+        self._budget = UNLIMITED
         #: Whether outermost calls belong to something larger, and share one budget: a load, an unload, the end of
         #: a thread.
         self.in_operation = False
@@ -87,7 +87,7 @@ class BudgetedCalls(Reservable):
         instructions = self.max_instructions if max_instructions is None else max_instructions
         seconds = self.timeout if timeout is None else timeout
         if not (instructions or seconds or shares):
-            return self._unlimited
+            return UNLIMITED
         budget = Budget(instructions, seconds)
         if shares:
             self.shared = budget

@@ -18,7 +18,7 @@ from emu.errors import BadGuestPointer, BudgetExceeded, CallError, Frame, GuestU
 from emu.isa.convention import CallingConvention
 from emu.memory.guest_memory import GuestMemory
 from emu.memory.heap import Heap
-from emu.run.budget import BudgetedCalls
+from emu.run.budget import UNLIMITED, BudgetedCalls
 from emu.run.reserved import used_out_of_turn
 from emu.run.stack import Stack
 from emu.run.traps import TrapTable
@@ -160,7 +160,7 @@ class Runner(BudgetedCalls):
             if max_instructions or timeout or self.max_instructions or self.timeout or self.in_operation:
                 self._budget = self._new_budget(max_instructions, timeout)
             else:
-                self._budget = self._unlimited
+                self._budget = UNLIMITED
             if self.memory.damaged:
                 self.memory.repair()
             try:

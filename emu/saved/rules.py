@@ -43,7 +43,6 @@ UNSAVED: Mapping[str, frozenset[str]] = {
             "unfinished",
             "file",
             "_budget",
-            "_unlimited",
             "_reached",
             "raised_in_call",
             "entry",

@@ -247,3 +247,11 @@ def test_a_serial_flash_protects_no_blocks() -> None:
     with pytest.raises(NotModelled, match=r"protection of blocks of a serial flash: status register 0x04"):
         command(0x01, 0x04)
     assert command(0x05, 0) == 0
+
+
+@pytest.mark.parametrize("data", [4, "text", None])
+def test_what_is_no_bytes_is_not_programmed(data: object) -> None:
+    flash = nor()
+    with pytest.raises(TypeError, match=f"a bytes-like object is required, not '{type(data).__name__}'"):
+        flash.program(BASE, data)  # type: ignore[arg-type]
+    assert flash.operations == 0
