@@ -74,7 +74,7 @@ class LookupScope:
 
 def breadth_first(first: Sequence[Member]) -> list[Member]:
     """The search list that begins with `first`."""
-    if len(first) == 1 and not (first[0].scopes.dependencies or first[0].scopes.filtees):
+    if first and not first[1:] and not (first[0].scopes.dependencies or first[0].scopes.filtees):
         return [first[0]]
     order = list(dict.fromkeys(first))
     present = set(order)
