@@ -15,7 +15,7 @@ from relink.elf import Decoded, Header, Names, decode
 from relink.elf.constants import SymbolBind
 from relink.elf.linker_script import is_linker_script, neighbour
 from relink.elf.source import Source, is_archive, open_source
-from relink.errors import UnsupportedElf
+from relink.errors import ElfError, UnsupportedElf
 from relink.objects.options import ObjectOptions
 
 if TYPE_CHECKING:
@@ -33,8 +33,10 @@ def is_archive_file(source: Source) -> bool:
 
 def header_of(source: Source) -> Header:
     """The ELF header of a file, of an archive's first object, or of a file that a linker script names. It gives
-    the architecture. Raises ElfError.
+    the architecture. Raises ElfError, also for an open file, of which the load would find nothing left.
     """
+    if hasattr(source, "read"):
+        raise ElfError(str(getattr(source, "name", "<file>")), "is an open file: give its path or its bytes")
     name, path, data = open_source(source, None)
     if path is not None and is_linker_script(data):
         return header_of(neighbour(path, data))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
 import pytest
 
 from emu import CallError, Library, Linux, Machine
 from relink import HostMemory, Linker, LinkError, LoadOptions, architecture
-from relink.errors import AddressSpaceError, MachineError, UnresolvedSymbol
+from relink.errors import AddressSpaceError, ElfError, MachineError, UnresolvedSymbol
 from relink.events import Event
 from tests.fixtures import fixture
 from tests.grouping import each
@@ -60,6 +61,7 @@ WRONG: list[tuple[type[Exception], str, Use]] = [
     (TypeError, "'libbasic.so' is no library", lambda m, lib: m.unload("libbasic.so")),
     (TypeError, "None is no library", lambda m, lib: m.swap(None, OTHER)),
     (TypeError, "5 is no library", lambda m, lib: m.redirect(5, "add", 0)),
+    (ElfError, "<file>: is an open file: give its path", lambda m, lib: Machine.for_file(BytesIO(b"..."))),  # type: ignore
     (TypeError, "5 is no thread", lambda m, lib: m.use_thread(5).__enter__()),
     (TypeError, "'int f' is no header", lambda m, lib: lib.declare("int f")),
     (TypeError, "5 is no name of a function", lambda m, lib: lib.function(5)),
