@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         def redirect(self, image: Image, name: str, replacement: Handle | Symbol | SymbolValue) -> Redirection: ...
 
 
-_MOST_COMPARED = 2000  #: exported names that are compared with one that is not there
+_MOST_COMPARED = 200  #: exported names that are compared with one that is not there: some microseconds each
 
 
 class Library(Unpicklable):

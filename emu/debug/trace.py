@@ -122,7 +122,7 @@ class Trace:
         """End. May be repeated. Raises MachineError during a call of the guest."""
         if not self._active:
             return
-        with self._runner.used():
+        with self._runner.used_to_end():
             self._stop()
 
     def _stop(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import current_thread, get_ident
 from typing import NoReturn
 
@@ -56,6 +56,10 @@ class Reservable:
             raise
         finally:
             self.uses -= 1
+
+    def used_to_end(self) -> AbstractContextManager[None]:
+        """`used`, for the end of what has begun: a machine that was closed meanwhile does not refuse it."""
+        return nullcontext() if self.closed else self.used()
 
     def refuse(self, error: Exception) -> None:
         """Raise SnapshotFileError in place of an error that a forged snapshot file has caused."""

