@@ -57,7 +57,7 @@ def _done(arguments: Sequence[str], options: Sequence[str], *, debug: bool) -> i
     except (KeyboardInterrupt, BrokenPipeError):
         raise
     except Exception as error:
-        if was_interrupted():  # and code of others has made another exception of that
+        if was_interrupted():  # code on the way may have made this error of the KeyboardInterrupt
             raise KeyboardInterrupt from error
         if isinstance(error.__cause__, BrokenPipeError):  # raised for a guest, which SIGPIPE would end
             raise error.__cause__ from None

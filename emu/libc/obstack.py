@@ -65,7 +65,7 @@ class _Obstack:
             self.libc.call(self.word(8), "void(void *)", chunk)
 
     def chunks(self) -> Iterator[int]:
-        """Chunks, newest first; each may be freed before the next is asked for."""
+        """The addresses of the chunks, newest first. A chunk may be freed: its link has been read before."""
         chunk = self.word(1)
         while chunk:
             self.libc.check_budget()

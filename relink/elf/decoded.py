@@ -318,7 +318,7 @@ class Decoded:
 
     @cached_property
     def libraries_with_versions(self) -> Sequence[str]:
-        """The libraries of which DT_VERNEED requires versions (see `versions`, which are not read for it)."""
+        """The names of the libraries of which DT_VERNEED requires versions, without reading these versions."""
         return libraries_with_versions(self.contents, self.dynamic, self.strings)
 
     def version_of(self, symbol: int) -> str | None:

@@ -89,7 +89,9 @@ def read_versions(contents: Contents, dynamic: Dynamic, strings: StringTable) ->
 
 
 def libraries_with_versions(contents: Contents, dynamic: Dynamic, strings: StringTable) -> Sequence[str]:
-    """The libraries that the file requires versions of, which are not read. Raises as `read_versions` does."""
+    """The names of the libraries that DT_VERNEED requires versions of (vn_file), without reading these versions.
+    Raises as `read_versions` does.
+    """
     if DynamicTag.VERNEED not in dynamic:
         return ()
     return [strings.text(row[2], _LIBRARY) for _, row in _needing(_Records(contents), dynamic)]

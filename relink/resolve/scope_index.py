@@ -71,8 +71,9 @@ class ScopeIndex:
         return _next(found, after)
 
     def worth_asking(self, hash_: int) -> Iterator[int]:
-        """The positions, ascending, of the images that may define a name of this GNU hash. Each is looked up when
-        it is asked for: thousands may define a name of which the first definition counts.
+        """The positions, ascending, of the images that may define a name of this GNU hash. The
+        generator looks one up at a time: the caller stops at the first definition, and thousands of images may
+        define the name.
         """
         after = -1
         while True:

@@ -31,6 +31,7 @@ class ZeroPages:
     modes: Mapping[int, Any]  #: icicle's names for permissions
 
     def nothing_is_mapped(self) -> None:
+        """Forget all pages: the engine is new, or has been reset."""
         #: The permissions of memory that may have shared pages: of ranges, and of single pages in and outside of
         #: them (0: it has none). A guest's first writes change thousands of single pages.
         self._ranges, self._single = SpanMap(), dict[int, int]()

@@ -76,7 +76,7 @@ class ObjectList:
 
 def _at_link_addresses(image: Image) -> Image:
     """The image as if it had been placed at its link-time addresses, to which its debug information refers."""
-    flat = object.__new__(Image)
+    flat = object.__new__(Image)  # images refuse `copy.copy`
     vars(flat).update(vars(image))
     flat.bias, flat.whole_bias, flat.bias_word = 0, 0, np.uint64(0)
     flat._region = copy.copy(image.region)

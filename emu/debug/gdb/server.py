@@ -71,8 +71,8 @@ class Parts(Protocol):
 
 
 class _Rewind(BaseException):
-    """Raised to abandon a call: it is made again up to position `goal`, where `reason` is what GDB is told; with
-    `search`, to the last stop before.
+    """Raised to abandon a call: it is made again up to position `goal`, where GDB gets the stop reply `reason`;
+    with `search`, to the last stop before.
     """
 
     def __init__(self, goal: int, reason: bytes | None = None, *, search: bool = False) -> None:
@@ -251,7 +251,7 @@ class Debugger:
         return fresh
 
     def _reason(self, stop: Stop) -> bytes | None:
-        """What GDB is told of an event; None for one that it did not ask for."""
+        """The stop reply for an event; None for an event that GDB did not ask for."""
         if stop.reason is StopReason.STEP:
             arrival, self._arrival = self._arrival, None
             number, self._interrupted = (_SIGINT if self._interrupted else _SIGTRAP), False
@@ -289,7 +289,7 @@ class Debugger:
                 resume = self._commands.converse(connection, reason, tell=tell)
             except Disconnected:
                 resume = Resume.DETACH
-            except BaseException:  # as of a signal handler: the call ends, and the debugger takes it for stopped
+            except BaseException:  # of a signal handler: it ends a call that GDB shows as stopped
                 self._leave()
                 raise
             if resume is Resume.KILL:
@@ -318,7 +318,9 @@ class Debugger:
     # ------------------------------------------------------------ the end
 
     def close(self) -> None:
-        """End the session: GDB is told that the program has exited. May be repeated, after an exception too."""
+        """End the session: report to GDB that the program has exited, and close the connection. May be called
+        again, also after an exception of a signal handler has interrupted it.
+        """
         self._closed = True
         rest = self._rest
         try:
