@@ -12,6 +12,7 @@ import importlib
 import re
 import textwrap
 from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -34,8 +35,8 @@ Where no C library is loaded into the guest, these symbols are implemented in Py
 - files are a dictionary given by the user, never the host's disk;
 - time comes from a clock that the user may replace.
 
-Functions without a mark exist on all seven architectures. The fortified, generated and aliased names of a
-function are listed with it.
+Functions for which no ISAs are given exist on all seven. The fortified, generated and aliased names of a function
+are listed with it. Of `<math.h>`, of compilers' helpers and of what always fails only the names are listed.
 """
 
 
@@ -43,6 +44,12 @@ def _summary(family: str) -> str:
     documentation = importlib.import_module(f"emu.libc.{family}").__doc__ or ""
     return re.sub(r"\s+", " ", documentation.split("\n\n")[0]).strip()
 
+
+#: Families of which the page lists names alone: the prototypes are those of <math.h> and of compilers' manuals, or
+#: do not matter, as those of functions that always fail.
+_NAMES_ALONE = frozenset(
+    ("unavailable", "fortify", "libm", "libm_parts", "integers", "softfloat", "quad", "eabi", "atomics")
+)
 
 #: The key of a line, which has all rows of one implementation on the same ISAs: the implementation's id, and the
 #: ISAs.
@@ -70,6 +77,24 @@ def _line(rows: list[table.Export]) -> str:
     return f"| `{prototype}` | {others} | {where} |"
 
 
+def _names(rows: Iterable[table.Export]) -> list[str]:
+    """A table of names, in the order of the ISAs that have them."""
+    isas: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        isas[row.name].update(_isas(row))
+    return _names_by_isas({name: [isa for isa in ISAS if isa in found] for name, found in isas.items()})
+
+
+def _names_by_isas(isas: Mapping[str, Sequence[str]]) -> list[str]:
+    """A table with a line for each set of ISAs, which has the names that exist on these."""
+    grouped: dict[str, list[str]] = defaultdict(list)
+    for name, having in sorted(isas.items()):
+        grouped[", ".join(having) if len(having) < len(ISAS) else ""].append(f"`{name}`")
+    return ["| names | only on |", "|---|---|"] + [
+        f"| {', '.join(names)} | {where} |" for where, names in sorted(grouped.items())
+    ]
+
+
 def render() -> str:
     """The whole page."""
     groups = _grouped()
@@ -77,14 +102,16 @@ def render() -> str:
     for family in table.FAMILIES:
         if family in groups:
             parts += [f"\n## {family}\n", f"{_summary(family)}\n"]
-            parts += ["| function | also as | only on |", "|---|---|---|"]
-            parts += [_line(rows) for rows in groups[family].values()]
+            if family in _NAMES_ALONE:
+                parts += _names(row for rows in groups[family].values() for row in rows)
+            else:
+                parts += ["| function | also as | only on |", "|---|---|---|"]
+                parts += [_line(rows) for rows in groups[family].values()]
     parts += ["\n## Variables\n", "| names | family |", "|---|---|"]
     for row in sorted(table.variables(), key=lambda row: (table.FAMILIES.index(row.family), row.names)):
         if not row.names[0].startswith("__relink_"):
             parts.append(f"| {', '.join(f'`{name}`' for name in row.names)} | {row.family} |")
-    parts += ["\n## Compiled functions\n", _COMPILED, "| names | ISAs |", "|---|---|"]
-    parts += [f"| {', '.join(f'`{name}`' for name in names)} | {where} |" for where, names in _compiled().items()]
+    parts += ["\n## Compiled functions\n", _COMPILED, *_names_by_isas(_compiled())]
     return "\n".join(parts) + "\n"
 
 
@@ -96,16 +123,13 @@ compiled function.
 
 
 def _compiled() -> dict[str, list[str]]:
-    """The names of compiled functions by the ISAs that have them."""
+    """Each compiled function, with the ISAs that have it."""
     found: dict[str, list[str]] = defaultdict(list)
     for name, isa in ISAS.items():
-        symbols = compiled.index(compiled.variant(isa, isa.convention))
-        for symbol in (each for each in symbols if not each.startswith("__relink_")):
-            found[symbol].append(name)
-    grouped: dict[str, list[str]] = defaultdict(list)
-    for symbol in sorted(found):
-        grouped[", ".join(found[symbol]) if len(found[symbol]) < len(ISAS) else ""].append(symbol)
-    return dict(sorted(grouped.items()))
+        for symbol in compiled.index(compiled.variant(isa, isa.convention)):
+            if not symbol.startswith("__relink_"):
+                found[symbol].append(name)
+    return found
 
 
 def render_index() -> str:
