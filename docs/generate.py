@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import groupby
 from pathlib import Path
+from typing import TypeAlias
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from emu.cpu.create import engine_of  # noqa: E402
-from relink.arch import ARCHITECTURES, Architecture, Role, TlsVariant  # noqa: E402
+from relink.arch import ARCHITECTURES, Architecture, Reloc, Role, TlsVariant  # noqa: E402
 
 
 def _engine(arch: Architecture) -> str:
@@ -47,25 +49,64 @@ def support() -> str:
     return "\n".join(lines)
 
 
+_INTRODUCTION = """\
+# Relocation types
+
+Generated from `relink/arch/` by `python docs/generate.py`.
+
+- *formula*: S symbol, A addend, P place, B load bias, GOT the global offset table, G the symbol's slot in it,
+  Z the symbol's size, M TLS module, T offset of its block from the thread pointer, DTV the dtv bias, V what the
+  place holds (exactly: `relink/arch/spec.py`). Where a psABI has L, a PLT entry, S stands here, and the role is a
+  branch;
+- *field*: the bits the value is written to, and the values it may have (of n bits); others are an error;
+- *role*: what is done; "refused" with the reason.
+"""
+
+
+#: Type, formula, field and role.
+_Cells: TypeAlias = tuple[str, str, str, str]
+
+
+def _cells(arch: Architecture, row: Reloc) -> _Cells:
+    formula = f"`{row.formula.text}`" if row.formula else ""
+    field = row.word.description if row.word else ""
+    role = f"refused: {row.reason}" if row.role is Role.REFUSED else row.role.value
+    if row.role is Role.COPY:
+        role = f"{row.role.value}; refused in shared objects: it belongs to executables"
+    return f"`{arch.prefix}{row.name}`", formula, field, role
+
+
+def _lines(rows: Mapping[int, _Cells]) -> list[str]:
+    """The table. Consecutive types that are refused for one reason share a line."""
+    lines = ["| number | type | formula | field | role |", "|---|---|---|---|---|"]
+    for _, run in groupby(
+        rows.items(), key=lambda row: row[1][3] if row[1][3].startswith("refused: ") else row[0]
+    ):
+        numbers, cells = zip(*run, strict=True)
+        names = [name for name, *_ in cells]
+        contiguous = len(numbers) > 2 and numbers[-1] - numbers[0] == len(numbers) - 1
+        number = f"{numbers[0]} to {numbers[-1]}" if contiguous else ", ".join(map(str, numbers))
+        numbered = contiguous and len({name.rstrip("`0123456789") for name in names}) == 1
+        name = f"{names[0]} to {names[-1]}" if numbered else ", ".join(names)
+        lines.append(f"| {number} | {name} | {' | '.join(cells[0][1:])} |")
+    return lines
+
+
 def relocations() -> str:
-    """docs/relocations.md."""
-    parts = [
-        "# Relocation types\n",
-        "Generated from `relink/arch/` by `python docs/generate.py`. The letters are those of",
-        "`relink/arch/spec.py`: S symbol, A addend, P place, B load bias, M TLS module, T offset of its block",
-        "from the thread pointer, Z size, DTV the dtv bias.\n",
-    ]
+    """docs/relocations.md. Of two architectures with one set of types, the second lists what is different."""
+    parts = [_INTRODUCTION]
+    listed: dict[str, tuple[Architecture, dict[int, _Cells]]] = {}
     for arch in ARCHITECTURES.values():
+        rows = {number: _cells(arch, row) for number, row in arch.relocations.items()}
         parts += [f"## {arch.title}\n", f"{arch.psabi}\n"]
-        parts += ["| number | type | formula | field | role |", "|---|---|---|---|---|"]
-        for number, row in arch.relocations.items():
-            formula = f"`{row.formula.text}`" if row.formula else ""
-            field = row.word.description if row.word else ""
-            role = f"refused: {row.reason}" if row.role is Role.REFUSED else row.role.value
-            if row.role is Role.COPY:
-                role = f"{row.role.value}; refused in shared objects: it belongs to executables"
-            parts.append(f"| {number} | `{arch.prefix}{row.name}` | {formula} | {field} | {role} |")
-        parts.append("")
+        if arch.prefix in listed:
+            other, others = listed[arch.prefix]
+            assert rows.keys() == others.keys()
+            rows = {number: row for number, row in rows.items() if row != others[number]}
+            parts.append(f"As {other.title}, but for these:\n")
+        else:
+            listed[arch.prefix] = arch, rows
+        parts += [*_lines(rows), ""]
     return "\n".join(parts)
 
 
