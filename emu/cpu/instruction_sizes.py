@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
-from typing import Any
+
+from emu.cpu.x86_disassembler import disassembler
 
 #: (code at an instruction, in Thumb state) -> its size in bytes; 0 if unknown.
 InstructionSize = Callable[[bytes, bool], int]
@@ -25,15 +25,9 @@ def _riscv(code: bytes, thumb: bool) -> int:
 
 
 def _x86(bits: int) -> InstructionSize:
-    @functools.cache
-    def disassembler() -> Any:
-        import capstone
-
-        return capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64 if bits == 64 else capstone.CS_MODE_32)
-
     def size(code: bytes, thumb: bool) -> int:
-        rows = list(disassembler().disasm_lite(code, 0, 1))  # to its end: in finalisers an interrupt is lost
-        return int(rows[0][1]) if rows else 0
+        rows = disassembler(bits).rows(code, 0, 1)
+        return rows[0][1] if rows else 0
 
     return size
 

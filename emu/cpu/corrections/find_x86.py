@@ -19,7 +19,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 from emu.cpu.corrections import (
     find_dot_product,
@@ -35,6 +34,7 @@ from emu.cpu.corrections import (
 )
 from emu.cpu.corrections.x86_code import X86Code
 from emu.cpu.misrun import Guest, Misrun, Outcome, Then
+from emu.cpu.x86_disassembler import disassembler
 
 _LONGEST = 15  #: maximum size of an instruction in bytes
 _FXSAVE_GROUP, _XSAVES_GROUP = 0xAE, 0xC7
@@ -82,18 +82,18 @@ class X86:
     def __init__(self, bits: int, *, denormals: bool = False) -> None:
         self._bits, self._denormals = bits, denormals
         self._suspect = _suspect(bits, denormals)
-        self._disassembler: Any = None
+        self._disassembler = disassembler(bits)
 
     def __call__(self, code: bytes, address: int, *, to_branch: bool = False) -> Iterator[Misrun]:
         found = self._found(code, address, to_branch=to_branch)
         if find_x87_stack.SUSPECT.search(code) is None:
             return found
-        rows = find_x87_stack.decoded(self._opened(), code, address, _BRANCHES, to_branch=to_branch)
+        rows = find_x87_stack.decoded(self._disassembler, code, address, _BRANCHES, to_branch=to_branch)
         return find_x87_stack.checked(rows, found, address, self._bits)
 
     def up_to_branch(self, code: bytes, address: int) -> tuple[list[Misrun], list[int]]:
         """See `emu.cpu.misrun.up_to_branch`. Patterns look at the block alone: on a whole page they take 2 ms."""
-        rows = [*find_x87_stack.decoded(self._opened(), code, address, _BRANCHES, to_branch=True)]
+        rows = [*find_x87_stack.decoded(self._disassembler, code, address, _BRANCHES, to_branch=True)]
         if rows and rows[-1][2].startswith(_BRANCHES):
             code = code[: rows[-1][0] + len(rows[-1][1]) - address + _LONGEST]
         found = [*self(code, address, to_branch=True)]
@@ -122,31 +122,14 @@ class X86:
     def _decoded(self, code: bytes, address: int) -> tuple[int, str]:
         """(size of the instruction, its name); (0, "") when the disassembler does not know it."""
         for piece in (code, _RESERVED_NOP.sub(b"\\1\x1f", code)):
-            # To its end: in finalisers of generators an interrupt is lost.
-            if rows := list(self._opened().disasm_lite(piece, address, 1)):
-                return int(rows[0][1]), str(rows[0][2])
+            if rows := self._disassembler.rows(piece, address, 1):
+                return rows[0][1], rows[0][2]
         return 0, ""
-
-    def _opened(self) -> Any:
-        """The disassembler."""
-        if self._disassembler is None:
-            import capstone
-
-            self._disassembler = capstone.Cs(
-                capstone.CS_ARCH_X86, capstone.CS_MODE_64 if self._bits == 64 else capstone.CS_MODE_32
-            )
-            self._disassembler.detail = True
-        return self._disassembler
 
     def _judge(self, block: bytes, begin: int, position: int, size: int) -> Misrun | None:
         """Of the instruction at a position in a block."""
         piece, address = block[position : position + _LONGEST], begin + position
-
-        def detail() -> Any:
-            (instruction,) = self._disassembler.disasm(piece[:size], address, 1)
-            return instruction
-
-        code = X86Code(address, size, self._bits, piece, detail)
+        code = X86Code(address, size, self._bits, piece)
         found = (
             self._encoded(code)
             or find_prefixes.judge(code)

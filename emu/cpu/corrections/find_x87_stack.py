@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias
 from emu.cpu.corrections import x87_stack
 from emu.cpu.corrections.x86_code import LEGACY_PREFIXES
 from emu.cpu.misrun import Guest, Misrun, Spread, StackNeeds
+from emu.cpu.x86_disassembler import Disassembler
 from relink.records import dataclass
 
 SUSPECT: Final = re.compile(rb"[\xd8-\xdf].", re.DOTALL)  #: does not occur in code without x87 instructions
@@ -93,13 +94,12 @@ def _effect(content: bytes, bits: int) -> x87_stack.Effect | None:
 
 
 def decoded(
-    disassembler: Any, code: bytes, address: int, branches: tuple[str, ...], *, to_branch: bool
+    disassembler: Disassembler, code: bytes, address: int, branches: tuple[str, ...], *, to_branch: bool
 ) -> Iterator[Row]:
     """Each instruction of code, to the first branch with `to_branch`: their names begin as one of `branches`."""
     position = 0
     while position < len(code):
-        # To its end: in finalisers of generators an interrupt is lost.
-        rows = list(disassembler.disasm_lite(code[position : position + 15 * _CHUNK], address + position, _CHUNK))
+        rows = disassembler.rows(code[position : position + 15 * _CHUNK], address + position, _CHUNK)
         if not rows:
             return
         for at, size, name, operands in rows:

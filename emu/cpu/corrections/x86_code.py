@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from emu.cpu.misrun import Guest, Misrun, Outcome, Then
+from emu.cpu.x86_disassembler import disassembler
 from relink.records import dataclass
 
 LEGACY_PREFIXES: Final = b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf2\xf3\xf0"
@@ -21,13 +22,12 @@ _SEGMENTS: Final = {"fs": "fs_base", "gs": "gs_base"}
 
 @dataclass
 class X86Code:
-    """An instruction of `size` bytes (0: unknown to the disassembler) at `address`. `detail` disassembles it."""
+    """An instruction of `size` bytes (0: unknown to the disassembler) at `address`."""
 
     address: int
     size: int
     bits: int
     content: bytes  #: beginning with the instruction
-    detail: Callable[[], Any]
 
     @cached_property
     def prefixes(self) -> bytes:
@@ -60,7 +60,7 @@ class X86Code:
 
     @cached_property
     def instruction(self) -> Any:
-        return self.detail()
+        return disassembler(self.bits).instruction(self.content[: self.size], self.address)
 
     @cached_property
     def names(self) -> list[str]:
@@ -71,8 +71,8 @@ class X86Code:
         ]
 
     def immediate(self) -> int:
-        """The last operand."""
-        return int(self.instruction.operands[-1].imm) & 0xFF
+        """The last operand, of a byte."""
+        return self.content[self.size - 1]
 
     def source(self, guest: Guest, operand: int, size: int) -> int:
         """The value of a register operand, or `size` bytes of a memory operand."""
