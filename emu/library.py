@@ -12,8 +12,8 @@ from relink.image import Image, Symbol
 from relink.records.unpicklable import Unpicklable
 
 if TYPE_CHECKING:
-    from emu.calls.declarations import Scope
     from emu.calls.namespace import Types
+    from emu.calls.scope import Scope
     from emu.calls.types import Prototype
     from emu.handles import Function, Guest, Variable
     from emu.host.symbols import SymbolValue
@@ -233,9 +233,9 @@ class Library(Unpicklable):
         Raises DebugInfoError for DWARF in a file that cannot be read.
         """
         if self._types is None:
-            from emu.calls.declarations import Scope
             from emu.calls.declared import dwarf_types
             from emu.calls.namespace import Types
+            from emu.calls.scope import Scope
 
             known = dwarf_types(self.image)
             scope = Scope()

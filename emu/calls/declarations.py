@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from emu.calls.attributes import Attributes, unmarked
-from emu.calls.basic import integer, scalar, vector, with_mode
+from emu.calls.basic import integer, vector, with_mode
 from emu.calls.constants import Evaluator
 from emu.calls.layout import Declared, lay_out, with_alignment
-from emu.calls.typedefs import INTEGERS, POINTERS, STRUCTS, VA_LISTS
+from emu.calls.scope import Scope
 from emu.calls.types import (
     Array,
     CType,
@@ -20,45 +20,15 @@ from emu.calls.types import (
     Pointer,
     Prototype,
     Struct,
-    VaListType,
     Void,
 )
 from emu.errors import CallError
 from emu.isa.convention import DataModel
-from relink.records import dataclass, field
 
 if TYPE_CHECKING:
     from pycparser import c_ast
 
 _REFERENCE = "_Atomic"  #: the qualifier that stands for C++'s `&`, see `emu.calls.prototypes`
-
-
-@dataclass
-class Scope:
-    """The names known to C text, and those it has declared. Tags include their keyword: "struct point"."""
-
-    typedefs: dict[str, CType] = field(default_factory=dict)
-    tags: dict[str, Struct | Enumeration] = field(default_factory=dict)
-    constants: dict[str, int] = field(default_factory=dict)
-    functions: dict[str, Prototype] = field(default_factory=dict)
-    variables: dict[str, CType] = field(default_factory=dict)
-
-    def add(self, name: str, ctype: CType) -> None:
-        """Add a type by its tag, with the keyword, or by the name of a typedef."""
-        if name.partition(" ")[0] in ("struct", "union", "enum") and isinstance(ctype, Struct | Enumeration):
-            self.tags[name] = ctype
-            if isinstance(ctype, Enumeration):
-                self.constants |= dict(ctype.values)
-        else:
-            self.typedefs[name] = ctype
-
-    def update(self, other: Scope) -> None:
-        """Add the declarations of another scope, replacing the same names."""
-        for mine, theirs in zip(self._tables(), other._tables(), strict=True):
-            mine.update(theirs)
-
-    def _tables(self) -> list[dict[str, Any]]:
-        return [self.typedefs, self.tags, self.constants, self.functions, self.variables]
 
 
 class Builder:
@@ -179,35 +149,10 @@ class Builder:
 
     def named(self, names: list[str]) -> CType:
         """The type for a list of specifier words."""
-        spelt = " ".join(names)
-        if len(names) == 1 and (known := self._typedef(spelt)) is not None:
-            return known
         try:
-            found = Void() if names == ["void"] else scalar(self.model, names)
+            return self.scope.named(self.model, names)
         except CallError as error:
             raise self.error(str(error)) from None
-        if found is None:
-            raise self.error(f"{spelt} is not a C type")
-        return found
-
-    def _typedef(self, name: str) -> CType | None:
-        model = self.model
-        if name in VA_LISTS:
-            return VaListType(model.pointer_size)
-        if name == "wchar_t":
-            return Integer(4, model.wchar_signed, name)
-        if (known := self.scope.typedefs.get(name)) is not None:
-            return known
-        if name in INTEGERS:
-            width, signed = INTEGERS[name]
-            return integer(model, getattr(model, width) if isinstance(width, str) else width, signed, name)
-        if name in STRUCTS:
-            return Struct(name)
-        if name in POINTERS:
-            return Pointer(Struct(name), False, model.pointer_size)
-        if name in ("float_t", "double_t"):
-            return self.named(["long", "double"] if model.extended_float_t else [name.removesuffix("_t")])
-        return None
 
     def _enumeration(self, node: Any) -> Integer:
         tag = f"enum {node.name or ''}".strip()

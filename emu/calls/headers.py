@@ -22,9 +22,10 @@ from typing import Any, TypedDict, Unpack
 from emu.calls.attributes import move_attributes
 from emu.calls.basic import FORMAT_NAMES
 from emu.calls.constants import integer_literal
-from emu.calls.declarations import Builder, Scope
+from emu.calls.declarations import Builder
 from emu.calls.namespace import Types
 from emu.calls.prototypes import spelt
+from emu.calls.scope import Scope
 from emu.calls.typedefs import TYPEDEFS
 from emu.errors import CallError
 from emu.isa.convention import CallingConvention

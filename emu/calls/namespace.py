@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from emu.calls.declarations import Scope
 from emu.calls.describe import described
 from emu.calls.prototypes import parse_prototype, parse_type
 from emu.calls.records import record_class, unpacker
+from emu.calls.scope import Scope
 from emu.calls.store import GuestStore, View
 from emu.calls.types import CType, Enumeration, Prototype, Struct, sized
 from emu.errors import CallError

@@ -1,9 +1,10 @@
 """C types and prototypes, from text.
 
 `parse_prototype("int add(int a, double b)", "arm")` returns the `Prototype` that `emu.calls.plan` uses; names may
-be omitted (`int(int, double)`). The text is parsed by pycparser; the types of the C and POSIX headers (size_t,
-int32_t, FILE, va_list, …) are known beforehand, each with its size in the architecture's data model, and so are
-those of a `Scope` (of a header, or an image's debug information). An unknown name is an error.
+be omitted (`int(int, double)`). Text that is not plain (`emu.calls.plain_text`) is parsed by pycparser. The types
+of the C and POSIX headers (size_t, int32_t, FILE, va_list, …) are known beforehand, each with its size in the
+architecture's data model, and so are those of a `Scope` (of a header, or an image's debug information). An unknown
+name is an error.
 """
 
 from __future__ import annotations
@@ -12,10 +13,8 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from emu.calls.attributes import move_attributes, unmarked
-from emu.calls.basic import FORMAT_NAMES
-from emu.calls.declarations import Builder, Scope
-from emu.calls.typedefs import TYPEDEFS
+from emu.calls.plain_text import KEYWORDS, read
+from emu.calls.scope import Scope
 from emu.calls.types import (
     Array,
     CType,
@@ -70,13 +69,6 @@ def _parse(text: str, arch: str) -> tuple[CType, str]:
     return _parse_in(text, arch, Scope())
 
 
-_KEYWORDS = frozenset(
-    """
-    auto break case char const continue default do double else enum extern float for goto if inline int long
-    register restrict return short signed sizeof static struct switch typedef union unsigned void volatile
-    while _Bool _Complex _Thread_local _Static_assert _Atomic _Alignof _Alignas __int128
-""".split()
-)
 #: GNU spellings with their standard equivalents, or empty.
 _SPELLINGS = {
     "__restrict": "restrict", "__restrict__": "restrict", "__const": "const", "__const__": "const",
@@ -98,7 +90,7 @@ def spelt(source: str) -> str:
 
 
 class _Text:
-    """Parses one text and turns pycparser's tree into a type of one data model."""
+    """Makes a type of one data model of one text."""
 
     def __init__(self, text: str, model: DataModel, scope: Scope) -> None:
         self.text = text
@@ -107,13 +99,19 @@ class _Text:
 
     def parse(self) -> tuple[CType, str]:
         """The type and the declared name (empty if there is none)."""
+        source = self._clean()
+        if (plain := read(source, self.model, self.scope)) is not None:
+            return plain
         from pycparser import c_parser
 
-        source, attributes = move_attributes(self._clean())
+        from emu.calls.attributes import move_attributes, unmarked
+        from emu.calls.declarations import Builder
+
+        source, attributes = move_attributes(source)
         builder = Builder(
             self.model, self.scope, f"prototype {self.text!r}", attributes, references="&" in self.text
         )
-        used = sorted({word for word in _WORD.findall(source) if self._is_typedef(word)})
+        used = sorted({word for word in _WORD.findall(source) if self.scope.is_typedef(word)})
         prelude = "".join(f"typedef int {name};" for name in used)
         # `int(size_t)` is a function type as a type name, but a variable as a declaration: type names first. What
         # names a function is no type name.
@@ -141,11 +139,8 @@ class _Text:
     def _names_a_function(self, source: str) -> bool:
         """Whether the first parenthesis follows a name that is no type's: so most prototypes begin."""
         *types, name = _TOKEN.findall(source.partition("(")[0]) or [""]
-        is_name = bool(_WORD.fullmatch(name)) and name not in _KEYWORDS and not self._is_typedef(name)
+        is_name = bool(_WORD.fullmatch(name)) and name not in KEYWORDS and not self.scope.is_typedef(name)
         return is_name and bool(types) and types[-1] not in _TAGS
-
-    def _is_typedef(self, word: str) -> bool:
-        return word in TYPEDEFS or word in FORMAT_NAMES or word in self.scope.typedefs
 
     def _clean(self) -> str:
         if len(self.text) > _MAX_TEXT:
@@ -164,7 +159,7 @@ class _Text:
         before = "("
         tokens = _TOKEN.findall(source)
         for token, after in zip(tokens, [*tokens[1:], ""], strict=False):
-            known = token in _KEYWORDS or self._is_typedef(token) or not _WORD.fullmatch(token)
+            known = token in KEYWORDS or self.scope.is_typedef(token) or not _WORD.fullmatch(token)
             starts = before in ("(", ",", "const", "volatile", "restrict", "extern", "static")
             if not known and starts and (after in ("*", ")", ",", "") or _WORD.fullmatch(after)):
                 return f"unknown type name {token!r}"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from emu.calls.declarations import Scope
 from emu.calls.describe import described, holes_of
 from emu.calls.namespace import Types
+from emu.calls.scope import Scope
 from emu.calls.types import CType, Enumeration, Struct, sized
 from emu.cli.command import Usage
 from emu.errors import CallError

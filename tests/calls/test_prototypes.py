@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emu.calls.declarations import Scope
+from emu.calls import prototypes
 from emu.calls.prototypes import Array, Floating, Integer, Pointer, _Text, parse_prototype, parse_type
+from emu.calls.scope import Scope
 from emu.errors import CallError
 from emu.isa.registry import ISAS, convention
 from tests.grouping import each
@@ -66,6 +67,7 @@ def test_a_text_with_a_name_means_the_same_as_one_that_may_be_a_type(
         except CallError as error:
             return str(error)
 
+    monkeypatch.setattr(prototypes, "read", lambda *arguments: None)  # plain text is not parsed
     found = outcome()
     for named in (True, False) if "(size_t)" not in text else (False,):
         monkeypatch.setattr(_Text, "_names_a_function", lambda self, source, named=named: named)
