@@ -85,7 +85,7 @@ def is_named(name: str, patterns: Sequence[str]) -> bool:
 
 def host_function(trap: Trap, arch: str) -> TracedFunction:
     """The host function of a trap."""
-    prototype = trap.prototype
+    prototype = trap.prototype() if callable(trap.prototype) else trap.prototype
     try:
         if isinstance(prototype, str):
             prototype = parse_prototype(prototype, arch)

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from emu.host.functions import HostFunction
     from emu.host.symbols import HostSymbols
     from emu.isa.convention import CallingConvention
     from emu.libc.library import Libc
@@ -103,21 +102,25 @@ class LibcSymbols(Assigned):
         return self._in_python[name]
 
     def _python_address(self, name: str) -> int | None:
+        from emu.libc import table
+
+        if table.is_function(name):
+            return self._trap(name)
         found = self._libc.lookup(name)
         if isinstance(found, int):
             return DataAddress.of(found, self._libc.variable_size(name))
-        return found if found is None else self._trap(name, found)
+        return found if found is None else self._trap(name)
 
-    def _trap(self, name: str, function: HostFunction) -> int:
-        """A trap whose prototype is parsed on the first call, because libraries import many functions but call
-        few.
+    def _trap(self, name: str) -> int:
+        """A trap whose function is imported, and its prototype parsed, on the first call, because libraries import
+        many functions but call few.
         """
         handler: Callable[[], int] | None = None
 
         def reached() -> int:
             nonlocal handler
             if handler is None:
-                handler = self._host_symbols.handler(name, function)
+                handler = self._host_symbols.handler(name, self._libc.symbols[name])
             try:
                 pc = handler()
             except Restart:
@@ -125,7 +128,7 @@ class LibcSymbols(Assigned):
             return self._deliver(pc) if self._libc.signals_pending else pc
 
         handled = self._quick_heap.connecting(name, guarded(f"{name}()", reached, self._runner))
-        trap = self._traps.add(name, handled, function.prototype)
+        trap = self._traps.add(name, handled, lambda: self._libc.symbols[name].prototype)
         return trap
 
     def _deliver(self, pc: int) -> int:

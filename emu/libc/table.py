@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import importlib
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias, TypeVar
 
@@ -135,7 +136,21 @@ def export_data(*names: str) -> Callable[[_D], _D]:
 @functools.cache
 def _load() -> None:
     for family in FAMILIES:
+        _import(family)
+
+
+def _import(family: str) -> None:
+    try:
         importlib.import_module(f"emu.libc.{family}")
+    except BaseException:  # of a signal handler, say: what modules have exported so far, they will export again
+        for name, rows in list(_functions.items()):
+            _functions[name] = [row for row in rows if f"emu.libc.{row.family}" in sys.modules]
+            if not _functions[name]:
+                del _functions[name]
+        for name, row in list(_data.items()):
+            if f"emu.libc.{row.family}" not in sys.modules:
+                del _data[name]
+        raise
 
 
 def find(name: str, isa: Isa) -> Export | DataExport | None:
@@ -147,7 +162,7 @@ def find(name: str, isa: Isa) -> Export | DataExport | None:
         family = family_of(name)
         if family is None:
             return None
-        importlib.import_module(f"emu.libc.{family}")
+        _import(family)
     rows = [row for row in _functions.get(name, ()) if row.serves(isa)]
     if len(rows) > 1:
         raise _twice(*rows[:2])
@@ -159,16 +174,22 @@ def knows(name: str) -> bool:
     return name in _functions or name in _data or family_of(name) is not None
 
 
+def is_function(name: str) -> bool:
+    """Whether `name` is a function on every ISA, by the generated index alone; no family is imported."""
+    return family_of(name) is not None and name not in _index()[1]
+
+
 def family_of(name: str) -> str | None:
     """The family that exports `name`, from the generated index."""
-    return _index().get(name)
+    return _index()[0].get(name)
 
 
 @functools.cache
-def _index() -> dict[str, str]:
-    from emu.libc.generated_index import NAMES
+def _index() -> tuple[dict[str, str], frozenset[str]]:
+    """Name -> family; the names of variables, and of functions that are not the same on every ISA."""
+    from emu.libc.generated_index import NAMES, OTHERS
 
-    return {name: family for family, names in NAMES.items() for name in names.split()}
+    return {name: family for family, names in NAMES.items() for name in names.split()}, frozenset(OTHERS.split())
 
 
 def functions(isa: Isa | None = None) -> Iterator[Export]:

@@ -35,7 +35,8 @@ class Trap:
 
     name: str  #: its name in backtraces
     handler: Handler
-    prototype: object = None  #: of a host function: C text or a Prototype, for traces
+    #: Of a host function: C text or a Prototype, or a function that returns one of them; for traces.
+    prototype: object = None
 
     def __init__(self, name: str, handler: Handler, prototype: object = None) -> None:
         # Hundreds are made in one load, of which the first ones would wait for the constructor to be compiled.

@@ -74,6 +74,67 @@ def test_a_name_belongs_to_one_family() -> None:
         assert table.family_of(row.name) == row.family, row.name
 
 
+def test_what_the_index_calls_a_function_is_one_on_every_isa() -> None:
+    conditional = {row.name for row in table.functions() if row.on is not None}
+    for name in {row.name for row in table.functions()}:
+        assert table.is_function(name) is (name not in conditional), name
+    for name in ("no_such_symbol", *(name for row in table.variables() for name in row.names)):
+        assert not table.is_function(name), name
+
+
+def test_a_symbol_that_is_bound_imports_no_family_until_it_is_called_or_traced() -> None:
+    program = """
+import sys
+from emu import Machine
+from emu.libc import table
+from emu.debug.trace_functions import host_function
+
+def imported():
+    return [f for f in table.FAMILIES if f'emu.libc.{f}' in sys.modules]
+
+machine = Machine('riscv64')
+bind = machine.linker.resolver.after[-1].in_python
+addresses = {name: bind(name) for name in ('toupper', 'qsort', 'environ')}
+print(*imported())
+print(machine.call(addresses['toupper'], 'int(int)', ord('a')), *imported())
+trap = machine.traps.get(addresses['qsort'])
+print(host_function(trap, 'riscv64').prototype.name, *imported())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "environment",
+        "65 ctype environment",
+        "qsort ctype sorting environment",
+    ]
+
+
+def test_a_family_whose_import_is_interrupted_is_imported_again() -> None:
+    program = """
+import sys
+from emu.isa.registry import ISAS
+from emu.libc import table
+
+isa, register, count = ISAS['arm'], table.register, 0
+
+def interrupted(*arguments, **options):
+    global count
+    count += 1
+    if count == 3:
+        raise KeyboardInterrupt
+    register(*arguments, **options)
+
+table.register = interrupted
+try:
+    table.find('strtok_r', isa)
+except KeyboardInterrupt:
+    print(count, 'emu.libc.strings' in sys.modules, *table._functions)
+found = table.find('strtok_r', isa)
+print(found.name, table.find('strlen', isa).call is sys.modules['emu.libc.strings'].strlen)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["3 False", "strtok_r True"]
+
+
 def test_looking_a_symbol_up_imports_only_its_family() -> None:
     program = (
         "import sys, emu.libc\n"
