@@ -10,6 +10,8 @@ from relink.errors import RelinkError
 
 _ERROR = re.compile(r"\b(error|undefined reference|cannot|No such)\b")
 _FOLDER = re.compile(r"^[^:]*/")
+#: Headers of glibc that a distribution's 64-bit compiler may lack when it compiles for 32 bits.
+_NO_HEADERS = re.compile(r"\b(gnu/stubs-\w+|bits/libc-header-start|sys/cdefs)\.h\b.*(No such file|not found)")
 
 
 class BuildError(RelinkError):
@@ -33,4 +35,10 @@ class CompilerFailed(BuildError):
         # First what a line of a summary has room for.
         first = next((line for line in said.splitlines() if _ERROR.search(line)), said.splitlines()[0])
         first = _FOLDER.sub("", first.strip())
-        super().__init__(f"{target}: {first}\nThis command failed:\n  {shlex.join(command)}\n{said}")
+        message = f"{target}: {first}\nThis command failed:\n  {shlex.join(command)}\n{said}"
+        if _NO_HEADERS.search(output):
+            message += (
+                f"\n{command[0]} has no headers of the C library for {target}: pip install 'relink-emu[pytest]'"
+                " brings a compiler that has them, -ffreestanding compiles without them"
+            )
+        super().__init__(message)

@@ -53,9 +53,13 @@ def _app(asked: str = "") -> typer.Typer:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        typer.echo(f"relink-emu {version('relink-emu')}")
+        try:
+            found = version("relink-emu")
+        except PackageNotFoundError:
+            found = "(source, not installed)"
+        typer.echo(f"relink-emu {found}")
         raise typer.Exit
 
 

@@ -69,6 +69,20 @@ def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.glob("??/key/*")] == ["lock"]
 
 
+@pytest.mark.parametrize(
+    "output",
+    [
+        "/usr/include/gnu/stubs.h:11:11: fatal error: gnu/stubs-ilp32d.h: No such file or directory",
+        "'sys/cdefs.h' file not found",
+    ],
+)
+def test_headers_that_a_distribution_lacks_are_named(output: str) -> None:
+    assert "cc has no headers of the C library for riscv32" in str(
+        CompilerFailed("riscv32", ["cc", "a.c"], output)
+    )
+    assert "C library" not in str(CompilerFailed("riscv32", ["cc", "a.c"], output.replace("s", "z")))
+
+
 def test_what_nobody_used_for_a_month_is_removed(tmp_path: Path) -> None:
     store = Store(tmp_path)
     old, new = (store.get(key, lambda folder: NOTHING) for key in ("old", "new"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 from pathlib import Path
 
@@ -181,6 +182,14 @@ def test_version_is_printed(relink_emu: RunCommand) -> None:
     result = relink_emu("--version")
     assert result.status == 0
     assert result.out.startswith("relink-emu ")
+
+
+def test_version_of_source_that_is_not_installed(relink_emu: RunCommand, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    assert relink_emu("--version").out == "relink-emu (source, not installed)\n"
 
 
 def test_library_asked_for_that_is_nowhere_says_so_itself(relink_emu: RunCommand, tmp_path: Path) -> None:

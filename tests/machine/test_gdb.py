@@ -106,10 +106,11 @@ def session(target: str, function: str, *arguments: object, kind: str = "so") ->
     """A session with the client in this thread, and the machine in another."""
     ready, done = threading.Event(), threading.Event()
     made: list[Session] = []
+    path = built(target, kind)  # here: a skip in the other thread would not reach the test
 
     def guest() -> None:
         with Machine(target) as machine:
-            library = machine.load(built(target, kind))
+            library = machine.load(path)
             with machine.debug() as debugger:
                 made.append(Session(machine, library, debugger.port, lambda: library[function](*arguments)))
                 ready.set()
