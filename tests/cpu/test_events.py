@@ -9,7 +9,7 @@ from emu.cpu.events import Recorded, Rows, Watch
 from emu.cpu.protocol import EVENTS, Protection, Stop, StopReason
 from relink.errors import AddressSpaceError, MachineError
 
-from .guests import CODE, DATA, PAGE, RW, RX, TRAPS, Bench, page_buffer
+from .guests import CODE, DATA, GUESTS, PAGE, RW, RX, TRAPS, Bench, page_buffer, words
 
 MANY = 1 << 40
 _ENDLESS = ("spin", "call forever")
@@ -282,3 +282,32 @@ def test_a_closed_cpu_has_no_events_and_ends_recordings_quietly(bench: Bench) ->
     bench.cpu.events.remove_breakpoint(CODE)
     with pytest.raises((MachineError, AttributeError)):
         bench.cpu.run(entry)
+
+
+#: Instructions that are computed on the host, each between two others.
+_COMPUTED = {
+    "x86_64": bytes.fromhex("d9ee d9fe 90 c3"),  # fldz; fsin; nop; ret
+    "i386": bytes.fromhex("d9ee d9fe 90 c3"),
+    "aarch64": words(0xD503201F, 0xB8E04022, 0xD503201F, 0xD65F03C0),  # nop; ldsmaxal w0, w2, [x1]; nop; ret
+    "riscv64": words(0x00000013, 0xC0102573, 0x00000013, 0x00008067),  # nop; rdtime a0; nop; ret
+    "riscv32": words(0x00000013, 0xC0102573, 0x00000013, 0x00008067),
+}
+
+
+@pytest.mark.parametrize("arch", list(_COMPUTED))
+@pytest.mark.parametrize("more", [0, 100])
+def test_breakpoints_of_new_code_are_met_once_where_instructions_are_computed(arch: str, more: int) -> None:
+    bench = Bench(GUESTS[arch])
+    guest = bench.guest
+    bench.cpu.write(CODE, _COMPUTED[arch])
+    places = [CODE, CODE + 2, CODE + 4] if guest.link is None else [CODE, CODE + 4, CODE + 8]
+    for address in [*places, *range(CODE + 0x100, CODE + 0x100 + 8 * more, 8)]:
+        bench.cpu.events.add_breakpoint(address)
+    for _ in range(2):
+        bench.prepare(address=DATA)
+        met, stop = list[int](), bench.cpu.run(CODE, max_instructions=MANY)
+        while stop.reason is StopReason.BREAK and len(met) < 10:
+            met.append(stop.pc)
+            bench.cpu.events.pass_over(stop.pc)
+            stop = bench.cpu.run(stop.pc, max_instructions=MANY)
+        assert (met, stop.reason) == (places, StopReason.TRAP)

@@ -210,17 +210,16 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
             self._first_calls = UnicornFirstCalls.of(self._handle, self._slots, self._isa, traps, self._kept)
         return self._first_calls
 
-    # ---------------------------------------------------------------- events
-
-    _observed: UnicornEvents | None = None
+    _observed: UnicornEvents | None = None  #: what is behind `events`
 
     def _make_events(self) -> UnicornEvents:
         from emu.cpu.unicorn.events import UnicornEvents
 
         self._late.end()
+        events = UnicornEvents(weakref.proxy(self), (1 << 64) - 2 if self._interworking else (1 << 64) - 1)
         if self._watched is not None:
-            self._watched.stop_at_all()
-        return UnicornEvents(weakref.proxy(self), (1 << 64) - 2 if self._interworking else (1 << 64) - 1)
+            self._watched.observed_by(events.follow)
+        return events
 
     @property
     def native(self) -> Any:

@@ -159,6 +159,13 @@ class UnicornEvents(EngineEvents):
         elif added:
             self._engine.drop_all_translations()
 
+    def follow(self, address: int) -> None:
+        """The inspector has hooked an instruction. Hooks here come after: they forget what they pass over."""
+        for place in [each for each in self._hooks if each[0] <= address <= each[1]]:
+            self._dirty = True  # the hook is made by the next run where a signal handler raises before
+            self._remove(self._hooks.pop(place))
+            self._hooks[place] = self._add(uc.UC_HOOK_CODE, "place", self._instructions, place)
+
     def _places(self) -> set[int]:
         """The addresses to stop at before an instruction."""
         places = (self._breakpoints.keys() - self._hidden) | self._extra

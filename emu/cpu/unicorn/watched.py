@@ -56,6 +56,7 @@ class Watched:
         self._kept: list[GuardData] = []  #: of all hooks, which are never removed
         self._never, self._block = StopRequest(), _Block()
         self.edges, self.instructions, self.inexact = stop_request(), stop_request(), stop_request()
+        self._hooked: Callable[[int], None] | None = None  #: told of each hook of an instruction
         self.screen: Screen | None = None
         screening = None if tables is None else screen_hook()
         if tables is None or screening is None:
@@ -68,6 +69,11 @@ class Watched:
         """From now on, have no new block pass without stopping the engine."""
         if self.screen is not None:
             self.screen.most = 0
+
+    def observed_by(self, hooked: Callable[[int], None]) -> None:
+        """From now on `hooked` is told of each instruction that gets a hook, and no new block passes unseen."""
+        self.stop_at_all()
+        self._hooked = hooked
 
     def stopped(self) -> bool:
         """Whether any of the requests has stopped the engine."""
@@ -88,6 +94,8 @@ class Watched:
             self._kept += [place]
             hook, data = ctypes.c_void_p(guarding), ctypes.byref(place)
         add_hook(self._handle, uc.UC_HOOK_CODE, hook, data, place=(address, address))
+        if self._hooked is not None:
+            self._hooked(address)
 
     def _guard_data(self, guard: Guard, request: StopRequest) -> GuardData:
         place = GuardData(request=ctypes.addressof(request), read=REG_READ)
