@@ -6,6 +6,7 @@ import ctypes
 import math
 import struct
 
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -145,7 +146,9 @@ def test_rounding_to_single_agrees_with_the_processor(value: float) -> None:
 
 @given(st.floats(allow_nan=False))
 def test_long_doubles_hold_every_double(value: float) -> None:
-    assert bytes(ctypes.c_longdouble(value))[:10] == X87.round(value).to_bytes(10, "little")
+    if (host := {63: (X87, 10), 112: (QUAD, 16)}.get(np.finfo(np.longdouble).nmant)) is not None:
+        form, size = host
+        assert bytes(ctypes.c_longdouble(value))[:size] == form.round(value).to_bytes(size, "little")
     for form in (X87, QUAD):
         assert _same(float(form.exact(form.round(value))), value)
 
