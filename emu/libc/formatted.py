@@ -13,7 +13,15 @@ from emu.libc.guest import Arguments
 from emu.libc.ieee import DOUBLE, SINGLE, Rounding, long_double
 from emu.libc.memory import overflow_abort
 from emu.libc.obstack import append
-from emu.libc.open_streams import Stream, find_stream, read_stream, standard_stream, write_stream
+from emu.libc.open_streams import (
+    END_SEEN,
+    Stream,
+    clear_marks,
+    find_stream,
+    read_stream,
+    standard_stream,
+    write_stream,
+)
 from emu.libc.parse import parse_real
 from emu.libc.printf import LARGEST_FIELD, FormatIllegal, FormatInvalid, FormatOverflow, format_bytes
 from emu.libc.scanf import scan
@@ -220,7 +228,7 @@ class StreamSource:
         """Return a byte that was read ahead to the stream."""
         if self._ahead is not None and self._ahead != EOF:
             self._stream.pushed_back.insert(0, self._ahead)
-            self._stream.at_end = False
+            clear_marks(self._libc, self._stream, END_SEEN)
 
 
 class PointerTarget:

@@ -56,12 +56,13 @@ NAMES: dict[str, str] = {
         bsearch lfind lsearch qsort qsort_r
     """,
     "stdio": """
-        _IO_getc _IO_putc __fgets_chk __fread_chk __getdelim __overflow __uflow clearerr clearerr_unlocked fclose
-        fdopen feof feof_unlocked ferror ferror_unlocked fflush fflush_unlocked fgetc fgetc_unlocked fgetpos
-        fgetpos64 fgets fgets_unlocked fileno fileno_unlocked flockfile fopen fopen64 fputc fputc_unlocked fputs
-        fputs_unlocked fread fread_unlocked fseek fseeko fseeko64 fsetpos fsetpos64 ftell ftello ftello64
-        funlockfile fwrite fwrite_unlocked getc getc_unlocked getchar getdelim getline perror putc putc_unlocked
-        putchar putchar_unlocked puts rewind setbuf setbuffer setlinebuf setvbuf stderr stdin stdout ungetc
+        _IO_getc _IO_putc __fgets_chk __fgets_unlocked_chk __fread_chk __fread_unlocked_chk __getdelim __overflow
+        __uflow clearerr clearerr_unlocked fclose fdopen feof feof_unlocked ferror ferror_unlocked fflush
+        fflush_unlocked fgetc fgetc_unlocked fgetpos fgetpos64 fgets fgets_unlocked fileno fileno_unlocked
+        flockfile fopen fopen64 fputc fputc_unlocked fputs fputs_unlocked fread fread_unlocked fseek fseeko
+        fseeko64 fsetpos fsetpos64 ftell ftello ftello64 funlockfile fwrite fwrite_unlocked getc getc_unlocked
+        getchar getdelim getline perror putc putc_unlocked putchar putchar_unlocked puts rewind setbuf setbuffer
+        setlinebuf setvbuf stderr stdin stdout ungetc
     """,
     "formatted": """
         __asprintf_chk __dprintf_chk __fprintf_chk __isoc23_fscanf __isoc23_scanf __isoc23_sscanf __isoc23_vfscanf

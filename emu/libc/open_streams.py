@@ -1,7 +1,9 @@
 """Open FILEs: their state, and input and output on their descriptors.
 
-A FILE is an opaque block of zeros in guest memory, so that glibc's inlined putc and getc always take their slow
-path (`__overflow`, `__uflow`); its state is here. Streams are unbuffered: output is visible at once.
+A FILE is a block in guest memory. Its first word is glibc's `_flags`, whose end and error marks are the stream's
+own, because compilers inline feof_unlocked and ferror_unlocked. The rest is zeros, so that inlined putc and getc
+always take their slow path (`__overflow`, `__uflow`); other state is here. Streams are unbuffered: output is
+visible at once.
 """
 
 from __future__ import annotations
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from emu.libc.library import Libc
 
 _FILE_SIZE = 512  # larger than FILE in any C library
+END_SEEN = 0x10  #: a mark of a FILE: _IO_EOF_SEEN in glibc's libio.h
+ERROR_SEEN = 0x20  #: _IO_ERR_SEEN
+_FLAGS_SIZE = 4  #: bytes of `int _flags`, at the start of a FILE
 _MOST_STREAMS = 4096  #: limit for open FILEs
 
 
@@ -29,7 +34,6 @@ class Stream:
     def __init__(self, address: int, number: int) -> None:
         self.address = address
         self.number = number  #: its descriptor
-        self.at_end = self.failed = False
         self.pushed_back = bytearray()
 
 
@@ -48,8 +52,25 @@ def new_stream(libc: Libc, number: int) -> int:
     if len(streams.by_address) >= _MOST_STREAMS:
         raise fs.FileError(Errno.EMFILE)
     address = streams.closed.pop() if streams.closed else libc.allocate(_FILE_SIZE)
-    streams.by_address[address] = Stream(address, number)
+    streams.by_address[address] = stream = Stream(address, number)
+    clear_marks(libc, stream, END_SEEN | ERROR_SEEN)
     return address
+
+
+def has_mark(libc: Libc, stream: Stream, mark: int) -> bool:
+    """Whether the stream has the mark, `END_SEEN` or `ERROR_SEEN`."""
+    return bool(libc.memory.read_uint(stream.address, _FLAGS_SIZE) & mark)
+
+
+def set_mark(libc: Libc, stream: Stream, mark: int) -> None:
+    flags = libc.memory.read_uint(stream.address, _FLAGS_SIZE)
+    libc.memory.write_uint(stream.address, _FLAGS_SIZE, flags | mark)
+
+
+def clear_marks(libc: Libc, stream: Stream, marks: int) -> None:
+    flags = libc.memory.read_uint(stream.address, _FLAGS_SIZE)
+    if flags & marks:
+        libc.memory.write_uint(stream.address, _FLAGS_SIZE, flags & ~marks)
 
 
 def standard_stream(libc: Libc, number: int) -> int:
@@ -88,7 +109,7 @@ def _write_stream(libc: Libc, address: int, write: Callable[[Descriptor], int]) 
             stream.pushed_back.clear()
         return write(descriptor)
     except fs.FileError as error:
-        stream.failed = True
+        set_mark(libc, stream, ERROR_SEEN)
         return libc.fail(error.errno)
 
 
@@ -101,11 +122,11 @@ def read_stream(libc: Libc, stream: Stream, count: int) -> bytes:
         while len(data) < count and (piece := descriptor.read(count - len(data))):
             data += piece  # a pipe of the host returns the bytes it has
     except fs.FileError as error:
-        stream.failed = True
+        set_mark(libc, stream, ERROR_SEEN)
         libc.errno = error.errno
         return data
     if len(data) < count:
-        stream.at_end = True
+        set_mark(libc, stream, END_SEEN)
     return data
 
 
@@ -119,9 +140,12 @@ def line_pieces(libc: Libc, stream: Stream, limit: int, stop: int = 10) -> Itera
             fs.file_system(libc).get(stream.number).position -= len(data) - end
         if not data:
             return
-        stream.at_end = stream.at_end and not end
-        yield data[:end] if end else data
-        if end or stream.at_end or stream.failed:
+        if end:
+            clear_marks(libc, stream, END_SEEN)
+            yield data[:end]
+            return
+        yield data
+        if has_mark(libc, stream, END_SEEN | ERROR_SEEN):
             return
         limit -= len(data)
         step = min(2 * step, PIECE)

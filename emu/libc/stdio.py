@@ -21,8 +21,12 @@ from emu.libc.descriptors import (
 from emu.libc.errno import Errno, message
 from emu.libc.memory import overflow_abort
 from emu.libc.open_streams import (
+    END_SEEN,
+    ERROR_SEEN,
     Streams,
+    clear_marks,
     find_stream,
+    has_mark,
     line_pieces,
     new_stream,
     read_stream,
@@ -130,7 +134,7 @@ def ungetc(libc: Libc, c: int, stream: int) -> int:
     if c == EOF or len(found.pushed_back) >= _MOST_PUSHED_BACK:
         return EOF
     found.pushed_back.insert(0, c & 255)
-    found.at_end = False
+    clear_marks(libc, found, END_SEEN)
     return c & 255
 
 
@@ -248,7 +252,7 @@ def fseek(libc: Libc, stream: int, offset: int, whence: int) -> int:
     except fs.FileError as error:
         return libc.fail(error.errno)
     found.pushed_back.clear()
-    found.at_end = False
+    clear_marks(libc, found, END_SEEN)
     return 0
 
 
@@ -311,23 +315,22 @@ def fsetpos64(libc: Libc, stream: int, position: int) -> int:
 @export("void rewind(void *stream)")
 def rewind(libc: Libc, stream: int) -> None:
     fseek(libc, stream, 0, SEEK_SET)
-    find_stream(libc, stream).failed = False
+    clear_marks(libc, find_stream(libc, stream), ERROR_SEEN)
 
 
 @export("int feof(void *stream)", alias=("feof_unlocked",))
 def feof(libc: Libc, stream: int) -> int:
-    return int(find_stream(libc, stream).at_end)
+    return int(has_mark(libc, find_stream(libc, stream), END_SEEN))
 
 
 @export("int ferror(void *stream)", alias=("ferror_unlocked",))
 def ferror(libc: Libc, stream: int) -> int:
-    return int(find_stream(libc, stream).failed)
+    return int(has_mark(libc, find_stream(libc, stream), ERROR_SEEN))
 
 
 @export("void clearerr(void *stream)", alias=("clearerr_unlocked",))
 def clearerr(libc: Libc, stream: int) -> None:
-    found = find_stream(libc, stream)
-    found.at_end = found.failed = False
+    clear_marks(libc, find_stream(libc, stream), END_SEEN | ERROR_SEEN)
 
 
 @export("int fileno(void *stream)", alias=("fileno_unlocked",))
@@ -360,14 +363,17 @@ def flockfile(libc: Libc, stream: int) -> None:
     """There is one thread."""
 
 
-@export("char *__fgets_chk(char *dest, size_t room, int size, void *stream)")
+@export("char *__fgets_chk(char *dest, size_t room, int size, void *stream)", alias=("__fgets_unlocked_chk",))
 def fgets_chk(libc: Libc, dest: int, room: int, size: int, stream: int) -> int:
     if size > room:
         raise overflow_abort(size, room, "fgets")
     return fgets(libc, dest, size, stream)
 
 
-@export("size_t __fread_chk(void *dest, size_t room, size_t size, size_t count, void *stream)")
+@export(
+    "size_t __fread_chk(void *dest, size_t room, size_t size, size_t count, void *stream)",
+    alias=("__fread_unlocked_chk",),
+)
 def fread_chk(libc: Libc, dest: int, room: int, size: int, count: int, stream: int) -> int:
     if size * count > room:
         raise overflow_abort(size * count, room, "fread")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from emu.libc import filesystem as fs
 from emu.libc.descriptors import O_CREAT, O_EXCL, O_RDWR
 from emu.libc.errno import Errno
-from emu.libc.open_streams import find_stream, new_stream
+from emu.libc.open_streams import END_SEEN, ERROR_SEEN, clear_marks, find_stream, new_stream
 from emu.libc.stdio import open_flags
 from emu.libc.table import export
 
@@ -146,7 +146,7 @@ def freopen(libc: Libc, path: int, mode: int, stream: int) -> int:
     if flags is None:
         return libc.fail(Errno.EINVAL, 0)
     found.pushed_back.clear()
-    found.at_end = found.failed = False
+    clear_marks(libc, found, END_SEEN | ERROR_SEEN)
     if not path:
         return stream
     files = fs.file_system(libc)
