@@ -20,8 +20,7 @@ import enum
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+from relink.arrays import U64
 
 
 class Access(NamedTuple):
@@ -76,7 +75,7 @@ class Recorded(enum.Enum):
     EDGES = enum.auto()
 
 
-Rows: TypeAlias = NDArray[np.uint64]
+Rows: TypeAlias = U64
 Sink: TypeAlias = Callable[[Rows], None]
 
 

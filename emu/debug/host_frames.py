@@ -18,12 +18,12 @@ import mmap
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emu.debug.synthetic_headers import UnwindTable
 from emu.errors import GuestUnwinding
 from emu.host.functions import HostFunction
 from emu.isa.registry import ISAS
+from relink.arrays import U8
 from relink.image import Image
 from relink.memory.address_space import PAGE, Protection
 
@@ -126,7 +126,7 @@ class DwarfHostFrames(HostFrames):
         self._return_column = len(dwarf.names) - 1 if dwarf.link is None else dwarf.link
         self._table = UnwindTable(0, 0)
         self._cells: list[int] = []  #: for each depth from 2: the frame's CFA and return address
-        self._readable: dict[int, NDArray[np.uint8]] = {}  #: pages of traps made readable
+        self._readable: dict[int, U8] = {}  #: pages of traps made readable
         self._entry = self._entered = 0  #: guest code of a `StackEntry`, and the unwinder that it calls
 
     def define_personality(self) -> int:

@@ -25,11 +25,11 @@ from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emu.cpu.events import Recorded
 from emu.cpu.protocol import StopReason
 from emu.errors import BudgetExceeded, FuzzError, GuestFault
+from relink.arrays import U8
 
 if TYPE_CHECKING:
     from emu.cpu.events import Events, Recording, Rows
@@ -56,7 +56,7 @@ class _Killed(BaseException):
 class EdgeMap:
     """Counts of the edges of one execution, in the memory that AFL++ reads."""
 
-    def __init__(self, counts: NDArray[np.uint8]) -> None:
+    def __init__(self, counts: U8) -> None:
         self._counts = counts
         self.begin()
 

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 from emu.errors import GuestAbort, GuestExit
 from emu.libc.errno import Errno, message
 from emu.libc.file_node import USER_ID
-from emu.libc.filesystem import file_system
 from emu.libc.handlers import Handler, Handlers, register, run_handlers, run_thread_handlers
-from emu.libc.mapping import write_back
 from emu.libc.table import export, export_data, has_aeabi
 
 if TYPE_CHECKING:
@@ -67,6 +65,9 @@ def quick_exit(libc: Libc, status: int) -> None:
 
 @export("void _exit(int status)", alias=("_Exit",))
 def exit_now(libc: Libc, status: int) -> None:
+    from emu.libc.filesystem import file_system  # which other functions here, called by each library, do not need
+    from emu.libc.mapping import write_back
+
     write_back(file_system(libc))
     raise GuestExit(status)
 

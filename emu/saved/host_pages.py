@@ -25,10 +25,9 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emu.errors import SnapshotError
-from relink.arrays import I64, U8, distinct
+from relink.arrays import I64, U8, U64, distinct
 from relink.memory.address_space import PAGE
 from relink.memory.host_pages import mapped_at
 
@@ -320,7 +319,7 @@ def _pagemap_file(forks: int) -> int:
         return -1
 
 
-def _pagemap(address: int, size: int) -> NDArray[np.uint64] | None:
+def _pagemap(address: int, size: int) -> U64 | None:
     file, count = _pagemap_file(_forks), size // PAGE
     if file < 0:
         return None

@@ -15,10 +15,10 @@ from functools import partial
 from operator import attrgetter
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emu.cpu.corrections.find_arm import arm
 from emu.cpu.misrun import Guest, Misrun, Outcome
+from relink.arrays import U16
 
 _SEV, _WIDE_SEV, _DIVISION, _DIVISION_MASK = 0xBF40, (0xF3AF, 0x8004), 0xFB90, 0xFFD0
 #: v8-M baseline's instructions of 32 bits (ARMv8-M ARM, C1.3.4): (mask, value) of both halfwords.
@@ -67,7 +67,7 @@ class Inspection:
                 return
             at += 2 if wide else 1
 
-    def _may_have(self, halves: NDArray[np.uint16]) -> bool:
+    def _may_have(self, halves: U16) -> bool:
         if self._baseline:
             return True
         found = (halves == _SEV) | (halves == _WIDE_SEV[1])

@@ -15,8 +15,7 @@ from emu.cpu.loongarch64 import softfloat
 from emu.cpu.loongarch64.softfloat import Rounding
 from emu.cpu.misrun import Guest, Outcome
 
-_DPPS, _DPPD = 0x40, 0x41
-OPCODES: Final = (_DPPS, _DPPD)  #: behind 66 0f 3a
+_DPPD: Final = 0x41
 _DENORMAL, _UNDERFLOW, _FLUSH = 2, 0x10, 0x8000
 _MODES: Final = (Rounding.NEAREST_EVEN, Rounding.DOWN, Rounding.UP, Rounding.TO_ZERO)  #: by MXCSR's two bits
 _FLAGS: Final[Mapping[int, int]] = {

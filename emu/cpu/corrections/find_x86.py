@@ -21,7 +21,6 @@ from collections.abc import Iterator
 from functools import partial
 
 from emu.cpu.corrections import (
-    find_dot_product,
     find_mmx,
     find_prefixes,
     find_privileged,
@@ -29,8 +28,6 @@ from emu.cpu.corrections import (
     find_upper,
     find_x87,
     find_x87_stack,
-    horizontal,
-    string_compare,
 )
 from emu.cpu.corrections.x86_code import X86Code
 from emu.cpu.misrun import Guest, Misrun, Outcome, Then
@@ -54,6 +51,8 @@ _MXCSR_IN_AREA, _PARTS_IN_AREA = 24, 512  #: offsets in fxsave's area, and behin
 _X87_PART, _SSE_PARTS = 1, 6  #: bits of what xrstor restores
 _MASKS = 0x1F80  #: the mask bits of MXCSR: exceptions that do not trap
 _EXPLICIT = (0x60, 0x61)  #: the opcodes of string comparisons with lengths in registers
+_DOT_PRODUCTS = (0x40, 0x41)  #: the opcodes of dpps and dppd
+_HORIZONTAL = range(1, 8)  #: behind 0f 38: horizontal sums and differences, and one other
 _EQUAL_ORDERED = 0xC  #: bits of a string comparison's control, and their value for this one
 
 
@@ -170,17 +169,25 @@ class X86:
         if second == 0x3A and 0x60 <= third <= 0x63 and 0x66 in code.prefixes:
             wrong = third in _EXPLICIT or code.immediate() & _EQUAL_ORDERED == _EQUAL_ORDERED
             return code.replaced(partial(_compare_strings, code)) if wrong else None
-        if second == 0x3A and third in find_dot_product.OPCODES and 0x66 in code.prefixes:
+        if second == 0x3A and third in _DOT_PRODUCTS and 0x66 in code.prefixes:
+            from emu.cpu.corrections import find_dot_product
+
             return code.replaced(partial(find_dot_product.execute, code))
-        if second == 0x38 and third in horizontal.OPERATIONS:
+        if second == 0x38 and third in _HORIZONTAL:
             return _horizontal(code, fourth)
         return None
 
 
 def _horizontal(code: X86Code, operands: int) -> Misrun | None:
     """Computed only for a register with itself; MMX registers are not accessible."""
+    from emu.cpu.corrections import horizontal
+
     register = operands >> 3 & 7 | (code.rex & 4) << 1
-    if operands < 0xC0 or register != operands & 7 | (code.rex & 1) << 3:
+    if (
+        code.opcode[2] not in horizontal.OPERATIONS
+        or operands < 0xC0
+        or register != operands & 7 | (code.rex & 1) << 3
+    ):
         return None
     if 0x66 not in code.prefixes:
         return code.refused()
@@ -237,6 +244,8 @@ def _restored(x87: bool, mxcsr: int | None, guest: Guest) -> None:
 
 
 def _compare_strings(code: X86Code, guest: Guest) -> Outcome:
+    from emu.cpu.corrections import string_compare
+
     prefix = "r" if code.bits == 64 else "e"
     first, second = code.source(guest, 0, 16), code.source(guest, 1, 16)
     string_compare.compare(guest, code.opcode[2], code.immediate(), first, second, wide=code.wide, prefix=prefix)

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
-from emu.cpu.corrections import x87, x87_transfer
 from emu.cpu.corrections.x86_code import X86Code
 from emu.cpu.misrun import Guest, Misrun, Outcome, Then
 from relink.errors import GuestAccessError
@@ -23,6 +22,7 @@ LOADS: Final[Mapping[int, int]] = {0xD9: 4, 0xDD: 4}
 FBSTP: Final = (0xDF, 6)
 _UNDOCUMENTED: Final = range(0xD8, 0xE0)  #: behind D9: fstpnce, which copies what is empty too
 _FXTRACT: Final = b"\xd9\xf4"
+_COMPUTED: Final = 0xF0  #: behind D9: the first of these, between which are some that the engine executes
 _MASKS: Final = 0x3F  #: in the control word: exceptions that do not trap
 _CONTROL: Final = 0x1F3F  #: bits of the control word that are kept
 _ALWAYS_SET: Final = 0x40  #: one that is reserved
@@ -46,16 +46,28 @@ def _loaded(code: X86Code, guest: Guest) -> Outcome | Then:
 
 
 def _extract(guest: Guest) -> Outcome:
+    from emu.cpu.corrections import x87_transfer  # with exact arithmetic, which few guests need
+
     x87_transfer.extract(guest)
     return Outcome.DONE
 
 
 def _compute(number: int, guest: Guest) -> Outcome:
+    from emu.cpu.corrections import x87
+
     x87.execute(guest, number)
     return Outcome.DONE
 
 
+def _is_computed(number: int) -> bool:
+    from emu.cpu.corrections import x87
+
+    return number in x87.OPCODES
+
+
 def _to_decimal(code: X86Code, guest: Guest) -> Outcome:
+    from emu.cpu.corrections import x87_transfer
+
     before = {name: guest.read_register(name) for name in ("fpsw", "fptag")}
     number = x87_transfer.decimal(guest)
     try:
@@ -75,7 +87,7 @@ def judge(code: X86Code) -> Misrun | None:
         return None
     if first == 0xD9 and second in _UNDOCUMENTED:
         return code.refused()
-    if first == 0xD9 and second in x87.OPCODES:
+    if first == 0xD9 and second >= _COMPUTED and _is_computed(second):
         return code.replaced(partial(_compute, second))
     if code.opcode[:2] == _FXTRACT:
         return code.replaced(_extract)

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emu.cpu.hooks.screen import X86, X86_64, Tables
 from emu.cpu.unicorn.isas import ISAS
+from relink.arrays import U8, U32, Bools
 
-_Halves: TypeAlias = NDArray[np.uint32]
+_Halves: TypeAlias = U32
 #: Of an opcode of x86: it passes; has ModRM, an immediate of 8 bits, of 32 bits (with 66: 16); not with 66.
 _OK, _MODRM, _IMM8, _IMM32, _NO_66 = 1, 2, 4, 8, 0x40
 #: Opcodes of one byte: test has an immediate, and others of its group none; of the operand's size; of 16 bits.
@@ -26,7 +26,7 @@ _TEST, _WHOLE, _IMM16 = 0x10, 0x20, 0x80
 _BY_66, _SSE, _BY_REPEAT, _BY_F3 = 0x10, 0x20, 0x80, 0xC0
 
 
-def _opcodes(rows: Iterable[tuple[int, Iterable[int]]]) -> NDArray[np.uint8]:
+def _opcodes(rows: Iterable[tuple[int, Iterable[int]]]) -> U8:
     table = np.zeros(256, np.uint8)
     for flags, opcodes in rows:
         table[[*opcodes]] = flags | _OK
@@ -70,7 +70,7 @@ def _x86(bits: int) -> Tables:
     return Tables(X86_64 if bits == 64 else X86, one, two)
 
 
-def _bits(chosen: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def _bits(chosen: Bools) -> U8:
     return np.packbits(chosen, bitorder="little")
 
 

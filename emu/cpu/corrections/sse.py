@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator
-from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
-from fractions import Fraction
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from emu.cpu.misrun import DENORMALS_ARE_ZERO, INEXACT, INVALID
@@ -22,7 +20,8 @@ from relink.records import dataclass
 
 __all__ = ["DENORMALS_ARE_ZERO", "INEXACT", "INVALID"]
 
-_MODES: Final = (ROUND_HALF_EVEN, ROUND_FLOOR, ROUND_CEILING, ROUND_DOWN)  #: by the two bits of a rounding mode
+#: By the two bits of a rounding mode: to the nearest integer (of two the even one), down, up, to zero.
+_MODES: Final[tuple[Callable[[float], int], ...]] = (round, math.floor, math.ceil, math.trunc)
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def rounded(form: Format, pattern: int, mode: int, mxcsr: int) -> tuple[int, int
         pattern = form.flushed(pattern)
     if pattern & ~form.sign >= form.infinity:
         return pattern, 0
-    integer = Decimal(form.value(pattern)).to_integral_value(_MODES[mode])
+    integer = _MODES[mode](form.value(pattern))
     return form.pattern(float(abs(integer))) | pattern & form.sign, 0
 
 
@@ -123,7 +122,6 @@ def single_of(value: int, mode: int) -> tuple[int, int]:
     shift = max(size.bit_length() - 24, 0)
     if not size & (1 << shift) - 1:
         return SINGLE.pattern(float(value)), 0
-    scaled = Decimal(value) / (1 << shift)  # exact: shift is less than 8
-    result = int(scaled.to_integral_value(_MODES[mode])) << shift
-    assert Fraction(SINGLE.value(SINGLE.pattern(float(result)))) == result
+    result = _MODES[mode](value / (1 << shift)) << shift  # exact: of 32 bits
+    assert SINGLE.value(SINGLE.pattern(float(result))) == result
     return SINGLE.pattern(float(result)), INEXACT

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from decimal import Context, Decimal, localcontext
 from fractions import Fraction
-from typing import Final, Protocol
+from typing import Protocol
 
+from emu.cpu.corrections.x87_stack import INDEFINITE
 from relink.records import dataclass
 
 
@@ -26,7 +27,6 @@ _IE, _DE, _ZE, _OE, _UE, _PE = 1, 2, 4, 8, 16, 32
 _C0, _C1, _C2, _C3 = 1 << 8, 1 << 9, 1 << 10, 1 << 14
 _TOP = 11  #: the lowest bit of TOP, the number of the stack's top
 _BIAS, _LOWEST, _HIGHEST, _BITS = 16383, -16382, 16383, 64
-INDEFINITE: Final = 0xFFFF_C000_0000_0000_0000
 _PI = Fraction(0xC90F_DAA2_2168_C234_C, 1 << 66)
 _DIGITS = Context(prec=80, Emax=999_999, Emin=-999_999)
 _TINY = Decimal(10) ** -30

@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, NamedTuple, TypeAlias
 
-from emu.cpu.corrections.x87 import INDEFINITE
 from emu.cpu.misrun import Guest, Outcome, Then
 
 Run: TypeAlias = Callable[[Guest], "Outcome | Then"]
 
+INDEFINITE: Final = 0xFFFF_C000_0000_0000_0000
 _STACK_FAULT, _OVERFLOW, _FLAGS = 0x41, 0x200, 0xFF  #: IE and SF; C1
 _QUOTIENT, _INCOMPLETE = 0x4500, 0x400  #: C3, C2 and C0
 _TOP: Final = 11

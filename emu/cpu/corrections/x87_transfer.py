@@ -8,7 +8,8 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Final
 
-from emu.cpu.corrections.x87 import INDEFINITE, Result, X87Registers, infinity, pop, push, split
+from emu.cpu.corrections.x87 import Result, X87Registers, infinity, pop, push, split
+from emu.cpu.corrections.x87_stack import INDEFINITE
 
 INVALID, ZERO_DIVISION, INEXACT, ROUNDED_UP = 1, 4, 0x20, 0x200  #: bits of the status word
 _BIAS: Final = 0x3FFF << 64

@@ -15,10 +15,10 @@ from itertools import pairwise
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emu.cpu.hooks.host_code import host_function
 from emu.cpu.hooks.stop_hook import MULTIPLIER, PLACE_SHIFT
+from relink.arrays import U64
 from relink.errors import MachineError
 
 #: Hooks for breakpoints: with more of them, each hook covers a range with several.
@@ -87,7 +87,7 @@ class Places(ctypes.Structure):
             self._words[place] = address ^ _NOWHERE
 
 
-def _place(words: NDArray[np.uint64], address: int, word: int) -> int:
+def _place(words: U64, address: int, word: int) -> int:
     """The index of the first word in the row of an address that is free or `word`."""
     last = len(words) - 1
     place = (address * MULTIPLIER & _NOWHERE) >> PLACE_SHIFT + 3 & last
@@ -116,7 +116,7 @@ class Log(ctypes.Structure):
 
     def prepare(self, rows: int, columns: int, *, pairs: bool = False) -> None:
         """Allocate the buffer, with some spare rows behind its end; `pairs`: with the table of `edge`."""
-        self._rows: NDArray[np.uint64] = np.zeros((rows + 64, columns), np.uint64)
+        self._rows: U64 = np.zeros((rows + 64, columns), np.uint64)
         self._width = 8 * columns
         self._start = self.next = int(self._rows.ctypes.data)
         self.end = self._start + self._width * rows
@@ -147,7 +147,7 @@ class Log(ctypes.Structure):
         self._rows[len(self)] = row
         self.next += self._width
 
-    def take(self) -> NDArray[np.uint64]:
+    def take(self) -> U64:
         """A copy of the rows, which are then forgotten."""
         rows = self._rows[: len(self)].copy()
         self.next, self.stopped = self._start, 0

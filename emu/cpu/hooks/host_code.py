@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from relink.arrays import U8
 from relink.records.tuples import NamedTuple
 
 HOST: Final = platform.machine()
@@ -72,7 +72,7 @@ def _shared() -> int | None:
 
 
 # keep a reference, so that the code stays mapped until the process ends
-_mapped: list[NDArray[np.uint8]] = []
+_mapped: list[U8] = []
 
 
 def executable(code: bytes) -> int:

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from typing import Any, Final, cast
 
 import numpy as np
-from numpy.typing import NDArray
+
+from relink.arrays import U64
 
 _LINK_MAP, _THREAD_DATA = 2, 10  #: RTLD_DI_LINKMAP, RTLD_DI_TLS_DATA
 _THREAD_LOCAL: Final = 7  #: PT_TLS
@@ -107,13 +108,13 @@ class Linkage:
         return (ctypes.c_uint64 * (size // 8)).from_address(place.value or self._base)
 
     @functools.cached_property
-    def _calls(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    def _calls(self) -> tuple[U64, U64]:
         return self._relocations(_CALLS)
 
-    def _at(self, places: NDArray[np.uint64]) -> Iterator[int]:
+    def _at(self, places: U64) -> Iterator[int]:
         return (self._base + int(place) for place in places)
 
-    def _relocations(self, table: tuple[int, int]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    def _relocations(self, table: tuple[int, int]) -> tuple[U64, U64]:
         """The offsets of the relocations by symbols without addends, and the entries of their symbols."""
         rows = _array(self._tags[table[0]], self._sizes[table[1]]).reshape(-1, _RELOCATION // 8)
         numbers = rows[:, 1] >> np.uint64(32)
@@ -123,7 +124,7 @@ class Linkage:
         return rows[:, 0], _array(self._tags[_SYMBOLS], size).reshape(-1, _SYMBOL // 8)[numbers]
 
 
-def _array(address: int, size: int) -> NDArray[np.uint64]:
+def _array(address: int, size: int) -> U64:
     return np.frombuffer(cast(Any, (ctypes.c_char * size).from_address(address)), np.uint64)
 
 

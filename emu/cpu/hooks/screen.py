@@ -12,11 +12,9 @@ from __future__ import annotations
 import ctypes
 from typing import Final, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from emu.cpu.hooks.host_code import host_function
 from emu.cpu.hooks.stop_hook import StopRequest
+from relink.arrays import U8
 
 MOST: Final = 480  #: bytes of a block that is looked at; others stop the engine
 NOWHERE: Final = (1 << 64) - 1
@@ -27,8 +25,8 @@ class Tables(NamedTuple):
     """What blocks of an ISA pass by; of `one` and `two` an element is a byte."""
 
     kind: int
-    one: NDArray[np.uint8]
-    two: NDArray[np.uint8]
+    one: U8
+    two: U8
 
 
 class Screen(ctypes.Structure):

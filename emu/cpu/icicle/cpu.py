@@ -19,9 +19,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from emu.cpu import watchdog
 from emu.cpu.icicle.changed_code import SCRATCH_PAGE, is_other_code, run_alone
 from emu.cpu.icicle.engine import HAS_ADDRESS, Engine, nonzero_blocks
@@ -31,6 +28,7 @@ from emu.cpu.loongarch64.registers import INTEGER_REGISTERS
 from emu.cpu.observed import ObservedEngine
 from emu.cpu.pages import map_each
 from emu.cpu.protocol import Pages, Stop, StopReason
+from relink.arrays import U8
 from relink.errors import AddressSpaceError, MachineInUse
 from relink.memory.address_space import Protection
 
@@ -79,9 +77,7 @@ class IcicleCpu(EngineTiers, ObservedEngine):
         """Declare [start, start + size) the trap range; nothing may be mapped there."""
         self._trap_start, self._trap_end = start, start + size
 
-    def map(
-        self, address: int, size: int, protection: Protection, buffer: NDArray[np.uint8], *, zeroed: bool = False
-    ) -> None:
+    def map(self, address: int, size: int, protection: Protection, buffer: U8, *, zeroed: bool = False) -> None:
         """Map a copy of `buffer` (uint8, `size` bytes). Raises AddressSpaceError on overlap."""
         end = self._range(address, size)
         reserved = (self._trap_start, self._trap_end), (SCRATCH_PAGE, SCRATCH_PAGE + PAGE_SIZE)
@@ -106,7 +102,7 @@ class IcicleCpu(EngineTiers, ObservedEngine):
             self._became_executable(address)
         self._remapped(address, size)
 
-    def map_all(self, regions: Sequence[tuple[int, NDArray[np.uint8], Sequence[Pages]]]) -> None:
+    def map_all(self, regions: Sequence[tuple[int, U8, Sequence[Pages]]]) -> None:
         """Map copies of runs of pages of several regions; see `Cpu.map_all`."""
         map_each(self.map, regions)
 

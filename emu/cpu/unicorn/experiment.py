@@ -7,18 +7,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emu.cpu.pages import PAGE_SIZE
 from emu.cpu.protocol import Protection
 from emu.cpu.unicorn import api
 from emu.cpu.unicorn.isas import ISAS
+from relink.arrays import U8
 
 _ALL = Protection.R | Protection.W | Protection.X
 
 
 @contextmanager
-def one_page(arch: str, address: int) -> Iterator[tuple[ctypes.c_void_p, NDArray[np.uint8]]]:
+def one_page(arch: str, address: int) -> Iterator[tuple[ctypes.c_void_p, U8]]:
     """The engine of an ISA, and the bytes (uint8[4096]) of its page at a guest address, with all permissions. The
     engine is closed at the end of the block. Raises UnicornError.
     """

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ctypes
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emu.cpu.pages import PAGE_SIZE
 from emu.cpu.protocol import Protection
 from emu.cpu.unicorn import api
 from emu.cpu.unicorn.isas import CODE, GDT_CODE, GDT_FLAT, GDT_PAGE, GDT_TLS, GDT_USER, gdt_entry
+from relink.arrays import U8
 
 
 class DescriptorTable(ctypes.Structure):
@@ -47,7 +47,7 @@ class Gdt:
     def __init__(self, handle: ctypes.c_void_p) -> None:
         self._handle = handle
         room = np.zeros(2 * PAGE_SIZE, np.uint8)
-        self._page: NDArray[np.uint8] = room[-room.ctypes.data % PAGE_SIZE :][:PAGE_SIZE]
+        self._page: U8 = room[-room.ctypes.data % PAGE_SIZE :][:PAGE_SIZE]
         host = ctypes.c_void_p(self._page.ctypes.data)
         status = api.uclib.uc_mem_map_ptr(handle, GDT_PAGE, PAGE_SIZE, api.PROTECTION[Protection.R], host)
         api.check(status, "map the descriptor table", GDT_PAGE, PAGE_SIZE)

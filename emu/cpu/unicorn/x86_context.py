@@ -15,12 +15,12 @@ from functools import partial
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emu.cpu.unicorn import api
 from emu.cpu.unicorn.experiment import one_page, run_bytes
 from emu.cpu.unicorn.gdt import DescriptorTable, load_table
 from emu.cpu.unicorn.isas import CODE, DATA, ISAS, gdt_entry
+from relink.arrays import U8
 from relink.errors import MachineError
 
 _CODE, _TABLE, _STACK, _LINE = 0x1000, 0x1800, 0x1C00, 0x40
@@ -124,11 +124,11 @@ def _experiment() -> Iterator[bytes]:
         yield context.content(handle)
 
 
-def _put(page: NDArray[np.uint8], address: int, data: bytes) -> None:
+def _put(page: U8, address: int, data: bytes) -> None:
     page[address - _CODE : address - _CODE + len(data)] = np.frombuffer(data, np.uint8)
 
 
-def _run(handle: ctypes.c_void_p, page: NDArray[np.uint8], number: int, code: bytes) -> None:
+def _run(handle: ctypes.c_void_p, page: U8, number: int, code: bytes) -> None:
     begin = _CODE + _LINE * number
     _put(page, begin, code)
     run_bytes(handle, begin, len(code), "run privileged code")
