@@ -13,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from emu.libc.table import FAMILIES
 from tests.fixtures import fixture
+from tests.grouping import each
+from tests.real import real_library
 
 COMMAND = [sys.executable, "-m", "emu.cli"]
 
@@ -130,16 +133,33 @@ def test_help_imports_no_engine_no_numpy_and_no_linker() -> None:
     assert out.splitlines()[-1] == "[]"
 
 
-def test_small_load_imports_no_c_parser_and_no_other_engine() -> None:
-    unwanted = (
-        *("icicle", "unicorn", "pycparser", "elftools", "capstone", "keystone", "rich.table", "pydemumble"),
-        *("dataclasses", "fractions", "html", "importlib.resources", "emu.cpu.corrections.find_x86"),
-        *("logging", "traceback", "numpy.ma", "numpy.typing", "relink.elf.section_table"),
-    )
+#: What no load needs, of this project's and others' modules.
+NOT_FOR_LOADS = (
+    *("icicle", "unicorn", "pycparser", "elftools", "capstone", "keystone", "rich.table", "pydemumble"),
+    *("dataclasses", "decimal", "fractions", "html", "importlib.resources", "subprocess", "tempfile", "zipfile"),
+    *("logging", "traceback", "numpy.ma", "numpy.typing", "relink.elf.section_table"),
+)
+
+
+def imported(*arguments: object) -> list[str]:
+    """The modules that a process has imported after a command."""
     script = (
-        "import sys; from emu.cli.app import run;"
-        f"run(['load', {str(fixture('x86_64', 'basic'))!r}, '-D', 'my_host_function=0', '--json']);"
-        f"print([name for name in {unwanted} if name in sys.modules])"
+        f"import sys; from emu.cli.app import run;run({[str(each) for each in arguments]!r}); print(*sys.modules)"
     )
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
-    assert out.splitlines()[-1] == "[]"
+    return out.splitlines()[-1].split()
+
+
+def test_small_load_imports_no_c_parser_and_no_other_engine() -> None:
+    found = imported("load", fixture("x86_64", "basic"), "-D", "my_host_function=0", "--json")
+    assert not set(found).intersection((*NOT_FOR_LOADS, "emu.cpu.corrections.find_x86", "emu.cpu.unicorn.cpu"))
+    assert len([name for name in found if name.startswith(("emu.", "relink."))]) < 195
+
+
+@each("arch", ["x86_64", "aarch64", "riscv64"])
+def test_load_of_a_real_library_imports_what_its_constructors_and_destructors_call(arch: str) -> None:
+    """Of libc's families one, that of __cxa_finalize; nothing for the functions that are bound."""
+    found = imported("load", real_library(arch, "libz.so.1"), "--arch", arch, "--json")
+    assert not set(found).intersection(NOT_FOR_LOADS)
+    assert [name for name in FAMILIES if f"emu.libc.{name}" in found] == ["process"]
+    assert len([name for name in found if name.startswith(("emu.", "relink."))]) < 310
