@@ -1,7 +1,7 @@
 """Tables and lines for a file or pipe, formatted as by rich but without importing it.
 
 Importing rich takes a tenth of the time of a small command. It is only used for terminals, for characters of other
-widths, and for lines that must be folded.
+widths, and for tables that must be folded. Lines of text are folded on terminals alone.
 """
 
 from __future__ import annotations
@@ -131,13 +131,15 @@ class Console:
     def print(
         self, value: object = "", *, style: str | None = None, soft_wrap: bool | None = None, end: str = "\n"
     ) -> None:
-        """Write text or a table."""
+        """Write text or a table. With `soft_wrap` text is not folded."""
         if self._plain:
             text = None
             if isinstance(value, Table):
                 text = value.text()
-            elif isinstance(value, str) and _is_line(value, soft_wrap=bool(soft_wrap)):
-                text = value + end
+            elif isinstance(value, str):
+                soft_wrap = True
+                if all(map(_is_simple, value.split("\n"))):
+                    text = value + end
             if text is not None:
                 self._file.write(text)
                 return
@@ -152,8 +154,3 @@ class Console:
 def _is_simple(text: str) -> bool:
     """Whether each character takes one column and is not a control character."""
     return text.isascii() and (text.isprintable() or not text)
-
-
-def _is_line(text: str, *, soft_wrap: bool) -> bool:
-    """Whether rich would write these lines unchanged."""
-    return all(_is_simple(line) and (soft_wrap or len(line) < UNFOLDED_WIDTH) for line in text.split("\n"))

@@ -450,7 +450,7 @@ NAMES: dict[str, str] = {
         __sync_xor_and_fetch_8
     """,
 }
-#: Variables, and functions that are not the same on every ISA.
+#: Variables, and functions that only some ISAs have.
 OTHERS = """
     __aarch64_cas16_acq __aarch64_cas16_acq_rel __aarch64_cas16_rel __aarch64_cas16_relax __aarch64_cas16_sync
     __aarch64_cas1_acq __aarch64_cas1_acq_rel __aarch64_cas1_rel __aarch64_cas1_relax __aarch64_cas1_sync
@@ -477,55 +477,40 @@ OTHERS = """
     __aarch64_swp2_acq __aarch64_swp2_acq_rel __aarch64_swp2_rel __aarch64_swp2_relax __aarch64_swp2_sync
     __aarch64_swp4_acq __aarch64_swp4_acq_rel __aarch64_swp4_rel __aarch64_swp4_relax __aarch64_swp4_sync
     __aarch64_swp8_acq __aarch64_swp8_acq_rel __aarch64_swp8_rel __aarch64_swp8_relax __aarch64_swp8_sync __absvti2
-    __acoshl_finite __acosl_finite __adddf3 __addsf3 __addtf3 __addvti3 __aeabi_atexit __aeabi_cdcmpeq
-    __aeabi_cdcmple __aeabi_cdrcmple __aeabi_cfcmpeq __aeabi_cfcmple __aeabi_cfrcmple __aeabi_d2f __aeabi_d2h
-    __aeabi_d2iz __aeabi_d2lz __aeabi_d2uiz __aeabi_d2ulz __aeabi_dadd __aeabi_dcmpeq __aeabi_dcmpge __aeabi_dcmpgt
-    __aeabi_dcmple __aeabi_dcmplt __aeabi_dcmpun __aeabi_ddiv __aeabi_dmul __aeabi_dneg __aeabi_drsub __aeabi_dsub
-    __aeabi_f2d __aeabi_f2h __aeabi_f2iz __aeabi_f2lz __aeabi_f2uiz __aeabi_f2ulz __aeabi_fadd __aeabi_fcmpeq
-    __aeabi_fcmpge __aeabi_fcmpgt __aeabi_fcmple __aeabi_fcmplt __aeabi_fcmpun __aeabi_fdiv __aeabi_fmul
-    __aeabi_fneg __aeabi_frsub __aeabi_fsub __aeabi_h2f __aeabi_i2d __aeabi_i2f __aeabi_idiv __aeabi_idiv0
-    __aeabi_idivmod __aeabi_l2d __aeabi_l2f __aeabi_lasr __aeabi_lcmp __aeabi_ldiv0 __aeabi_ldivmod __aeabi_llsl
-    __aeabi_llsr __aeabi_lmul __aeabi_memclr __aeabi_memclr4 __aeabi_memclr8 __aeabi_memcpy __aeabi_memcpy4
-    __aeabi_memcpy8 __aeabi_memmove __aeabi_memmove4 __aeabi_memmove8 __aeabi_memset __aeabi_memset4
-    __aeabi_memset8 __aeabi_read_tp __aeabi_ui2d __aeabi_ui2f __aeabi_uidiv __aeabi_uidivmod __aeabi_ul2d
-    __aeabi_ul2f __aeabi_ulcmp __aeabi_uldivmod __aeabi_unwind_cpp_pr0 __aeabi_unwind_cpp_pr1
-    __aeabi_unwind_cpp_pr2 __aeabi_uread4 __aeabi_uread8 __aeabi_uwrite4 __aeabi_uwrite8 __ashlti3 __ashrti3
-    __asinl_finite __atan2l_finite __atanhl_finite __atomic_add_fetch_16 __atomic_and_fetch_16
-    __atomic_compare_exchange_16 __atomic_exchange_16 __atomic_fetch_add_16 __atomic_fetch_and_16
-    __atomic_fetch_nand_16 __atomic_fetch_or_16 __atomic_fetch_sub_16 __atomic_fetch_xor_16 __atomic_load_16
-    __atomic_nand_fetch_16 __atomic_or_fetch_16 __atomic_store_16 __atomic_sub_fetch_16 __atomic_xor_fetch_16
-    __bswapti2 __clock_getres64 __clock_gettime64 __clock_nanosleep64 __clrsbti2 __clzti2 __cmpdf2 __cmpsf2
-    __cmptf2 __cmpti2 __coshl_finite __ctime64 __ctime64_r __ctype_b __ctype_tolower __ctype_toupper __ctzti2
-    __difftime64 __divdf3 __divmodti4 __divsf3 __divtf3 __divti3 __dso_handle __environ __eqdf2 __eqsf2 __eqtf2
-    __exp10l_finite __exp2l_finite __expl_finite __extenddftf2 __extendhfsf2 __extendsfdf2 __extendsftf2 __ffsti2
-    __finitel __fixdfdi __fixdfsi __fixdfti __fixsfdi __fixsfsi __fixsfti __fixtfdi __fixtfsi __fixtfti
-    __fixunsdfdi __fixunsdfsi __fixunsdfti __fixunssfdi __fixunssfsi __fixunssfti __fixunstfdi __fixunstfsi
-    __fixunstfti __floatdidf __floatdisf __floatditf __floatsidf __floatsisf __floatsitf __floattidf __floattisf
-    __floattitf __floatundidf __floatundisf __floatunditf __floatunsidf __floatunsisf __floatunsitf __floatuntidf
-    __floatuntisf __floatuntitf __fmodl_finite __fpclassifyl __fstat64_time64 __fstatat64_time64 __gedf2 __gesf2
-    __getf2 __getitimer64 __gettimeofday64 __gmtime64 __gmtime64_r __gnu_Unwind_Find_exidx __gnu_f2h_ieee
-    __gnu_h2f_ieee __gnu_unwind_frame __gtdf2 __gtsf2 __gttf2 __hypotl_finite __iseqsigl __isinfl __isnanl
-    __isoc23_strtold __issignalingl __j0l_finite __j1l_finite __jnl_finite __ledf2 __lesf2 __letf2
-    __lgammal_r_finite __libc_ctype_b_table __libc_ctype_tolower_table __libc_ctype_toupper_table
-    __libc_single_threaded __localtime64 __localtime64_r __log10l_finite __log2l_finite __logl_finite __lshrti3
-    __lstat64_time64 __ltdf2 __ltsf2 __lttf2 __mktime64 __modti3 __muldf3 __muloti4 __mulsf3 __multf3 __multi3
-    __mulvti3 __nanosleep64 __nedf2 __negdf2 __negsf2 __negtf2 __negti2 __negvti2 __nesf2 __netf2 __parityti2
-    __popcountti2 __powidf2 __powisf2 __powitf2 __powl_finite __ppoll64 __progname __progname_full __pselect64
-    __relink_c_locale __relink_gmt __relink_lconv __relink_locale_name __relink_utc __remainderl_finite __select64
-    __setitimer64 __signbitl __signgam __sinhl_finite __sqrtl_finite __stack_chk_guard __stat64_time64
-    __strtof128_nan __strtold_internal __strtold_l __strtold_nan __subdf3 __subsf3 __subtf3 __subvti3
+    __addtf3 __addvti3 __aeabi_atexit __aeabi_cdcmpeq __aeabi_cdcmple __aeabi_cdrcmple __aeabi_cfcmpeq
+    __aeabi_cfcmple __aeabi_cfrcmple __aeabi_d2f __aeabi_d2h __aeabi_d2iz __aeabi_d2lz __aeabi_d2uiz __aeabi_d2ulz
+    __aeabi_dadd __aeabi_dcmpeq __aeabi_dcmpge __aeabi_dcmpgt __aeabi_dcmple __aeabi_dcmplt __aeabi_dcmpun
+    __aeabi_ddiv __aeabi_dmul __aeabi_dneg __aeabi_drsub __aeabi_dsub __aeabi_f2d __aeabi_f2h __aeabi_f2iz
+    __aeabi_f2lz __aeabi_f2uiz __aeabi_f2ulz __aeabi_fadd __aeabi_fcmpeq __aeabi_fcmpge __aeabi_fcmpgt
+    __aeabi_fcmple __aeabi_fcmplt __aeabi_fcmpun __aeabi_fdiv __aeabi_fmul __aeabi_fneg __aeabi_frsub __aeabi_fsub
+    __aeabi_h2f __aeabi_i2d __aeabi_i2f __aeabi_idiv __aeabi_idiv0 __aeabi_idivmod __aeabi_l2d __aeabi_l2f
+    __aeabi_lasr __aeabi_lcmp __aeabi_ldiv0 __aeabi_ldivmod __aeabi_llsl __aeabi_llsr __aeabi_lmul __aeabi_memclr
+    __aeabi_memclr4 __aeabi_memclr8 __aeabi_memcpy __aeabi_memcpy4 __aeabi_memcpy8 __aeabi_memmove __aeabi_memmove4
+    __aeabi_memmove8 __aeabi_memset __aeabi_memset4 __aeabi_memset8 __aeabi_read_tp __aeabi_ui2d __aeabi_ui2f
+    __aeabi_uidiv __aeabi_uidivmod __aeabi_ul2d __aeabi_ul2f __aeabi_ulcmp __aeabi_uldivmod __aeabi_unwind_cpp_pr0
+    __aeabi_unwind_cpp_pr1 __aeabi_unwind_cpp_pr2 __aeabi_uread4 __aeabi_uread8 __aeabi_uwrite4 __aeabi_uwrite8
+    __ashlti3 __ashrti3 __atomic_add_fetch_16 __atomic_and_fetch_16 __atomic_compare_exchange_16
+    __atomic_exchange_16 __atomic_fetch_add_16 __atomic_fetch_and_16 __atomic_fetch_nand_16 __atomic_fetch_or_16
+    __atomic_fetch_sub_16 __atomic_fetch_xor_16 __atomic_load_16 __atomic_nand_fetch_16 __atomic_or_fetch_16
+    __atomic_store_16 __atomic_sub_fetch_16 __atomic_xor_fetch_16 __bswapti2 __clock_getres64 __clock_gettime64
+    __clock_nanosleep64 __clrsbti2 __clzti2 __cmptf2 __cmpti2 __ctime64 __ctime64_r __ctype_b __ctype_tolower
+    __ctype_toupper __ctzti2 __difftime64 __divmodti4 __divtf3 __divti3 __dso_handle __environ __eqtf2
+    __extenddftf2 __extendhfsf2 __extendsftf2 __ffsti2 __fixdfti __fixsfti __fixtfdi __fixtfsi __fixtfti
+    __fixunsdfti __fixunssfti __fixunstfdi __fixunstfsi __fixunstfti __floatditf __floatsitf __floattidf
+    __floattisf __floattitf __floatunditf __floatunsitf __floatuntidf __floatuntisf __floatuntitf __fstat64_time64
+    __fstatat64_time64 __getf2 __getitimer64 __gettimeofday64 __gmtime64 __gmtime64_r __gnu_Unwind_Find_exidx
+    __gnu_f2h_ieee __gnu_h2f_ieee __gnu_unwind_frame __gttf2 __letf2 __libc_ctype_b_table
+    __libc_ctype_tolower_table __libc_ctype_toupper_table __libc_single_threaded __localtime64 __localtime64_r
+    __lshrti3 __lstat64_time64 __lttf2 __mktime64 __modti3 __muloti4 __multf3 __multi3 __mulvti3 __nanosleep64
+    __negtf2 __negti2 __negvti2 __netf2 __parityti2 __popcountti2 __powitf2 __ppoll64 __progname __progname_full
+    __pselect64 __relink_c_locale __relink_gmt __relink_lconv __relink_locale_name __relink_utc __select64
+    __setitimer64 __signgam __stack_chk_guard __stat64_time64 __strtof128_nan __strtold_nan __subtf3 __subvti3
     __sync_add_and_fetch_16 __sync_and_and_fetch_16 __sync_bool_compare_and_swap_16 __sync_fetch_and_add_16
     __sync_fetch_and_and_16 __sync_fetch_and_nand_16 __sync_fetch_and_or_16 __sync_fetch_and_sub_16
     __sync_fetch_and_xor_16 __sync_lock_release_16 __sync_lock_test_and_set_16 __sync_nand_and_fetch_16
     __sync_or_and_fetch_16 __sync_sub_and_fetch_16 __sync_val_compare_and_swap_16 __sync_xor_and_fetch_16 __time64
-    __timegm64 __truncdfhf2 __truncdfsf2 __truncsfhf2 __trunctfdf2 __trunctfsf2 __ucmpti2 __udivmodti4 __udivti3
-    __umodti3 __unorddf2 __unordsf2 __unordtf2 __y0l_finite __y1l_finite __ynl_finite _environ
-    _libc_intl_domainname _nl_C_locobj _rtld_global_ro acoshl acosl asinhl asinl atan2l atanhl atanl cbrtl ceill
-    copysignl coshl cosl div dl_unwind_find_exidx dreml environ erfcl erfl exp10l exp2l expl expm1l fabsl fdiml
-    finitel floorl fmal fmaxl fminl fmodl frexpl gammal hypotl ilogbl imaxdiv in6addr_any in6addr_loopback isinfl
-    isnanl j0l j1l jnl ldexpl ldiv lgammal lgammal_r lldiv llogbl llrintl llroundl log10l log1pl log2l logbl logl
-    lrintl lroundl modfl nanl nearbyintl nextafterl nextdownl nexttoward nexttowardf nexttowardl nextupl optarg
-    opterr optind optopt pow10l powl program_invocation_name program_invocation_short_name remainderl remquol rintl
-    roundevenl roundl scalblnl scalbnl signgam significandl sincosl sinhl sinl sqrtl stderr stdin stdout
-    strfromf128 strtof128 strtold strtold_l tanhl tanl tgammal truncl y0l y1l ynl
+    __timegm64 __truncdfhf2 __truncsfhf2 __trunctfdf2 __trunctfsf2 __ucmpti2 __udivmodti4 __udivti3 __umodti3
+    __unordtf2 _environ _libc_intl_domainname _nl_C_locobj _rtld_global_ro div dl_unwind_find_exidx environ imaxdiv
+    in6addr_any in6addr_loopback ldiv lldiv optarg opterr optind optopt program_invocation_name
+    program_invocation_short_name signgam stderr stdin stdout strfromf128 strtof128
 """

@@ -186,7 +186,7 @@ def family_of(name: str) -> str | None:
 
 @functools.cache
 def _index() -> tuple[dict[str, str], frozenset[str]]:
-    """Name -> family; the names of variables, and of functions that are not the same on every ISA."""
+    """Name -> family; the names of variables, and of functions that only some ISAs have."""
     from emu.libc.generated_index import NAMES, OTHERS
 
     return {name: family for family, names in NAMES.items() for name in names.split()}, frozenset(OTHERS.split())

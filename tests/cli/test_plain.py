@@ -71,7 +71,8 @@ def test_tables_and_text_are_those_of_rich(seed: int) -> None:
             "y" * rng.choice((5, 9000)),
         ):
             wrap, end = rng.choice((None, False, True)), rng.choice(("\n", ""))
-            assert ours(value, soft_wrap=wrap, end=end) == by_rich(value, soft_wrap=wrap, end=end)
+            folded = wrap if isinstance(value, Table) else True  # text is not, in a pipe
+            assert ours(value, soft_wrap=wrap, end=end) == by_rich(value, soft_wrap=folded, end=end)
     assert simple > 20
 
 
