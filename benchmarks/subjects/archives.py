@@ -16,7 +16,8 @@ from benchmarks.measure import Absent, Contender, Run, alternately, child, settl
 from benchmarks.subject import Context, Results, subject
 from emu.fetch.errors import FetchError
 from relink.elf.archive import Archive
-from toolchains.archives import archives
+from toolchains.archives import SHELVES
+from toolchains.archives import archives as fetched
 
 _HOW = "all members, externals at one address; the peer's whole process"
 
@@ -24,37 +25,52 @@ _HOW = "all members, externals at one address; the peer's whole process"
 @subject()
 def archive(context: Context) -> Results:
     """All of libcrypto.a: lld -r, lld -shared, llvm-jitlink."""
-    path = next((found for found in _places() if found.exists()), None)
+    yield from _linked(context, "archive", "x86_64", "libcrypto.a")
+
+
+@subject(asked=True)
+def archives(context: Context) -> Results:
+    """The same on the other architectures that Debian has: lld -r, lld -shared."""
+    for arch, shelf in SHELVES.items():
+        if arch != "x86_64" and "libcrypto.a" in shelf.files:
+            yield from _linked(context, "archives", arch, f"libcrypto.a, {arch}")
+
+
+def _linked(context: Context, subject_name: str, arch: str, what: str) -> Results:
+    path = next((found for found in _places(arch) if found.exists()), None)
     if path is None:
         return
     count = len(Archive.open(path).objects)
     named = {
-        "lld -r": _lld(path, context.folder, "-r"),
-        "lld -shared": _lld(path, context.folder, "-shared", "-z", "notext", "--unresolved-symbols=ignore-all"),
-        "llvm-jitlink": _jitlink(path, context.folder),
+        "lld -r": _lld(arch, path, context.folder, "-r"),
+        "lld -shared": _lld(
+            arch, path, context.folder, "-shared", "-z", "notext", "--unresolved-symbols=ignore-all"
+        ),
     }
+    if arch == "x86_64":
+        named["llvm-jitlink"] = _jitlink(path, context.folder)
     settle()
-    ours: Run = lambda: child("benchmarks.child", path, "--link", "--no-cache", "--count", 3)  # noqa: E731
+    options = ("--arch", arch, "--link", "--no-cache", "--count", 3)
+    ours: Run = lambda: child("benchmarks.child", path, *options)  # noqa: E731
     figures = alternately({"ours": ours, **named}, context.rounds)
     note = f"{figures.least('ours', 'relocations'):,.0f} relocations"
     for name in named:
         goals = (2.0 if name == "lld -shared" else None, None)
-        yield from figures.loads(
-            "archive", f"libcrypto.a, {count} members", name, goals=goals, how=_HOW, note=note
-        )
+        yield from figures.loads(subject_name, f"{what}, {count} members", name, goals=goals, how=_HOW, note=note)
 
 
-def _places() -> Iterator[Path]:
+def _places(arch: str) -> Iterator[Path]:
     """The host's own, or Debian's, which is fetched."""
-    yield Path("/usr/lib/x86_64-linux-gnu/libcrypto.a")
+    if arch == "x86_64":
+        yield Path("/usr/lib/x86_64-linux-gnu/libcrypto.a")
     try:
-        yield from archives("x86_64", "libcrypto.a")
+        yield from fetched(arch, "libcrypto.a")
     except FetchError:
         return
 
 
-def _lld(path: Path, folder: Path, *flags: str) -> Contender:
-    command = peers.lld()
+def _lld(arch: str, path: Path, folder: Path, *flags: str) -> Contender:
+    command = peers.lld(arch)
     if isinstance(command, Absent):
         return command
     words: list[str | Path] = [*command, *flags, "--whole-archive", path, "-o", folder / "linked"]
