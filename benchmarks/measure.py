@@ -200,10 +200,10 @@ def process(command: Sequence[str | Path], tree: Path = ROOT, *, accepted: Seque
 
 def child(module: str, *arguments: object, tree: Path = ROOT) -> dict[str, float]:
     """What `python -m module arguments` prints, as JSON: figures that it measured in itself."""
-    return told([sys.executable, "-m", module, *map(str, arguments)], environment(tree))
+    return printed_figures([sys.executable, "-m", module, *map(str, arguments)], environment(tree))
 
 
-def told(command: Sequence[str], variables: Mapping[str, str] | None = None) -> dict[str, float]:
+def printed_figures(command: Sequence[str], variables: Mapping[str, str] | None = None) -> dict[str, float]:
     """The figures in the last line that a command prints. Raises CalledProcessError with what it said."""
     done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
     if done.returncode:

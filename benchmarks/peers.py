@@ -15,7 +15,7 @@ import venv
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.measure import Absent, Contender, PeerFailed, process, told
+from benchmarks.measure import Absent, Contender, PeerFailed, printed_figures, process
 from emu.build.compilers import find_zig
 from toolchains.targets import TARGETS
 
@@ -44,13 +44,13 @@ def ld_so(kind: str, path: Path, needed: Sequence[str] = ()) -> Contender:
     """The host's dynamic linker in a fresh process: milliseconds of one dlopen, dlmopen, or dlopen and dlclose."""
     if reason := native():
         return Absent(reason)
-    return lambda: _told([sys.executable, str(_PROGRAM), kind, str(path), *needed])
+    return lambda: _milliseconds([sys.executable, str(_PROGRAM), kind, str(path), *needed])
 
 
 def under(qemu: Path, kind: str, path: Path) -> Contender:
     """The same by the host's dynamic linker as a guest of qemu-user."""
     command = [str(qemu), sys.executable, str(_PROGRAM), kind, str(path)]
-    return lambda: _told(command)
+    return lambda: _milliseconds(command)
 
 
 def in_python(folder: Path, package: str, *arguments: object) -> Contender:
@@ -60,7 +60,7 @@ def in_python(folder: Path, package: str, *arguments: object) -> Contender:
         return Absent("not installed (python -m benchmarks --install-peers)")
     if not _imports(python, package):
         return Absent("does not import in its environment")
-    return lambda: _told([str(python), str(_PROGRAM), package, *map(str, arguments)])
+    return lambda: _milliseconds([str(python), str(_PROGRAM), package, *map(str, arguments)])
 
 
 @functools.cache
@@ -103,9 +103,9 @@ def version_of(command: Sequence[str]) -> str:
     return found[0] if found else "of unknown version"
 
 
-def _told(command: Sequence[str]) -> float:
+def _milliseconds(command: Sequence[str]) -> float:
     try:
-        return told(command)["ms"]
+        return printed_figures(command)["ms"]
     except subprocess.CalledProcessError as error:
         raise PeerFailed(_last_line(error)) from None
 

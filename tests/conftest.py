@@ -23,6 +23,7 @@ from hypothesis.internal.constants_ast import Constants
 
 from emu.cpu import watchdog
 from emu.cpu.icicle import hot_code
+from relink.search.decoded_cache import CACHE
 from tests import sampling, toolcache
 from tests.fixtures import TARGETS
 from tests.grouping import SKIPPED
@@ -52,6 +53,12 @@ def interruptible() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def without_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that is decoded is kept from one load to the next."""
+    monkeypatch.setattr(CACHE, "enabled", False)
 
 
 @pytest.fixture(params=TARGETS)

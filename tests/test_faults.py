@@ -292,7 +292,7 @@ def test_a_symbol_table_that_is_damaged_costs_only_the_names(program: Program) -
     assert backtrace(program.cpu, pc, symbolize=broken) == (Frame(pc),)
 
 
-@pytest.mark.parametrize("part", ["symbolize", "unwind_tables", "sourced"])
+@pytest.mark.parametrize("part", ["symbolize", "unwind_tables", "with_source"])
 def test_a_mistake_is_not_taken_for_a_fault_of_the_guest(program: Program, part: str) -> None:
     def mistaken(*_: object, **__: object) -> Frame:
         raise TypeError("a programming error")

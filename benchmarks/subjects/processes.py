@@ -21,6 +21,7 @@ from tests.machine.static_programs import static_program
 from toolchains.targets import TARGETS
 
 _ADD = "int add(int a, int b) { return a + b; }"
+_ANY = range(256)  #: a program's own exit status
 
 
 @subject()
@@ -67,9 +68,6 @@ def _program(context: Context, what: str, path: Path) -> Results:
     ):
         goal = 1.0 if name == "Qiling" else None
         yield figures.row("program", f"{what}, {part}", name, ours=ours, goal=goal, how=how)
-
-
-_ANY = range(256)  #: a program's own exit status
 
 
 _MARK = 0x5EED_1234

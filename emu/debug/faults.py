@@ -45,7 +45,7 @@ Symbolize = Callable[[int], Frame]
 UnwindTables = Callable[[int], CallFrameTable | None]
 
 
-class Sourced(Protocol):
+class WithSource(Protocol):
     """Adds a frame's source line; `returned_to`: its address is a return address."""
 
     def __call__(self, frame: Frame, *, returned_to: bool = False) -> Frame: ...
@@ -57,7 +57,7 @@ def guest_fault(
     *,
     symbolize: Symbolize,
     unwind_tables: UnwindTables | None = None,
-    sourced: Sourced | None = None,
+    with_source: WithSource | None = None,
 ) -> GuestFault:
     """The exception for `stop`, at which `cpu` has just stopped. The guest's state never makes it raise."""
     frame = _name(symbolize, stop.pc)
@@ -66,10 +66,10 @@ def guest_fault(
     with contextlib.suppress(AddressSpaceError):
         disassembly = disassemble(cpu, stop.pc, frame)
     callers = backtrace(cpu, stop.pc, symbolize=symbolize, unwind_tables=unwind_tables)
-    if sourced is not None:
+    if with_source is not None:
         with contextlib.suppress(RelinkError):
-            callers = tuple(sourced(each, returned_to=number > 0) for number, each in enumerate(callers))
-            frame = sourced(frame)
+            callers = tuple(with_source(each, returned_to=number > 0) for number, each in enumerate(callers))
+            frame = with_source(frame)
     return GuestFault(
         stop.reason,
         stop.pc,
@@ -94,7 +94,7 @@ def describe_fault(cpu: Cpu, stop: Stop, symbolizer: Symbolizer) -> GuestFault:
 
     try:
         return guest_fault(
-            cpu, stop, symbolize=symbolizer.frame, unwind_tables=unwind_tables, sourced=symbolizer.sourced
+            cpu, stop, symbolize=symbolizer.frame, unwind_tables=unwind_tables, with_source=symbolizer.with_source
         )
     except Exception as error:
         error.add_note(f"while describing a fault of the guest: {stop}")

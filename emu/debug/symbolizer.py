@@ -34,11 +34,11 @@ class Symbolizer(Assigned):
         return self._linker.image_at(address)
 
     def symbolize(self, address: int, *, source: bool = True, returned_to: bool = False) -> Frame:
-        """`frame` with its source line from DWARF (see `sourced`), unless `source` is False."""
+        """`frame` with its source line from DWARF (see `with_source`), unless `source` is False."""
         frame = self.frame(address)
-        return self.sourced(frame, returned_to=returned_to) if source else frame
+        return self.with_source(frame, returned_to=returned_to) if source else frame
 
-    def sourced(self, frame: Frame, *, returned_to: bool = False) -> Frame:
+    def with_source(self, frame: Frame, *, returned_to: bool = False) -> Frame:
         """The frame with its source line, if DWARF has it, and the name of a static function, if `.symtab` has it.
 
         With `returned_to` the address is a return address, and the line is that of the call before it.
@@ -59,7 +59,7 @@ class Symbolizer(Assigned):
         return frame if found is None else replace(frame, file=found.file, line=found.line)
 
     def frame(self, address: int) -> Frame:
-        """The symbol, image, trap or mapping at a guest address, without its source line (see `sourced`)."""
+        """The symbol, image, trap or mapping at a guest address, without its source line (see `with_source`)."""
         if address in self._traps:
             trap = self._traps.get(address)
             freed = self._traps.freed(address)

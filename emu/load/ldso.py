@@ -104,7 +104,7 @@ class DynamicLoader:
         self._files = files
         #: (opener, image) of each dlopen that has not been closed.
         self._opens: dict[Image, list[Image | None]] = {}
-        self._stand_ins: Counter[str] = Counter()
+        self._host_opens: Counter[str] = Counter()  #: by the name of a library that the host provides
         loader.on_release.append(self._forget)
 
     def _forget(self, image: Image) -> None:
@@ -151,7 +151,7 @@ class DynamicLoader:
             return self.link_maps.program
         node = self._find(path, caller)
         if node.host_provided:
-            self._stand_ins[path] += 1
+            self._host_opens[path] += 1
             if mode & Mode.GLOBAL and path in self._linker.provided:
                 self._linker.provided_to_all[path] = None
             return self.link_maps.host_provided(path)
@@ -187,9 +187,9 @@ class DynamicLoader:
         if handle == self.link_maps.program:
             return
         if (name := self.link_maps.host_provided_name(handle)) is not None:
-            if not self._stand_ins[name]:
+            if not self._host_opens[name]:
                 raise DlError(f"{name}: shared object not open")
-            self._stand_ins[name] -= 1
+            self._host_opens[name] -= 1
             return
         image = self._image(handle)
         opens = self._opens.get(image)
@@ -268,12 +268,12 @@ class DynamicLoader:
         """Look up a symbol in the image of a handle and its dependencies, breadth-first. Raises DlError."""
         if handle == self.link_maps.program:
             return self.default_symbol(name, version, None)
-        if (stand_in := self.link_maps.host_provided_name(handle)) is not None:
-            provided = self._linker.provided.get(stand_in)
+        if (provided_name := self.link_maps.host_provided_name(handle)) is not None:
+            provided = self._linker.provided.get(provided_name)
             own = None if provided is None else provided.addresses.get(name)
-            if own is None and stand_in in self._host_libraries:
+            if own is None and provided_name in self._host_libraries:
                 own = self._first(_searches((), version, hosts=True), name, version, None)
-            return self._or_undefined(own, name, version, None, stand_in)
+            return self._or_undefined(own, name, version, None, provided_name)
         image = self._image(handle)
         searches = _searches(image.scope, version, hosts=self._needs_host(image))
         found = self._first(searches, name, version, None)

@@ -65,14 +65,14 @@ def teardown_order(images: Sequence[Image]) -> list[Image]:
     return [image for image in reversed(order) if not image.closed]
 
 
-def unloadable(images: Sequence[Image], held: Collection[int], image: Image | None) -> list[Image]:
+def unloadable(images: Sequence[Image], pinned: Collection[int], image: Image | None) -> list[Image]:
     """The images that are unused once a load of `image` (None: no load) is undone, dependents first.
 
-    Images that contain one of the guest addresses `held` count as used.
+    Images that contain one of the guest addresses `pinned` count as used.
     """
     left = [each for each in images if (record := each.lifetime).references > (each is image) or record.no_delete]
-    if held:
-        left += [each for each in images if any(map(each.contains, held))]
+    if pinned:
+        left += [each for each in images if any(map(each.contains, pinned))]
     kept = with_used(left) if left else {*left}  # the usual case: nothing else is loaded
     unused = [each for each in images if each not in kept]
     return [each for each in teardown_order(images) if each not in kept] if unused[1:] else unused

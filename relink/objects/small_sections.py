@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from relink.arch import Architecture
 from relink.elf.constants import PAGE, SectionFlag, SectionType
-from relink.elf.small_object import ENTRIES, SYMBOLS, SmallSections, Unusual, columns_of
+from relink.elf.small_object import ENTRIES, SYMBOLS, SectionColumns, SmallSections, Unusual, columns_of
 from relink.objects.input_sections import BSS, INDEX_TABLE, RW, RWX, RX, R
 from relink.objects.layout import SEGMENT_FLAGS
 from relink.objects.sections import output_name
@@ -127,18 +127,9 @@ def _planned(target: tuple[int, int, int], alike: int, count: int, outputs: Sequ
     `outputs` are the output sections of those that are loaded.
     """
     machine, bits, attributes = target
-    types, flags, links, infos, aligns, entry_sizes = columns_of(alike, bits, count)
-    if any(align & (align - 1) or align > PAGE for align in aligns):
-        raise Unusual
-    rows, left = list[_Row](), iter(outputs)
-    for number, (type_, each) in enumerate(zip(types, flags, strict=True)):
-        if each & _ALLOC:
-            row = _Row(number, next(left), type_, each, aligns[number] or 1, links[number])
-            rows.append(_checked(row, machine))
-        elif number:
-            about_none = each & _INFO_LINK and (infos[number] >= count or type_ == _SYMTAB)
-            if each & ~_OTHER_FLAGS or type_ not in _OTHER_TYPES or about_none:
-                raise Unusual
+    columns = columns_of(alike, bits, count)
+    types, links, entry_sizes = columns.types, columns.links, columns.entry_sizes
+    rows = _loaded_rows(columns, outputs, machine)
     _check_about(rows)
     symtabs, groups = _of_type(types, _SYMTAB), _of_type(types, _GROUP)
     filled = tuple(row.number for row in rows if row.type not in (_NOBITS, _NOTE))
@@ -150,23 +141,50 @@ def _planned(target: tuple[int, int, int], alike: int, count: int, outputs: Sequ
     if any(links[number] != symtabs[0] or entry_sizes[number] != _MEMBER for number in groups):
         raise Unusual
     stored = tuple(row.number for row in rows if row.type != _NOBITS)
+    tables = _relocation_tables(columns, bits, symtabs[0], stored)
+    code = tuple(row.number for row in rows if row.flags & _CODE)
+    build = _of_type(types, attributes)[0] if attributes and attributes in types else 0
+    arrays = _of_type(types, _INIT_ARRAY), _of_type(types, _FINI_ARRAY)
+    loaded = frozenset(row.number for row in rows)
+    return SectionPlan(strings, _arranged(rows), loaded, stored, filled, code, tables, groups, build, *arrays)
+
+
+def _loaded_rows(columns: SectionColumns, outputs: Sequence[str], machine: int) -> list[_Row]:
+    """The sections that are loaded. Raises Unusual for other than plain ones, among all sections."""
+    types, flags, links, infos, aligns, _ = columns
+    if any(align & (align - 1) or align > PAGE for align in aligns):
+        raise Unusual
+    rows, left = list[_Row](), iter(outputs)
+    for number, (type_, each) in enumerate(zip(types, flags, strict=True)):
+        if each & _ALLOC:
+            row = _Row(number, next(left), type_, each, aligns[number] or 1, links[number])
+            rows.append(_checked(row, machine))
+        elif number:
+            about_none = each & _INFO_LINK and (infos[number] >= len(types) or type_ == _SYMTAB)
+            if each & ~_OTHER_FLAGS or type_ not in _OTHER_TYPES or about_none:
+                raise Unusual
+    return rows
+
+
+def _relocation_tables(
+    columns: SectionColumns, bits: int, symtab: int, stored: tuple[int, ...]
+) -> tuple[tuple[int, int], ...]:
+    """(relocation section, the loaded section that it patches). Raises Unusual unless each such section has bytes
+    in the file and one table, and all tables have one format.
+    """
+    types, flags, links, infos, _, entry_sizes = columns
     tables = []
     for number in _of_type(types, _REL, _RELA):
-        if not 0 < infos[number] < count or infos[number] == number:
+        if not 0 < infos[number] < len(types) or infos[number] == number:
             raise Unusual
         if flags[infos[number]] & _ALLOC:
-            if entry_sizes[number] != ENTRIES[bits, types[number]].size or links[number] != symtabs[0]:
+            if entry_sizes[number] != ENTRIES[bits, types[number]].size or links[number] != symtab:
                 raise Unusual
             tables.append((number, infos[number]))
     targets = {target for _, target in tables}
     if len(targets) < len(tables) or not targets.issubset(stored) or len({types[each] for each, _ in tables}) > 1:
         raise Unusual
-    code = tuple(row.number for row in rows if row.flags & _CODE)
-    build = _of_type(types, attributes)[0] if attributes and attributes in types else 0
-    arrays = _of_type(types, _INIT_ARRAY), _of_type(types, _FINI_ARRAY)
-    loaded = frozenset(row.number for row in rows)
-    kinds, patched = _arranged(rows), tuple(tables)
-    return SectionPlan(strings, kinds, loaded, stored, filled, code, patched, groups, build, *arrays)
+    return tuple(tables)
 
 
 def _of_type(types: Sequence[int], *wanted: int) -> tuple[int, ...]:

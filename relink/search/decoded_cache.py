@@ -100,13 +100,8 @@ class DecodedCache:
         if key is None:
             return
         is_content = len(key) == 2
-        if not is_content:
-            try:
-                now = os.stat(key[0])
-            except (OSError, ValueError):
-                return
-            if _identity(now) != key[3:]:
-                return
+        if not is_content and _has_changed(key):
+            return
         entry = key, how
         with self._lock:
             if quick and is_content and not self._was_seen(hash(entry)):
@@ -160,6 +155,14 @@ class DecodedCache:
 
     def __len__(self) -> int:
         return len(self._files)
+
+
+def _has_changed(key: Key) -> bool:
+    """Whether a file is no longer the one that the key is of."""
+    try:
+        return _identity(os.stat(key[0])) != key[3:]
+    except (OSError, ValueError):
+        return True
 
 
 def _identity(status: os.stat_result) -> tuple[int, int, int, int, int]:

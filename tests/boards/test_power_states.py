@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import pytest
 
 from emu import Machine, NorFlash
 from emu.boards import BoardError, Exploration, PowerCuts, Trouble, Workers
-from tests.boards.test_power_cuts import EXAMPLE
-
-
-def power_cuts(flash: NorFlash, update: Callable[[], object], **more: object) -> PowerCuts:
-    plain = {"restart": lambda: None, "recover": lambda: None, "check": lambda: None}
-    return PowerCuts([flash], update=update, **{**plain, **more})  # type: ignore[arg-type]
+from tests.boards.test_power_cuts import EXAMPLE, cuts_of
 
 
 def updater(early: bool) -> PowerCuts:
@@ -68,7 +62,7 @@ def test_shares_of_a_sweep_are_the_sweep() -> None:
 def broken() -> PowerCuts:
     """A device whose recovery has a mistake in Python."""
     flash = NorFlash([(2, 64)])
-    return power_cuts(flash, lambda: flash.program(0, b"abcd"), recover=lambda: [][1])
+    return cuts_of(flash, lambda: flash.program(0, b"abcd"), recover=lambda: [][1])
 
 
 def test_a_process_that_fails_says_so() -> None:
@@ -89,7 +83,7 @@ def test_contents_that_are_declared_the_same_are_one_state() -> None:
 
     def explored(**more: object) -> Exploration:
         flash.erase(0, 192)
-        cuts = power_cuts(
+        cuts = cuts_of(
             flash, lambda: flash.program(0, b"abcd"), recover=recover, modes=("before", "after"), **more
         )
         return cuts.explore(most_cuts=6)
@@ -119,7 +113,7 @@ def counting(flash: NorFlash, needed: int, **more: object) -> PowerCuts:
         done = flash.read(0, 4) == b"abcd" or flash.read(64, needed) == bytes(needed)
         return None if done else "not yet"
 
-    return power_cuts(flash, lambda: flash.program(0, b"abcd"), recover=recover, check=check, **more)
+    return cuts_of(flash, lambda: flash.program(0, b"abcd"), recover=recover, check=check, **more)
 
 
 def test_a_device_may_need_several_starts() -> None:
@@ -135,7 +129,7 @@ def test_a_device_may_need_several_starts() -> None:
 
 def test_a_boot_loop_is_told_from_a_start_that_may_still_help() -> None:
     flash = NorFlash([(2, 64)])
-    stuck = power_cuts(
+    stuck = cuts_of(
         flash, lambda: flash.program(0, b"ab"), check=lambda: None if flash.read(0, 1) == b"a" else "x"
     )
     assert {o.trouble for o in stuck.sweep().bad} == {Trouble.STUCK}
@@ -153,7 +147,7 @@ def test_a_boot_loop_is_told_from_a_start_that_may_still_help() -> None:
     def check() -> str | None:
         return None if circle.read(0, 2) == b"ab" else "no image"
 
-    cuts = power_cuts(circle, lambda: circle.program(0, b"ab"), recover=recover, check=check, starts=10)
+    cuts = cuts_of(circle, lambda: circle.program(0, b"ab"), recover=recover, check=check, starts=10)
     found = cuts.explore()
     assert found.troubles == {Trouble.STUCK: found.bad_states}
     assert found.bad_states > 0
@@ -220,7 +214,7 @@ def test_wear_that_ends_a_device_is_found_when_it_counts() -> None:
             if check():
                 update()
 
-        return power_cuts(flash, update, recover=recover, check=check, **more)
+        return cuts_of(flash, update, recover=recover, check=check, **more)
 
     assert cuts(None).explore().bad == ()
     assert cuts(5).explore().bad == ()  # contents alone do not tell
@@ -238,9 +232,9 @@ def test_wear_that_ends_a_device_is_found_when_it_counts() -> None:
 def test_what_would_try_nothing_is_refused(wrong: dict[str, object]) -> None:
     flash = NorFlash([(2, 64)])
     with pytest.raises(BoardError, match="power cuts need"):
-        power_cuts(flash, lambda: None, **wrong)
+        cuts_of(flash, lambda: None, **wrong)
     with pytest.raises(BoardError, match="no cuts to repeat"):
-        power_cuts(flash, lambda: flash.program(0, b"a")).replay([])
+        cuts_of(flash, lambda: flash.program(0, b"a")).replay([])
 
 
 # ---------------------------------------------------------------- the hash of a state

@@ -11,30 +11,25 @@ import pytest
 from emu import Machine
 from emu.cpu.hooks.event_hooks import Log, Places
 
-from .host_hooks import HOSTS, mapped_hooks
+from .host_hooks import ENGINE, HOSTS, EmuStop, mapped_hooks
 
 
 class Hooks:
     """The machine code of a host, run on the project's own machine; `uc_emu_stop` is a host function here."""
 
     def __init__(self, machine: Machine, host: str, name: str) -> None:
-        self.machine, self.stops = machine, 0
+        self.machine, self.stop = machine, EmuStop(machine)
         self.code = mapped_hooks(machine, host)[f"events.{name}"]
-        self.stop = machine.define("uc_emu_stop", (self._stop, "void uc_emu_stop(void *)"))
         self.at = machine.heap.malloc(ctypes.sizeof(Places))
-
-    def _stop(self, engine: int) -> None:
-        assert engine == 0x1234
-        self.stops += 1
 
     def call(self, data: Places | Log, *arguments: int) -> bool:
         """Whether it stops."""
-        before, memory = self.stops, self.machine.memory
+        before, memory = self.stop.count, self.machine.memory
         memory.write(self.at, bytes(data))
         prototype = f"void(void *, {'uint64_t, ' * len(arguments)}void *)"
-        self.machine.call(self.code, prototype, 0x1234, *arguments, self.at)
+        self.machine.call(self.code, prototype, ENGINE, *arguments, self.at)
         ctypes.memmove(ctypes.addressof(data), memory.read(self.at, ctypes.sizeof(data)), ctypes.sizeof(data))
-        return self.stops > before
+        return self.stop.count > before
 
 
 @pytest.mark.parametrize("host", HOSTS)
@@ -45,7 +40,7 @@ def test_the_hook_of_every_host_stops_at_places(host: str) -> None:
         places.fill(chosen)
         table = machine.heap.malloc(places.mask + 8)
         machine.memory.write(table, ctypes.string_at(places.table or 0, places.mask + 8))
-        places.table, places.stop = table, hooks.stop
+        places.table, places.stop = table, hooks.stop.address
         for address in chosen:
             assert hooks.call(places, address, 4)
             assert (places.hit, places.stopped) == (address, 1)
@@ -87,7 +82,7 @@ def test_the_hooks_of_every_host_write_rows(host: str) -> None:
         for name, (arguments, row, stored_when_full) in cases.items():
             hooks, log = Hooks(machine, host, name), Log()
             buffer = machine.heap.malloc(256)
-            log.next, log.end, log.stop = buffer, buffer + 16 * len(row), hooks.stop
+            log.next, log.end, log.stop = buffer, buffer + 16 * len(row), hooks.stop.address
             stops = [hooks.call(log, *arguments) for _ in range(3)]
             assert stops == {"log": [False, False, True], "new_block": [False, True, True]}.get(name, [False] * 3)
             written = np.frombuffer(machine.memory.read(buffer, 16 * len(row)), np.uint64).reshape(2, -1)
@@ -102,7 +97,7 @@ def test_the_edge_hook_of_every_host_writes_each_pair_once(host: str) -> None:
         log.prepare(8, 3, pairs=True)
         table, buffer = machine.heap.malloc(1 << 20), machine.heap.malloc(96)
         machine.memory.write(table, b"\xff" * (1 << 20))
-        log.table, log.next, log.end, log.stop = table, buffer, buffer + 96, hooks.stop
+        log.table, log.next, log.end, log.stop = table, buffer, buffer + 96, hooks.stop.address
         for _ in range(3):
             assert not any(hooks.call(log, *block) for block in ((0x1000, 8), (0x2000, 4)))
         rows = np.frombuffer(machine.memory.read(buffer, 72), np.uint64).reshape(3, 3).tolist()

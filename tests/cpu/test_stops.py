@@ -23,31 +23,26 @@ from relink.errors import MachineInUse
 from tests.alarms import alarms, assert_nothing_raised_is_lost
 
 from .guests import CODE, Bench
-from .host_hooks import HOSTS, mapped_hooks
+from .host_hooks import ENGINE, HOSTS, EmuStop, mapped_hooks
 
 
 class HostHook:
     """The hook of a host, run as a guest on the project's own machine: `uc_emu_stop` is a host function here."""
 
     def __init__(self, machine: Machine, host: str) -> None:
-        self.machine, self.stops = machine, 0
+        self.machine, self.stop = machine, EmuStop(machine)
         self.hook = mapped_hooks(machine, host)["stop.before"]
         self.place = machine.heap.malloc(ctypes.sizeof(StopRequest))
-        stop = machine.define("uc_emu_stop", (self._stop, "void uc_emu_stop(void *)"))
-        self.request = StopRequest(stop=stop, multiplier=MULTIPLIER)
-
-    def _stop(self, engine: int) -> None:
-        assert engine == 0x1234
-        self.stops += 1
+        self.request = StopRequest(stop=self.stop.address, multiplier=MULTIPLIER)
 
     def come_to(self, block: int = CODE, size: int = 4) -> int:
         """Come to a block; 0: it runs, else why not."""
-        memory, stops = self.machine.memory, self.stops
+        memory, stops = self.machine.memory, self.stop.count
         self.request.stopped = 0
         memory.write(self.place, bytes(self.request))
-        self.machine.call(self.hook, "void(void *, uint64_t, uint32_t, void *)", 0x1234, block, size, self.place)
+        self.machine.call(self.hook, "void(void *, uint64_t, uint32_t, void *)", ENGINE, block, size, self.place)
         self.request = StopRequest.from_buffer_copy(memory.read(self.place, ctypes.sizeof(StopRequest)))
-        assert self.stops == stops + bool(self.request.stopped)
+        assert self.stop.count == stops + bool(self.request.stopped)
         return self.request.stopped
 
 

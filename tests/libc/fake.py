@@ -144,6 +144,9 @@ class Harness:
     def text(self, data: bytes) -> int:
         return self.place(data + b"\0")
 
+    def wide(self, text: str) -> int:
+        return self.place(text.encode("utf-32-le") + bytes(4))
+
     def buffer(self, size: int) -> int:
         return self.place(bytes(size))
 

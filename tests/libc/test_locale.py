@@ -83,10 +83,6 @@ def test_single_bytes(host: Harness) -> None:
     assert [host.call("wctob", c) for c in (0, 65, 127, 128, 0xFFFFFFFF)] == [0, 65, 127, -1, -1]
 
 
-def _wide(host: Harness, text: str) -> int:
-    return host.place(text.encode("utf-32-le") + bytes(4))
-
-
 @pytest.mark.parametrize(
     ("data", "limit", "room", "written", "consumed"),
     [
@@ -127,7 +123,7 @@ def test_bytes_to_wide_characters(
 def test_wide_characters_to_bytes(
     host: Harness, text: str, limit: int, room: int, written: int, consumed: int | None
 ) -> None:
-    source, dest, pointer = _wide(host, text), host.buffer(80), host.buffer(8)
+    source, dest, pointer = host.wide(text), host.buffer(80), host.buffer(8)
     host.libc.set_pointer(pointer, source)
     assert host.call("wcsnrtombs", dest, pointer, limit, room, 0) == written
     assert host.libc.pointer(pointer) == (0 if consumed is None else source + 4 * consumed)
@@ -138,16 +134,16 @@ def test_counting_needs_no_room(host: Harness) -> None:
     pointer = host.buffer(8)
     host.libc.set_pointer(pointer, host.text("aä€".encode()))
     assert host.call("mbsrtowcs", 0, pointer, 0, 0) == 3
-    host.libc.set_pointer(pointer, _wide(host, "aä€"))
+    host.libc.set_pointer(pointer, host.wide("aä€"))
     assert host.call("wcsrtombs", 0, pointer, 0, 0) == 6
 
 
 def test_a_day_in_wide_characters(host: Harness) -> None:
     fields = host.place(b"".join(n.to_bytes(4, "little") for n in (5, 4, 3, 23, 10, 126, 1, 326, 0)) + bytes(32))
     dest = host.buffer(400)
-    count = host.call("wcsftime_l", dest, 100, _wide(host, "%A %d %B %Y, %T"), fields, 0)
+    count = host.call("wcsftime_l", dest, 100, host.wide("%A %d %B %Y, %T"), fields, 0)
     assert host.memory.read(dest, 4 * count).decode("utf-32-le") == "Monday 23 November 2026, 03:04:05"
-    assert host.call("wcsftime_l", dest, 5, _wide(host, "%A"), fields, 0) == 0
+    assert host.call("wcsftime_l", dest, 5, host.wide("%A"), fields, 0) == 0
 
 
 def test_wide_characters_through_a_stream(host: Harness) -> None:

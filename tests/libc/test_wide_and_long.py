@@ -82,24 +82,20 @@ def test_printf_and_strtod_round_as_the_cpu_does(arch: str) -> None:
         assert host.call("strtod", b"1e400", 0) == huge
 
 
-def _wide(host: Harness, text: str) -> int:
-    return host.place(text.encode("utf-32-le") + bytes(4))
-
-
 def test_wide_output_counts_characters() -> None:
     host = Harness()
     out = host.buffer(400)
-    count = host.call("swprintf", out, 100, _wide(host, "[%5s|%-4ls|%.2ls|%lc|%d]"), Values(
-        host.text("äö".encode()), _wide(host, "é"), _wide(host, "日本語"), 0x20AC, 42))  # fmt: skip
+    count = host.call("swprintf", out, 100, host.wide("[%5s|%-4ls|%.2ls|%lc|%d]"), Values(
+        host.text("äö".encode()), host.wide("é"), host.wide("日本語"), 0x20AC, 42))  # fmt: skip
     assert host.memory.read(out, 4 * count).decode("utf-32-le") == "[   äö|é   |日本|€|42]"
-    assert host.call("swprintf", out, 3, _wide(host, "%d"), Values(12345)) == -1
+    assert host.call("swprintf", out, 3, host.wide("%d"), Values(12345)) == -1
     assert host.memory.read(out, 12).decode("utf-32-le") == "12\0"
 
 
 def test_wide_input_counts_characters() -> None:
     host = Harness()
     narrow, wide, count = host.buffer(64), host.buffer(64), host.buffer(4)
-    text, template = _wide(host, "äöü日本 x"), _wide(host, "%2s%2ls%n")
+    text, template = host.wide("äöü日本 x"), host.wide("%2s%2ls%n")
     assert host.call("swscanf", text, template, Values(narrow, wide, count)) == 2
     assert host.string(narrow) == "äö".encode()
     assert host.memory.read(wide, 12).decode("utf-32-le") == "ü日\0"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import struct
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import pytest
 
 from emu.cpu.icicle.cpu import IcicleCpu
 from emu.cpu.protocol import Protection, Stop, StopReason
-from tests.loongarch64.assembler import A0, A1, A2, A7, ZERO, insn, load_immediate, syscall
+from tests.loongarch64.assembler import A0, A1, A2, A7, ZERO, code, insn, load_immediate, syscall
 
 QEMU = shutil.which("qemu-loongarch64")
 needs_qemu = pytest.mark.skipif(
@@ -68,6 +69,14 @@ def finish(results: int, size: int) -> list[int]:
         insn("ori", A7, ZERO, EXIT),
         syscall(),
     ]
+
+
+def program_of(words: list[int], records: Iterable[bytes], size: int, code_at: int, records_at: int) -> Program:
+    """Instructions that work on records, each padded to `size` bytes, and then write these as the results."""
+    state = b"".join(record.ljust(size, b"\0") for record in records)
+    results = Segment(records_at, state, Protection.R | Protection.W)
+    content = code(*words, *finish(records_at, len(state)))
+    return Program((Segment(code_at, content, Protection.R | Protection.X), results), code_at, results)
 
 
 def elf(program: Program) -> bytes:

@@ -20,11 +20,9 @@ from pathlib import Path
 
 import pytest
 
-from emu.cpu.protocol import Protection
 from tests.loongarch64.assembler import (
     FIELDS,
     ZERO,
-    code,
     insn,
     load_immediate,
     movfcsr2gr,
@@ -33,7 +31,7 @@ from tests.loongarch64.assembler import (
 )
 from tests.loongarch64.opcodes import FLOATING, NON_FLOATING, Opcode
 from tests.loongarch64.operands import floating, integer, near_product
-from tests.loongarch64.reference import Program, Segment, finish, needs_qemu, run_on_cpu, run_on_qemu
+from tests.loongarch64.reference import Program, needs_qemu, program_of, run_on_cpu, run_on_qemu
 
 CODE, STATE, RECORD = 0x2000_0000, 0x3000_0000, 512
 #: Where in a record: integers, floats, flags, fcsr; memory; and the same again for the results.
@@ -117,10 +115,7 @@ def case_code(case: Case, address: int) -> list[int]:
 
 def build(cases: list[Case]) -> Program:
     words = [word for number, case in enumerate(cases) for word in case_code(case, STATE + number * RECORD)]
-    state = b"".join(case.record.ljust(RECORD, b"\0") for case in cases)
-    words += finish(STATE, len(state))
-    results = Segment(STATE, state, Protection.R | Protection.W)
-    return Program((Segment(CODE, code(*words), Protection.R | Protection.X), results), CODE, results)
+    return program_of(words, (case.record for case in cases), RECORD, CODE, STATE)
 
 
 def outcome(case: Case, record: bytes) -> dict[str, int | bytes]:

@@ -20,11 +20,10 @@ from pathlib import Path
 
 import pytest
 
-from emu.cpu.protocol import Protection
-from tests.loongarch64.assembler import ZERO, code, insn, load_immediate, movfcsr2gr, movgr2fcsr, put
+from tests.loongarch64.assembler import ZERO, insn, load_immediate, movfcsr2gr, movgr2fcsr, put
 from tests.loongarch64.lsx_opcodes import OPCODES, VectorOpcode
 from tests.loongarch64.operands import floating, integer
-from tests.loongarch64.reference import Program, Segment, finish, run_on_cpu, run_on_qemu
+from tests.loongarch64.reference import Program, program_of, run_on_cpu, run_on_qemu
 from tests.real import real_program
 
 CODE, STATE, RECORD = 0x2000_0000, 0x3000_0000, 512
@@ -126,10 +125,7 @@ def case_code(case: Case, address: int) -> list[int]:
 
 def build(cases: list[Case]) -> Program:
     words = [word for number, case in enumerate(cases) for word in case_code(case, STATE + number * RECORD)]
-    state = b"".join(case.record.ljust(RECORD, b"\0") for case in cases)
-    words += finish(STATE, len(state))
-    results = Segment(STATE, state, Protection.R | Protection.W)
-    return Program((Segment(CODE, code(*words), Protection.R | Protection.X), results), CODE, results)
+    return program_of(words, (case.record for case in cases), RECORD, CODE, STATE)
 
 
 def outcome(record: bytes) -> dict[str, str]:

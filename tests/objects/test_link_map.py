@@ -125,7 +125,7 @@ def _entry(arch: str, kind: str) -> int:
 
 
 def test_relink_alone_answers_the_same(kind: str, pic: list[Path]) -> None:
-    """As DESIGN.md has it: `image.section(".text").address`, `image.got_slot(…)`, without a CPU."""
+    """As docs/objects.md has it: `image.section(".text").address`, `image.got_slot(…)`, without a CPU."""
     linker = Linker(HostMemory(arch_of(kind)))
     other = linked(kind, [compiled(kind, "int outside(int x) { return x; }\n", "-fPIC")])
     linker.load(other)

@@ -25,7 +25,6 @@ from relink.memory import placement
 from relink.objects.small import SmallObject
 from relink.relocate import few_of_object
 from relink.search import open as opening
-from relink.search.decoded_cache import CACHE
 from relink.search.open import open_image
 from tests.counting import python_calls
 from tests.elf.broken_objects import BROKEN
@@ -33,6 +32,8 @@ from tests.elf.build_object import Sec, Sym, rela, simple_object
 from tests.fixtures import arch_of
 from tests.linker.test_few_entries import state
 from tests.objects.build import TARGETS, compiled, linked
+
+pytestmark = pytest.mark.usefixtures("without_cache")
 
 #: Fragments as compilers of all kinds write them: calls, data of all permissions, tables, names in each form.
 SOURCES = (
@@ -67,11 +68,6 @@ def by_arrays() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(opening, "_small", lambda *inputs: None)
         yield
-
-
-@pytest.fixture(autouse=True)
-def _no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(CACHE, "enabled", False)
 
 
 def described(event: Event) -> str:

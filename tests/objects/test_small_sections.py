@@ -8,16 +8,12 @@ from dataclasses import replace
 import pytest
 
 from relink.elf.objects import decode_object
-from relink.search.decoded_cache import CACHE
 from tests.elf.build_object import Sec, Sym, group, rela, simple_object
 from tests.fixtures import arch_of
 from tests.objects.build import compiled
 from tests.objects.test_small import assert_same, mutated
 
-
-@pytest.fixture(autouse=True)
-def _no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(CACHE, "enabled", False)
+pytestmark = pytest.mark.usefixtures("without_cache")
 
 
 def test_groups_that_a_link_keeps_are_linked_by_numbers() -> None:

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from emu.boards.cortex_m.core import Core
 
 _KEY = 0x05FA
+_ICTR, _SYSTICK = 0x004, 0x010
 _ISER, _ICER, _ISPR, _ICPR, _IABR, _IPR = 0x100, 0x180, 0x200, 0x280, 0x300, 0x400
 _CPUID, _ICSR, _VTOR, _AIRCR, _SCR, _CCR, _SHPR, _SHCSR = 0xD00, 0xD04, 0xD08, 0xD0C, 0xD10, 0xD14, 0xD18, 0xD24
 _CFSR, _HFSR, _DFSR, _MMFAR, _BFAR, _AFSR = 0xD28, 0xD2C, 0xD30, 0xD34, 0xD38, 0xD3C
 _CPACR, _MPU_CTRL, _STIR, _FPCCR, _FPCAR, _FPDSCR = 0xD88, 0xD94, 0xF00, 0xF34, 0xF38, 0xF3C
-_DEMCR = 0xDFC
+_ID_PFR0, _DEMCR = 0xD40, 0xDFC
 #: SHCSR: (bit, exception) of what is active, pending and enabled.
 _ACTIVE = (
     (0, n.MEM_MANAGE),
@@ -40,7 +41,7 @@ _CCR_UNALIGNED, _CCR_DIVIDE, _CCR_STKALIGN = 1 << 3, 1 << 4, 1 << 9
 _CCR_REFUSED = {_CCR_UNALIGNED: "CCR.UNALIGN_TRP", 1 << 8: "CCR.BFHFNMIGN"}
 #: Registers that only keep what is written: ACTLR, DFSR, AFSR, CPACR, debug control, FPCCR and others.
 _PLAIN = frozenset({0x008, _DFSR, _AFSR, _CPACR, _DEMCR, _FPCCR, _FPCAR, _FPDSCR})
-#: The feature registers of a Cortex-M4 at 0xD40 (ID_PFR0 to ID_ISAR4), of which software reads little.
+#: The feature registers of a Cortex-M4 (ID_PFR0 to ID_ISAR4), of which software reads little.
 _FEATURES = (
     0x30,
     0x200,
@@ -133,54 +134,28 @@ class SystemControl(Device):
             self._cpu.nvic.set_priority(exception, value)
 
     def _read_word(self, offset: int) -> int:
-        nvic, cpu = self._cpu.nvic, self._cpu
-        if 0x10 <= offset < 0x20:
+        if _SYSTICK <= offset < _SYSTICK + 0x10:
             return self.systick.read(offset)
-        for base, found in (
-            (_ISER, nvic.enabled),
-            (_ICER, nvic.enabled),
-            (_ISPR, nvic.pending),
-            (_ICPR, nvic.pending),
-            (_IABR, nvic.active),
-        ):
-            if base <= offset < base + 0x40:
-                if base == _IABR and self._cpu.cortex.architecture == "v6-M":
-                    return 0
-                first = n.FIRST_IRQ + 8 * (offset - base)
-                return sum(1 << bit for bit in range(32) if first + bit in found)
-        match offset:
-            case 0x004:
-                return (nvic.lines - 1) // 32
-            case 0xD00:
-                return cpu.cortex.cpuid
-            case 0xD04:
-                return self._interrupt_state()
-            case 0xD08:
-                return self.vector_table
-            case 0xD0C:
-                return 0xFA05 << 16 | nvic.group_shift << 8
-            case 0xD10:
-                return self._scr
-            case 0xD14:
-                return self._ccr
-            case 0xD24:
-                return self._handler_state()
-            case 0xD28:
-                return cpu.faults.configurable
-            case 0xD2C:
-                return cpu.faults.hard
-            case 0xD34:
-                return cpu.faults.memory_address
-            case 0xD38:
-                return cpu.faults.bus_address
-        if 0xD40 <= offset < 0xD40 + 4 * len(_FEATURES):
-            return _FEATURES[(offset - 0xD40) // 4] if cpu.cortex.is_mainline else 0
-        return self._plain.get(offset, 0)
+        if _ISER <= offset < _IABR + 0x40:
+            return self._interrupts(offset)
+        if _ID_PFR0 <= offset < _ID_PFR0 + 4 * len(_FEATURES):
+            return _FEATURES[(offset - _ID_PFR0) // 4] if self._cpu.cortex.is_mainline else 0
+        read = _READERS.get(offset)
+        return self._plain.get(offset, 0) if read is None else read(self)
+
+    def _interrupts(self, offset: int) -> int:
+        """A word of NVIC_ISER, ICER, ISPR, ICPR or IABR: a bit for each interrupt."""
+        nvic, kind = self._cpu.nvic, offset & ~0x7F
+        if offset & 0x40 or (kind == _IABR and self._cpu.cortex.architecture == "v6-M"):
+            return 0
+        found = nvic.enabled if kind in (_ISER, _ICER) else nvic.pending if kind in (_ISPR, _ICPR) else nvic.active
+        first = n.FIRST_IRQ + 8 * (offset - kind)
+        return sum(1 << bit for bit in range(32) if first + bit in found)
 
     def _write_word(self, offset: int, value: int) -> None:
-        if 0x10 <= offset < 0x20:
+        if _SYSTICK <= offset < _SYSTICK + 0x10:
             self.systick.write(offset, value)
-        elif 0x100 <= offset < _IABR:
+        elif _ISER <= offset < _IABR:
             self._write_interrupts(offset, value)
         elif offset == _ICSR:
             self._control_interrupts(value)
@@ -300,3 +275,20 @@ class SystemControl(Device):
 
 
 __all__ = ["STATUS", "SystemControl"]
+
+
+#: Registers that are read from the model.
+_READERS: dict[int, Callable[[SystemControl], int]] = {
+    _ICTR: lambda control: (control._cpu.nvic.lines - 1) // 32,
+    _CPUID: lambda control: control._cpu.cortex.cpuid,
+    _ICSR: SystemControl._interrupt_state,
+    _VTOR: lambda control: control.vector_table,
+    _AIRCR: lambda control: 0xFA05 << 16 | control._cpu.nvic.group_shift << 8,
+    _SCR: lambda control: control._scr,
+    _CCR: lambda control: control._ccr,
+    _SHCSR: SystemControl._handler_state,
+    _CFSR: lambda control: control._cpu.faults.configurable,
+    _HFSR: lambda control: control._cpu.faults.hard,
+    _MMFAR: lambda control: control._cpu.faults.memory_address,
+    _BFAR: lambda control: control._cpu.faults.bus_address,
+}
