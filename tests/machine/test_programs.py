@@ -22,7 +22,7 @@ from tests.grouping import each
 from tests.machine.static_programs import NOTE, source_digest, static_program
 from tests.objects.build import TARGETS, compiled, linked, program
 from toolchains.errors import ToolchainError
-from toolchains.oracle.run import emulator
+from toolchains.oracle.interpreters import emulator
 
 pytestmark = pytest.mark.sample(3)
 

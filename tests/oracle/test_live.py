@@ -14,7 +14,8 @@ from tests.real import real_library, real_program
 from toolchains.engine import find_zig
 from toolchains.errors import ToolchainError
 from toolchains.oracle import goldens, real
-from toolchains.oracle.run import LEAST_QEMU, Oracle, installed, is_native, musl_path
+from toolchains.oracle.interpreters import LEAST_QEMU, installed, is_native, musl_path
+from toolchains.oracle.run import Oracle
 from toolchains.oracle.scenarios import no_oracle, scenarios, uses_musl
 from toolchains.targets import VARIANTS
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from toolchains.build import BUILT
 from toolchains.errors import ToolchainError
 from toolchains.manifest import FIXTURES, sha256_of
-from toolchains.oracle.run import Oracle, Outcome, emulator_version
+from toolchains.oracle.interpreters import emulator_version
+from toolchains.oracle.run import Oracle, Outcome
 from toolchains.oracle.scenarios import no_oracle, scenarios
 from toolchains.recipe import Recipe
 from toolchains.targets import Variant

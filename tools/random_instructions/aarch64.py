@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from random import Random
 
-from tools.random_instructions.compare import Bench, Here
+from tools.random_instructions.compare import Bench
 from tools.random_instructions.layout import (
     DATA,
     GENERAL,
@@ -175,7 +175,3 @@ def tests(rng: Random, bench: Bench, count: int, only: str) -> Iterator[tuple[st
         code = word.to_bytes(4, "little")
         if not bench.decoded(code)[1].startswith(_KEYED):
             yield group, code
-
-
-def ignored(bench: Here, code: bytes) -> dict[str, int]:
-    return {}

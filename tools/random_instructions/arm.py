@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
-from tools.random_instructions.compare import Bench, Here
+from tools.random_instructions.compare import Bench
 from tools.random_instructions.layout import (
     DATA,
     GENERAL,
@@ -243,7 +243,3 @@ def _tests(
 
 
 arm_tests, thumb_tests = _tests(ARM, False), _tests(THUMB, True)
-
-
-def ignored(bench: Here, code: bytes) -> dict[str, int]:
-    return {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from random import Random
 
-from tools.random_instructions.compare import Bench, Here
+from tools.random_instructions.compare import Bench
 from tools.random_instructions.layout import (
     DATA,
     GENERAL,
@@ -170,7 +170,3 @@ def tests(rng: Random, bench: Bench, count: int, only: str) -> Iterator[tuple[st
         if width(row[1]) == 16 and (word & 0xE003 in jumps or word & 0xF07F in (0x8002, 0x9002)):
             continue
         yield group, word.to_bytes(width(row[1]) // 8, "little")
-
-
-def ignored(bench: Here, code: bytes) -> dict[str, int]:
-    return {}
