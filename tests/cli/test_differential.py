@@ -175,7 +175,9 @@ def test_the_same_seed_makes_the_same_calls(relink_emu: RunCommand, source: str)
         (["{readme}"], 2, "is not a C, C++ or assembly source"),
     ],
 )
-def test_bad_input(relink_emu: RunCommand, source: str, arguments: list[str], status: int, told: str) -> None:
+def test_bad_input_is_named(
+    relink_emu: RunCommand, source: str, arguments: list[str], status: int, told: str
+) -> None:
     readme = Path(__file__).resolve().parents[2] / "README.md"
     words = [word.format(source=source, readme=readme) for word in arguments]
     result = relink_emu("test", *words)

@@ -91,7 +91,7 @@ def test_inputs_are_replayed_and_minimised(relink_emu: RunCommand, parser: Path,
         (["-p", "int parse(int, int)"], 1, "does not take a pointer"),
     ],
 )
-def test_bad_input(
+def test_bad_input_is_named(
     relink_emu: RunCommand, parser: Path, here: Path, options: list[str], status: int, told: str
 ) -> None:
     (here / "bad").write_bytes(b"BUG!")

@@ -112,7 +112,7 @@ def test_the_name_and_the_processors_of_the_thread(host: Harness) -> None:
     assert host.call("sched_get_priority_max", 7) == -1
 
 
-def test_named_semaphores(host: Harness) -> None:
+def test_named_semaphores_are_found_by_name(host: Harness) -> None:
     assert host.call("sem_open", b"/s", 0, Values()) == 0
     assert host.libc.errno == Errno.ENOENT
     first = host.call("sem_open", b"/s", CREAT, Values(0o600, 1))

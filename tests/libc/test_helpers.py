@@ -55,7 +55,7 @@ def test_128_bit_division_on_64_bit_isas(a: int, b: int) -> None:
 
 
 @given(st.integers(0, (1 << 64) - 1))
-def test_bit_counts(a: int) -> None:
+def test_bits_are_counted(a: int) -> None:
     assert _ARM.call("__popcountdi2", a) == bin(a).count("1")
     assert _ARM.call("__bswapdi2", a) == int.from_bytes(a.to_bytes(8, "big"), "little")
     if a:

@@ -37,7 +37,7 @@ _SCORES = {
 
 
 @each("call", _SCORES)
-def test_functions_of_integers(library: Library, call: str) -> None:
+def test_functions_of_integers_give_their_results(library: Library, call: str) -> None:
     match = re.fullmatch(r"(\w+)\((\d*)\)", call)
     assert match is not None
     name, argument = match.groups()
@@ -65,7 +65,7 @@ def test_printing(machine: Machine, library: Library) -> None:
     assert written == len(pointer_free) + len(b"to stderr too\n")
 
 
-def test_formatting_into_buffers(library: Library) -> None:
+def test_formatted_text_stays_inside_its_buffer(library: Library) -> None:
     out = bytearray(64)
     count = library.function("use_snprintf", "int(char *, size_t, int, double)")(out, 64, -3, 2.0005)
     assert out[:count] == b"<-3:2.001:end>" or out[:count] == b"<-3:2.000:end>"
@@ -77,12 +77,12 @@ def test_scanning(library: Library) -> None:
     assert library.function("use_sscanf", "int(const char *)")("12 -5") == 2007
 
 
-def test_number_parsing(library: Library) -> None:
+def test_numbers_are_parsed(library: Library) -> None:
     expected = -123 + 1000 + 16 + 7 + 1 + 63 + 5 + 27
     assert library.function("use_strtol", "int(void)")() == expected
 
 
-def test_character_classes(library: Library) -> None:
+def test_characters_are_classified(library: Library) -> None:
     assert library.function("use_ctype", "int(const char *)")("ab 12!") == 2 + 100 + 20 + 1000 + 30000
 
 
@@ -98,7 +98,7 @@ def test_a_huge_allocation_is_null(library: Library) -> None:
     assert library.function("malloc_huge", "void *(void)")() == 0
 
 
-def test_fortified_calls(machine: Machine, library: Library) -> None:
+def test_fortified_calls_check_sizes(machine: Machine, library: Library) -> None:
     use_fortify = library.function("use_fortify", "int(size_t)")
     assert use_fortify(32) == ord("0") + ord("0") + 5 + 4 + 12 + 2
     assert machine.libc.stdout.getvalue() == b"fortified 1\nf\n"

@@ -39,7 +39,7 @@ def _our_format(template: bytes, *args: int | float) -> tuple[int, bytes]:
     st.sampled_from(b"diouxX"),
     st.one_of(st.integers(-300, 300), st.integers(-(1 << 63), (1 << 63) - 1)),
 )
-def test_integers(
+def test_integers_print_as_by_glibc(
     glibc: ctypes.CDLL, flags: bytes, width: bytes, precision: bytes, length: bytes, conversion: int, value: int
 ) -> None:
     template = b"<%" + flags + width + precision + length + bytes([conversion]) + b">"
@@ -49,7 +49,7 @@ def test_integers(
 
 
 @given(_FLAGS, _WIDTHS, _PRECISIONS, st.sampled_from(b"eEfFgGaA"), st.floats())
-def test_floats(
+def test_floats_print_as_by_glibc(
     glibc: ctypes.CDLL, flags: bytes, width: bytes, precision: bytes, conversion: int, value: float
 ) -> None:
     template = b"<%" + flags + width + precision + bytes([conversion]) + b">"
@@ -62,7 +62,9 @@ def test_floats(
 
 
 @given(_WIDTHS, _PRECISIONS, st.binary(max_size=30).map(lambda b: b.replace(b"\0", b"x")), st.booleans())
-def test_strings(glibc: ctypes.CDLL, width: bytes, precision: bytes, text: bytes, left: bool) -> None:
+def test_strings_print_as_by_glibc(
+    glibc: ctypes.CDLL, width: bytes, precision: bytes, text: bytes, left: bool
+) -> None:
     template = b"<%" + (b"-" if left else b"") + width + precision + b"s>"
     host = Harness()
     out = host.buffer(4096)
@@ -97,7 +99,9 @@ def test_strings(glibc: ctypes.CDLL, width: bytes, precision: bytes, text: bytes
         (b"%08.3f|%-8.3f|", (-3.14159, 2.71828)),
     ],
 )
-def test_corners(glibc: ctypes.CDLL, template: bytes, args: tuple[int | float | str, ...]) -> None:
+def test_rare_conversions_print_as_by_glibc(
+    glibc: ctypes.CDLL, template: bytes, args: tuple[int | float | str, ...]
+) -> None:
     host = Harness()
     out = host.buffer(4096)
     ours = [host.text(a.encode()) if isinstance(a, str) else a for a in args]

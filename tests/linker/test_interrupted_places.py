@@ -27,7 +27,7 @@ SOURCES: dict[str, Callable[[], tuple[str, object]]] = {
 
 
 @each("source", SOURCES)
-def test_places_of_images(source: str) -> None:
+def test_places_of_images_are_given_back(source: str) -> None:
     arch, content = SOURCES[source]()
     memory = HostMemory(arch)
     linker = Linker(memory)
@@ -43,7 +43,7 @@ def test_places_of_images(source: str) -> None:
 
 
 @pytest.mark.parametrize("target", ["x86_64", "loongarch64"])
-def test_pages_of_images(target: str) -> None:
+def test_pages_of_images_are_unmapped_and_not_charged(target: str) -> None:
     with Machine(arch_of(target)) as machine:
         for number in count(1):
             load = machine.linker.begin(Library(machine.arch.name).image())
@@ -60,7 +60,7 @@ def test_pages_of_images(target: str) -> None:
 
 
 @pytest.mark.parametrize("target", ["x86_64", "loongarch64"])
-def test_anonymous_mappings(target: str) -> None:
+def test_anonymous_mappings_can_be_unmapped(target: str) -> None:
     with Machine(arch_of(target)) as machine:
         memory = machine.memory
         memory.unmap(memory.map_anonymous(0x2000))  # what is made once is made
@@ -72,7 +72,7 @@ def test_anonymous_mappings(target: str) -> None:
             assert memory.regions == before, number
 
 
-def test_a_second_mapping_of_a_region() -> None:
+def test_a_second_mapping_of_a_region_is_whole_or_made_again() -> None:
     low, high = 0x2000_0000, 0x3000_0000
     for number in count(1):
         with Machine("x86_64") as machine:

@@ -46,7 +46,7 @@ def test_links_of_a_test_are_compared_or_left_out(tmp_path: Path) -> None:
     assert "any             2" in printed
 
 
-def test_categories() -> None:
+def test_tests_and_options_and_refusals_are_sorted_into_categories() -> None:
     assert by_name("mips-64.s") == by_name("invalid/ppc64-x.s") == "other targets"
     assert (
         by_name("aarch64-abs16.s")

@@ -74,7 +74,7 @@ def _check_all(
         assert _records(machine) == before
 
 
-def test_a_call_with_a_callback_and_a_large_buffer() -> None:
+def test_a_call_with_a_callback_and_a_large_buffer_leaves_no_record() -> None:
     buffer = bytearray(100_000)
 
     def call(machine: Machine, library: Loaded) -> None:
@@ -83,7 +83,7 @@ def test_a_call_with_a_callback_and_a_large_buffer() -> None:
     _check_all("x86_64", call)
 
 
-def test_a_nested_call() -> None:
+def test_a_nested_call_leaves_no_record() -> None:
     def call(machine: Machine, library: Loaded) -> None:
         def visitor(context: int, name: bytes) -> int:
             return int(library.visit(lambda context, name: context, 1, ["c"], 1))
@@ -102,7 +102,7 @@ def _remove_points(machine: Machine) -> None:
         watchpoint.remove()
 
 
-def test_a_breakpoint() -> None:
+def test_a_breakpoint_leaves_no_record() -> None:
     hits: list[object] = []
 
     def stop(machine: Machine, library: Loaded) -> None:
@@ -114,7 +114,7 @@ def test_a_breakpoint() -> None:
 
 
 @pytest.mark.parametrize("target", ["x86_64", "loongarch64"])
-def test_a_watchpoint(target: str) -> None:
+def test_a_watchpoint_leaves_no_record(target: str) -> None:
     hits: list[Hit] = []
     place: list[int] = []
 
@@ -130,7 +130,7 @@ def test_a_watchpoint(target: str) -> None:
 
 
 @pytest.mark.parametrize("target", ["x86_64", "loongarch64"])
-def test_watched_memory_whose_permissions_change(target: str) -> None:
+def test_memory_whose_permissions_change_stays_watched(target: str) -> None:
     hits: list[Hit] = []
     with Machine(arch_of(target)) as machine:
         library = machine.load(fixture(target, "basic-dwarf5"), allow_unresolved=True)
@@ -157,7 +157,7 @@ def test_watched_memory_whose_permissions_change(target: str) -> None:
         assert number > 20
 
 
-def test_a_thread() -> None:
+def test_a_thread_leaves_no_record() -> None:
     def use(machine: Machine, library: Loaded) -> None:
         thread = machine.new_thread()
         with machine.use_thread(thread):
@@ -171,7 +171,7 @@ def test_a_thread() -> None:
     _check_all("x86_64", use, remove=remove)
 
 
-def test_blocks_of_dynamic_modules() -> None:
+def test_a_dynamic_module_has_one_block_and_none_when_forgotten() -> None:
     with Machine("x86_64", dynamic_tls=True) as machine:
         image = machine.load(Library("x86_64", "libt.so", tls=(b"abc", 16, 8)).image()).image
         module, thread = image.tls, machine.threads.main
@@ -197,7 +197,7 @@ def test_blocks_of_dynamic_modules() -> None:
         assert number > 10
 
 
-def test_a_limit() -> None:
+def test_a_limit_is_not_that_of_the_next_run() -> None:
     def call(machine: Machine, library: Loaded) -> None:
         assert library.visit(lambda context, name: 1, 0, ["a"], 1, max_instructions=10_000) == 1
 
@@ -209,7 +209,7 @@ def test_a_limit() -> None:
 
 
 @pytest.mark.parametrize("kind", ["trace", "coverage"])
-def test_a_trace_and_coverage(kind: str) -> None:
+def test_a_trace_and_coverage_leave_no_record(kind: str) -> None:
     begun: list[Any] = []
 
     def observe(machine: Machine, library: Loaded) -> None:
@@ -225,7 +225,7 @@ def test_a_trace_and_coverage(kind: str) -> None:
     _check_all("x86_64", observe, 11, remove=remove)
 
 
-def test_a_patch_and_a_redirection() -> None:
+def test_a_patch_and_a_redirection_leave_no_record() -> None:
     redirected: list[Loaded] = []
 
     def change(machine: Machine, library: Loaded) -> None:

@@ -217,7 +217,7 @@ def test_padding_that_cannot_align(target: str, addend: int) -> None:
         link(bytes(data), target)
 
 
-def test_overlapping_padding() -> None:
+def test_two_paddings_at_one_place_are_refused() -> None:
     text = ".text\nnop\n.reloc ., R_RISCV_ALIGN, 6\n.reloc ., R_RISCV_ALIGN, 6\nnop\nnop\nnop\n"
     with pytest.raises(MalformedElf, match="too few for an alignment"):
         link(bytes(assembled(text, "riscv64")), "riscv64")

@@ -128,7 +128,7 @@ CALL_FIXTURES = [
 
 @by(("target", "name"), CALL_FIXTURES)
 @each("imports", ["beside", "host"])
-def test_calls_and_jumps(target: str, name: str, imports: str) -> None:
+def test_calls_and_jumps_arrive(target: str, name: str, imports: str) -> None:
     """Callees in the image and, by a stub, in Python."""
     with Machine(arch_of(target)) as machine:
         sources = [fixture(target, name)]

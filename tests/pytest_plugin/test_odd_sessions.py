@@ -76,7 +76,7 @@ def test_after(lib):
     again.assert_outcomes(passed=2, failed=1, errors=2)
 
 
-def test_needed_libraries(session: Session, pytester: pytest.Pytester) -> None:
+def test_needed_libraries_are_found_by_the_key_needs(session: Session, pytester: pytest.Pytester) -> None:
     for arch in ("arm", "riscv64"):
         shutil.copytree(BUILT / f"{arch}-clang" / "deps", pytester.path / "deps" / arch)
     text = """
