@@ -55,7 +55,9 @@ from relink.arch import FloatAbi
 _XMM = numbered("xmm", 8)
 #: CPUID.1:EDX, which is AT_HWCAP on x86 (Linux, arch/x86/include/asm/elf.h, ELF_HWCAP), of the emulated CPU.
 HWCAP = 0x078B_FBFD
-STAT = GENERIC._replace(nlink=(16, 8), mode=(24, 4), uid=(28, 4), gid=(32, 4), blksize=(56, 8), bytes=144)
+STAT = GENERIC._replace(
+    nlink=(16, 8), mode=(24, 4), uid=(28, 4), gid=(32, 4), rdev=(40, 8), blksize=(56, 8), bytes=144
+)
 
 #: The vsyscall page (Linux, arch/x86/entry/vsyscall/vsyscall_64.c), which old statically linked programs call.
 VSYSCALLS = {

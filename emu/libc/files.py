@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 _SECOND = 1_000_000_000
+_DEVICE = 1  #: st_dev of all files
 _MOST_VECTORS = 1024  #: maximum number of buffers of readv and writev (Linux, UIO_MAXIOV)
 _MOST = 0x7FFF_F000  #: maximum number of bytes of one read or write (Linux, MAX_RW_COUNT)
 
@@ -44,7 +45,8 @@ def statx_bytes(status: fs.Status) -> bytes:
     facts = 0x7FF, 4096, 0, 1, USER_ID, USER_ID, status.mode, 0, status.inode, status.size, blocks, 0
     accessed, modified, changed = (struct.pack("<qII", *divmod(each, _SECOND), 0) for each in status.times)
     times = accessed + bytes(16) + changed + modified  # the second is the time of birth
-    return (struct.pack("<IIQIIIHHQQQQ", *facts) + times).ljust(256, b"\0")
+    devices = struct.pack("<IIII", status.device >> 8, status.device & 0xFF, _DEVICE >> 8, _DEVICE & 0xFF)
+    return (struct.pack("<IIQIIIHHQQQQ", *facts) + times + devices).ljust(256, b"\0")
 
 
 def status_bytes(isa: Isa, status: fs.Status, suffix: str) -> bytes:
@@ -52,12 +54,13 @@ def status_bytes(isa: Isa, status: fs.Status, suffix: str) -> bytes:
     layout = isa.libc.stat[suffix]
     block = bytearray(layout.bytes)
     values = {
-        layout.dev: 1,
+        layout.dev: _DEVICE,
         layout.ino: status.inode,
         layout.mode: status.mode,
         layout.nlink: 1,
         layout.uid: USER_ID,
         layout.gid: USER_ID,
+        layout.rdev: status.device,
         layout.size: status.size,
         layout.blksize: 4096,
         layout.blocks: (status.size + 511) // 512,

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from emu.libc import device_files
 from emu.libc.descriptors import (
     CHANGEABLE,
     O_CLOEXEC,
@@ -28,7 +29,6 @@ from emu.libc.errno import FileError as FileError
 from emu.libc.file_index import FileIndex, absolute
 from emu.libc.file_node import FILE_MODE, FOLDER_MODE, READ, WRITE, Node, Nodes, folders_above
 from emu.libc.proc_files import GENERATED
-from emu.libc.random_bytes import RandomBytes
 from emu.libc.shared import Shared
 from relink.errors import GuestAccessError
 from relink.memory.rollback import Rollback
@@ -54,6 +54,7 @@ class Status:
     size: int
     inode: int
     times: tuple[int, int, int] = (0, 0, 0)  #: of access, modification and change, in nanoseconds since the epoch
+    device: int = 0  #: st_rdev: major and minor number, of a character device
 
 
 class FileSystem:
@@ -68,14 +69,7 @@ class FileSystem:
         self.nodes = Nodes(libc.clock)
         self.working_directory = "/"
         self._directory_flag = libc.isa.libc.directory_flag
-        #: Devices that always exist: path -> function that returns the bytes read.
-        self.devices: dict[str, Callable[[int], bytes]] = {
-            "/dev/null": lambda size: b"",
-            "/dev/zero": bytes,
-            "/dev/full": bytes,
-            "/dev/urandom": lambda size: libc.state(RandomBytes).take(size),
-            "/dev/random": lambda size: libc.state(RandomBytes).take(size),
-        }
+        self.devices = device_files.readers(libc)
         #: Files made when they are opened: path -> function that returns the content.
         self.generated: dict[str, Callable[[], bytes]] = {
             path: partial(make, libc) for path, make in GENERATED.items()
@@ -127,7 +121,7 @@ class FileSystem:
     def status(self, path: bytes) -> Status:
         key = self.resolve(path)
         if key in self.devices and key not in self.files:
-            return Status(S_IFCHR | 0o666, 0, inode(key))
+            return _device_status(key)
         if key in self.generated and key not in self.files:
             return Status(S_IFREG | 0o444, 0, inode(key))
         size = len(self.files[key]) if key in self.files else 4096
@@ -295,10 +289,9 @@ class FileSystem:
         return self.nodes.make(key, mode)
 
     def _device(self, path: str, flags: int) -> Descriptor:
-        """A character device: data written to it is discarded; /dev/full refuses it."""
         if flags & self._directory_flag:
             raise FileError(Errno.ENOTDIR)
-        return Descriptor(path, flags, output=_full if path == "/dev/full" else len, input=self.devices[path])
+        return Descriptor(path, flags, output=device_files.writer(path), input=self.devices[path])
 
     def add(self, descriptor: Descriptor, lowest: int = 0, *, close_on_exec: bool = False) -> int:
         """The lowest free number that is at least `lowest`, for this. Raises FileError EMFILE."""
@@ -358,8 +351,12 @@ class FileSystem:
 
     def descriptor_status(self, number: int) -> Status:
         descriptor = self.get(number)
+        if descriptor.path in device_files.NUMBERS and descriptor.data is None:
+            return _device_status(descriptor.path)
         if (fixed := descriptor.kind) is not None or descriptor.output is not None or number == 0:
-            return Status(fixed or S_IFCHR | 0o620, 0, number + 1)
+            return Status(
+                fixed or S_IFCHR | 0o620, 0, number + 1, device=0 if fixed else device_files.TERMINAL + number
+            )
         if descriptor.path not in self.files and self.is_directory(descriptor.path):
             return _status(descriptor.path, 4096, self.find_node(descriptor.path), is_folder=True)
         node = descriptor.node or Node(FILE_MODE)
@@ -371,9 +368,8 @@ def _status(path: str, size: int, node: Node, *, is_folder: bool) -> Status:
     return Status((S_IFDIR if is_folder else S_IFREG) | node.mode, size, inode(path), times)
 
 
-def _full(data: bytes) -> int:
-    """Write to /dev/full: ENOSPC."""
-    raise FileError(Errno.ENOSPC)
+def _device_status(path: str) -> Status:
+    return Status(S_IFCHR | 0o666, 0, inode(path), device=device_files.NUMBERS[path])
 
 
 def inode(path: str) -> int:

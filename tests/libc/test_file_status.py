@@ -158,3 +158,29 @@ def test_a_stream_for_appending_is_at_the_end_after_it_was_opened_and_written(ho
     assert host.call("ftell", stream) == 3
     host.call("fputs", b"de", stream)
     assert host.call("ftell", stream) == 5
+
+
+def _device(host: Harness, call: str, what: bytes | int) -> tuple[int, int]:
+    """(inode, st_rdev), from x86-64's struct stat; statx has the same."""
+    buffer = host.buffer(256)
+    assert host.call(call, what, buffer) == 0
+    block = host.memory.read(buffer, 144)
+    inode, number = *struct.unpack_from("<Q", block, 8), *struct.unpack_from("<Q", block, 40)
+    if call == "stat":
+        assert host.call("statx", HERE, what, 0, 0x7FF, buffer) == 0
+        extended = host.memory.read(buffer, 256)
+        assert struct.unpack_from("<4I", extended, 0x80) == (number >> 8, number & 255, 0, 1)
+    return inode, number
+
+
+def test_devices_have_linux_numbers_and_standard_output_is_none_of_them(host: Harness) -> None:
+    """GNU cmp and grep write nothing when st_rdev says that standard output is /dev/null."""
+    numbers = {"null": 0x103, "zero": 0x105, "full": 0x107, "random": 0x108, "urandom": 0x109}
+    for name, number in numbers.items():
+        path = f"/dev/{name}".encode()
+        found = _device(host, "stat", path)
+        assert found[1] == number
+        assert _device(host, "fstat", host.call("open", path, 0)) == found
+    for standard in (0, 1, 2):
+        assert _device(host, "fstat", standard)[1] not in (0, *numbers.values())
+    assert _device(host, "stat", b"/x")[1] == 0
