@@ -33,7 +33,7 @@ def _microseconds(action: Callable[[], object]) -> float:
 
 
 class BareUnicorn:
-    """The same two crossings with the binding and nothing else."""
+    """A call and a trap by Unicorn's Python binding alone."""
 
     def __init__(self, guest: Guest) -> None:
         self.guest = guest

@@ -46,7 +46,7 @@ class Calls(NamedTuple):
 
 
 def timed(functions: Sequence[Callable[[int], object]]) -> Calls:
-    """One call of each."""
+    """Call each function once."""
     times, began = [], time.process_time_ns()
     for number, function in enumerate(functions):
         started = time.perf_counter_ns()
@@ -66,7 +66,7 @@ def measured(target: str, arch: str, binding: str) -> tuple[Calls, Calls]:
 
 
 def bare(target: str, arch: str) -> tuple[Calls, Calls]:
-    """The same by bare Unicorn, with all slots bound before."""
+    """(first, later) call by bare Unicorn, with all slots bound before."""
     with _loaded(target, arch, "now") as (machine, caller, callee):
         libraries = BareLibraries(target, machine, caller, callee)
         functions = [libraries.function(caller, f"caller_{n}") for n in range(COUNT)]
@@ -84,7 +84,7 @@ def _loaded(target: str, arch: str, binding: str) -> Iterator[tuple[Machine, Lib
 
 
 def native() -> tuple[Calls, Calls] | None:
-    """The same under the host's ld.so, where it is an x86-64 one."""
+    """(first, later) call under the host's ld.so; None unless that is an x86-64 one."""
     if sys.platform != "linux" or os.uname().machine != "x86_64":
         return None
     caller, callee = libraries("x86_64")

@@ -113,11 +113,11 @@ class Measured:
         return min(run[what] for run in self.runs[name])
 
     def of_peer(self, name: str, what: str = "") -> float | None:
-        """The same; None of one that did not."""
+        """The least figure of a peer; None of one that did not take part."""
         return self.least(name, what) if name in self.runs else None
 
     def reason(self, name: str) -> str:
-        """Why it did not take part; nothing of one that did."""
+        """Why a contender did not take part; empty for one that did."""
         return self.reasons.get(name, "")
 
     def row(

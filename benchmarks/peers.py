@@ -48,7 +48,7 @@ def ld_so(kind: str, path: Path, needed: Sequence[str] = ()) -> Contender:
 
 
 def under(qemu: Path, kind: str, path: Path) -> Contender:
-    """The same by the host's dynamic linker as a guest of qemu-user."""
+    """`ld_so`, as a guest of qemu-user."""
     command = [str(qemu), sys.executable, str(_PROGRAM), kind, str(path)]
     return lambda: _milliseconds(command)
 

@@ -60,7 +60,7 @@ def best(prepare: Callable[[], object], measured: Callable[[], object], rounds: 
 
 
 def floor(pages: int, rounds: int) -> float:
-    """The same for a bare madvise."""
+    """The least microseconds in which madvise alone drops as many pages."""
     libc = ctypes.CDLL(None)
     libc.mmap.restype = ctypes.c_void_p
     libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]

@@ -188,7 +188,7 @@ class Variable(Unpicklable):
 
     @property
     def ctype(self) -> CType:
-        """Its C type. Raises CallError if it is unknown."""
+        """The variable's C type. Raises CallError if it is unknown."""
         if self._type is None:
             self._type = declared_type(self.symbol)
         if self._type is None:
@@ -208,7 +208,7 @@ class Variable(Unpicklable):
 
     @property
     def value(self) -> Any:
-        """Its value. Assign to it to store."""
+        """The variable's value. Assign to it to store."""
         return self.read()
 
     @value.setter

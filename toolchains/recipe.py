@@ -17,7 +17,7 @@ RELA = tuple(name for name in ALL if name not in ("i386", *ARM))
 
 
 class Kind(enum.Enum):
-    """What a recipe makes; the value is the file's suffix."""
+    """The kind of file that a recipe makes; the value is the file's suffix."""
 
     SHARED = ".so"
     EXECUTABLE = ".elf"
@@ -71,7 +71,7 @@ class Recipe:
 
     @property
     def file(self) -> str:
-        """Its path under `built/<variant>/`."""
+        """The path under `built/<variant>/`."""
         return f"{self.name}{self.kind.value}"
 
     def lacking(self, variant: Variant) -> str | None:

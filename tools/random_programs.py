@@ -45,7 +45,7 @@ _FLAGS = ("-w", "-fPIC", "-fno-sanitize=all", "-fno-stack-protector")
 
 
 def run(command: list[str], folder: str | None = None) -> tuple[int, str]:
-    """Its status and what it printed; -1 for one that takes too long."""
+    """The status of a command and its output; -1 if it takes too long."""
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_SECONDS, check=False)
     except subprocess.TimeoutExpired:
@@ -84,14 +84,14 @@ def checksum(text: str) -> str:
 
 
 def expected(source: Path, include: str, compiler: str) -> str:
-    """What the host's program prints; empty where it takes too long."""
+    """The output of the host's program; empty if it takes too long."""
     program = source.with_suffix(f".{compiler}")
     run([compiler, "-w", "-O1", "-static", f"-I{include}", str(source), "-o", str(program)])
     return checksum(run([str(program)])[1]) if program.exists() else ""
 
 
 def compare(source: Path, seed: int, include: str, counts: Counter[tuple[str, str, str]], until: float) -> None:
-    """One program on every target, at every level, of every kind."""
+    """Compare one program on every target, at every level, of every kind."""
     sums = {compiler: expected(source, include, compiler) for compiler in (_GCC, _GCC_32)}
     for target in TARGETS:
         right = sums[_GCC_32 if target in _NARROW else _GCC]

@@ -89,7 +89,7 @@ def warm_up(arch: str, folder: Path) -> None:
 
 
 def compare(source: Path, arch: str, folder: Path, counts: Counter[tuple[str, str, str]]) -> None:
-    """One test at every level."""
+    """Compare one test at every level."""
     compiler, emulator = TARGETS[arch]
     options = re.findall(r'dg-(?:additional-)?options "([^"]*)"', source.read_text(errors="replace"))
     flags = [*_FLAGS, *(flag for option in options for flag in option.split())]

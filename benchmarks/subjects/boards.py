@@ -44,7 +44,7 @@ def board(code: bytes) -> Board:
 
 
 def mmio() -> float:
-    """Microseconds of one, as of the others."""
+    """Microseconds of an access to a device."""
     made = board(POLL)
     cpu = made.machine.cpu
     cpu.write_registers({"r1": PORT, "r2": ROUNDS})

@@ -149,7 +149,7 @@ class Board(Personality):
         return self._execution
 
     def _free_ram(self, firmware: Firmware | None = None) -> tuple[int, int]:
-        """What the firmware leaves of the last RAM."""
+        """The part of the last RAM that the firmware does not use."""
         ram = next((region for region in reversed(self.regions) if region.protection & Protection.W), None)
         if ram is None:
             return 0, 0

@@ -78,7 +78,7 @@ class Device:
         return self.schedule(self.clock.now + instructions, action)
 
     def schedule(self, when: int, action: Callable[[], object]) -> Event:
-        """The same at a time of the clock."""
+        """Do it at a time of the clock."""
         event = self.clock.at(when, action)
         if self._events:
             self._events = [event for event in self._events if event.is_pending]

@@ -112,7 +112,7 @@ class Execution:
             self.executed = done
 
     def _between(self) -> None:
-        """What happens between two instructions."""
+        """Run the events, and take the interrupts, that are due between two instructions."""
         profile, clock = self._profile, self._clock
         if clock.due <= clock.time:
             clock.run_due()
@@ -213,7 +213,7 @@ class Execution:
         return value
 
     def _engine(self, timeout: float) -> Stop:
-        """One instruction."""
+        """Run one instruction."""
         clock, cpu = self._clock, self._cpu
         clock.in_run = True
         try:
@@ -238,7 +238,7 @@ class Execution:
         profile.changed = True
 
     def _sleep(self) -> None:
-        """The same before an instruction. A stop or a reset does not end it."""
+        """Wait before an instruction. A stop or a reset does not end it."""
         profile = self._profile
         if not self._woken():
             raise Deadlock(profile.code_address(self.pc), self._clock.time)

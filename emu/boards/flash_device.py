@@ -205,7 +205,7 @@ class Flash(FlashCells):
     # ------------------------------------------------------------ effects
 
     def _result(self, old: U8, new: U8) -> U8:
-        """What programming `new` over `old` gives."""
+        """The bytes after `new` is programmed over `old`."""
         if self.overwrites:
             return new
         return old & new if self.erased else old | new

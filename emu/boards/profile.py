@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Interrupts(enum.Enum):
-    """What a profile has to say between two instructions."""
+    """The part of a profile that is asked between two instructions."""
 
     NONE = "no interrupt is pending"
     MASKED = "one is pending that an instruction may enable"
@@ -33,7 +33,7 @@ for _state in Interrupts:
 
 
 class BaseProfile:
-    """What most CPUs have: no I/O ports, and no other waits than instructions."""
+    """The defaults for most CPUs: no I/O ports, and no other waits than instructions."""
 
     own_ports: Mapping[int, Device] | None = None
     sleeps = False
@@ -79,7 +79,7 @@ class Profile(Protocol):
         """
 
     def start(self, entry: int, stack: int) -> int:
-        """The same with this entry point and stack pointer, without anything in memory."""
+        """Start at this entry point with this stack pointer, without a vector table."""
 
     def initial_stack(self) -> int | None:
         """The top of the stack that a firmware has; None when the CPU does not say."""

@@ -54,7 +54,7 @@ def read(source: str, model: DataModel, scope: Scope) -> tuple[CType, str] | Non
 
 
 def _parameters(shape: re.Match[str], model: DataModel, scope: Scope) -> tuple[Parameter, ...] | None:
-    """Those between the parentheses. Raises CallError."""
+    """The parameters between the parentheses. Raises CallError."""
     if not shape[2].strip():
         return ()
     texts = shape[2].split(",")[: -1 if shape[3] else None]

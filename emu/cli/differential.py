@@ -63,7 +63,7 @@ class TestReport:
 
 @dataclass(frozen=True)
 class Request:
-    """What to test, and how."""
+    """The functions to test, and how."""
 
     sources: Sequence[str]
     arches: str

@@ -100,7 +100,7 @@ def is_of_a_file(error: BaseException) -> TypeGuard[OSError]:
 
 
 def _here(library: str) -> str:
-    """What the working directory has instead of a library that was not found."""
+    """The files of the working directory that may be meant by a library that was not found."""
     try:
         names = [name for name in os.listdir() if ".so" in name or name.endswith((".o", ".a"))]
     except OSError:

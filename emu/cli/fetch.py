@@ -42,7 +42,7 @@ class FetchedSysroot:
 
 @dataclass(frozen=True)
 class FetchReport:
-    """What was fetched, or was there already."""
+    """The packages that were fetched, or were there already."""
 
     schema: ClassVar[str] = "relink-emu/fetch/1"
     sysroots: tuple[FetchedSysroot, ...]

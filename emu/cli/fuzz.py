@@ -225,7 +225,7 @@ def _searched(fuzzer: Fuzzer, fuzzing: Fuzzing, known: int) -> list[Failed]:
 
 
 class _Written:
-    """What has been written to the folders."""
+    """The files that have been written to the folders."""
 
     def __init__(self, fuzzing: Fuzzing, known: int) -> None:
         self._fuzzing, self._inputs = fuzzing, known

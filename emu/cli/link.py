@@ -40,7 +40,7 @@ class RegionFacts:
 
 @dataclass(frozen=True)
 class LinkReport:
-    """What `link` has written."""
+    """The file that `link` has written."""
 
     schema: ClassVar[str] = "relink-emu/link/1"
     arch: str

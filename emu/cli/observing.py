@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Observing:
-    """What is recorded."""
+    """The coverage and the trace that a command records."""
 
     coverage: Annotated[
         str | None,

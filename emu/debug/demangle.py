@@ -56,7 +56,7 @@ class _SourceNames(NamedTuple):
 
 @once_per_file
 def _source_names(decoded: Decoded) -> _SourceNames:
-    """Those that a file exports."""
+    """The source names of a file's exports."""
     whole, plain, long = defaultdict[str, list[str]](list), defaultdict[str, list[str]](list), list[str]()
     for name in dict.fromkeys(decoded.symbols.names.take(exported_rows(decoded)).texts()):
         text = demangled(name) if name.startswith(_PREFIXES) else None

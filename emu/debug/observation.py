@@ -78,7 +78,7 @@ Action = Callable[[Hit], object]
 
 
 class _Point:
-    """What breakpoints and watchpoints have in common."""
+    """The common base of breakpoints and watchpoints."""
 
     def __init__(self, found: Found, condition: Condition | None, action: Action | None) -> None:
         self.address, self.image, self.name = found.address, found.image, found.name

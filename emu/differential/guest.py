@@ -112,7 +112,7 @@ class Guest:
         return Outcome(MEMORY) if self.machine.heap.refusals else ended
 
     def _passed(self, argument: Argument, ctype: CType, value: Any, buffers: list[Buffer]) -> Any:
-        """What is passed for a parameter; memory for it is added to `buffers`."""
+        """The value that is passed for a parameter; memory for it is added to `buffers`."""
         if not isinstance(ctype, Pointer):
             return value
         if argument.kind in ("text", "bytes"):

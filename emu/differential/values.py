@@ -33,7 +33,7 @@ class Outcome:
 
     @property
     def compared(self) -> object:
-        """What must be equal on all architectures."""
+        """The part that must be equal on all architectures."""
         return self.kind, comparable(self.value), tuple((name, comparable(each)) for name, each in self.memory)
 
     def __str__(self) -> str:

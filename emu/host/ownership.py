@@ -11,7 +11,7 @@ from relink.records import Assigned
 
 
 class Owner(Assigned):
-    """What belongs to one machine: images of its linker and all that comes from them, views of its memory."""
+    """Tells what belongs to one machine: images of its linker and what comes from them, views of its memory."""
 
     def __init__(self, linker: Linker, memory: GuestMemory) -> None:
         self._resolver, self._memory, self._arch = linker.resolver, memory, memory.architecture.name

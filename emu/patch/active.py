@@ -7,7 +7,7 @@ from typing import Generic, Protocol, TypeVar
 
 
 class Written(Protocol):
-    """What is known here of a patch."""
+    """The part of a patch that is used here."""
 
     address: int
     number: int

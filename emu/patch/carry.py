@@ -111,7 +111,7 @@ class Blocks(Protocol):
 
 @dataclass
 class Carried:
-    """What went over."""
+    """The state that went over to the new version."""
 
     changed: list[str] = field(default_factory=list)  #: variables of which something went over
     initial: list[str] = field(default_factory=list)  #: that the guest had not changed

@@ -153,7 +153,7 @@ class Interface:
 
 @dataclass(frozen=True)
 class Difference:
-    """What differs about one thing of an interface."""
+    """The differences of one symbol, type or library of an interface."""
 
     subject: str  #: such as "function add", "struct point", "SONAME"
     change: str  #: "added", "removed" or "changed"

@@ -1,4 +1,4 @@
-"""What patches and redirections have in common."""
+"""The common base of patches and redirections."""
 
 from __future__ import annotations
 

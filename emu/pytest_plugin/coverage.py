@@ -32,7 +32,7 @@ def begin(config: pytest.Config) -> None:
 
 
 class GuestCoverage:
-    """What the tests of one process have run."""
+    """The code that the tests of one process have run."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths, self._data = paths, CoverageData()

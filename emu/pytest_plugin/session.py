@@ -51,7 +51,7 @@ class Session:
     # ------------------------------------------------------------ collection
 
     def parametrize(self, metafunc: pytest.Metafunc, name: str) -> None:
-        """One test for each target of the marker."""
+        """Make a test for each target of the marker."""
         try:
             targets = wanted(metafunc.definition, self.config).targets
         except BuildError as error:
@@ -104,7 +104,7 @@ class Session:
 
     @cached_property
     def coverage(self) -> GuestCoverage:
-        """What tests have run."""
+        """The code that tests have run."""
         from emu.pytest_plugin.coverage import GuestCoverage, files
 
         return GuestCoverage(files(self.config))

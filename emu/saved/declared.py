@@ -32,7 +32,7 @@ UNKNOWN: Any = typing.Any
 
 
 class _Names(Mapping[str, Any]):
-    """What names mean in the annotations of a module: also those that it imports for type checkers only."""
+    """The objects that names stand for in a module's annotations, with those imported for type checkers only."""
 
     def __init__(self, module: types.ModuleType, tree: ast.Module) -> None:
         self._module = module
@@ -108,7 +108,7 @@ def tree_of(module: str) -> ast.Module:
 
 
 def names_of(module: str) -> Mapping[str, Any]:
-    """What names mean in the annotations of a module of this project."""
+    """The objects that names stand for in the annotations of a module of this project."""
     return _source(module).names
 
 
@@ -133,7 +133,7 @@ def _classes(body: list[ast.stmt], prefix: str) -> Iterator[tuple[str, ast.Class
 
 
 class Declared(NamedTuple):
-    """What a class declares."""
+    """The attributes that a class declares, and their types."""
 
     types: Mapping[str, Any]  #: of attributes, by name
     checks: Mapping[str, Check]  #: by name; None where every value fits
@@ -142,7 +142,7 @@ class Declared(NamedTuple):
 
 @cache
 def declared(cls: type) -> Declared:
-    """What a class of this project declares, with its bases."""
+    """The attributes that a class of this project declares, with those of its bases."""
     found: dict[str, Any] = {}
     needed: set[str] = set()
     for base in reversed(cls.__mro__):

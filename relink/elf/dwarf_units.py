@@ -40,7 +40,7 @@ class Walks:
         return iter(self._walks)
 
     def unfinished(self) -> Iterator[Walk]:
-        """Those that are not finished."""
+        """The walks that are not finished."""
         at = self._finished
         while True:
             while at < len(self._walks):
@@ -54,7 +54,7 @@ class Walks:
             self._read_unit()
 
     def covering(self, address: int) -> Iterator[Walk]:
-        """Those of units whose ranges cover an address, then those of units without ranges."""
+        """The walks of units whose ranges cover an address, then of units without ranges."""
         places, owners, others = self._places
         for number in sorted({owners[place] for place in places.overlapping(address, address + 1)}):
             yield self._walks[number]

@@ -24,7 +24,7 @@ class Intervals:
         self._furthest = np.maximum.accumulate(self._lasts)  #: the highest last number of this and all before
 
     def overlapping(self, low: int, high: int) -> Iterator[int]:
-        """Those that share a number with [low, high): the last start first, of equal ones the first given."""
+        """The intervals that meet [low, high): the last start first, of equal ones the first given."""
         high = min(high, 1 << 64)
         at = int(np.searchsorted(self._starts, np.uint64(high - 1), side="right")) - 1 if high > 0 else -1
         while at >= 0 and low <= int(self._furthest[at]):

@@ -108,7 +108,7 @@ def with_used(images: Sequence[Image]) -> set[Image]:
 
 
 def users(images: Sequence[Image], used: Collection[Image]) -> list[Image]:
-    """Those of `images`, without the `used` ones, that use one of these, directly or not."""
+    """The images that use one of `used`, directly or not, without these themselves."""
     found, more = {*used}, [*used]
     while more:
         more = [image for image in images if image not in found and not found.isdisjoint(uses(image))]
@@ -117,8 +117,9 @@ def users(images: Sequence[Image], used: Collection[Image]) -> list[Image]:
 
 
 def _bound(images: Sequence[Image]) -> dict[Image, list[Image]]:
-    """What images keep or have bound symbols to without needing it; except what no close unloads: images of a
-    program's load, those that are to stay, and what these have bound to (glibc's add_dependency, elf/dl-lookup.c).
+    """The images that each image keeps, or has bound symbols to, without needing them; except what no close
+    unloads: images of a program's load, those that are to stay, and what these have bound to (glibc's
+    add_dependency, elf/dl-lookup.c).
     """
     found: dict[Image, list[Image]] = {}
     for image in images:

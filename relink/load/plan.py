@@ -84,8 +84,8 @@ def preinitialisers(plan: Plan) -> Iterator[tuple[str, int]]:
 
 
 def constructed(plan: Plan, order: Sequence[Image]) -> list[Image]:
-    """Those of the images whose constructors are run. The first is one that asks for it (DF_1_INITFIRST): of
-    several the one mapped last (glibc, elf/dl-load.c).
+    """The images whose constructors are run. The first is one that asks for it (DF_1_INITFIRST), of several the
+    one mapped last (glibc, elf/dl-load.c).
     """
     if order[1:]:
         asking = [image for image in plan.images if image.decoded.flags_1 & _INIT_FIRST]

@@ -56,7 +56,7 @@ def relocate_images(
 def _together(
     state: LinkerState, block: HostBlock, options: LoadOptions, environment: Environment
 ) -> Together | None:
-    """What relocates small images together; None where each is to be seen by itself."""
+    """The relocation of small images together; None where each is relocated by itself."""
     if state.observers or state.relocation_handlers or options.relocation_handlers:
         return None
     from relink.relocate.together import Together  # a library alone needs none of it

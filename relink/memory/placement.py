@@ -141,7 +141,7 @@ def alignment(decoded: Decoded) -> int:
 
 
 def _measured(decoded: Decoded) -> tuple[int, int, int, Runs, Runs, tuple[int, int, Runs, bool], bool, bool]:
-    """What each of `_MEASURES` answers, which is kept: each load asks for all of it."""
+    """The result of each of `_MEASURES`, kept with the file: each load asks for all of them."""
     align, first = max([PAGE, *[segment.align for segment in decoded.segments]]), decoded.min_vaddr
     low = first if decoded.is_fixed else first & -align  # the load bias of a fixed one is 0
     size = page_ceil(first + decoded.span) - low
@@ -248,7 +248,7 @@ _MEASURES = tuple(
 
 @once_per_file
 def content(decoded: Decoded) -> U8:
-    """What the region of an image that is small begins as."""
+    """The initial content of the region of a small image."""
     buffer = np.zeros(region_size(decoded), np.uint8)
     _fill(Region(first_vaddr(decoded), len(buffer), buffer, decoded.name), decoded)
     return frozen(buffer)

@@ -39,7 +39,7 @@ class InputSection:
 
     @property
     def index(self) -> int:
-        """Its index in the object."""
+        """The section's index in the object."""
         return int(self._all.index_in_file[self.number])
 
     @property

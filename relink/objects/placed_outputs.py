@@ -71,7 +71,7 @@ class PlacedOutput:
 
     @property
     def flags(self) -> int:
-        """Its sh_flags: those of all of its sections; SHF_WRITE only in a region that can be written."""
+        """sh_flags: those of all input sections; SHF_WRITE only in a region that can be written."""
         flags = _ALLOC | (_CODE if self.kind in (RX, RWX) else 0) | (_TLS if self.kind == TLS else 0)
         writable = self.kind in (RW, RWX, BSS, TLS) and "w" in self.region.attributes
         return flags | (_WRITE if writable else 0)

@@ -75,7 +75,7 @@ class Entries:
             self._add(table, number, row, chosen, elements)
 
     def columns_of(self, decoded: Decoded) -> Columns | None:
-        """The same as columns, given the file; None where the order of the entries, or more than the names of its
+        """The entries as columns, given the file; None where their order, or more than the names of the file's
         references, matters.
         """
         if not self._columns:

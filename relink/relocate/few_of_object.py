@@ -350,7 +350,7 @@ class _Words:
         return signed(value & self.mask, 32) if self.narrow else value
 
     def _special(self, step: _Step, address: int, addend: int, value: int, *, function: bool | None = None) -> int:
-        """What `Reloc.special` makes of the value of an entry, given S. Raises _Odd."""
+        """The value of an entry after `Reloc.special`, given S. Raises _Odd."""
         type_ = step[1]
         if type_.kept and signed(value, type_.kept) == value:
             return value
@@ -363,7 +363,7 @@ class _Words:
         return self._changed(step, address, addend, value, function=function)
 
     def _changed(self, step: _Step, address: int, addend: int, value: int, *, function: bool) -> int:
-        """What `Reloc.special` makes of a value."""
+        """A value after `Reloc.special`."""
         (where, type_, _, _, slot, _), buffer = step, self.image.region.buffer
         place = where + self.bias & _MASK
         if type_.for_one is not None:

@@ -220,7 +220,7 @@ class HandlerPass:
         return left
 
     def claim_packed(self, offsets: U64) -> U64:
-        """The same for RELR, which is passed as a table of RELATIVE entries; return the remaining offsets."""
+        """`claim` for RELR, which is passed as a table of RELATIVE entries; return the remaining offsets."""
         table, number, reloc_type = self._packed(offsets)
         return offsets[self._unclaimed(table, number, reloc_type, np.arange(len(offsets)), RELR)]
 
@@ -256,7 +256,7 @@ class HandlerPass:
         return self._answers(batch.table, number, batch.reloc_type, batch.indices, name, value)
 
     def packed_values(self, offsets: U64, value: U64) -> U64:
-        """The same for RELR."""
+        """`values` for RELR."""
         table, number, reloc_type = self._packed(offsets)
         return self._answers(table, number, reloc_type, np.arange(len(offsets)), RELR, value)
 

@@ -127,8 +127,8 @@ class LazySlots:
         return answer
 
     def look_up(self, slots: I64, resolver: Resolver, scope: LookupScope) -> Ahead:
-        """What `bind` would answer now, for slots of functions of images; those that only a call can tell have the
-        address 0. Nothing shows that they were looked up.
+        """The answers that `bind` would give now, for slots of functions of images; those that only a call can
+        tell have the address 0. Nothing shows that they were looked up.
         """
         from relink.resolve.calls_ahead import bind_ahead
 

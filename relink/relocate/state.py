@@ -119,6 +119,6 @@ class Relocation:
     def report_type(
         self, table: RelocationTable, indices: I64, reloc_type: Reloc, kind: type[RelocationError], problem: str
     ) -> None:
-        """The same for entries of a type that the page knows."""
+        """Report entries of a type that the page knows."""
         formula = reloc_type.formula.text if reloc_type.formula else None
         self.report(table, indices, kind, self.arch.prefix + reloc_type.name, problem, formula)

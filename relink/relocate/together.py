@@ -113,7 +113,7 @@ class Together:
         columns: Columns,
         found: Sequence[Export | None],
     ) -> bool:
-        """The same for an image with references that no image defines: sources may answer them."""
+        """Take an image with references that no image defines: sources may answer them."""
         environment, few = self._environment, entries.few
         known = [place for place, one in enumerate(found) if one is not None]
         open_ = np.delete(columns.elements, known)

@@ -39,7 +39,7 @@ Key: TypeAlias = "tuple[ref[Decoded] | int, ...]"
 
 
 class Reference(NamedTuple):
-    """What a file says of one reference."""
+    """One reference, as a file has it."""
 
     symbol: int  #: index in its symbol table
     own: bool  #: local or not preemptible: bound to the image itself

@@ -73,7 +73,7 @@ def bind_call(resolver: Resolver, image: Module, symbol: int, scope: LookupScope
 
 
 def bound_in_images(resolver: Resolver, image: Module, symbol: int, scope: LookupScope) -> Bound | None:
-    """What `bind_call` would answer, for an answer that the images alone give and that changes nothing
+    """The answer of `bind_call`, for one that the images alone give and that changes nothing
     (STB_GNU_UNIQUE), and a function that can be called as it is; None elsewhere. No source is asked.
     """
     if image.decoded.is_relocatable or not symbol:

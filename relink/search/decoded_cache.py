@@ -166,7 +166,7 @@ def _has_changed(key: Key) -> bool:
 
 
 def _identity(status: os.stat_result) -> tuple[int, int, int, int, int]:
-    """What changes with the contents of a file."""
+    """The parts of a file's state that change with its contents."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 

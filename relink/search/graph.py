@@ -59,7 +59,7 @@ class Node:
 
     @cached_property
     def with_rpath(self) -> tuple[Decoded, ...]:
-        """Its file, that of the node which needs it, and so on, as far as their RPATH counts."""
+        """The node's file, that of the node which needs it, and so on, as far as their RPATH counts."""
         above = self.parent.with_rpath if self.parent is not None else ()
         own = self.decoded
         return (own, *above) if own is not None and own.rpath and own.runpath is None else above

@@ -64,7 +64,7 @@ class ScannedLibrary:
 
     @property
     def name(self) -> str:
-        """Its SONAME, else the name requested: its key in `LoadOptions.place`."""
+        """The SONAME, else the name requested: the key in `LoadOptions.place`."""
         decoded = self.node.contents
         return (decoded.soname if decoded is not None else None) or self.node.name
 

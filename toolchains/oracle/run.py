@@ -164,7 +164,7 @@ class Oracle:
         )
 
     def results(self, path: Path, functions: Sequence[str]) -> tuple[int | None, ...] | None:
-        """What functions of a library return; None where the dynamic linker refuses it, or a load of it ends."""
+        """The results of a library's functions; None where the dynamic linker refuses it, or a load of it ends."""
         orders = [f"open {path}", *(f"call {name}" for name in functions)]
         status, output = self._run([self._probe], [path.parent], self._host, orders)
         answer = Answer(output)
@@ -255,7 +255,7 @@ class Oracle:
 
 
 def told_result(describer: Describer, name: str, value: int | None) -> str:
-    """What a golden says a call came to; None stands for a function that is not there."""
+    """The result of a call as a golden file has it; None stands for a function that is not there."""
     if value is None:
         return "absent"
     return "done" if name in VOID else describer.result(value)

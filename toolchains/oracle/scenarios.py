@@ -31,7 +31,7 @@ class Scenario:
 
     @property
     def key(self) -> str:
-        """Its name in the golden file."""
+        """The scenario's name in the golden file."""
         above = "".join(f" after {name}" for name in self.preload)
         age = f" with {self.path[0]}" if self.fixture.startswith("versions/client") else ""
         return f"{self.fixture}{above}{age}{' lazily' if self.lazy else ''}"

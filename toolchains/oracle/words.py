@@ -264,7 +264,7 @@ class Describer:
         return self.address(value, place.symbol)
 
     def _descriptor(self, module: Module, address: int, raw: bytes) -> str:
-        """What thread-local variable a descriptor stands for. Arm's has the argument first."""
+        """The thread-local variable that a descriptor stands for. Arm's has the argument first."""
         size = len(raw) // 2
         argument = int.from_bytes(raw[:size] if self.arch == "arm" else raw[size:], "little")
         if (pair := self.loaded.descriptors.get((module.name, address))) is not None:

@@ -95,7 +95,7 @@ class Here:
 
 
 class Bench(Here):
-    """The same, and the reference."""
+    """One ISA here, and the reference."""
 
     def __init__(self, layout: Layout, folder: Path) -> None:
         self._folder = folder

@@ -12,7 +12,7 @@ from tools.random_instructions.layout import Layout
 
 
 def nothing_undefined(bench: Here, code: bytes) -> dict[str, int]:
-    """Of ISAs whose instructions, as they are chosen, leave nothing undefined."""
+    """For ISAs whose instructions, as they are chosen, leave nothing undefined."""
     return {}
 
 

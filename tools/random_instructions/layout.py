@@ -123,7 +123,7 @@ _EDGES = (0, 1, 2, -1, -2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0x7FFF_FFFF, 0x8000
 
 
 def integer(rng: Random, bits: int) -> int:
-    """Of any size, often at an edge."""
+    """A number of any size, often at an edge."""
     if rng.random() < 0.35:
         return rng.choice(_EDGES) & (1 << bits) - 1
     return rng.getrandbits(bits) >> (rng.randrange(bits) if rng.random() < 0.3 else 0)

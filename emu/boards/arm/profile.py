@@ -78,7 +78,7 @@ class ArmProfile(EntryPoint, BaseProfile):
 
     @abstractmethod
     def _finder(self) -> Finder:
-        """What finds the instructions that need more than the engine."""
+        """The finder of instructions that need more than the engine."""
 
     # ------------------------------------------------------------ reset
 

@@ -233,7 +233,7 @@ class CortexM(BaseProfile):
         return min(priority, -1) if faultmask else priority
 
     def take(self, pc: int) -> int:
-        """What `interrupts` has just found."""
+        """Take the exception that `interrupts` has just found."""
         return self._enter(self._best, pc & ~1, self._state)
 
     def _enter(self, exception: int, pc: int, state: State | None = None) -> int:

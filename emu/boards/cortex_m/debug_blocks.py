@@ -46,7 +46,7 @@ _BLOCKS = {0xE000_2000: "fpb", 0xE004_0000: "tpiu", 0xE004_1000: "etm", 0xE00F_F
 
 
 def private_devices(model: CortexModel) -> Mapping[int, Device]:
-    """What a CPU has beside its system control space, by address."""
+    """The devices of a CPU beside its system control space, by address."""
     blocks = _BLOCKS if model.is_mainline else _SMALL_BLOCKS
     found: dict[int, Device] = {address: DebugBlock(name=name) for address, name in blocks.items()}
     if model.is_mainline:

@@ -35,7 +35,7 @@ _BASELINE = (
 
 
 class Inspection:
-    """What is looked for; the attributes follow the CPU's system registers."""
+    """The instructions that are looked for; the attributes follow the CPU's system registers."""
 
     def __init__(self, on_event: Callable[[], None], *, has_fpu: bool, baseline: bool) -> None:
         self._on_event, self._has_fpu, self._baseline = on_event, has_fpu, baseline

@@ -25,7 +25,7 @@ _Run = Callable[[Guest], "Outcome | Then"]
 
 
 class System(Protocol):
-    """What these instructions use of their profile."""
+    """The part of a profile that these instructions use."""
 
     ports: Bus
 
@@ -36,7 +36,7 @@ class System(Protocol):
         """The instruction is a general protection fault, which the engine would not raise."""
 
     def no_device(self, port: int, size: int) -> int:
-        """What a read of a port without a device gives. Raises DeviceError."""
+        """The value read from a port without a device. Raises DeviceError."""
 
     def enable_interrupts(self) -> None:
         """STI has been executed."""

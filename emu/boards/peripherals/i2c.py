@@ -11,7 +11,7 @@ from emu.boards.registers import Register
 
 
 class I2cDevice(Protocol):
-    """What is connected to an I²C bus."""
+    """A device that is connected to an I²C bus."""
 
     def start(self, reading: bool) -> bool:
         """A start condition with this device's address; whether it acknowledges."""

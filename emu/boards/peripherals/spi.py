@@ -12,13 +12,13 @@ from emu.boards.registers import Register
 
 
 class SpiDevice(Protocol):
-    """What is connected to a SPI controller."""
+    """A device that is connected to a SPI controller."""
 
     def select(self) -> None:
         """Chip select goes low: a command begins."""
 
     def transfer(self, byte: int) -> int:
-        """One byte in each direction."""
+        """Take a byte, and return the one sent at the same time."""
 
     def deselect(self) -> None:
         """Chip select goes high: a command ends."""

@@ -159,7 +159,7 @@ class PowerCuts:
     # ------------------------------------------------------------ running
 
     def of_update(self) -> list[Found]:
-        """What a cut at each operation of the update leaves. Raises BoardError (see `sweep`)."""
+        """The states that cuts at each operation of the update leave. Raises BoardError (see `sweep`)."""
         end, found = self._starts.update(self._update, self._first)
         if end.problem is not None:
             raise BoardError(f"the update fails without a power cut: {end.problem}")
@@ -187,7 +187,7 @@ class PowerCuts:
         self._starts.forget()
 
     def used(self, workers: Workers | None = None) -> Used:
-        """What all starts so far have taken, here and in other processes."""
+        """The runs and time that all starts so far have taken, here and in other processes."""
         early, wear, seconds = self._starts.early, self._starts.most_worn, time.process_time()
         if workers is None:
             return Used(early, wear, seconds)

@@ -41,7 +41,7 @@ def _remove(listeners: list[Listener], listener: Listener) -> None:
 
 
 class Found(NamedTuple):
-    """What one cut leaves."""
+    """The state that one cut leaves."""
 
     digest: bytes
     contents: Contents

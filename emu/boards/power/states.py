@@ -25,13 +25,13 @@ class State:
         return (*(() if self.parent is None else self.parent.cuts()), self.cut)
 
     def outcome(self) -> Outcome:
-        """What comes of it."""
+        """How starts from this state end."""
         assert self.end is not None
         return Outcome(self.cuts(), self.end.problem, self.end.trouble)
 
 
 class Used(NamedTuple):
-    """What all starts so far have taken."""
+    """The runs and time that all starts so far have taken."""
 
     early: int  #: runs that ended early
     wear: int  #: the most erases of a sector since the start

@@ -29,7 +29,7 @@ _LARGEST = 32  #: states that a process gets at a time: neighbours, which have m
 
 
 class Device(Protocol):
-    """What boots states, for example `emu.boards.power.PowerCuts`."""
+    """An object that boots states, for example `emu.boards.power.PowerCuts`."""
 
     def start(self, contents: Contents, note: bool = True) -> tuple[End, list[Found]]: ...
     def used(self) -> Used: ...
@@ -97,7 +97,7 @@ class _Worker:
         self.idle, self.in_step = False, True
 
     def take(self) -> tuple[int, list[tuple[End, list[Found]]]]:
-        """What it has found. Raises BoardError when it failed."""
+        """The results of a worker. Raises BoardError when it failed."""
         self.in_step = False
         try:
             failure, first, new, results, self.used = self.connection.recv()
@@ -148,7 +148,7 @@ class Workers:
         self._search += 1
 
     def used(self) -> Used:
-        """What their starts have taken so far."""
+        """The runs and time that starts in all processes have taken so far."""
         each = [worker.used for worker in self._workers]
         return Used(sum(u[0] for u in each), max(u[1] for u in each), sum(u[2] for u in each))
 
@@ -185,7 +185,7 @@ class Workers:
 
 
 def _work(connection: Connection, make: Callable[[], Device]) -> None:
-    """What a process does: boot states, and send how they end."""
+    """The work of a process: boot states, and send how they end."""
     sectors, search = _Sectors(), 0
     try:
         cuts = make()

@@ -88,7 +88,7 @@ class _Places:
 
 
 class Coverage(CoverageData):
-    """What has run while it was active: in a `with` block, or between `start` and `stop`.
+    """The code that has run while it was active: in a `with` block, or between `start` and `stop`.
 
     Each `start` begins a recording: hits count recordings, so tests that each record their own say how many of
     them reach a line. Code that was translated before counts like new code.
@@ -294,7 +294,7 @@ class Coverage(CoverageData):
         return number >= 0 and bool(starts[number] & 1)
 
     def _module_at(self, address: int) -> Module | None:
-        """What ran of the image at an address in this recording; None if it is not wanted. Code outside of images
+        """This recording's module of the image at an address; None if it is not wanted. Code outside of images
         belongs to its mapping.
         """
         assert self._this is not None

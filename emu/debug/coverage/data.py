@@ -9,7 +9,7 @@ from emu.debug.coverage.sources import branch_hits, function_hits, line_hits
 
 
 class CoverageData:
-    """What has run, by image."""
+    """The code that has run, by image."""
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
         self.modules: dict[ModuleKey, Module] = {}

@@ -44,7 +44,7 @@ def write_drcov(data: CoverageData) -> bytes:
 
 
 def read_drcov(content: bytes, name: str) -> CoverageData:
-    """What a drcov file says, of version 2 or later with a table of version 2 to 5. Raises MachineError."""
+    """The contents of a drcov file, of version 2 or later with a table of version 2 to 5. Raises MachineError."""
     head, separator, rest = content.partition(b"BB Table: ")
     count, _, table = rest.partition(b" bbs\n")
     lines = head.decode("utf-8", "surrogateescape").splitlines()

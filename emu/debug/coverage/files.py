@@ -34,7 +34,7 @@ def save(data: CoverageData, path: Path, *, test: str = "", append: bool = False
 
 
 def _content(data: CoverageData, path: Path, test: str, before: bytes, *, drcov: bool) -> bytes:
-    """What a file has afterwards that has `before` now."""
+    """The new content of a file that has `before`."""
     if drcov:
         merged = CoverageData()
         if before:

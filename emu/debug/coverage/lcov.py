@@ -28,7 +28,7 @@ class Tracefile:
 
     @classmethod
     def of(cls, data: CoverageData) -> Tracefile:
-        """Of what has run."""
+        """The trace file of the code that has run."""
         self = cls()
         for hit in data.line_hits():
             self._file(hit.file).lines[hit.line] += hit.hits

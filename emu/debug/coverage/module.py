@@ -1,4 +1,4 @@
-"""What ran of one image, and what that says of its source."""
+"""The code of one image that has run: blocks, and by them lines, functions and branches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ModuleKey(NamedTuple):
 
 @dataclass(eq=False)
 class Module:
-    """What ran of one image. Offsets count from its first byte in memory."""
+    """The code of one image that has run. Offsets count from its first byte in memory."""
 
     path: str
     arch: str

@@ -35,7 +35,7 @@ class Resume(enum.Enum):
 
 
 class Texts(NamedTuple):
-    """What qXfer reads, by object."""
+    """The texts that qXfer reads, by object."""
 
     features: Callable[[], bytes]
     libraries: Callable[[], bytes]
