@@ -80,8 +80,10 @@ def _invoke(arguments: Sequence[str]) -> int:
                 return 0
         except Exit as done:
             return done.status
-        except Usage:
-            pass  # nothing has been done yet: Typer reports it in its usual form
+        except Usage as error:
+            from emu.cli.typer_app import refuse
+
+            refuse(arguments, error)
     from emu.cli.typer_app import invoke
 
     return invoke(arguments)

@@ -1,6 +1,6 @@
 """Reading simple command lines without Typer, whose import takes a tenth of the time of a small command.
 
-A simple command line has a known command with one argument, known options, and valid values. For any other `read`
+A simple command line has a known command with its arguments, known options, and valid values. For any other `read`
 returns None; Typer then reads it or reports the error.
 """
 
@@ -47,7 +47,7 @@ class _Target:
             value: Any = kind(text)
         except ValueError:
             raise _NotPlain from None
-        if not value >= self.settings.get("min", value):
+        if not self.settings.get("min", value) <= value <= self.settings.get("max", value):
             raise _NotPlain
         return value
 
@@ -55,38 +55,58 @@ class _Target:
 def read(command: Command, arguments: Sequence[str]) -> Callable[[], None] | None:
     """The command with its arguments, ready to be called; None when Typer must read them.
 
-    The call raises `Usage` for contradicting options, before it does anything.
+    The call raises `Usage` for contradicting options.
     """
-    if not command.options_anywhere:
-        return None
     try:
-        return _read(command.function, list(arguments))
+        return _read(command.function, list(arguments), anywhere=command.options_anywhere)
     except _NotPlain:
         return None
 
 
-def _read(function: Callable[..., None], arguments: list[str]) -> Callable[[], None]:
+def _read(function: Callable[..., None], arguments: list[str], *, anywhere: bool) -> Callable[[], None]:
     spellings = [text.partition("=")[0] for text in arguments if text.startswith("-")]
     written: Any = function
     while hasattr(written, "__wrapped__"):
         written = written.__wrapped__
     hints = _hints(function, written.__globals__, spellings)
     groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
-    positional = [name for name, hint in hints.items() if name not in groups and _mark(hint, Argument)]
-    if len(positional) != 1 or hints[positional[0]].__origin__ is not str:
-        raise _NotPlain
     targets = _targets(hints, groups, spellings)
     given: dict[str | None, dict[str, Any]] = {name: {} for name in (None, *groups)}
-    texts = _distribute(arguments, targets, given)
-    if len(texts) != 1:
-        raise _NotPlain
-    given[None][positional[0]] = texts[0]
+    texts = _distribute(arguments, targets, given, anywhere=anywhere)
+    positional = {name: hint for name, hint in hints.items() if name not in groups and _mark(hint, Argument)}
+    if positional and not arguments:
+        raise _NotPlain  # the command's help is asked for
+    given[None] |= _positional(texts, positional, _optional(written))
 
     def call() -> None:
         made = {name: group(**given[name]) for name, group in groups.items()}
         function(**given[None], **made)
 
     return partial(call)
+
+
+def _optional(function: Any) -> Sequence[str]:
+    """The parameters of a function that have defaults."""
+    code, defaults = function.__code__, function.__defaults__ or ()
+    names: Sequence[str] = code.co_varnames[: code.co_argcount]
+    return names[len(names) - len(defaults) :]
+
+
+def _positional(texts: list[str], hints: dict[str, Any], optional: Sequence[str]) -> dict[str, Any]:
+    """The texts by parameters, of which the last may take many. Raises _NotPlain."""
+    found: dict[str, Any] = {}
+    for name, hint in hints.items():
+        if hint.__origin__ is str:
+            taken, texts = texts[:1], texts[1:]
+        else:
+            taken, texts = texts, []
+        if taken:
+            found[name] = taken[0] if hint.__origin__ is str else taken
+        elif name not in optional:
+            raise _NotPlain
+    if texts:
+        raise _NotPlain
+    return found
 
 
 def _hints(owner: Any, names: dict[str, Any], spellings: Sequence[str]) -> dict[str, Any]:
@@ -129,13 +149,21 @@ def _mark(hint: Any, kind: type) -> Any:
 
 
 def _distribute(
-    arguments: list[str], targets: dict[str, _Target], given: dict[str | None, dict[str, Any]]
+    arguments: list[str],
+    targets: dict[str, _Target],
+    given: dict[str | None, dict[str, Any]],
+    *,
+    anywhere: bool,
 ) -> list[str]:
-    """Store the options in their targets; return the other arguments."""
+    """Store the options in their targets; return the other arguments. Unless options may be `anywhere`, all that
+    follow the first of these are among them.
+    """
     texts, rest = [], iter(arguments)
     for text in rest:
         if not text.startswith("-") or text == "-":
             texts.append(text)
+            if not anywhere:
+                return [*texts, *rest]
             continue
         name, equals, value = text.partition("=") if text.startswith("--") else (text, "", "")
         target = targets.get(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Annotated, Any, get_origin, get_type_hints
+from typing import Annotated, Any, NoReturn, get_origin, get_type_hints
 
 import typer
 
@@ -17,10 +17,25 @@ _HELP = "Load, link and run ELF shared objects and object files of seven archite
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 
+def refuse(arguments: Sequence[str], error: Usage) -> NoReturn:
+    """Raise the error of a command as Typer's `UsageError`, which has the command's usage."""
+
+    @wraps(COMMANDS[arguments[0]].function)
+    def refused(**values: Any) -> None:
+        raise error
+
+    _run(_app(arguments[0], refused), arguments)
+    raise AssertionError(f"{arguments} was refused by Typer only once") from error
+
+
 def invoke(arguments: Sequence[str]) -> int:
     """Like click's `main`, but without its handling of failures."""
+    return _run(_app(arguments[0] if arguments else ""), arguments)
+
+
+def _run(app: typer.Typer, arguments: Sequence[str]) -> int:
     try:
-        command = typer.main.get_command(_app(arguments[0] if arguments else ""))
+        command = typer.main.get_command(app)
         with command.make_context("relink-emu", list(arguments)) as context:
             command.invoke(context)
     except typer.Exit as done:
@@ -30,9 +45,9 @@ def invoke(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _app(asked: str = "") -> typer.Typer:
+def _app(asked: str = "", function: Callable[..., None] | None = None) -> typer.Typer:
     """The Typer application with the command `asked`, or with all commands if there is none of that name. To make
-    all of them takes longer than most commands run.
+    all of them takes longer than most commands run. `function` is run instead of that command's.
     """
     app = typer.Typer(
         name="relink-emu",
@@ -47,7 +62,8 @@ def _app(asked: str = "") -> typer.Typer:
     for name, command in COMMANDS.items() if asked not in COMMANDS else ((asked, COMMANDS[asked]),):
         required = any(isinstance(mark, Argument) for hint in _hints(command.function) for mark in _marks(hint))
         settings = {} if command.options_anywhere else {"allow_interspersed_args": False}
-        app.command(name, no_args_is_help=required, context_settings=settings)(expand(command.function))
+        made = expand(function or command.function)
+        app.command(name, no_args_is_help=required, context_settings=settings)(made)
     return app
 
 
