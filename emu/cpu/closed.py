@@ -1,4 +1,4 @@
-"""What takes the place of the engine of a closed CPU."""
+"""The object that takes the place of a closed CPU's engine."""
 
 from __future__ import annotations
 

@@ -201,7 +201,7 @@ class EngineEvents:
         return Protection(sum(one for one in each if self._cpu.extent(page, one)))
 
     def remapping(self, address: int, size: int) -> None:
-        """The same is about to happen: if no `remapped` follows, the next run closes them."""
+        """Pages are about to be remapped: if no `remapped` follows, the next run closes them."""
         unsure = self._guarded(address, size)
         if unsure:
             self._unsure, self._stale_guards = (*self._unsure, *unsure), True

@@ -59,7 +59,7 @@ BEGAN, BEGAN_THUMB = 1 << 32, 1 << 33
 
 
 class Recorded(enum.Enum):
-    """What `Events.record` records, and the columns (uint64) of its arrays."""
+    """The kinds of events that `Events.record` records, and the columns (uint64) of its arrays."""
 
     #: address, size: every block, each time it runs. A block that is left in the middle has the size of what ran,
     #: and the rest follows as another: all records together are the exact sequence of instructions.
@@ -80,7 +80,7 @@ Sink: TypeAlias = Callable[[Rows], None]
 
 
 class Recording(Protocol):
-    """What `Events.record` returns."""
+    """A recording by `Events.record`."""
 
     def flush(self) -> None:
         """Give the sink what has been recorded since the last time."""

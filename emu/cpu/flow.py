@@ -67,7 +67,7 @@ class Flow:
             )
 
     def _code(self, start: int, end: int) -> bytes:
-        """What is mapped of [start, end)."""
+        """The mapped bytes from the start of [start, end)."""
         try:
             return self._read(start, end - start)
         except RelinkError:

@@ -44,7 +44,7 @@ class Then:
 
 @dataclass(frozen=True)
 class Spread:
-    """What is done from here on: about this instruction, and about others of its block."""
+    """The corrections from here on: of this instruction, and of others of its block."""
 
     found: tuple[Misrun, ...]
 
@@ -77,7 +77,9 @@ Guard: TypeAlias = SignallingNan | MmxExponent | UpperHalf
 
 @dataclass(frozen=True)
 class StackNeeds:
-    """Of a block: x87's registers in `full` are not empty, and those in `empty` are: 1 << 2 * n for st(n)."""
+    """The x87 stack that a block needs: registers in `full` are not empty, those in `empty` are. 1 << 2 * n for
+    st(n).
+    """
 
     full: int
     empty: int
@@ -105,7 +107,7 @@ class Finder(Protocol):
 
 
 def up_to_branch(find: Finder, code: bytes, address: int) -> tuple[list[Misrun], list[int]]:
-    """What a finder finds up to the first branch; and the addresses of instructions there from which nothing would
+    """The findings up to the first branch; and the addresses of instructions there from which nothing would
     be found, of a finder that tells them in a method of this name.
     """
     own = getattr(find, "up_to_branch", None)

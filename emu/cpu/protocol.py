@@ -341,7 +341,7 @@ class DeviceCpu(Cpu, Protocol):
         """Have `find` look at each block of code before it first runs (see `emu.cpu.hooks.inspector`)."""
 
     def inspect_again(self) -> None:
-        """What `find` looks for has changed. Not in an access."""
+        """Tell that `find` looks for something else. Not in an access."""
 
     def answer(self, value: int) -> None:
         """The result of the access in `deferred`."""

@@ -22,7 +22,7 @@ class WatchIndex(Generic[_T]):
         self._made: tuple[int, list[_T], Intervals] = 0, [], Intervals((), ())
 
     def met(self, address: int, size: int, *, write: bool) -> list[_T]:
-        """Those that an access of some bytes meets, in the order in which they were added."""
+        """The watches that an access of some bytes meets, in the order in which they were added."""
         while self._made[0] != self.changes:
             changes, watching = self.changes, [*self._watching]
             ranges = list(map(self._watch_of, watching))

@@ -124,7 +124,7 @@ class Descriptor:
         self._was_written()
 
     def ready(self, wanted: int) -> int:
-        """Of poll's events `wanted`, those that hold: files are always ready."""
+        """The poll events among `wanted` that hold: files are always ready."""
         return wanted
 
     def closed(self) -> None:

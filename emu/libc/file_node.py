@@ -1,4 +1,4 @@
-"""What the in-memory file system knows of a file besides its content: permissions and times.
+"""A file of the in-memory file system, besides its content: permissions and times.
 
 All files belong to the guest's user, who is not privileged: a permission bit that is not set refuses access.
 """

@@ -155,7 +155,7 @@ class FileSystem:
         Rollback(steps).close()
 
     def _charged(self, key: str) -> int:
-        """What was charged for the file with this key; 0 if there is none."""
+        """The bytes charged for the file with this key; 0 if there is none."""
         return self._cost(key) if isinstance(self.files.get(key), bytearray) else 0
 
     def _cost(self, key: str) -> int:
@@ -327,7 +327,7 @@ class FileSystem:
         return target
 
     def ready(self, number: int, wanted: int) -> int:
-        """Of poll's events `wanted` those that hold, and POLLHUP, POLLERR or POLLNVAL."""
+        """The poll events among `wanted` that hold, and POLLHUP, POLLERR or POLLNVAL."""
         return self.descriptors[number].ready(wanted) if number in self.descriptors else _POLLNVAL
 
     def control(self, number: int, command: int, argument: int) -> int:

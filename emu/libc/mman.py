@@ -108,4 +108,4 @@ def riscv_flush_icache(libc: Libc, begin: int, end: int, flags: int) -> int:
 
 @export("void __clear_cache(void *begin, void *end)")
 def clear_cache(libc: Libc, begin: int, end: int) -> None:
-    """Of the compiler's helper library; see `__riscv_flush_icache`."""
+    """`__clear_cache` of the compiler's helper library; see `__riscv_flush_icache`."""

@@ -103,17 +103,17 @@ def bionic_assert(libc: Libc, file: int, line: int, function: int, assertion: in
 
 @export("void mcount(void)", alias=("_mcount", "__fentry__"))
 def mcount(libc: Libc) -> None:
-    """What code built with -pg calls in each function, with all registers in use. Nothing is counted."""
+    """Called in each function of code built with -pg, with all registers in use. Nothing is counted."""
 
 
 @export("void __monstartup(unsigned long low, unsigned long high)", alias=("monstartup",))
 def monstartup(libc: Libc, low: int, high: int) -> None:
-    """What programs built with -pg call first. Nothing is counted."""
+    """Called first by programs built with -pg. Nothing is counted."""
 
 
 @export("void _mcleanup(void)")
 def mcleanup(libc: Libc) -> None:
-    """What programs built with -pg call at exit. There are no counts, so no gmon.out is written."""
+    """Called at exit by programs built with -pg. There are no counts, so no gmon.out is written."""
 
 
 @export("void __stack_chk_fail(void)", alias=("__stack_chk_fail_local",))

@@ -37,7 +37,7 @@ class Stack(NamedTuple):
 
 
 class Interruption(NamedTuple):
-    """What a new frame says."""
+    """The contents of a new frame."""
 
     number: int
     info: bytes  #: siginfo_t
@@ -144,7 +144,7 @@ def _describe(content: bytearray, frame: SignalFrame, what: Interruption, word: 
 
 
 class Restored(NamedTuple):
-    """What a frame says when its handler has returned."""
+    """The contents of a frame when its handler has returned."""
 
     pc: int  #: with bit 0 set in Thumb code
     mask: int

@@ -64,7 +64,7 @@ def user_code(code: bytes, address: int, *, to_branch: bool = False) -> Iterator
 
 
 def _is_privileged(word: int) -> bool:
-    """Of the class of system instructions."""
+    """Whether a word of the class of system instructions is privileged."""
     op1, immediate = word >> 16 & 7, word & ~0xF00
     if op1 == _USER:
         return word & ~0x0020_001F == _DAIF or immediate in _DAIF_IMMEDIATE

@@ -62,7 +62,7 @@ class _Unit:
 
 
 def execute(code: X86Code, guest: Guest) -> Outcome:
-    """Of the lanes that the immediate's upper half selects, to those that its lower half selects."""
+    """The product of the lanes of the immediate's upper half, in the lanes of its lower half."""
     form, chosen = sse.DOUBLE if code.opcode[2] == _DPPD else sse.SINGLE, code.immediate()
     mxcsr, count = guest.read_register("mxcsr"), 128 // form.bits
     unit = _Unit(form, mxcsr)

@@ -43,7 +43,7 @@ def _written(code: X86Code) -> int | None:
 
 
 def judge(code: X86Code, found: Misrun | None, traps: Callable[[Guest], bool]) -> Misrun | None:
-    """What is to be done, with what was found already; `traps`: whether MMX instructions trap."""
+    """The correction of an MMX instruction, given that `found` already; `traps`: whether MMX instructions trap."""
     number = _written(code)
     if number is None or (found is not None and found.run is None):
         return found

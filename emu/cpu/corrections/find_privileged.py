@@ -50,7 +50,7 @@ PATTERN_32: Final = PATTERN + rb"|[\x06\x07\x0e\x16\x17\x1e\x1f]|[\xc4\xc5][\x00
 
 
 def judge(code: X86Code) -> Misrun | None:
-    """What is to be done with one of these instructions."""
+    """The refusal or correction of one of these instructions; None for others."""
     return code.refused() if _is_refused(code) else _segment(code) if code.size else None
 
 

@@ -66,7 +66,7 @@ def riscv(bits: int, counters: Counters | None = None) -> Finder:
 
 
 def _is_privileged(word: int) -> bool:
-    """Of the class of system instructions."""
+    """Whether a word of the class of system instructions is privileged."""
     return word >> 20 not in _USER_REGISTERS if word >> 12 & 3 else word not in _USER_CALLS
 
 

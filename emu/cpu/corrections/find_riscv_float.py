@@ -23,7 +23,7 @@ _SAME, _OPERANDS = 0x2000_0053, 1 << 7 | 1 << 15 | 1 << 20
 
 
 def judge(word: int, address: int) -> Misrun | None:
-    """What to do at a 32-bit instruction, if it is one of these."""
+    """The correction of a 32-bit instruction; None for one that needs none."""
     if word & _FIXED != _EXTREME:
         register = word >> 7 & 31
         return Misrun(address, 4, partial(_same, register)) if word == _SAME + register * _OPERANDS else None

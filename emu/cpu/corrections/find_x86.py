@@ -126,7 +126,7 @@ class X86:
         return 0, ""
 
     def _judge(self, block: bytes, begin: int, position: int, size: int) -> Misrun | None:
-        """Of the instruction at a position in a block."""
+        """The refusal or correction of the instruction at a position in a block."""
         piece, address = block[position : position + _LONGEST], begin + position
         code = X86Code(address, size, self._bits, piece)
         found = (
@@ -141,7 +141,7 @@ class X86:
         return find_mmx.judge(code, found, self._mmx_traps)
 
     def _system_instruction(self, code: X86Code) -> Misrun | None:
-        """Of privileged instructions and segments; boards have them, and execute some themselves."""
+        """The refusal of privileged instructions and segments; boards have them, and execute some themselves."""
         return find_privileged.judge(code)
 
     def _mmx_traps(self, guest: Guest) -> bool:

@@ -39,7 +39,7 @@ class _Instruction:
     known: Misrun | None
 
     def own(self) -> Misrun:
-        """It is executed with regard to the stack."""
+        """The instruction is executed here, with regard to the stack."""
         inner = self.known.run if self.known is not None else None
         return Misrun(self.address, self.size, partial(self._execute, inner), corrected=True)
 
@@ -84,7 +84,7 @@ def is_x87(content: bytes, bits: int) -> bool:
 
 
 def _effect(content: bytes, bits: int) -> x87_stack.Effect | None:
-    """Of an x87 instruction."""
+    """The stack effect of an x87 instruction."""
     opcode = content.lstrip(LEGACY_PREFIXES)
     if bits == 64 and opcode[:1] and opcode[0] >> 4 == _REX:
         opcode = opcode[1:]

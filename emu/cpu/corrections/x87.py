@@ -149,7 +149,7 @@ def _log1p(x: Decimal) -> Decimal:
 
 
 def _arctangent(x: Decimal) -> Decimal:
-    """Of 0 <= x <= 1."""
+    """The arctangent of 0 <= x <= 1."""
     halvings = 0
     while x > Decimal("0.05"):
         x /= 1 + (1 + x * x).sqrt()
@@ -162,7 +162,7 @@ def _arctangent(x: Decimal) -> Decimal:
 
 
 def _sine_and_cosine(x: Decimal) -> tuple[Decimal, Decimal]:
-    """Of a small x, by their series."""
+    """Sine and cosine of a small x, by their series."""
     sine, cosine, term, number = Decimal(0), Decimal(0), Decimal(1), 0
     while term and abs(term) > Decimal("1e-90") * (abs(x) if number & 1 else 1):
         if number & 1:

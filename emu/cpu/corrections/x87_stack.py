@@ -1,4 +1,4 @@
-"""What each x87 instruction reads, pushes and pops, and stack faults, which Unicorn does not know.
+"""The registers that each x87 instruction reads, pushes and pops; stack faults, which Unicorn does not know.
 
 Reading an empty register, or pushing onto one that is not, is an invalid operation: the status word's IE and SF
 are set, C1 says which of the two it was, and the result is the indefinite NaN. Unicorn uses whatever is there.
@@ -25,7 +25,7 @@ _EMPTY: Final = 3
 
 
 class Effect(NamedTuple):
-    """Of one instruction. Registers are numbered from the stack's top, before it."""
+    """One instruction's use of registers, which are numbered from the stack's top, before it."""
 
     reads: tuple[int, ...] = ()
     pushes: bool = False
@@ -92,7 +92,7 @@ FIRST: Final = range(0xD8, 0xE0)  #: first bytes of x87 instructions
 
 
 def effect(first: int, second: int) -> Effect:
-    """Of the instruction with these bytes."""
+    """The stack effect of the instruction with these bytes."""
     group, number = second >> 3 & 7, second & 7
     if second < 0xC0:
         return _IN_MEMORY[_MEMORY[first][group]]

@@ -18,7 +18,7 @@ from emu.cpu.hooks.host_code import host_function
 
 
 class HeapFunction(IntEnum):
-    """What a hook does."""
+    """The function that a hook carries out."""
 
     MALLOC = 0
     FREE = 1

@@ -59,7 +59,7 @@ class Verdict(NamedTuple):
 
 
 class _Hooked(NamedTuple):
-    """What was found at a hook, in code inspected from `begin` on."""
+    """The finding at a hook, in code inspected from `begin` on."""
 
     code: bytes
     found: Misrun | None  #: None: only corrections are made there
@@ -235,7 +235,7 @@ class Inspector:
         return guest.read_register("cpsr") >> 5 & 1 if self.align > 1 else 0
 
     def _found_at(self, pc: int, state: int) -> Misrun | None:
-        """What was found at a hook; None if the code there has changed, or for corrections only."""
+        """The finding at a hook; None if the code there has changed, or for corrections only."""
         known = self._hooked.get(pc)
         if known is not None and known.found is not None and self._fetch(pc, len(known.code)) == known.code:
             return known.found
@@ -245,7 +245,7 @@ class Inspector:
         return found if found is not None and found.address == pc else None
 
     def _found_in(self, code: bytes, address: int) -> list[Misrun]:
-        """What is found in a block. It is kept: with limits inside of blocks these are translated anew often."""
+        """The findings in a block. They are kept: with limits inside of blocks these are translated anew often."""
         found = self._blocks.get((code, address))
         if found is None:
             found = list(self._find(code, address))

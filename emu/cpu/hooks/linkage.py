@@ -32,7 +32,7 @@ class _LinkMap(ctypes.Structure):
 
 
 class _Header(ctypes.Structure):
-    """What is needed of Elf64_Ehdr."""
+    """The fields of Elf64_Ehdr that are needed."""
 
     _fields_ = (
         ("_before", ctypes.c_char * 32),
@@ -43,7 +43,7 @@ class _Header(ctypes.Structure):
 
 
 class _Segment(ctypes.Structure):
-    """What is needed of Elf64_Phdr."""
+    """The fields of Elf64_Phdr that are needed."""
 
     _fields_ = (
         ("type", ctypes.c_uint32),
@@ -60,7 +60,7 @@ def libc() -> Any:
 
 
 def address(library: Any, name: str) -> int:
-    """Of a function. Raises AttributeError."""
+    """The address of a library's function. Raises AttributeError."""
     return ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
 
 

@@ -179,7 +179,7 @@ class Meter:
         self._beyond += self._whole
 
     def began_whole(self) -> None:
-        """The same where the engine's hook has begun it (`StopRequest.armed`)."""
+        """`begin_whole`, where the engine's hook has begun it (`StopRequest.armed`)."""
         request = self._request
         self._whole = request.beyond
         self._beyond += self._whole

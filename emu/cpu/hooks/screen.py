@@ -22,7 +22,7 @@ X86, X86_64 = 32, 64  #: values of `Screen.kind`; others are the bytes from each
 
 
 class Tables(NamedTuple):
-    """What blocks of an ISA pass by; of `one` and `two` an element is a byte."""
+    """The tables by which blocks of an ISA are screened; of `one` and `two` an element is a byte."""
 
     kind: int
     one: U8

@@ -1,4 +1,4 @@
-"""The same compiled code in every process, and for every machine of one.
+"""Compiled code that is the same in every process, and for every machine of a process.
 
 Compiled code writes the guest's registers to memory before it accesses any. icicle emits these writes in the order
 of a hash table (`active_vars`, a `std::collections::HashMap`), whose keys are random numbers of the thread; the

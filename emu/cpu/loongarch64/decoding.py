@@ -41,7 +41,7 @@ def branch(word: int, pc: int) -> Branch | None:
 
 
 def data_access(word: int, register: Callable[[int], int]) -> DataAccess | None:
-    """What an instruction does to memory, or None; `register` gives the value of an integer register."""
+    """An instruction's access to memory, or None; `register` gives the value of an integer register."""
     base, top = word >> 5 & 31, word >> 22
     if 0xA0 <= top <= 0xB1 and top != 0xAB:  # ld, st, fld, fst, vld, vst: 12 bits; not preld
         size, writes = _BY_TOP[top]

@@ -94,7 +94,7 @@ class _Specification:
 
 
 def _both(one: list[_Pattern], other: list[_Pattern]) -> list[_Pattern]:
-    """What satisfies a pattern of each; those that contradict each other are left out."""
+    """The patterns of words that match one of each list; those that contradict each other are left out."""
     return [
         (mask | mask2, value | value2)
         for mask, value in one

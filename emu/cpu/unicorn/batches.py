@@ -36,7 +36,7 @@ class Batch:
         self.places = (ctypes.c_void_p * self.count)(*places)
 
     def get(self) -> list[int]:
-        """What has been read."""
+        """The values that have been read."""
         return list(self._unpack(self._array)) if self._narrow else [buffer.value for buffer in self._buffers]
 
     def put_low_bits(self, *values: int) -> None:

@@ -1,4 +1,4 @@
-"""What is checked before Unicorn is asked, and needs no engine: memory to be mapped, use of a closed CPU."""
+"""Checks before Unicorn is asked, which need no engine: memory to be mapped, use of a closed CPU."""
 
 from __future__ import annotations
 

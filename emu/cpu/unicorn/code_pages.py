@@ -56,7 +56,7 @@ class CodePages:
         self.exits: set[int] | None = None  #: None: the engine ends runs by `until` alone
 
     def begin(self, address: int, size: int, protection: Protection) -> Protection:
-        """What of the permissions of pages mapped or changed the engine may have now."""
+        """The permissions that the engine may have now of pages that are mapped or changed."""
         self.forget(address, size)
         if size > _LARGEST and protection & _BOTH == Protection.X:
             self._open.add_range(address, address + size)
@@ -68,7 +68,7 @@ class CodePages:
         return protection & ~Protection.X
 
     def permitted(self, page: int, protection: Protection) -> Protection:
-        """What of `protection` the engine may have of a page now."""
+        """The part of `protection` that the engine may have of a page now."""
         if page not in self._open:
             return self.engine_protection(protection)
         both = protection & _BOTH == _BOTH and self._steps[page] < _MOST_STEPS

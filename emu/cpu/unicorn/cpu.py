@@ -240,7 +240,7 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
 
     @property
     def seen(self) -> api.Seen:
-        """What hooks have recorded."""
+        """The records of the hooks."""
         return self._seen
 
     def record_all_faults(self, wanted: bool) -> None:

@@ -63,7 +63,7 @@ class Gdt:
         load_table(self._handle, "GDTR", DescriptorTable(0, GDT_PAGE, 8 * (last + 1) - 1, 0))
 
     def begin_privileged(self) -> None:
-        """The same for all segments, CS too, which software loads again when it returns from an interrupt; without
+        """Begin with all segments, CS too, which software loads again when it returns from an interrupt; without
         an interrupt table, a task, a local table.
         """
         self._describe(GDT_CODE, gdt_entry(0, 0, CODE))

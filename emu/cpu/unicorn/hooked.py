@@ -1,4 +1,4 @@
-"""What the events of a UnicornCpu use of it."""
+"""The part of a UnicornCpu that its events use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class HookedCpu(ObservedCpu, Protocol):
     def drop_translations(self, low: int, high: int) -> None: ...
 
     def engine_protection(self, page: int, protection: Protection) -> Protection:
-        """What of a page's permissions the engine may have."""
+        """The part of a page's permissions that the engine may have."""
 
     def drop_all_translations(self) -> None: ...
     def record_all_faults(self, wanted: bool) -> None: ...

@@ -9,5 +9,5 @@ from emu.cpu.unicorn.replaced import replace_functions
 
 @functools.cache
 def box_singles(suffix: str) -> bool:
-    """Of the translator "_riscv64" or "_riscv32". False, with a warning in the log, where that cannot be done."""
+    """Add boxing to the translator "_riscv64" or "_riscv32". False, with a warning in the log, if that fails."""
     return replace_functions("nan_boxing", suffix, "RISC-V: singles will not be NaN-boxed") is not None

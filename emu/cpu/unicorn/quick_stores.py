@@ -169,7 +169,7 @@ def merged(pieces: Iterable[Piece]) -> Iterator[_Range]:
 
 
 def around(ranges: Iterable[_Range]) -> list[_Range]:
-    """What is between ranges (start, end) in order, as (first, last)."""
+    """The gaps between ranges (start, end) in order, as (first, last)."""
     found, first = [], 0
     for start, end in ranges:
         if first < start:

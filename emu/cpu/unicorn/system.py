@@ -1,4 +1,4 @@
-"""What boards use of a privileged CPU beyond registers by name: system registers by their encodings.
+"""The interface of a privileged CPU that boards use beyond registers by name: system registers by their encodings.
 
 Arm's system registers are named as instructions encode them: (op0, op1, CRn, CRm, op2) on AArch64, (coprocessor,
 opc1, CRn, CRm, opc2) on Arm.

@@ -45,7 +45,7 @@ class UnicornTranslations:
         return
 
     def engine_protection(self, page: int, protection: Protection) -> Protection:
-        """What of a page's permissions the engine may have (`emu.cpu.unicorn.code_pages`)."""
+        """The part of a page's permissions that the engine may have (`emu.cpu.unicorn.code_pages`)."""
         return protection if self._code_pages is None else self._code_pages.permitted(page, protection)
 
     def forget(self, address: int, size: int) -> None:

@@ -37,7 +37,7 @@ _GUARDING: Final[Mapping[type[Guard], Callable[[], int | None]]] = {
 
 
 class Watched:
-    """What one engine does for these; `hook` is that of `emu.cpu.hooks.stop_hook`, `look` its request. New blocks
+    """One engine's hooks for these; `hook` is that of `emu.cpu.hooks.stop_hook`, `look` its request. New blocks
     that pass by `tables` do not stop the engine (`emu.cpu.hooks.screen`).
     """
 
