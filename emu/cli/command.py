@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import LazyLoader
+from types import ModuleType
 from typing import Any, TypeVar
 
 from relink.records import dataclass
@@ -78,13 +82,33 @@ def command(name: str | None = None, *, options_anywhere: bool = True) -> Callab
 
 def _import_numpy() -> None:
     """Import numpy without the threads of its BLAS, of which one would spin on each core, for linear algebra that
-    nobody needs. The variable that says so is not for the processes that a command starts, such as a compiler.
+    nobody needs; and without its docstrings. The variable that says so is not for the processes that a command
+    starts, such as a compiler.
     """
     threads = "OPENBLAS_NUM_THREADS"
-    if threads in os.environ:
-        return
-    os.environ[threads] = "1"
+    given = threads in os.environ
+    os.environ.setdefault(threads, "1")
+    sys.meta_path.insert(0, _Docstrings)
     try:
         import numpy  # noqa: F401
     finally:
-        os.environ.pop(threads, None)
+        sys.meta_path.remove(_Docstrings)
+        if not given:
+            os.environ.pop(threads, None)
+
+
+class _Docstrings(PathFinder):
+    """Finds numpy's modules that give functions written in C their docstrings: a tenth of its import. They are run
+    when somebody asks for something in them.
+    """
+
+    @classmethod
+    def find_spec(
+        cls, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if not name.startswith("numpy._core._add_newdocs"):
+            return None
+        found = super().find_spec(name, path, target)
+        if found is not None and found.loader is not None:
+            found.loader = LazyLoader(found.loader)
+        return found

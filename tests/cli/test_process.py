@@ -75,6 +75,22 @@ finally:
     assert done.stdout.splitlines()[-1] == "True 1 False"
 
 
+def test_docstrings_of_numpy_wait_until_somebody_asks() -> None:
+    code = """
+import sys
+from emu.cli.app import run
+run(["inspect", sys.argv[1]])
+import numpy, numpy.ma, numpy.random, numpy.testing, numpy.typing
+print(numpy.array.__doc__, [each.__name__ for each in sys.meta_path if "Docstrings" in str(each)])
+from numpy._core import _add_newdocs
+vars(_add_newdocs), _add_newdocs.add_newdoc
+print("Create an array" in numpy.array.__doc__)
+"""
+    command = [sys.executable, "-c", code, str(fixture("x86_64", "basic"))]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-2:] == ["None []", "True"]
+
+
 def test_pipe_gets_plain_text_and_whole_lines(tmp_path: Path) -> None:
     long = tmp_path / ("long-" * 30 + ".so")
     long.write_bytes(fixture("i386", "basic").read_bytes())
