@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 # ---------------------------------------------------------------- printf
 
 
-class Around:
+class LibcContext:
     """The guest data that conversions need."""
 
     wide = False
@@ -60,15 +60,15 @@ class Around:
 
 def formatted(libc: Libc, template: int, arguments: Arguments) -> bytes | None:
     """The text, or None with errno set."""
-    return formatted_text(libc, libc.bounded_string(template, LARGEST_FIELD + 1), arguments, Around(libc))
+    return formatted_text(libc, libc.bounded_string(template, LARGEST_FIELD + 1), arguments, LibcContext(libc))
 
 
-def formatted_text(libc: Libc, template: bytes, arguments: Arguments, around: Around) -> bytes | None:
+def formatted_text(libc: Libc, template: bytes, arguments: Arguments, context: LibcContext) -> bytes | None:
     """`formatted` for a format that has been read from the guest; None with errno set."""
     try:
         if len(template) > LARGEST_FIELD:
             raise FormatOverflow
-        return format_bytes(template, arguments, around)
+        return format_bytes(template, arguments, context)
     except FormatOverflow:
         libc.errno = Errno.EOVERFLOW
     except FormatInvalid:

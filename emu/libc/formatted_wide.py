@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from emu.libc.errno import Errno
-from emu.libc.formatted import Around, PointerTarget, StreamSource, formatted_text
+from emu.libc.formatted import LibcContext, PointerTarget, StreamSource, formatted_text
 from emu.libc.guest import Arguments
 from emu.libc.memory import overflow_abort
 from emu.libc.open_streams import find_stream, standard_stream, write_stream
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from emu.libc.library import Libc
 
 
-class WideAround(Around):
+class WideContext(LibcContext):
     """The guest data for conversions; widths and precisions count characters."""
 
     wide = True
@@ -31,7 +31,7 @@ def _formatted(libc: Libc, template: int, arguments: Arguments) -> bytes | None:
     if text is None:
         libc.errno = Errno.EILSEQ
         return None
-    return formatted_text(libc, text, arguments, WideAround(libc))
+    return formatted_text(libc, text, arguments, WideContext(libc))
 
 
 def _print(libc: Libc, stream: int, text: bytes) -> int:

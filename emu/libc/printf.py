@@ -53,7 +53,7 @@ class FormatIllegal(Exception):
     """An invalid wide character: printf returns -1 with EILSEQ."""
 
 
-class Surroundings(Protocol):
+class FormatContext(Protocol):
     """The context of conversions besides their argument."""
 
     @property
@@ -178,7 +178,7 @@ class _Ordered:
         self.values = {n: arguments.take(types.get(n, "int")) for n in range(1, max(types, default=0) + 1)}
 
 
-def format_bytes(template: bytes, arguments: Arguments, around: Surroundings) -> bytes:
+def format_bytes(template: bytes, arguments: Arguments, context: FormatContext) -> bytes:
     """The formatted bytes. Raises FormatOverflow, FormatInvalid or FormatIllegal when printf returns -1."""
     parts = parse(template)
     specs = [part for part in parts if isinstance(part, Spec)]
@@ -206,38 +206,38 @@ def format_bytes(template: bytes, arguments: Arguments, around: Surroundings) ->
         ctype = part.take_type()
         value = take(part.argument, ctype) if ctype else 0
         if part.conversion == "n":
-            length = len(out.decode(errors="replace")) if around.wide else len(out)
-            around.store(int(value), (_LENGTHS[part.length][1] or around.word * 8) // 8, length)
+            length = len(out.decode(errors="replace")) if context.wide else len(out)
+            context.store(int(value), (_LENGTHS[part.length][1] or context.word * 8) // 8, length)
             continue
-        out += _convert(part, flags, width or 0, precision, value, around)
+        out += _convert(part, flags, width or 0, precision, value, context)
         if len(out) > LARGEST_FIELD:
             raise FormatOverflow
     return bytes(out)
 
 
 def _convert(
-    spec: Spec, flags: str, width: int, precision: int | None, value: int | float, around: Surroundings
+    spec: Spec, flags: str, width: int, precision: int | None, value: int | float, context: FormatContext
 ) -> bytes:
     conversion = spec.conversion
     if conversion == "%":
         return b"%"
     if conversion in _FLOATS:
-        return _float(conversion, flags, width, precision, value, around)
+        return _float(conversion, flags, width, precision, value, context)
     if conversion in _BASES:
-        bits = _LENGTHS[spec.length][1] or around.word * 8
+        bits = _LENGTHS[spec.length][1] or context.word * 8
         return _integer(conversion, flags, width, precision, int(value), bits)
     if conversion == "p":
         if not value:
             return _pad(b"(nil)", flags, width)
         return _integer("p", flags + "#", width, precision, int(value), 64)
     if conversion == "m":
-        return _pad(_cut(around.error_message(), precision), flags, width)
+        return _pad(_cut(context.error_message(), precision), flags, width)
     if conversion in "cC":
         if conversion == "C" or spec.length == b"l":
-            return _pad_text(_wide_character(int(value)), flags, width, around)
-        return _pad(_character(int(value) & 255, around), flags, width)
+            return _pad_text(_wide_character(int(value)), flags, width, context)
+        return _pad(_character(int(value) & 255, context), flags, width)
     if conversion in "sS":
-        return _pad_text(_string(spec, precision, int(value), around), flags, width, around)
+        return _pad_text(_string(spec, precision, int(value), context), flags, width, context)
     return spec.text
 
 
@@ -245,9 +245,9 @@ def _cut(text: bytes, precision: int | None) -> bytes:
     return text if precision is None else text[:precision]
 
 
-def _character(byte: int, around: Surroundings) -> bytes:
+def _character(byte: int, context: FormatContext) -> bytes:
     """The output of %c; in wide output the byte must be a character."""
-    if around.wide and byte > 0x7F:
+    if context.wide and byte > 0x7F:
         raise FormatIllegal
     return bytes([byte])
 
@@ -259,22 +259,22 @@ def _wide_character(unit: int) -> bytes:
         raise FormatIllegal from None
 
 
-def _string(spec: Spec, precision: int | None, address: int, around: Surroundings) -> bytes:
+def _string(spec: Spec, precision: int | None, address: int, context: FormatContext) -> bytes:
     if not address:
         return b"(null)" if precision is None or precision >= 6 else b""
     if spec.conversion == "S" or spec.length == b"l":
-        text = around.wide_string(address, LARGEST_FIELD + 1 if precision is None else precision)
+        text = context.wide_string(address, LARGEST_FIELD + 1 if precision is None else precision)
         if text is None:
             raise FormatIllegal
-        if around.wide:
+        if context.wide:
             return text.decode()[:precision].encode()
         # Precision counts bytes; a character that does not fit completely is omitted.
         return text if precision is None else text[:precision].decode(errors="ignore").encode()
     limit = LARGEST_FIELD + 1 if precision is None else precision
-    text = around.bounded_string(address, 4 * limit if around.wide else limit)
+    text = context.bounded_string(address, 4 * limit if context.wide else limit)
     if len(text) > LARGEST_FIELD:
         raise FormatOverflow
-    return _characters(text, precision) if around.wide else text
+    return _characters(text, precision) if context.wide else text
 
 
 def _characters(text: bytes, count: int | None) -> bytes:
@@ -285,8 +285,8 @@ def _characters(text: bytes, count: int | None) -> bytes:
     return whole.encode()
 
 
-def _pad_text(text: bytes, flags: str, width: int, around: Surroundings) -> bytes:
-    if around.wide:
+def _pad_text(text: bytes, flags: str, width: int, context: FormatContext) -> bytes:
+    if context.wide:
         width += len(text) - len(text.decode())  # bytes that are not characters of their own
     return _pad(text, flags, width)
 
@@ -329,7 +329,7 @@ def _number_field(sign: str, digits: str, flags: str, width: int, *, zero_fill: 
 
 
 def _float(
-    conversion: str, flags: str, width: int, precision: int | None, value: float, around: Surroundings
+    conversion: str, flags: str, width: int, precision: int | None, value: float, context: FormatContext
 ) -> bytes:
     sign = "-" if math.copysign(1, value) < 0 else "+" if "+" in flags else " " if " " in flags else ""
     number = exact(value)
@@ -339,18 +339,18 @@ def _float(
     alternate = "#" in flags
     if conversion in "aA":
         bits, form = format_bits(value)
-        text = hexadecimal(bits & ~form.sign_bit, form, precision, _direction(sign, around), point=alternate)
+        text = hexadecimal(bits & ~form.sign_bit, form, precision, _direction(sign, context), point=alternate)
         sign, text = sign + "0x", text[2:]
         if conversion == "A":
             sign, text = sign.upper(), text.upper()
     else:
         digits = 6 if precision is None else precision
-        text = _decimal(conversion, digits, value, abs(Fraction(number)), _direction(sign, around), alternate)
+        text = _decimal(conversion, digits, value, abs(Fraction(number)), _direction(sign, context), alternate)
     return _number_field(sign, text, flags, width, zero_fill=True)
 
 
-def _direction(sign: str, around: Surroundings) -> Rounding:
-    return around.rounding().reversed(sign == "-")
+def _direction(sign: str, context: FormatContext) -> Rounding:
+    return context.rounding().reversed(sign == "-")
 
 
 def _decimal(
