@@ -40,7 +40,7 @@ class GuestCoverage:
     @contextmanager
     def recording(self, loaded: Loaded) -> Iterator[None]:
         """Record the library's code during a test, as one hit of each line that it runs."""
-        if not self._paths or loaded.loaded is None:
+        if loaded.loaded is None:
             yield
             return
         coverage = loaded.machine.coverage(loaded.loaded, branches=False).start()

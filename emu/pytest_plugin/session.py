@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -103,8 +103,10 @@ class Session:
         return Pool()
 
     @cached_property
-    def coverage(self) -> GuestCoverage:
-        """The code that tests have run."""
+    def coverage(self) -> GuestCoverage | None:
+        """The code that tests have run; None unless `--guest-cov` asks for it."""
+        if not self.config.getoption("relink_guest_cov"):
+            return None
         from emu.pytest_plugin.coverage import GuestCoverage, files
 
         return GuestCoverage(files(self.config))
@@ -123,7 +125,7 @@ class Session:
         key = (target.name, want.identity)
         loaded = self.pool.take(key, lambda: self._load(want, target))
         try:
-            with self.coverage.recording(loaded):
+            with nullcontext() if self.coverage is None else self.coverage.recording(loaded):
                 yield loaded
         finally:
             depth = loaded.machine.call_depth
@@ -217,8 +219,8 @@ class Session:
 
     def finish(self) -> None:
         """Free the machines, and what the build cache has not used for long; write the coverage."""
-        if "coverage" in vars(self):
-            self.coverage.save()
+        if (coverage := vars(self).get("coverage")) is not None:
+            coverage.save()
         if "pool" in vars(self):
             self.pool.close()
         if "store" in vars(self):

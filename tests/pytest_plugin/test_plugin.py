@@ -98,6 +98,33 @@ def relink_time(lib):
     assert built(6) == first
 
 
+def test_a_session_imports_what_its_tests_use(session: Session, pytester: pytest.Pytester) -> None:
+    """One that does not use the plug-in imports its options alone; one that does, neither what measures coverage
+    nor parsers and disassemblers.
+    """
+    other = """
+import sys
+
+def test_nothing():
+    ours = [name for name in sys.modules if name.startswith(("emu", "relink", "numpy", "unicorn"))]
+    assert sorted(ours) == ["emu", "emu.pytest_plugin", "emu.pytest_plugin.options"]
+"""
+    own = """
+import sys
+
+def test_add(lib):
+    assert lib.add(2, 3) == 5
+    unwanted = ("emu.debug.coverage", "pycparser", "capstone", "unicorn", "numpy.typing")
+    assert not [name for name in sys.modules if name.startswith(unwanted)]
+"""
+    session(own, "--co")  # writes the file
+    pytester.makepyfile(test_other=other)
+    for arguments in (["test_other.py"], ["test_own.py", "--arch", "x86_64"]):
+        command = [sys.executable, "-m", "pytest", "-p", "no:xdist", *arguments]
+        done = subprocess.run(command, cwd=pytester.path, capture_output=True, text=True, check=False)
+        assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+
 @pytest.mark.exhaustive
 def test_workers_build_a_library_once_and_a_killed_build_blocks_nobody(
     session: Session, pytester: pytest.Pytester, tmp_path: Path
