@@ -11,6 +11,7 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.relocation import RelocationSection
 from elftools.elf.sections import Symbol, SymbolTableSection
 
+from emu.fetch.errors import FetchError
 from toolchains.build import BUILT
 from toolchains.engine import Zig
 from toolchains.errors import BuildFailed, CompilerMissing, ToolchainError
@@ -54,7 +55,7 @@ def _compile(target: str, source: Path) -> Path:
 def _linker(target: str, linker: Linker) -> Linker:
     try:
         linker_command(TARGETS[target], linker)
-    except ToolchainError as error:
+    except (ToolchainError, FetchError) as error:
         pytest.skip(f"no {linker} linker for {target}: {error}")
     return linker
 
