@@ -1,4 +1,4 @@
-"""What is printed and written of results: lines, JSON, and the table of docs/speed.md."""
+"""What is printed and written of results: lines, JSON, and the tables of docs/speed.md."""
 
 from __future__ import annotations
 
@@ -93,27 +93,36 @@ def read_json(path: Path) -> tuple[str, list[Row | Series]]:
     return found["about"], sorted(results, key=lambda result: result.subject)
 
 
-def table(results: Sequence[Row | Series]) -> str:
-    """The table, in Markdown."""
-    lines = [
-        "| what (`python -m benchmarks …`) | ours | peer | ratio | goal | how measured |",
-        "|---|---|---|---|---|---|",
-    ]
+def tables(results: Sequence[Row | Series]) -> str:
+    """A table in Markdown for each subject and way of measuring, which stands above it once."""
+    grouped: dict[str, dict[str, list[str]]] = {}
     for result in results:
-        if isinstance(result, Series):
-            cells = [f"{result.what} (`{result.subject}`)", "", "", "", "", _exponents(result)]
-        else:
-            goal = _goal(result) and f"{_goal(result)}{'' if result.met is None else ' ✓' if result.met else ' ✗'}"
-            how = "; ".join(part for part in (result.how, result.note) if part)
-            work = f"{result.work} (`{result.subject}`)"
-            cells = [work, f"{_figure(result.ours)} {result.unit}", _peer(result), _ratio(result), goal, how]
-        lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
-    return "\n".join(lines)
+        how = "how the cost grows" if isinstance(result, Series) else result.how
+        grouped.setdefault(result.subject, {}).setdefault(how, []).append(_cells(result))
+    parts = []
+    for subject, by_how in grouped.items():
+        parts.append(f"### `{subject}`\n")
+        for how, lines in by_how.items():
+            if how:
+                parts.append(f"{how[0].upper()}{how[1:]}:\n")
+            parts += ["| what | ours | peer | ratio | goal | |", "|---|---|---|---|---|---|", *lines, ""]
+    return "\n".join(parts)
+
+
+def _cells(result: Row | Series) -> str:
+    """A line of a table."""
+    if isinstance(result, Series):
+        cells = [result.what, "", "", "", "", _exponents(result)]
+    else:
+        goal = _goal(result) and f"{_goal(result)}{'' if result.met is None else ' ✓' if result.met else ' ✗'}"
+        ours = f"{_figure(result.ours)} {result.unit}"
+        cells = [result.work, ours, _peer(result), _ratio(result), goal, result.note]
+    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
 
 
 def write_docs(page: Path, results: Sequence[Row | Series], machine: str = "") -> None:
-    """Put the table between the page's marks; `machine` is the one that was measured, by default this."""
+    """Put the tables between the page's marks; `machine` is the one that was measured, by default this."""
     text = page.read_text()
     before, _, rest = text.partition(_BEGIN)
     _, _, after = rest.partition(_END)
-    page.write_text(f"{before}{_BEGIN}\n{machine or about()}.\n\n{table(results)}\n{_END}{after}")
+    page.write_text(f"{before}{_BEGIN}\n{machine or about()}.\n\n{tables(results)}{_END}{after}")

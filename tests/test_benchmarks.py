@@ -95,8 +95,9 @@ def test_the_table_names_absent_peers(tmp_path: Path) -> None:
     assert text.startswith("before\n")
     assert text.endswith("\n<!-- end -->\nafter\n")
     assert "old" not in text
-    assert "| a / b (`small`) | 2.00 ms | peer 4.00 | 0.50× | ≤ 0.6× ✓ | both the same |" in text
-    assert "| alone (`small`) | 1,500 µs | peer absent: not installed |  | ≤ 1× |" in text
+    assert "### `small`\n\nBoth the same:\n\n| what |" in text
+    assert "| a / b | 2.00 ms | peer 4.00 | 0.50× | ≤ 0.6× ✓ |  |" in text
+    assert "| alone | 1,500 µs | peer absent: not installed |  | ≤ 1× |" in text
     assert "exponent 1.00, peer 0.30 (at most 1.0 + 0.1: met; 10 to 1,000)" in text
     assert "peer absent: not installed" in report.line(ALONE)
 
