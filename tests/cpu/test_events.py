@@ -8,8 +8,9 @@ import pytest
 from emu.cpu.events import Recorded, Rows, Watch
 from emu.cpu.protocol import EVENTS, Protection, Stop, StopReason
 from relink.errors import AddressSpaceError, MachineError
+from tests.assembler import assembled
 
-from .guests import CODE, DATA, GUESTS, PAGE, RW, RX, TRAPS, Bench, page_buffer, words
+from .guests import CODE, DATA, GUESTS, HOLE, PAGE, RW, RX, TRAPS, Bench, page_buffer, words
 
 MANY = 1 << 40
 _ENDLESS = ("spin", "call forever")
@@ -311,3 +312,33 @@ def test_breakpoints_of_new_code_are_met_once_where_instructions_are_computed(ar
             bench.cpu.events.pass_over(stop.pc)
             stop = bench.cpu.run(stop.pc, max_instructions=MANY)
         assert (met, stop.reason) == (places, StopReason.TRAP)
+
+
+@pytest.mark.parametrize("name", ["x86_64", "i386"])
+@pytest.mark.parametrize("access", ["mov eax, [{}]", "add [{}], eax", "movq mm0, [{}]", "fld qword ptr [{}]"])
+def test_flags_are_those_before_an_instruction_that_faults_behind_a_hook(name: str, access: str) -> None:
+    bench = Bench(GUESTS[name])
+    cpu, guest = bench.cpu, bench.guest
+    before = assembled(name, "add eax, ecx", CODE)  # sets ZF and PF
+    cpu.write(CODE, before + assembled(name, access.format(guest.address), CODE))
+    place, flags = CODE + len(before), "eflags" if name == "i386" else "rflags"
+
+    def flags_at_fault() -> int:
+        bench.prepare(value=0, address=HOLE)
+        cpu.write_register("ecx" if name == "i386" else "rcx", 0)
+        stop = cpu.run(CODE)
+        while stop.reason is StopReason.BREAK:
+            assert cpu.read_register(flags) & 0x8D5 == 0x44
+            cpu.events.pass_over(place)
+            stop = cpu.run(place)
+        assert (stop.reason.is_fault, stop.pc) == (True, place)
+        return cpu.read_register(flags) & 0x8D5
+
+    assert flags_at_fault() == 0x44
+    cpu.events.add_breakpoint(place)
+    assert flags_at_fault() == 0x44
+    cpu.events.remove_breakpoint(place)
+    recording = cpu.events.record(Recorded.INSTRUCTIONS, lambda rows: None)
+    assert flags_at_fault() == 0x44
+    recording.close()
+    assert flags_at_fault() == 0x44

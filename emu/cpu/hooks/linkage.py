@@ -18,7 +18,7 @@ import numpy as np
 from relink.arrays import U64
 
 _LINK_MAP, _THREAD_DATA = 2, 10  #: RTLD_DI_LINKMAP, RTLD_DI_TLS_DATA
-_THREAD_LOCAL: Final = 7  #: PT_TLS
+_LOADED, _THREAD_LOCAL = 1, 7  #: PT_LOAD, PT_TLS
 #: Dynamic tags (gABI, "Dynamic Section").
 _END, _STRINGS, _SYMBOLS = 0, 5, 6
 #: Tables of relocations, with their sizes: JMPREL for calls, RELA.
@@ -47,7 +47,9 @@ class _Segment(ctypes.Structure):
 
     _fields_ = (
         ("type", ctypes.c_uint32),
-        ("_between", ctypes.c_char * 36),
+        ("_before", ctypes.c_char * 12),
+        ("address", ctypes.c_uint64),
+        ("_between", ctypes.c_char * 16),
         ("memory", ctypes.c_uint64),
         ("_", ctypes.c_uint64),
     )
@@ -102,10 +104,17 @@ class Linkage:
         place = ctypes.c_void_p()
         if libc().dlinfo(ctypes.c_void_p(self._library._handle), _THREAD_DATA, ctypes.byref(place)):
             raise OSError("the dynamic linker does not say where variables of threads are")
-        header = _Header.from_address(self._base)
-        segments = (_Segment * header.count).from_address(self._base + header.segments)
-        size = sum(each.memory for each in segments if each.type == _THREAD_LOCAL) if place.value else 0
+        found = [each.memory for each in self._segments() if each.type == _THREAD_LOCAL]
+        size = sum(found) if place.value else 0
         return (ctypes.c_uint64 * (size // 8)).from_address(place.value or self._base)
+
+    def span(self) -> tuple[int, int]:
+        """Where the library is, and its size in bytes."""
+        return self._base, max(each.address + each.memory for each in self._segments() if each.type == _LOADED)
+
+    def _segments(self) -> Iterator[_Segment]:
+        header = _Header.from_address(self._base)
+        yield from (_Segment * header.count).from_address(self._base + header.segments)
 
     @functools.cached_property
     def _calls(self) -> tuple[U64, U64]:

@@ -63,7 +63,7 @@ def replace_functions(
 
 def _replace(copy: Copy, suffix: str, prepare: Callable[[Copy], None]) -> None:
     replacements = copy.of_kind("replaces.")
-    slots = {name: list(_linkage().of_function(address(uclib, name + suffix))) for name in replacements}
+    slots = {name: list(library_linkage().of_function(address(uclib, name + suffix))) for name in replacements}
     missing = [name for name, places in slots.items() if not places]
     if missing:
         raise LookupError(f"this Unicorn calls {', '.join(missing)} directly")
@@ -84,5 +84,6 @@ def _replace(copy: Copy, suffix: str, prepare: Callable[[Copy], None]) -> None:
 
 
 @functools.cache
-def _linkage() -> Linkage:
+def library_linkage() -> Linkage:
+    """Of Unicorn's library. Raises OSError."""
     return Linkage(uclib)

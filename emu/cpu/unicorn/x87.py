@@ -3,6 +3,8 @@
 Unicorn's helper functions for x87 know neither C1 nor the flag for denormal operands, round constants to nearest,
 and keep exception flags apart from the status word. Its translator is made to call others
 (`hooks/native/x87/translator.h`), which leave the status word as a processor does.
+
+There the translator is also made to note where the flags are behind a hook, so that they are right at faults.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import functools
 
 from emu.cpu.hooks.linkage import address
 from emu.cpu.unicorn.library import uclib
-from emu.cpu.unicorn.replaced import Copy, replace_functions
+from emu.cpu.unicorn.replaced import Copy, library_linkage, replace_functions
 
 _SUFFIX = "_x86_64"  #: of i386's functions too
 _HELPER = "helper_"
@@ -28,6 +30,10 @@ def _tell(copy: Copy) -> None:
         (address(uclib, _HELPER + name + _SUFFIX), replacement)
         for name, replacement in copy.of_kind(_HELPER).items()
     ]
+    copy.set("hooks", address(uclib, "helper_uc_tracecode"))
+    copy.set("check", address(uclib, "helper_check_exit_request" + _SUFFIX))
+    for name, value in zip(("library", "library_size"), library_linkage().span(), strict=True):
+        copy.set(name, value)
     copy.set("first", min(rows)[0])
     copy.set("last", max(rows)[0])
     copy.set("replaced", *(value for row in rows for value in row))
