@@ -14,9 +14,9 @@ import numpy as np
 
 from emu.cpu.hooks.screen import X86, X86_64, Tables
 from emu.cpu.unicorn.isas import ISAS
-from relink.arrays import U8, U32, Bools
+from relink.arrays import U8, U16, Bools
 
-_Halves: TypeAlias = U32
+_Halves: TypeAlias = U16
 #: Of an opcode of x86: it passes; has ModRM, an immediate of 8 bits, of 32 bits (with 66: 16); not with 66.
 _OK, _MODRM, _IMM8, _IMM32, _NO_66 = 1, 2, 4, 8, 0x40
 #: Opcodes of one byte: test has an immediate, and others of its group none; of the operand's size; of 16 bits.
@@ -98,7 +98,9 @@ def _riscv(bits: int, halves: _Halves) -> Tables:
     second |= (function == 4) & (kind < 2) & top & narrow
     third = ((function == 0) & top & narrow) | ((function == 2) & (register == 0)) | (halves == 0x8002)
     third |= (function == 3) & (register == 0) & (not narrow)
-    words = np.isin(halves & 0x7F, [0x73, 0x07, 0x27, 0x53, 0x43, 0x47, 0x4B, 0x4F])
+    opcodes = np.zeros(0x80, np.bool_)
+    opcodes[[0x73, 0x07, 0x27, 0x53, 0x43, 0x47, 0x4B, 0x4F]] = True
+    words = np.tile(opcodes, 1 << 9)
     short = floats | first | ((quadrant == 1) & second) | ((quadrant == 2) & third)
     return Tables(0, _bits(np.where(quadrant == 3, words, short)), np.full(8192, 0xFF, np.uint8))
 
@@ -118,4 +120,4 @@ _MADE: Final[Mapping[tuple[str, str], Callable[[_Halves], Tables]]] = {
 def tables_of(arch: str) -> Tables:
     """The tables of an ISA that has a finder."""
     row = ISAS[arch]
-    return _MADE[row.engine, row.mode](np.arange(1 << 16, dtype=np.uint32))
+    return _MADE[row.engine, row.mode](np.arange(1 << 16, dtype=np.uint16))
