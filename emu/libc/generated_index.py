@@ -185,13 +185,16 @@ NAMES: dict[str, str] = {
         rewinddir seekdir sendfile sendfile64 symlink telldir truncate truncate64
     """,
     "process": """
-        _Exit ___errno __aeabi_atexit __assert __assert2 __assert_fail __assert_perror_fail __chk_fail __cxa_atexit
-        __cxa_deleted_virtual __cxa_finalize __cxa_pure_virtual __cxa_thread_atexit __cxa_thread_atexit_impl
-        __errno __errno_location __fentry__ __fortify_fail __getauxval __getpagesize __libc_fatal __monstartup
-        __sched_cpucount __stack_chk_fail __stack_chk_fail_local __stack_chk_guard __sysconf _exit _mcleanup
-        _mcount _rtld_global_ro at_quick_exit atexit exit fork get_nprocs get_nprocs_conf getauxval getegid geteuid
-        getgid getpagesize getpid getppid getresgid getresuid gettid getuid mcount monstartup quick_exit
+        _Exit ___errno __assert __assert2 __assert_fail __assert_perror_fail __chk_fail __cxa_deleted_virtual
+        __cxa_pure_virtual __errno __errno_location __fentry__ __fortify_fail __getauxval __getpagesize
+        __libc_fatal __monstartup __sched_cpucount __stack_chk_fail __stack_chk_fail_local __stack_chk_guard
+        __sysconf _exit _mcleanup _mcount _rtld_global_ro exit fork get_nprocs get_nprocs_conf getauxval getegid
+        geteuid getgid getpagesize getpid getppid getresgid getresuid gettid getuid mcount monstartup quick_exit
         sched_getaffinity setfsgid setfsuid syscall sysconf system uname
+    """,
+    "handlers": """
+        __aeabi_atexit __cxa_atexit __cxa_finalize __cxa_thread_atexit __cxa_thread_atexit_impl at_quick_exit
+        atexit
     """,
     "signals": """
         __sigaction __sysv_signal abort bsd_signal gsignal kill killpg pthread_kill pthread_sigqueue raise

@@ -1,12 +1,13 @@
 """Handlers registered for the end of the process, of a thread, or of a library.
 
-A separate module from the functions that register them (`emu.libc.process`), because every machine needs it when
-it ends.
+Nearly every library calls `__cxa_finalize`, so this imports little.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
+
+from emu.libc.table import export, has_aeabi
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc
@@ -33,12 +34,47 @@ class Handlers:
         self.thread: dict[int, list[Handler]] = {}  #: thread pointer -> destructors of its thread-local objects
 
 
-def register(handlers: list[Handler], handler: Handler) -> int:
+def _register(handlers: list[Handler], handler: Handler) -> int:
     """Register a handler; return 0, or -1 when there are too many."""
     if len(handlers) >= MOST_HANDLERS:
         return -1
     handlers.append(handler)
     return 0
+
+
+@export("int atexit(void *function)")
+def atexit(libc: Libc, function: int) -> int:
+    return _register(libc.state(Handlers).registered, Handler(function, None, 0))
+
+
+@export("int at_quick_exit(void *function)")
+def at_quick_exit(libc: Libc, function: int) -> int:
+    return _register(libc.state(Handlers).quick, Handler(function, None, 0))
+
+
+@export("int __cxa_thread_atexit(void *function, void *object, void *dso)", alias=("__cxa_thread_atexit_impl",))
+def cxa_thread_atexit(libc: Libc, function: int, argument: int, dso: int) -> int:
+    """Register a destructor for the end of the thread, before atexit handlers; the image that contains `dso` stays
+    loaded until then.
+    """
+    thread = libc.thread_pointer
+    return _register(libc.state(Handlers).thread.setdefault(thread, []), Handler(function, argument, dso))
+
+
+@export("int __cxa_atexit(void *function, void *argument, void *dso)")
+def cxa_atexit(libc: Libc, function: int, argument: int, dso: int) -> int:
+    return _register(libc.state(Handlers).registered, Handler(function, argument, dso))
+
+
+@export("int __aeabi_atexit(void *argument, void *function, void *dso)", on=has_aeabi)
+def aeabi_atexit(libc: Libc, argument: int, function: int, dso: int) -> int:
+    """The Arm run-time ABI swaps the first two parameters of __cxa_atexit."""
+    return cxa_atexit(libc, function, argument, dso)
+
+
+@export("void __cxa_finalize(void *dso)")
+def cxa_finalize(libc: Libc, dso: int) -> None:
+    run_handlers(libc, libc.state(Handlers).registered, dso or None)
 
 
 def run_handlers(libc: Libc, handlers: list[Handler], dso: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Exit, abort, assertions, stack protector, exit handlers, and information about the process."""
+"""Exit, abort, assertions, stack protector, and information about the process."""
 
 from __future__ import annotations
 
@@ -7,47 +7,12 @@ from typing import TYPE_CHECKING
 from emu.errors import GuestAbort, GuestExit
 from emu.libc.errno import Errno, message
 from emu.libc.file_node import USER_ID
-from emu.libc.handlers import Handler, Handlers, register, run_handlers, run_thread_handlers
-from emu.libc.table import export, export_data, has_aeabi
+from emu.libc.handlers import Handlers, run_handlers, run_thread_handlers
+from emu.libc.table import export, export_data
 
 if TYPE_CHECKING:
     from emu.libc.guest import Arguments
     from emu.libc.library import Libc
-
-
-@export("int atexit(void *function)")
-def atexit(libc: Libc, function: int) -> int:
-    return register(libc.state(Handlers).registered, Handler(function, None, 0))
-
-
-@export("int at_quick_exit(void *function)")
-def at_quick_exit(libc: Libc, function: int) -> int:
-    return register(libc.state(Handlers).quick, Handler(function, None, 0))
-
-
-@export("int __cxa_thread_atexit(void *function, void *object, void *dso)", alias=("__cxa_thread_atexit_impl",))
-def cxa_thread_atexit(libc: Libc, function: int, argument: int, dso: int) -> int:
-    """Register a destructor for the end of the thread, before atexit handlers; the image that contains `dso` stays
-    loaded until then.
-    """
-    thread = libc.thread_pointer
-    return register(libc.state(Handlers).thread.setdefault(thread, []), Handler(function, argument, dso))
-
-
-@export("int __cxa_atexit(void *function, void *argument, void *dso)")
-def cxa_atexit(libc: Libc, function: int, argument: int, dso: int) -> int:
-    return register(libc.state(Handlers).registered, Handler(function, argument, dso))
-
-
-@export("int __aeabi_atexit(void *argument, void *function, void *dso)", on=has_aeabi)
-def aeabi_atexit(libc: Libc, argument: int, function: int, dso: int) -> int:
-    """The Arm run-time ABI swaps the first two parameters of __cxa_atexit."""
-    return cxa_atexit(libc, function, argument, dso)
-
-
-@export("void __cxa_finalize(void *dso)")
-def cxa_finalize(libc: Libc, dso: int) -> None:
-    run_handlers(libc, libc.state(Handlers).registered, dso or None)
 
 
 @export("void exit(int status)")
