@@ -18,7 +18,7 @@ import pytest
 
 from emu.fetch.debian import PACKAGE_OF, Sysroot, cache_folder
 from emu.fetch.errors import FetchError
-from toolchains.archives import SHELVES, archives
+from toolchains.archives import FLAVOURS, archives
 from toolchains.errors import ToolchainError
 from toolchains.programs import program
 
@@ -41,7 +41,7 @@ def real_library(arch: str, soname: str) -> Path:
 
 def real_archives(flavour: str, name: str) -> tuple[Path, ...]:
     """The static library `name` of a flavour (see `toolchains.archives`); without it the test is skipped."""
-    note = cache_folder() / f"{SHELVES[flavour].files[name][0]}-{flavour}.unavailable"
+    note = cache_folder() / f"{FLAVOURS[flavour].files[name][0]}-{flavour}.unavailable"
     if note.is_file() and time.time() - note.stat().st_mtime < _SECONDS_A_FAILURE_IS_REMEMBERED:
         pytest.skip(f"{name} for {flavour} is not to be had: {note.read_text()}")
     try:

@@ -20,7 +20,7 @@ _SCRIPT = b"/* GNU ld script"
 
 
 @dataclass(frozen=True)
-class Shelf:
+class Flavour:
     """Libraries of one flavour of an architecture. `files` maps a name to (package, path below the root); `*`
     matches a version. `sysroot` is where packages are unpacked: an architecture, or "bare-metal".
     """
@@ -30,7 +30,7 @@ class Shelf:
     files: Mapping[str, tuple[str, str]]
 
 
-def _debian(arch: str, gcc: int) -> Shelf:
+def _debian(arch: str, gcc: int) -> Flavour:
     multiarch = {"i386": "i386-linux-gnu"}.get(arch, TARGETS[arch].gnu)
     musl = {"i386": "i386-linux-musl", "arm": "arm-linux-musleabihf"}.get(arch, f"{arch}-linux-musl")
     plain = {
@@ -48,10 +48,10 @@ def _debian(arch: str, gcc: int) -> Shelf:
     files = {name: (package, f"usr/lib/{multiarch}/{name}") for name, package in plain.items()}
     files |= {name: (package, f"usr/lib/gcc/*/{gcc}/{name}") for name, package in compiler.items()}
     files["musl libc.a"] = ("musl-dev", f"usr/lib/{musl}/libc.a")
-    return Shelf(arch, arch, files)
+    return Flavour(arch, arch, files)
 
 
-def _picolibc(arch: str, triple: str, compiler: str, multilib: str) -> Shelf:
+def _picolibc(arch: str, triple: str, compiler: str, multilib: str) -> Flavour:
     files = {
         name: (f"picolibc-{triple}", f"usr/lib/picolibc/{triple}/lib/release/{multilib}/{name}")
         for name in ("libc.a", "libm.a")
@@ -63,18 +63,18 @@ def _picolibc(arch: str, triple: str, compiler: str, multilib: str) -> Shelf:
             "newlib libc.a": ("libnewlib-arm-none-eabi", f"{folder}/libc.a"),
             "newlib libm.a": ("libnewlib-arm-none-eabi", f"{folder}/libm.a"),
         }
-    return Shelf(arch, BARE_METAL, files)
+    return Flavour(arch, BARE_METAL, files)
 
 
-def _arm(multilib: str) -> Shelf:
+def _arm(multilib: str) -> Flavour:
     return _picolibc("arm", "arm-none-eabi", "gcc-arm-none-eabi", multilib)
 
 
-def _riscv32(multilib: str) -> Shelf:
+def _riscv32(multilib: str) -> Flavour:
     return _picolibc("riscv32", "riscv64-unknown-elf", "gcc-riscv64-unknown-elf", multilib)
 
 
-SHELVES: Mapping[str, Shelf] = {
+FLAVOURS: Mapping[str, Flavour] = {
     **{arch: _debian(arch, 14) for arch in ("x86_64", "i386", "aarch64", "arm", "riscv64")},
     "loongarch64": _debian("loongarch64", 15),
     "thumb-v6m": _arm("thumb/v6-m/nofp"),
@@ -88,9 +88,9 @@ SHELVES: Mapping[str, Shelf] = {
 
 def archives(flavour: str, name: str, cache: Path | None = None) -> tuple[Path, ...]:
     """The files of library `name` of `flavour`: one, or those an ld script names. Raises `FetchError`."""
-    shelf = SHELVES[flavour]
-    package, pattern = shelf.files[name]
-    sysroot = Sysroot(shelf.sysroot, cache)
+    row = FLAVOURS[flavour]
+    package, pattern = row.files[name]
+    sysroot = Sysroot(row.sysroot, cache)
     if package not in sysroot.packages():
         sysroot.fetch([package])
     found = next(iter(sorted(sysroot.root.glob(pattern))), None)

@@ -16,7 +16,7 @@ from benchmarks.measure import Absent, Contender, Run, alternately, child, settl
 from benchmarks.subject import Context, Results, subject
 from emu.fetch.errors import FetchError
 from relink.elf.archive import Archive
-from toolchains.archives import SHELVES
+from toolchains.archives import FLAVOURS
 from toolchains.archives import archives as fetched
 
 _HOW = "all members, externals at one address; the peer's whole process"
@@ -31,8 +31,8 @@ def archive(context: Context) -> Results:
 @subject(asked=True)
 def archives(context: Context) -> Results:
     """The same on the other architectures that Debian has: lld -r, lld -shared."""
-    for arch, shelf in SHELVES.items():
-        if arch != "x86_64" and "libcrypto.a" in shelf.files:
+    for arch, row in FLAVOURS.items():
+        if arch != "x86_64" and "libcrypto.a" in row.files:
             yield from _linked(context, "archives", arch, f"libcrypto.a, {arch}")
 
 

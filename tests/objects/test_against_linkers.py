@@ -18,7 +18,7 @@ from tests.grouping import by, each
 from tests.objects.side_by_side import Allowed, TheyRefuse, decode, is_fit, link_both
 from tests.real import available, real_archives
 from tests.sampling import examples
-from toolchains.archives import SHELVES
+from toolchains.archives import FLAVOURS
 from toolchains.build import BUILT
 from toolchains.linkers import gnu_ld, lld
 from toolchains.targets import VARIANTS
@@ -45,9 +45,9 @@ RELAXES = {
 MEMBERS = examples(60)
 CASES = [
     pytest.param(flavour, name, linker, id=f"{linker}-{flavour}-{name}")
-    for flavour, shelf in SHELVES.items()
+    for flavour, row in FLAVOURS.items()
     for name in LIBRARIES
-    if name in shelf.files
+    if name in row.files
     for linker in LINKERS
 ]
 
@@ -69,7 +69,7 @@ def sample(paths: tuple[Path, ...], count: int) -> list[tuple[str, bytes]]:
 
 @by(("flavour", "name", "linker"), CASES, sample=1)
 def test_members_are_linked_to_the_same_bytes(flavour: str, name: str, linker: str, tmp_path: Path) -> None:
-    arch = architecture(SHELVES[flavour].arch)
+    arch = architecture(FLAVOURS[flavour].arch)
     command, flags = LINKERS[linker]
     members = sample(real_archives(flavour, name), MEMBERS)
     sides = link_both(

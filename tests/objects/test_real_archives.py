@@ -19,14 +19,12 @@ from relink.objects.combined import CombinedObjects
 from relink.relocate.static import DYNAMIC_ONLY
 from tests.grouping import by
 from tests.real import real_archives
-from toolchains.archives import SHELVES
+from toolchains.archives import FLAVOURS
 
 pytestmark = pytest.mark.real
 
 LIBRARIES = [
-    pytest.param(flavour, name, id=f"{flavour}-{name}")
-    for flavour, shelf in SHELVES.items()
-    for name in shelf.files
+    pytest.param(flavour, name, id=f"{flavour}-{name}") for flavour, row in FLAVOURS.items() for name in row.files
 ]
 #: Libraries of hundreds of members, and flavours that have them without debug information: every relocation is one
 #: that linking the whole archive applies then. To count those too takes ten times as long as what is left.
@@ -60,7 +58,7 @@ def test_every_relocation_type_of_an_archive_is_implemented(flavour: str, name: 
 @by(("flavour", "name"), LIBRARIES, sample=_SAMPLE)
 def test_a_whole_archive_links_into_one_image(flavour: str, name: str) -> None:
     for path in real_archives(flavour, name):
-        image = _link(SHELVES[flavour].arch, path)
+        image = _link(FLAVOURS[flavour].arch, path)
         combined = image.decoded
         assert isinstance(combined, CombinedObjects)
         archive = Archive.open(path)
@@ -81,4 +79,4 @@ def test_members_link_by_themselves(flavour: str, name: str) -> None:
         for number in archive.objects[::step]:
             member = archive.members[number]
             if any(section.flags & 2 and section.size for section in archive.object(number).sections):
-                _link(SHELVES[flavour].arch, member.data.tobytes(), member.full_name)
+                _link(FLAVOURS[flavour].arch, member.data.tobytes(), member.full_name)

@@ -20,7 +20,7 @@ from emu.library import Library
 from relink.arch import FloatAbi
 from relink.errors import UnsupportedElf
 from tests.real import real_archives
-from toolchains.archives import SHELVES
+from toolchains.archives import FLAVOURS
 
 pytestmark = pytest.mark.real
 
@@ -54,8 +54,8 @@ def _flavours(stack: str) -> list[str]:
     bare = stack in ("picolibc", "newlib")
     return [
         name
-        for name, shelf in SHELVES.items()
-        if set(wanted) <= set(shelf.files) and bare == ("libz.a" not in shelf.files)
+        for name, row in FLAVOURS.items()
+        if set(wanted) <= set(row.files) and bare == ("libz.a" not in row.files)
     ]
 
 
@@ -93,7 +93,7 @@ def linked(request: pytest.FixtureRequest) -> Iterator[tuple[Machine, Library]]:
     files = _files(flavour, STACKS[stack])
     undefined = (*FUNCTIONS, *(("crc32",) if "libz.a" in STACKS[stack].libraries else ()))
     tuned = (stack, flavour) == ("glibc", "x86_64")
-    with Machine(SHELVES[flavour].arch, hosted_libc=False, float_abi=_float_abi(flavour)) as machine:
+    with Machine(FLAVOURS[flavour].arch, hosted_libc=False, float_abi=_float_abi(flavour)) as machine:
         library = _load(machine, files, (*undefined, *((_TUNABLE,) if tuned else ())))
         if tuned:
             library.symbols[_TUNABLE].write(0xC0000, "long")
@@ -153,7 +153,7 @@ def test_crc32(linked: tuple[Machine, Library]) -> None:
 def test_code_for_another_float_abi_links_but_is_not_called(flavour: str) -> None:
     """Its numbers would be looked for where they are not."""
     files = _files(flavour, STACKS["picolibc"])
-    with Machine(SHELVES[flavour].arch, hosted_libc=False) as machine:
+    with Machine(FLAVOURS[flavour].arch, hosted_libc=False) as machine:
         with pytest.raises(UnsupportedElf, match=r"makes soft-float calls, this machine makes hard-float calls"):
             machine.load(files, undefined=["strtod"], name="static")
         assert not machine.linker.images

@@ -5,6 +5,7 @@ The guest has no files of the host: an operation on any is refused by name.
 
 from __future__ import annotations
 
+import enum
 import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
@@ -17,7 +18,17 @@ if TYPE_CHECKING:
 
 BREAKPOINT: Final = b"\xab\xbe"
 _MINUS_ONE: Final = 0xFFFF_FFFF
-_NAMES = {0x0D: "SYS_TMPNAM", 0x0E: "SYS_REMOVE", 0x0F: "SYS_RENAME", 0x12: "SYS_SYSTEM"}
+_APPLICATION_EXIT: Final = 0x2_0026  #: ADP_Stopped_ApplicationExit
+
+
+class Operation(enum.IntEnum):
+    """The operations, without SYS_."""
+
+    OPEN, CLOSE, WRITEC, WRITE0, WRITE, READ, READC = range(1, 8)
+    ISTTY, SEEK = 0x09, 0x0A
+    FLEN, TMPNAM, REMOVE, RENAME, CLOCK, TIME, SYSTEM, ERRNO = range(0x0C, 0x14)
+    GET_CMDLINE, HEAPINFO = 0x15, 0x16
+    EXIT, EXIT_EXTENDED = 0x18, 0x20
 
 
 class Semihosting:
@@ -40,44 +51,42 @@ class Semihosting:
 
     def _perform(self, operation: int, argument: int, memory: Memory, now: int, free: tuple[int, int]) -> int:
         match operation:
-            case 0x01:  # SYS_OPEN
+            case Operation.OPEN:
                 name = memory.read(memory.read_uint(argument, 4), memory.read_uint(argument + 8, 4))
                 return 1 if name == b":tt" else _MINUS_ONE
-            case 0x02:
+            case Operation.CLOSE | Operation.FLEN | Operation.ERRNO:
                 return 0
-            case 0x03:  # SYS_WRITEC
+            case Operation.WRITEC:
                 self._write(memory.read(argument, 1))
-            case 0x04:  # SYS_WRITE0
+            case Operation.WRITE0:
                 self._write(memory.read_cstring(argument))
-            case 0x05:  # SYS_WRITE
+            case Operation.WRITE:
                 self._write(memory.read(memory.read_uint(argument + 4, 4), memory.read_uint(argument + 8, 4)))
-                return 0
-            case 0x06:  # SYS_READ: the number of bytes not read
+            case Operation.READ:  # the number of bytes not read
                 return memory.read_uint(argument + 8, 4)
-            case 0x0A | 0x0C:  # SYS_SEEK, SYS_FLEN of the console
-                return _MINUS_ONE if operation == 0x0A else 0
-            case 0x07:  # SYS_READC: the end of the input
+            case Operation.READC | Operation.SEEK:  # the end of the input; a console cannot be sought in
                 return _MINUS_ONE
-            case 0x09:  # SYS_ISTTY
+            case Operation.ISTTY:
                 return 1
-            case 0x10 | 0x11 | 0x13:  # SYS_CLOCK, SYS_TIME, SYS_ERRNO
-                return 0 if operation == 0x13 else now // 1_000_000
-            case 0x15:  # SYS_GET_CMDLINE: empty
+            case Operation.CLOCK | Operation.TIME:
+                return now // 1_000_000
+            case Operation.GET_CMDLINE:  # empty
                 memory.write(memory.read_uint(argument, 4), b"\0")
                 memory.write_uint(argument + 4, 4, 0)
-                return 0
-            case 0x16:  # SYS_HEAPINFO: base and limit of heap and stack, which grow towards each other
+            case Operation.HEAPINFO:  # base and limit of heap and stack, which grow towards each other
                 memory.write(memory.read_uint(argument, 4), struct.pack("<4I", *free, free[1], free[0]))
-            case 0x18 | 0x20:  # SYS_EXIT, SYS_EXIT_EXTENDED
-                reason = argument if operation == 0x18 else memory.read_uint(argument, 4)
-                code = 0 if operation == 0x18 else memory.read_uint(argument + 4, 4)
-                self.status = code if reason == 0x2_0026 else 1
-                self.stop()
+            case Operation.EXIT:
+                self._exit(argument, 0)
+            case Operation.EXIT_EXTENDED:
+                self._exit(memory.read_uint(argument, 4), memory.read_uint(argument + 4, 4))
             case _:
-                raise NotModelled(
-                    f"semihosting operation {_NAMES.get(operation, hex(operation))}: there are no files"
-                )
+                shown = next((f"SYS_{each.name}" for each in Operation if each == operation), hex(operation))
+                raise NotModelled(f"semihosting operation {shown}: there are no files")
         return 0
+
+    def _exit(self, reason: int, code: int) -> None:
+        self.status = code if reason == _APPLICATION_EXIT else 1
+        self.stop()
 
     def _write(self, data: bytes) -> None:
         self.output += data
