@@ -241,6 +241,36 @@ def sched_yield(libc: Libc) -> int:
     return 0
 
 
+@export("int timespec_get(void *result, int base)")
+def timespec_get(libc: Libc, result: int, base: int) -> int:
+    return _timespec_get(libc, libc.isa.data.time_size, result, base)
+
+
+@export("int __timespec_get64(void *result, int base)", on=lambda isa: isa.data.time_size == 4)
+def timespec_get64(libc: Libc, result: int, base: int) -> int:
+    return _timespec_get(libc, 8, result, base)
+
+
+def _timespec_get(libc: Libc, size: int, result: int, base: int) -> int:
+    """`base`, or 0 where it is not TIME_UTC (1)."""
+    return base if base == 1 and not _clock_gettime(libc, size, 0, result) else 0
+
+
+@export_data("tzname", "__tzname")
+def tzname(libc: Libc) -> bytes:
+    return (libc.data_symbol("__relink_utc") or 0).to_bytes(libc.word, "little") * 2
+
+
+@export_data("timezone", "__timezone")
+def timezone(libc: Libc) -> bytes:
+    return bytes(libc.word)
+
+
+@export_data("daylight", "__daylight")
+def daylight(libc: Libc) -> bytes:
+    return bytes(4)
+
+
 @export("void tzset(void)")
 def tzset(libc: Libc) -> None:
     """Does nothing: the time zone is always UTC."""

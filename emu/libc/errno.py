@@ -45,7 +45,7 @@ _TABLE = """
 32 EPIPE Broken pipe
 33 EDOM Numerical argument out of domain
 34 ERANGE Numerical result out of range
-35 EDEADLOCK Resource deadlock avoided
+35 EDEADLK Resource deadlock avoided
 36 ENAMETOOLONG File name too long
 37 ENOLCK No locks available
 38 ENOSYS Function not implemented
@@ -103,7 +103,7 @@ _TABLE = """
 92 ENOPROTOOPT Protocol not available
 93 EPROTONOSUPPORT Protocol not supported
 94 ESOCKTNOSUPPORT Socket type not supported
-95 ENOTSUP Operation not supported
+95 EOPNOTSUPP Operation not supported
 96 EPFNOSUPPORT Protocol family not supported
 97 EAFNOSUPPORT Address family not supported by protocol
 98 EADDRINUSE Address already in use
@@ -141,6 +141,7 @@ _TABLE = """
 130 EOWNERDEAD Owner died
 131 ENOTRECOVERABLE State not recoverable
 132 ERFKILL Operation not possible due to RF-kill
+133 EHWPOISON Memory page has hardware error
 """
 
 _ROWS = [line.split(" ", 2) for line in _TABLE.strip().splitlines()]
@@ -154,6 +155,13 @@ def message(number: int) -> bytes:
     if number == 0:
         return b"Success"
     return ERRORS[number][1].encode() if number in ERRORS else b"Unknown error %d" % number
+
+
+def error_name(number: int) -> bytes | None:
+    """The constant's name, "0" for 0 (glibc's strerrorname_np); None for a number that is no error."""
+    if number == 0:
+        return b"0"
+    return ERRORS[number][0].encode() if number in ERRORS else None
 
 
 class Errno(enum.IntEnum):

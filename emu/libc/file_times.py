@@ -112,6 +112,14 @@ def _register() -> None:
         def at(libc: Libc, directory: int, path: int, times: int, flags: int, *, size=size) -> int:  # type: ignore[no-untyped-def]
             return _at(libc, directory, path, times, size=size)
 
+        def older_at(libc: Libc, directory: int, path: int, times: int, *, size=size) -> int:  # type: ignore[no-untyped-def]
+            if not path:
+                return _by_number(libc, directory, times, read=_read_timevals, size=size)
+            width = size or libc.isa.data.time_size
+            return _set(libc, lambda: node_from(libc, directory, path), _read_timevals, width, times)
+
+        full = f"{prefix}futimesat{suffix}"
+        register(full, f"int {full}(int directory, const char *path, const void *times)", older_at)
         full = f"{prefix}utimensat{suffix}"
         register(full, f"int {full}(int directory, const char *path, const void *times, int flags)", at)
 

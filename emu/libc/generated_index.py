@@ -42,15 +42,16 @@ NAMES: dict[str, str] = {
         wcsnrtombs wcsrtombs wcsxfrm wcsxfrm_l wctob wctype wctype_l
     """,
     "numbers": """
-        __isoc23_strtod __isoc23_strtof __isoc23_strtoimax __isoc23_strtol __isoc23_strtold __isoc23_strtoll
-        __isoc23_strtoq __isoc23_strtoul __isoc23_strtoull __isoc23_strtoumax __isoc23_strtouq __strtod_internal
-        __strtod_l __strtod_nan __strtof128_nan __strtof_internal __strtof_l __strtof_nan __strtoimax
-        __strtoimax_internal __strtol __strtol_internal __strtold_internal __strtold_l __strtold_nan __strtoll
-        __strtoll_internal __strtoq __strtoq_internal __strtoul __strtoul_internal __strtoull __strtoull_internal
-        __strtoumax __strtoumax_internal __strtouq __strtouq_internal abs atof atoi atol atoll div imaxabs imaxdiv
-        labs ldiv llabs lldiv strfromf128 strtod strtod_l strtof strtof128 strtof_l strtoimax strtoimax_l strtol
-        strtol_l strtold strtold_l strtoll strtoll_l strtoq strtoq_l strtoul strtoul_l strtoull strtoull_l
-        strtoumax strtoumax_l strtouq strtouq_l
+        __isoc23_strtod __isoc23_strtof __isoc23_strtoimax __isoc23_strtoimax_l __isoc23_strtol __isoc23_strtol_l
+        __isoc23_strtold __isoc23_strtoll __isoc23_strtoll_l __isoc23_strtoq __isoc23_strtoq_l __isoc23_strtoul
+        __isoc23_strtoul_l __isoc23_strtoull __isoc23_strtoull_l __isoc23_strtoumax __isoc23_strtoumax_l
+        __isoc23_strtouq __isoc23_strtouq_l __strtod_internal __strtod_l __strtod_nan __strtof128_nan
+        __strtof_internal __strtof_l __strtof_nan __strtoimax __strtoimax_internal __strtol __strtol_internal
+        __strtold_internal __strtold_l __strtold_nan __strtoll __strtoll_internal __strtoq __strtoq_internal
+        __strtoul __strtoul_internal __strtoull __strtoull_internal __strtoumax __strtoumax_internal __strtouq
+        __strtouq_internal abs atof atoi atol atoll div imaxabs imaxdiv labs ldiv llabs lldiv strfromf128 strtod
+        strtod_l strtof strtof128 strtof_l strtoimax strtoimax_l strtol strtol_l strtold strtold_l strtoll
+        strtoll_l strtoq strtoq_l strtoul strtoul_l strtoull strtoull_l strtoumax strtoumax_l strtouq strtouq_l
     """,
     "sorting": """
         bsearch lfind lsearch qsort qsort_r
@@ -91,18 +92,20 @@ NAMES: dict[str, str] = {
         mprotect mremap msync munlock munlockall munmap posix_madvise
     """,
     "limits": """
-        __brk __register_atfork __sbrk __statfs brk close_range fstatfs fstatfs64 fstatvfs fstatvfs64 getdtablesize
-        getrlimit getrlimit64 prctl pthread_getaffinity_np sbrk setrlimit setrlimit64 statfs statfs64 statvfs
-        statvfs64 wait waitpid
+        __brk __prctl_time64 __register_atfork __sbrk __statfs brk close_range fstatfs fstatfs64 fstatvfs
+        fstatvfs64 getdtablesize getrlimit getrlimit64 prctl pthread_getaffinity_np sbrk setrlimit setrlimit64
+        statfs statfs64 statvfs statvfs64 wait waitpid
     """,
     "internet": """
         __inet_pton htonl htons inet_addr inet_aton inet_ntoa inet_ntop inet_pton ntohl ntohs
     """,
     "resolver": """
-        __h_errno_location __res_init freeifaddrs gethostbyaddr gethostbyaddr_r gethostbyname gethostbyname2
-        gethostbyname2_r gethostbyname_r getnetbyname getprotobyname getprotobyname_r getprotobynumber
-        getprotobynumber_r getprotoent getservbyname getservbyname_r getservbyport getservbyport_r getservent
-        hstrerror if_freenameindex if_indextoname if_nameindex if_nametoindex in6addr_any in6addr_loopback res_init
+        __h_errno_location __res_init endhostent endnetent endprotoent endservent freeifaddrs gethostbyaddr
+        gethostbyaddr_r gethostbyname gethostbyname2 gethostbyname2_r gethostbyname_r gethostent gethostent_r
+        getnetbyaddr_r getnetbyname getnetbyname_r getnetent getnetent_r getprotobyname getprotobyname_r
+        getprotobynumber getprotobynumber_r getprotoent getprotoent_r getservbyname getservbyname_r getservbyport
+        getservbyport_r getservent getservent_r getspnam_r hstrerror if_freenameindex if_indextoname if_nameindex
+        if_nametoindex in6addr_any in6addr_loopback res_init sethostent setnetent setprotoent setservent
     """,
     "configuration": """
         confstr gnu_dev_major gnu_dev_makedev gnu_dev_minor gnu_get_libc_release gnu_get_libc_version mallopt
@@ -117,8 +120,8 @@ NAMES: dict[str, str] = {
         mktemp tempnam tmpfile tmpfile64 tmpnam tmpnam_r
     """,
     "users": """
-        cuserid endgrent endpwent getgrent getgrgid getgrgid_r getgrnam getgrnam_r getgrouplist getgroups getlogin
-        getlogin_r getpwent getpwnam getpwnam_r getpwuid getpwuid_r setgrent setpwent
+        cuserid endgrent endpwent getgrent getgrent_r getgrgid getgrgid_r getgrnam getgrnam_r getgrouplist
+        getgroups getlogin getlogin_r getpwent getpwent_r getpwnam getpwnam_r getpwuid getpwuid_r setgrent setpwent
     """,
     "at_calls": """
         __fstatat64_time64 __fxstatat __fxstatat64 __openat64_2 __openat_2 canonicalize_file_name fallocate
@@ -131,8 +134,8 @@ NAMES: dict[str, str] = {
         access chmod chown eaccess euidaccess faccessat fchmod fchmodat fchown fchownat lchmod lchown umask
     """,
     "file_times": """
-        __futimens64 __futimes64 __lutimes64 __utime64 __utimensat64 __utimes64 futimens futimes lutimes utime
-        utimensat utimes
+        __futimens64 __futimes64 __futimesat64 __lutimes64 __utime64 __utimensat64 __utimes64 futimens futimes
+        futimesat lutimes utime utimensat utimes
     """,
     "pipes": """
         __pipe pipe pipe2
@@ -150,26 +153,34 @@ NAMES: dict[str, str] = {
         cfgetispeed cfgetospeed cfmakeraw cfsetispeed cfsetospeed cfsetspeed ttyname_r
     """,
     "unavailable": """
-        __syslog_chk __vsyslog_chk accept accept4 acct adjtimex bind capset chroot clock_settime clone closelog
-        connect copy_file_range ctermid daemon endmntent endutxent epoll_create epoll_create1 epoll_ctl epoll_pwait
-        epoll_wait eventfd eventfd_read eventfd_write execl execle execlp execv execve execveat execvp execvpe
-        fexecve forkpty freeaddrinfo gai_strerror getaddrinfo getdomainname gethostid gethostname getifaddrs
-        getloadavg getmntent getmntent_r getnameinfo getpeername getpgid getpgrp getpriority getpt getrusage getsid
-        getsockname getsockopt getutent getutxent grantpt hasmntopt initgroups inotify_add_watch inotify_init
-        inotify_init1 inotify_rm_watch klogctl listen login_tty memfd_create mount mq_close mq_getattr mq_open
-        mq_setattr mq_unlink msgctl msgget msgrcv msgsnd nice openlog openpty pclose personality pivot_root popen
-        posix_openpt posix_spawn posix_spawn_file_actions_addclose posix_spawn_file_actions_addclosefrom_np
-        posix_spawn_file_actions_adddup2 posix_spawn_file_actions_addopen posix_spawn_file_actions_destroy
+        __clock_settime64 __epoll_pwait2_time64 __fts64_children_time64 __fts64_close_time64 __fts64_open_time64
+        __fts64_read_time64 __fts64_set_time64 __getrusage64 __getsockopt64 __msgctl64 __recvmmsg64 __recvmsg64
+        __semctl64 __sendmmsg64 __sendmsg64 __setsockopt64 __settimeofday64 __shmctl64 __syslog_chk
+        __timer_gettime64 __timer_settime64 __timerfd_gettime64 __timerfd_settime64 __vsyslog_chk __wait3_time64
+        __wait4_time64 accept accept4 acct adjtimex backtrace backtrace_symbols backtrace_symbols_fd bind capget
+        capset chroot clock_settime clone closelog connect copy_file_range ctermid daemon endmntent endutxent
+        epoll_create epoll_create1 epoll_ctl epoll_pwait epoll_pwait2 epoll_wait eventfd eventfd_read eventfd_write
+        execl execle execlp execv execve execveat execvp execvpe fexecve forkpty freeaddrinfo fts64_children
+        fts64_close fts64_open fts64_read fts64_set fts_children fts_close fts_open fts_read fts_set gai_strerror
+        getaddrinfo getdomainname gethostid gethostname getifaddrs getloadavg getmntent getmntent_r getnameinfo
+        getpeername getpgid getpgrp getpriority getpt getrusage getsid getsockname getsockopt getutent getutxent
+        grantpt hasmntopt initgroups inotify_add_watch inotify_init inotify_init1 inotify_rm_watch klogctl listen
+        login_tty memfd_create mount mq_close mq_getattr mq_open mq_setattr mq_unlink msgctl msgget msgrcv msgsnd
+        name_to_handle_at nice openlog openpty pclose personality pidfd_open pidfd_send_signal pivot_root popen
+        posix_openpt posix_spawn posix_spawn_file_actions_addchdir_np posix_spawn_file_actions_addclose
+        posix_spawn_file_actions_addclosefrom_np posix_spawn_file_actions_adddup2
+        posix_spawn_file_actions_addfchdir_np posix_spawn_file_actions_addopen posix_spawn_file_actions_destroy
         posix_spawn_file_actions_init posix_spawnattr_destroy posix_spawnattr_init posix_spawnattr_setflags
         posix_spawnattr_setpgroup posix_spawnattr_setschedparam posix_spawnattr_setschedpolicy
-        posix_spawnattr_setsigdefault posix_spawnattr_setsigmask posix_spawnp ptrace ptsname ptsname_r reboot recv
-        recvfrom recvmmsg recvmsg semctl semget semop semtimedop send sendmmsg sendmsg sendto setdomainname setegid
-        seteuid setgid setgroups sethostname setlogmask setmntent setns setpgid setpgrp setpriority setregid
-        setresgid setresuid setreuid setsid setsockopt settimeofday setuid setutxent shmat shmctl shmdt shmget
-        shutdown signalfd sockatmark socket socketpair splice swapoff swapon sysinfo syslog tcdrain tcflow tcflush
-        tcgetattr tcgetpgrp tcgetsid tcsendbreak tcsetattr tcsetpgrp tee timer_create timer_delete timer_getoverrun
-        timer_gettime timer_settime timerfd_create timerfd_gettime timerfd_settime ttyname umount umount2 unlockpt
-        unshare userfaultfd utmpxname vfork vhangup vsyslog wait3 wait4 waitid
+        posix_spawnattr_setsigdefault posix_spawnattr_setsigmask posix_spawnp process_vm_readv process_vm_writev
+        ptrace ptsname ptsname_r reboot recv recvfrom recvmmsg recvmsg semctl semget semop semtimedop send sendmmsg
+        sendmsg sendto setdomainname setegid seteuid setgid setgroups sethostname setlogmask setmntent setns
+        setpgid setpgrp setpriority setregid setresgid setresuid setreuid setsid setsockopt settimeofday setuid
+        setutxent shmat shmctl shmdt shmget shutdown signalfd sockatmark socket socketpair splice swapoff swapon
+        sysinfo syslog tcdrain tcflow tcflush tcgetattr tcgetpgrp tcgetsid tcsendbreak tcsetattr tcsetpgrp tee
+        timer_create timer_delete timer_getoverrun timer_gettime timer_settime timerfd_create timerfd_gettime
+        timerfd_settime ttyname umount umount2 unlockpt unshare userfaultfd utmpxname vfork vhangup vsyslog wait3
+        wait4 waitid
     """,
     "vectored": """
         preadv preadv64 preadv64v2 preadvv2 pwritev pwritev64 pwritev64v2 pwritevv2 readv writev
@@ -202,8 +213,9 @@ NAMES: dict[str, str] = {
     """,
     "signal_masks": """
         __libc_current_sigrtmax __libc_current_sigrtmin __sigsuspend __sigtimedwait64 __xpg_sigpause pause
-        pthread_sigmask sigaddset sigandset sigdelset sigemptyset sigfillset sighold sigisemptyset sigismember
-        sigorset sigpause sigpending sigprocmask sigrelse sigsuspend sigtimedwait sigwait sigwaitinfo
+        pthread_sigmask sigaddset sigandset sigblock sigdelset sigemptyset sigfillset sighold sigisemptyset
+        sigismember sigorset sigpause sigpending sigprocmask sigrelse sigsetmask sigsuspend sigtimedwait sigwait
+        sigwaitinfo
     """,
     "startup": """
         __libc_start_main
@@ -213,7 +225,7 @@ NAMES: dict[str, str] = {
         dlclose dlerror dlinfo dlmopen dlopen dlsym dlvsym
     """,
     "reports": """
-        err error error_at_line errx warn warnx
+        err error error_at_line errx strerrordesc_np strerrorname_np warn warnx
     """,
     "environment": """
         __dcgettext __dso_handle __environ __libc_single_threaded __progname __progname_full __relink_lconv
@@ -225,10 +237,11 @@ NAMES: dict[str, str] = {
         __posix_getopt getopt getopt_long getopt_long_only
     """,
     "clock": """
-        __clock_getres64 __clock_gettime __clock_gettime64 __ctime64 __ctime64_r __difftime64 __gettimeofday64
-        __gmtime64 __gmtime64_r __localtime64 __localtime64_r __mktime64 __relink_gmt __relink_utc __time64
-        __timegm64 asctime asctime_r clock clock_getres clock_gettime ctime ctime_r difftime gettimeofday gmtime
-        gmtime_r localtime localtime_r mktime sched_yield time timegm times tzset
+        __clock_getres64 __clock_gettime __clock_gettime64 __ctime64 __ctime64_r __daylight __difftime64
+        __gettimeofday64 __gmtime64 __gmtime64_r __localtime64 __localtime64_r __mktime64 __relink_gmt __relink_utc
+        __time64 __timegm64 __timespec_get64 __timezone __tzname asctime asctime_r clock clock_getres clock_gettime
+        ctime ctime_r daylight difftime gettimeofday gmtime gmtime_r localtime localtime_r mktime sched_yield time
+        timegm times timespec_get timezone tzname tzset
     """,
     "timers": """
         __clock_nanosleep64 __getitimer64 __nanosleep64 __setitimer64 alarm clock_nanosleep getitimer nanosleep
@@ -279,12 +292,13 @@ NAMES: dict[str, str] = {
     "scheduling": """
         __sched_cpualloc __sched_cpufree __sched_rr_get_interval64 pthread_attr_setaffinity_np
         pthread_getcpuclockid pthread_getname_np pthread_getschedparam pthread_setaffinity_np pthread_setname_np
-        pthread_setschedparam pthread_setschedprio sched_get_priority_max sched_get_priority_min sched_getparam
-        sched_getscheduler sched_rr_get_interval sched_setaffinity sched_setparam sched_setscheduler
+        pthread_setschedparam pthread_setschedprio sched_get_priority_max sched_get_priority_min sched_getcpu
+        sched_getparam sched_getscheduler sched_rr_get_interval sched_setaffinity sched_setparam sched_setscheduler
     """,
     "semaphores": """
-        pthread_barrier_destroy pthread_barrier_init pthread_barrier_wait sem_clockwait sem_close sem_destroy
-        sem_getvalue sem_init sem_open sem_post sem_timedwait sem_trywait sem_unlink sem_wait
+        __sem_clockwait64 __sem_timedwait64 pthread_barrier_destroy pthread_barrier_init pthread_barrier_wait
+        sem_clockwait sem_close sem_destroy sem_getvalue sem_init sem_open sem_post sem_timedwait sem_trywait
+        sem_unlink sem_wait
     """,
     "thread_attributes": """
         pthread_attr_destroy pthread_attr_getdetachstate pthread_attr_getguardsize pthread_attr_getinheritsched
@@ -497,7 +511,7 @@ OTHERS = """
     __atomic_fetch_sub_16 __atomic_fetch_xor_16 __atomic_load_16 __atomic_nand_fetch_16 __atomic_or_fetch_16
     __atomic_store_16 __atomic_sub_fetch_16 __atomic_xor_fetch_16 __bswapti2 __clock_getres64 __clock_gettime64
     __clock_nanosleep64 __clrsbti2 __clzti2 __cmptf2 __cmpti2 __ctime64 __ctime64_r __ctype_b __ctype_tolower
-    __ctype_toupper __ctzti2 __difftime64 __divmodti4 __divtf3 __divti3 __dso_handle __environ __eqtf2
+    __ctype_toupper __ctzti2 __daylight __difftime64 __divmodti4 __divtf3 __divti3 __dso_handle __environ __eqtf2
     __extenddftf2 __extendhfsf2 __extendsftf2 __ffsti2 __fixdfti __fixsfti __fixtfdi __fixtfsi __fixtfti
     __fixunsdfti __fixunssfti __fixunstfdi __fixunstfsi __fixunstfti __floatditf __floatsitf __floattidf
     __floattisf __floattitf __floatunditf __floatunsitf __floatuntidf __floatuntisf __floatuntitf __fstat64_time64
@@ -512,8 +526,9 @@ OTHERS = """
     __sync_fetch_and_and_16 __sync_fetch_and_nand_16 __sync_fetch_and_or_16 __sync_fetch_and_sub_16
     __sync_fetch_and_xor_16 __sync_lock_release_16 __sync_lock_test_and_set_16 __sync_nand_and_fetch_16
     __sync_or_and_fetch_16 __sync_sub_and_fetch_16 __sync_val_compare_and_swap_16 __sync_xor_and_fetch_16 __time64
-    __timegm64 __truncdfhf2 __truncsfhf2 __trunctfdf2 __trunctfsf2 __ucmpti2 __udivmodti4 __udivti3 __umodti3
-    __unordtf2 _environ _libc_intl_domainname _nl_C_locobj _rtld_global_ro div dl_unwind_find_exidx environ imaxdiv
-    in6addr_any in6addr_loopback ldiv lldiv optarg opterr optind optopt program_invocation_name
-    program_invocation_short_name signgam stderr stdin stdout strfromf128 strtof128
+    __timegm64 __timespec_get64 __timezone __truncdfhf2 __truncsfhf2 __trunctfdf2 __trunctfsf2 __tzname __ucmpti2
+    __udivmodti4 __udivti3 __umodti3 __unordtf2 _environ _libc_intl_domainname _nl_C_locobj _rtld_global_ro
+    daylight div dl_unwind_find_exidx environ imaxdiv in6addr_any in6addr_loopback ldiv lldiv optarg opterr optind
+    optopt program_invocation_name program_invocation_short_name signgam stderr stdin stdout strfromf128 strtof128
+    timezone tzname
 """

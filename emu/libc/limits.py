@@ -249,7 +249,7 @@ class _ProcessName:
         self.name = b"guest"
 
 
-@export("int prctl(int option, ...)")
+@export("int prctl(int option, ...)", alias=("__prctl_time64",))
 def prctl(libc: Libc, option: int, arguments: Arguments) -> int:
     """The process's name, and whether it may be dumped; EINVAL for other options."""
     if option in (_PR_SET_NAME, _PR_GET_NAME):

@@ -68,6 +68,7 @@ for _name, (_type, _bits) in _INTEGERS.items():
         (f"__isoc23_{_name}", ""),
         (f"__{_name}", ""),
         (f"{_name}_l", ", void *locale"),
+        (f"__isoc23_{_name}_l", ", void *locale"),
         (f"__{_name}_internal", ", int grouping"),
     ):
         _convert = _integer_converter(

@@ -5,16 +5,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from emu.libc.environment import called_as
-from emu.libc.errno import message
+from emu.libc.errno import error_name, message
 from emu.libc.filesystem import PATH_MAX
 from emu.libc.formatted import formatted
 from emu.libc.guest import Arguments
 from emu.libc.open_streams import standard_stream, write_stream
 from emu.libc.process import exit_
 from emu.libc.table import export
+from emu.libc.texts import constant_text
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc
+
+
+@export("const char *strerrorname_np(int number)")
+def strerrorname_np(libc: Libc, number: int) -> int:
+    name = error_name(number)
+    return constant_text(libc, name) if name else 0
+
+
+@export("const char *strerrordesc_np(int number)")
+def strerrordesc_np(libc: Libc, number: int) -> int:
+    return constant_text(libc, message(number)) if error_name(number) else 0
 
 
 def _report(libc: Libc, template: int, arguments: Arguments, *, error: bool) -> None:

@@ -76,14 +76,19 @@ for _name, _parameters in {
     register(_name, f"void *{_name}({_parameters})", _nothing)
 
 
-def _not_found(place: int) -> Callable[..., int]:
-    """A reentrant look-up: 0, a null pointer at its argument number `place`, and h_errno at the next, if any."""
+for _of in ("host", "net", "proto", "serv"):
+    register(f"set{_of}ent", f"void set{_of}ent(int stay_open)", lambda libc, _: None)
+    register(f"end{_of}ent", f"void end{_of}ent(void)", lambda libc: None)
+
+
+def _not_found(place: int, error: int = 0) -> Callable[..., int]:
+    """A reentrant look-up: `error`, NULL at its argument number `place`, and h_errno at the next, if any."""
 
     def look_up(libc: Libc, *words: int) -> int:
         libc.set_pointer(words[place], 0)
         if len(words) > place + 1:
             libc.memory.write_uint(words[place + 1], 4, _HOST_NOT_FOUND)
-        return 0
+        return error
 
     return look_up
 
@@ -97,8 +102,20 @@ for _name, _parameters, _count in (
     ("getservbyport_r", f"int port, const char *protocol, {_BUFFER}", 2),
     ("getprotobyname_r", f"const char *name, {_BUFFER}", 1),
     ("getprotobynumber_r", f"int number, {_BUFFER}", 1),
+    ("getnetbyname_r", f"const char *name, {_BUFFER}{_HOST_ERROR}", 1),
+    ("getnetbyaddr_r", f"unsigned net, int family, {_BUFFER}{_HOST_ERROR}", 2),
 ):
     register(_name, f"int {_name}({_parameters})", _not_found(_count + 3))
+for _name, _parameters in {
+    "gethostent_r": _BUFFER + _HOST_ERROR,
+    "getnetent_r": _BUFFER + _HOST_ERROR,
+    "getprotoent_r": _BUFFER,
+    "getservent_r": _BUFFER,
+    "getspnam_r": f"const char *name, {_BUFFER}",
+}.items():
+    register(_name, f"int {_name}({_parameters})", _not_found(3 + (_name == "getspnam_r"), Errno.ENOENT))
+for _name in ("gethostent", "getnetent"):
+    register(_name, f"void *{_name}(void)", _no_host)
 
 
 # ---------------------------------------------------------------- interfaces

@@ -29,6 +29,11 @@ def _has_processor(libc: Libc, size: int, mask: int) -> bool:
     return size > 0 and bool(libc.memory.read(mask, 1)[0] & 1)
 
 
+@export("int sched_getcpu(void)")
+def sched_getcpu(libc: Libc) -> int:
+    return 0
+
+
 @export("int sched_setaffinity(int process, size_t size, const void *mask)")
 def sched_setaffinity(libc: Libc, process: int, size: int, mask: int) -> int:
     if process not in (0, PROCESS_ID):

@@ -99,6 +99,21 @@ def pthread_sigmask(libc: Libc, how: int, mask: int, old: int) -> int:
     return 0
 
 
+@export("int sigsetmask(int mask)")
+def sigsetmask(libc: Libc, mask: int) -> int:
+    """BSD's: the first 32 signals, the others not blocked; returns the former mask."""
+    before = blocked(libc)
+    block(libc, mask & 0xFFFF_FFFF)
+    return before & 0xFFFF_FFFF
+
+
+@export("int sigblock(int mask)")
+def sigblock(libc: Libc, mask: int) -> int:
+    before = blocked(libc)
+    block(libc, before | mask & 0xFFFF_FFFF)
+    return before & 0xFFFF_FFFF
+
+
 @export("int sigpending(void *mask)")
 def sigpending(libc: Libc, mask: int) -> int:
     bits = 0

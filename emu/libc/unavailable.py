@@ -21,29 +21,30 @@ _FAILING: dict[Errno, dict[int, str]] = {
     Errno.ENOENT: {0: "getpt", 1: "posix_openpt", 4: "forkpty", 5: "openpty"},
     Errno.EBADF: {
         2: "listen shutdown sockatmark",
-        3: "bind connect accept getsockname getpeername sendmsg recvmsg",
+        3: "bind connect accept getsockname getpeername sendmsg recvmsg __sendmsg64 __recvmsg64",
         4: "accept4 send recv",
-        5: "setsockopt getsockopt sendmmsg recvmmsg",
+        5: "setsockopt getsockopt sendmmsg recvmmsg __setsockopt64 __getsockopt64 __sendmmsg64 __recvmmsg64",
         6: "sendto recvfrom",
     },
     Errno.ENOSYS: {
         0: "vfork inotify_init vhangup",
         1: "epoll_create epoll_create1 inotify_init1 timerfd_create userfaultfd timer_delete timer_getoverrun "
-        "unshare personality shmdt mq_close mq_unlink",
+        "unshare personality shmdt mq_close mq_unlink fts_close fts64_close __fts64_close_time64",
         2: "execv execvp eventfd memfd_create inotify_rm_watch daemon timer_gettime timerfd_gettime eventfd_read "
-        "mq_getattr setns",
+        "mq_getattr setns capget pidfd_open __timer_gettime64 __timerfd_gettime64",
         3: "execve execvpe fexecve inotify_add_watch shmget semget msgget signalfd timer_create shmctl msgctl "
-        "semop eventfd_write mq_setattr",
-        4: "epoll_ctl epoll_wait timer_settime timerfd_settime clone semctl msgsnd mq_open tee semtimedop ptrace",
-        5: "execveat msgrcv epoll_pwait",
-        6: "copy_file_range splice",
+        "semop eventfd_write mq_setattr __shmctl64 __msgctl64 fts_set fts64_set __fts64_set_time64",
+        4: "epoll_ctl epoll_wait timer_settime timerfd_settime clone semctl msgsnd mq_open tee semtimedop ptrace "
+        "__semctl64 __timer_settime64 __timerfd_settime64 pidfd_send_signal",
+        5: "execveat msgrcv epoll_pwait epoll_pwait2 __epoll_pwait2_time64 name_to_handle_at",
+        6: "copy_file_range splice process_vm_readv process_vm_writev",
     },
     Errno.EPERM: {
         0: "setpgrp",
         1: "adjtimex reboot umount setuid seteuid setgid setegid chroot sethostname settimeofday nice acct "
         "swapoff",
         2: "capset pivot_root setreuid setregid setgroups initgroups clock_settime setdomainname setpgid swapon "
-        "umount2",
+        "umount2 __clock_settime64 __settimeofday64",
         3: "klogctl setresuid setresgid setpriority",
         5: "mount",
     },
@@ -83,6 +84,8 @@ for _stem, _counts in {
         "adddup2": 3,
         "addopen": 5,
         "addclosefrom_np": 2,
+        "addchdir_np": 2,
+        "addfchdir_np": 2,
     },
     "posix_spawnattr": {
         "init": 1,
@@ -99,8 +102,18 @@ for _stem, _counts in {
         _name = f"{_stem}_{_verb}"
         register(_name, f"int {_name}({', '.join(_WORDS[:_count])})", lambda libc, *_: 0)
 #: Waiting for children: there are none.
-for _name, _count in {"wait3": 3, "wait4": 4, "waitid": 4}.items():
+for _name, _count in {"wait3": 3, "wait4": 4, "waitid": 4, "__wait3_time64": 3, "__wait4_time64": 4}.items():
     register(_name, f"int {_name}({', '.join(_WORDS[:_count])})", lambda libc, *_: libc.fail(Errno.ECHILD))
+
+
+#: fts_open and its relatives: nftw walks folders.
+for _name, _count in {"open": 3, "read": 1, "children": 2}.items():
+    for _spelled in (f"fts_{_name}", f"fts64_{_name}", f"__fts64_{_name}_time64"):
+        register(
+            _spelled,
+            f"void *{_spelled}({', '.join(_WORDS[:_count])})",
+            lambda libc, *_: libc.fail(Errno.ENOSYS, 0),
+        )
 
 
 @export("void *popen(const char *command, const char *mode)")
@@ -175,10 +188,36 @@ def gethostid(libc: Libc) -> int:
 @export("int getrusage(int who, void *usage)")
 def getrusage(libc: Libc, who: int, usage: int) -> int:
     """Resource usage is not measured: struct rusage (two times and fourteen longs) is zero."""
+    return _usage(libc, who, usage, 2 * libc.word)
+
+
+@export("int __getrusage64(int who, void *usage)")
+def getrusage64(libc: Libc, who: int, usage: int) -> int:
+    """With 64-bit times, on ISAs with 32-bit words."""
+    return _usage(libc, who, usage, 16)
+
+
+def _usage(libc: Libc, who: int, usage: int, time_size: int) -> int:
     if who not in (0, -1, 1):
         return libc.fail(Errno.EINVAL)
-    libc.memory.write(usage, bytes(18 * libc.word))
+    libc.memory.write(usage, bytes(2 * time_size + 14 * libc.word))
     return 0
+
+
+@export("int backtrace(void **frames, int count)")
+def backtrace(libc: Libc, frames: int, count: int) -> int:
+    """No frames: a guest's own unwinder tells them."""
+    return 0
+
+
+@export("char **backtrace_symbols(void *const *frames, int count)")
+def backtrace_symbols(libc: Libc, frames: int, count: int) -> int:
+    return libc.fail(Errno.ENOSYS, 0)
+
+
+@export("void backtrace_symbols_fd(void *const *frames, int count, int number)")
+def backtrace_symbols_fd(libc: Libc, frames: int, count: int, number: int) -> None:
+    """Nothing to write: there are no frames."""
 
 
 @export("int sysinfo(void *info)")

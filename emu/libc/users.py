@@ -100,6 +100,23 @@ def _find(libc: Libc, path: str, key: bytes | int) -> list[bytes] | None:
     return next((row for row in _rows(libc, path) if matches(row)), None)
 
 
+def _put(
+    libc: Libc, content: list[bytes | int | list[bytes]] | None, place: int, buffer: int, size: int, result: int
+) -> int:
+    """Write the structure of an entry to `place`, its texts to `buffer`. 0 or an error number; `result` is NULL
+    without an entry and after an error.
+    """
+    libc.set_pointer(result, 0)
+    if content is None:
+        return 0
+    # The structure goes to `place`, so pointers are computed for texts in `buffer`.
+    if not _layout(libc, buffer, content, size):
+        return Errno.ERANGE
+    libc.memory.write(place, libc.memory.read(buffer, _structure_size(libc, content)))
+    libc.set_pointer(result, place)
+    return 0
+
+
 def _export(path: str, structure: str, stem: str, state: type[Database], parts: _Parts) -> None:
     def found(libc: Libc, row: list[bytes] | None) -> int:
         database = libc.state(state)
@@ -113,27 +130,25 @@ def _export(path: str, structure: str, stem: str, state: type[Database], parts: 
     def by_number(libc: Libc, number: int) -> int:
         return found(libc, _find(libc, path, number))
 
-    def reentrant(libc: Libc, row: list[bytes] | None, place: int, buffer: int, size: int, result: int) -> int:
-        libc.set_pointer(result, 0)
-        if row is None:
-            return 0
-        # The structure goes to `place`, so pointers are computed for texts in `buffer`.
-        if not _layout(libc, buffer, parts(row), size):
-            return Errno.ERANGE
-        libc.memory.write(place, libc.memory.read(buffer, _structure_size(libc, parts(row))))
-        libc.set_pointer(result, place)
-        return 0
+    def by_name_r(libc: Libc, name: int, *where: int) -> int:
+        row = _find(libc, path, libc.string(name))
+        return _put(libc, None if row is None else parts(row), *where)
 
-    def by_name_r(libc: Libc, name: int, place: int, buffer: int, size: int, result: int) -> int:
-        return reentrant(libc, _find(libc, path, libc.string(name)), place, buffer, size, result)
-
-    def by_number_r(libc: Libc, number: int, place: int, buffer: int, size: int, result: int) -> int:
-        return reentrant(libc, _find(libc, path, number), place, buffer, size, result)
+    def by_number_r(libc: Libc, number: int, *where: int) -> int:
+        row = _find(libc, path, number)
+        return _put(libc, None if row is None else parts(row), *where)
 
     def following(libc: Libc) -> int:
         rows, database = _rows(libc, path), libc.state(state)
         database.position += 1
         return found(libc, rows[database.position - 1] if database.position <= len(rows) else None)
+
+    def following_r(libc: Libc, *where: int) -> int:
+        rows, database = _rows(libc, path), libc.state(state)
+        row = rows[database.position] if database.position < len(rows) else None
+        error = _put(libc, None if row is None else parts(row), *where)
+        database.position += row is not None and not error
+        return error if row else Errno.ENOENT
 
     def rewind(libc: Libc) -> None:
         libc.state(state).position = 0
@@ -145,6 +160,7 @@ def _export(path: str, structure: str, stem: str, state: type[Database], parts: 
     register(f"get{stem}nam_r", f"int get{stem}nam_r(const char *name, {tail})", by_name_r)
     register(f"{identifier}_r", f"int {identifier}_r(unsigned number, {tail})", by_number_r)
     register(f"get{stem}ent", f"void *get{stem}ent(void)", following)
+    register(f"get{stem}ent_r", f"int get{stem}ent_r({tail})", following_r)
     for verb in ("set", "end"):
         register(f"{verb}{stem}ent", f"void {verb}{stem}ent(void)", rewind)
 
