@@ -63,7 +63,8 @@ class GuestFault(MachineError):
     - `registers`: register names -> unsigned values;
     - `frame`: the code at `pc`; `disassembly`: a few lines around it, may be empty;
     - `backtrace`: the callers that were found, innermost first;
-    - `touched`: the undefined symbol whose placeholder is at `address`, if any.
+    - `touched`: the undefined symbol whose placeholder is at `address`, if any;
+    - `stack_overflow`: whether the stack is at its end: a recursion without one, or too large a variable.
     """
 
     def __init__(
@@ -77,8 +78,10 @@ class GuestFault(MachineError):
         disassembly: tuple[str, ...] = (),
         backtrace: tuple[Frame, ...] = (),
         touched: Frame | None = None,
+        stack_overflow: bool = False,
     ) -> None:
         self.touched = touched
+        self.stack_overflow = stack_overflow
         self.reason = reason
         self.pc = pc
         self.address = address
@@ -87,7 +90,8 @@ class GuestFault(MachineError):
         self.disassembly = disassembly
         self.backtrace = backtrace
         touching = f" at {touched or hex(address)}" if address is not None and address != pc else ""
-        super().__init__(f"{reason.value}{touching}, pc {frame}")
+        overflow = "stack overflow: " if stack_overflow else ""
+        super().__init__(f"{overflow}{reason.value}{touching}, pc {frame}")
 
     def report(self) -> str:
         """The message, registers, disassembly and backtrace as text."""

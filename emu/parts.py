@@ -164,7 +164,7 @@ class Parts(Assigned):
     def _describe_fault(self, stop: Stop) -> GuestFault:
         from emu.debug.faults import describe_fault
 
-        return describe_fault(self.cpu, stop, self.symbolizer)
+        return describe_fault(self.cpu, stop, self.symbolizer, self.stack.bottom)
 
     @cached_property
     def observation(self) -> Observation:

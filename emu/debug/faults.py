@@ -37,6 +37,7 @@ MAX_FRAMES: Final = 64
 _LINES_BEFORE: Final = 4
 _LINES_AFTER: Final = 3
 _LONGEST_INSTRUCTION: Final = 15  # bytes, x86
+_BELOW: Final = 4096  # bytes below the stack pointer that a function may access: a page
 _SYMBOL_REACH: Final = 4096  # bytes: maximum distance from a function's start at which disassembly starts there
 
 #: Describes the code at an address.
@@ -58,8 +59,12 @@ def guest_fault(
     symbolize: Symbolize,
     unwind_tables: UnwindTables | None = None,
     with_source: WithSource | None = None,
+    stack_bottom: int = 0,
 ) -> GuestFault:
-    """The exception for `stop`, at which `cpu` has just stopped. The guest's state never makes it raise."""
+    """The exception for `stop`, at which `cpu` has just stopped. The guest's state never makes it raise.
+
+    `stack_bottom`: the lowest address of the stack; 0: unknown.
+    """
     frame = _name(symbolize, stop.pc)
     registers = dict(zip(cpu.registers, cpu.read_registers(cpu.registers), strict=True))
     disassembly: tuple[str, ...] = ()
@@ -79,10 +84,11 @@ def guest_fault(
         disassembly=disassembly,
         backtrace=callers,
         touched=_touched(symbolize, stop.address),
+        stack_overflow=stop.address is not None and _is_below_stack(cpu, stop.address, stack_bottom),
     )
 
 
-def describe_fault(cpu: Cpu, stop: Stop, symbolizer: Symbolizer) -> GuestFault:
+def describe_fault(cpu: Cpu, stop: Stop, symbolizer: Symbolizer, stack_bottom: int) -> GuestFault:
     """`guest_fault` with the symbols and unwind tables of all loaded images.
 
     An exception for a reason other than the guest's state gets a note about the fault.
@@ -94,11 +100,28 @@ def describe_fault(cpu: Cpu, stop: Stop, symbolizer: Symbolizer) -> GuestFault:
 
     try:
         return guest_fault(
-            cpu, stop, symbolize=symbolizer.frame, unwind_tables=unwind_tables, with_source=symbolizer.with_source
-        )
+            cpu, stop, symbolize=symbolizer.frame, unwind_tables=unwind_tables, with_source=symbolizer.with_source,
+            stack_bottom=stack_bottom,
+        )  # fmt: skip
     except Exception as error:
         error.add_note(f"while describing a fault of the guest: {stop}")
         raise
+
+
+def _is_below_stack(cpu: Cpu, address: int, bottom: int) -> bool:
+    """Whether a failed access is one of the stack beyond its end: the stack pointer is there, or has left the
+    stack for where nothing is.
+    """
+    pointer = cpu.read_register("sp")
+    if address >= bottom or address < pointer - _BELOW:
+        return False
+    if pointer >= bottom:
+        return pointer - bottom < _BELOW
+    try:
+        cpu.read(pointer, 1)
+    except AddressSpaceError:
+        return True
+    return False  # another stack
 
 
 def _touched(symbolize: Symbolize, address: int | None) -> Frame | None:

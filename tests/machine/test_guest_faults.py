@@ -92,6 +92,9 @@ def test_a_stack_overflow_runs_into_the_page_below_the_stack(
     assert error.address is not None
     stack = next(region for region in machine.memory.regions if region.name == "[stack]")
     assert stack.address - 4096 <= error.address < stack.address
+    assert error.stack_overflow
+    assert str(error).startswith(f"stack overflow: write to unmapped memory at {error.address:#x}, pc ")
+    assert not fault(faults, "wild_write", "void(unsigned long, int)", stack.address - 16, 1).stack_overflow
     # gcc's frame pointer in Thumb code leads to no frame record: there the first frame has to do.
     assert (0 if target == "thumb-gcc" else 10) < len(error.backtrace) <= 64
 
