@@ -16,6 +16,9 @@ USER_ID = 1000  #: user and group of the process, and of all files
 READ, WRITE, EXECUTE = 4, 2, 1  #: bits of access's mode, and of each digit of a file's
 FILE_MODE, FOLDER_MODE = 0o644, 0o755  #: of what the user gave, and of what exists at first
 
+FIRST_FOLDERS = ("/", "/tmp")  #: that exist at first, where the user has given no files
+_ENTRY_COST = 512  #: host memory in bytes for a file or folder, without its name and content
+
 
 @dataclass
 class Node:
@@ -92,3 +95,8 @@ def folders_above(path: str) -> Iterator[str]:
     while at > 0:
         yield path[:at]
         at = path.find("/", at + 1)
+
+
+def entry_cost(path: str) -> int:
+    """The charged size of a file or folder without its content."""
+    return _ENTRY_COST + 4 * len(path)

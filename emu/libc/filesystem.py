@@ -27,8 +27,19 @@ from emu.libc.descriptors import (
 from emu.libc.errno import Errno
 from emu.libc.errno import FileError as FileError
 from emu.libc.file_index import FileIndex, absolute
-from emu.libc.file_node import FILE_MODE, FOLDER_MODE, READ, WRITE, Node, Nodes, folders_above
+from emu.libc.file_node import (
+    FILE_MODE,
+    FIRST_FOLDERS,
+    FOLDER_MODE,
+    READ,
+    WRITE,
+    Node,
+    Nodes,
+    entry_cost,
+    folders_above,
+)
 from emu.libc.proc_files import GENERATED
+from emu.libc.renaming import rename
 from emu.libc.shared import Shared
 from relink.errors import GuestAccessError
 from relink.memory.rollback import Rollback
@@ -42,8 +53,6 @@ MOST_DESCRIPTORS = 1024  #: maximum number of open descriptors (Linux, the usual
 PATH_MAX = 4096  #: bytes of a path, its NUL included (Linux, include/uapi/linux/limits.h)
 _NAME_MAX = 255
 _POLLNVAL = 0x20
-_DIRECTORIES = ("/", "/tmp")  #: that exist at first, where the user has given no files
-_ENTRY_COST = 512  #: host memory in bytes for a file or folder, without its name and content
 
 
 @dataclass(frozen=True)
@@ -64,8 +73,8 @@ class FileSystem:
         self.shared: list[Shared] = []  #: shared mappings of files
         self.files = libc.files
         self.limit = libc.limit
-        self.directories: set[str] = {*_DIRECTORIES}
-        self._index = FileIndex(self.files)
+        self.directories: set[str] = {*FIRST_FOLDERS}
+        self.index = FileIndex(self.files)
         self.nodes = Nodes(libc.clock)
         self.working_directory = "/"
         self._directory_flag = libc.isa.libc.directory_flag
@@ -96,11 +105,11 @@ class FileSystem:
         if not text:
             raise FileError(Errno.ENOENT)
         full = posixpath.normpath(posixpath.join(self.working_directory, text)).replace("//", "/")
-        key = text if text in self.files else self._index.key(full)
+        key = text if text in self.files else self.index.key(full)
         self.nodes.require_search(full)
         if key is None:
             above = folders_above(full)
-            if any(each in self.devices or self._index.key(each) is not None for each in above):
+            if any(each in self.devices or self.index.key(each) is not None for each in above):
                 raise FileError(Errno.ENOTDIR)
         elif text.endswith("/"):
             raise FileError(Errno.ENOTDIR)
@@ -108,15 +117,15 @@ class FileSystem:
 
     def is_directory(self, path: str) -> bool:
         full = posixpath.normpath(posixpath.join("/", path))
-        return full in self.directories or next(self._index.below(full), None) is not None
+        return full in self.directories or next(self.index.below(full), None) is not None
 
     def children(self, path: str) -> list[str]:
         """Names directly in a directory, sorted; not those of empty folders that exist at first."""
         folder = absolute(path)
         prefix = folder.rstrip("/") + "/"
-        made = self.directories.difference(_DIRECTORIES)
+        made = self.directories.difference(FIRST_FOLDERS)
         folders = (each for each in made if each.startswith(prefix) and each != prefix)
-        return sorted({each[len(prefix) :].split("/")[0] for each in (*self._index.below(folder), *folders)})
+        return sorted({each[len(prefix) :].split("/")[0] for each in (*self.index.below(folder), *folders)})
 
     def status(self, path: bytes) -> Status:
         key = self.resolve(path)
@@ -151,74 +160,41 @@ class FileSystem:
             raise FileError(Errno.EISDIR if self.is_directory(key) else Errno.ENOENT)
         self.nodes.require_change(key)
         # All of it, or nothing, whatever a signal handler raises.
-        steps = (self.nodes.remove, (key,)), (self.limit.give, (self._charged(key),)), (self._forget, (key,))
+        steps = (self.nodes.remove, (key,)), (self.limit.give, (self.charged(key),)), (self.forget, (key,))
         Rollback(steps).close()
 
-    def _charged(self, key: str) -> int:
+    def charged(self, key: str) -> int:
         """The bytes charged for the file with this key; 0 if there is none."""
         return self._cost(key) if isinstance(self.files.get(key), bytearray) else 0
 
     def _cost(self, key: str) -> int:
         """The charged size of a file that the guest has made or changed."""
-        return _ENTRY_COST + 4 * len(key) + len(self.files[key])
+        return entry_cost(key) + len(self.files[key])
 
     def _store(self, key: str, content: bytearray) -> None:
         """Make or replace a file and charge its size. Raises FileError."""
-        cost = _ENTRY_COST + 4 * len(key) + len(content)
+        cost = entry_cost(key) + len(content)
         if not self.limit.take(cost):
             raise FileError(Errno.ENOSPC)
         try:
-            self._index.put(key, content)
+            self.index.put(key, content)
         except BaseException:  # of a signal handler
             if self.files.get(key) is not content:
                 self.limit.give(cost)
             raise
 
     def rename(self, old: bytes, new: bytes) -> None:
-        source, target = self.resolve(old), self.resolve(new)
-        self.nodes.require_change(source)
-        self.nodes.require_change(target)
-        if source not in self.files:
-            return self._rename_directory(source, target)
-        if self.is_directory(target):
-            raise FileError(Errno.EISDIR)
-        if source == target:
-            return None
-        longer = 4 * (len(target) - len(source)) if self._charged(source) else 0
-        steps = Rollback(
-            [(self.nodes.move, (source, target)), (self.limit.give, (self._charged(target) - longer,))]
-        )
-        steps.callback(self._forget, source)
-        steps.callback(self._index.put, target, self.files[source])
-        return steps.close()  # as in `unlink`
+        """Rename a file or folder. Raises FileError."""
+        rename(self, self.resolve(old), self.resolve(new))
 
-    def _forget(self, key: str) -> None:
+    def forget(self, key: str) -> None:
         """Remove a file from the dictionary, if it is there."""
         if key in self.files:
-            self._index.pop(key)
+            self.index.pop(key)
 
-    def _rename_directory(self, source: str, target: str) -> None:
-        """Move a folder and all below it to a name that is free, or that of an empty folder."""
-        if not self.is_directory(source):
-            raise FileError(Errno.ENOENT)
-        if target in self.files:
-            raise FileError(Errno.ENOTDIR)
-        old, new = absolute(source), absolute(target)
-        if old == new:
-            return
-        if old in _DIRECTORIES or new.startswith(old + "/"):
-            raise FileError(Errno.EBUSY if old in _DIRECTORIES else Errno.EINVAL)
-        if self.children(new):
-            raise FileError(Errno.ENOTEMPTY)
-        for path in list(self._index.below(old)):
-            key = self._index.key(path)
-            assert key is not None
-            self._index.put(new + path[len(old) :], self._index.pop(key))
-            self.nodes.move(path, new + path[len(old) :])
-        for path in [each for each in self.directories if each == old or each.startswith(old + "/")]:
-            self.directories.remove(path)
-            self.directories.add(new + path[len(old) :])
-            self.nodes.move(path, new + path[len(old) :])
+    def folder_charged(self, path: str) -> int:
+        """What was charged for a folder; 0 for one that mkdir did not make."""
+        return entry_cost(path) if path in self.directories.difference(FIRST_FOLDERS) else 0
 
     def make_directory(self, path: bytes, mode: int = 0o777) -> None:
         key = self.resolve(path)
@@ -227,10 +203,16 @@ class FileSystem:
         if not self.is_directory(posixpath.dirname(key)):
             raise FileError(Errno.ENOENT)
         self.nodes.require_change(key)
-        if not self.limit.take(_ENTRY_COST + 4 * len(key)):
+        if not self.limit.take(entry_cost(key)):
             raise FileError(Errno.ENOSPC)
-        self.directories.add(key)
-        self.nodes.make(key, mode)
+        try:
+            self.nodes.make(key, mode)
+            self.directories.add(key)
+        except BaseException:  # of a signal handler
+            if key not in self.directories:
+                self.nodes.remove(key)
+                self.limit.give(entry_cost(key))
+            raise
 
     def remove_directory(self, path: bytes) -> None:
         key = self.resolve(path)
@@ -241,10 +223,9 @@ class FileSystem:
         if key == "/":
             raise FileError(Errno.EBUSY)
         self.nodes.require_change(key)
-        if key in self.directories and key not in _DIRECTORIES:
-            self.limit.give(_ENTRY_COST + 4 * len(key))
-        self.directories.discard(key)
-        self.nodes.remove(key)
+        charged = self.folder_charged(key)
+        steps = (self.nodes.remove, (key,)), (self.limit.give, (charged,)), (self.directories.discard, (key,))
+        Rollback(steps).close()  # as in `unlink`
 
     # ---------------------------------------------------------------- descriptors
 
@@ -285,8 +266,14 @@ class FileSystem:
         if not flags & O_CREAT:
             raise FileError(Errno.ENOENT)
         self.nodes.require_change(key)
-        self._store(key, bytearray())
-        return self.nodes.make(key, mode)
+        node = self.nodes.make(key, mode)
+        try:
+            self._store(key, bytearray())
+        except BaseException:  # the limit, or a signal handler
+            if key not in self.files:
+                self.nodes.remove(key)
+            raise
+        return node
 
     def _device(self, path: str, flags: int) -> Descriptor:
         if flags & self._directory_flag:
