@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -90,6 +91,19 @@ def test_files_for_gdb_are_removed(tmp_path: Path) -> None:
     finally:
         client.socket.close()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_call_goes_on_when_gdb_dies(tmp_path: Path) -> None:
+    process = _start(tmp_path, "debug", CHAIN, "int archive_top(4)")
+    client = Client(_port(process))
+    client.send(b"g")
+    client.socket.sendall(b"$g#67" * 10_000)
+    client.receive()
+    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.socket.close()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert out == b"36\n"
 
 
 def test_waiting_for_gdb_is_ended(tmp_path: Path) -> None:

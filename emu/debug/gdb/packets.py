@@ -16,6 +16,8 @@ _ESCAPED = frozenset(b"#$}*")
 #: Bytes of a packet's contents.
 MOST = 0x4000
 _LONGEST = 4 * MOST
+#: The command line has SIGPIPE's default action, which would end it when the debugger has gone.
+_NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
 
 
 class Disconnected(Exception):
@@ -66,7 +68,7 @@ class Connection:
     def send(self, data: bytes) -> None:
         """Send a packet. Does nothing when the debugger has gone."""
         try:
-            self._client.sendall(b"$%b#%02x" % (data, checksum(data)))
+            self._client.sendall(b"$%b#%02x" % (data, checksum(data)), _NO_SIGNAL)
         except OSError:
             self.gone = True
 
@@ -102,7 +104,7 @@ class Connection:
                 content, given = data[1:end], data[end + 1 : end + 3]
                 good = given == b"%02x" % checksum(content)
                 if self._acknowledged:
-                    self._client.sendall(b"+" if good else b"-")
+                    self._client.sendall(b"+" if good else b"-", _NO_SIGNAL)
                 if good:
                     self._packets.put(content)
                 data = data[end + 3 :]
