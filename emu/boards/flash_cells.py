@@ -9,7 +9,7 @@ from operator import attrgetter, is_not
 import numpy as np
 
 from emu.boards.flash_state import FlashState, SectorState, digest_of, sector_state
-from emu.boards.flash_types import FlashError, FlashGeometryError, FlashStatus, SectorMap
+from emu.boards.flash_types import FlashError, FlashGeometryError, FlashStatus, SectorMap, check_whole
 from relink.arrays import U8, U64
 from relink.memory.address_space import page_ceil
 from relink.memory.host_pages import host_pages
@@ -37,6 +37,12 @@ class FlashCells:
         strict: bool = True,
     ) -> None:
         self.name, self.base, self.erased, self.strict = name, base, erased, strict
+        check_whole(
+            name, base=base, erased=erased, page_size=page_size, endurance=endurance, read_disturb=read_disturb,
+            write_size=write_size, max_programs=max_programs,
+        )  # fmt: skip
+        if not isinstance(sectors, Iterable):
+            raise FlashGeometryError(name, f"sectors {sectors!r}: give a list of pairs (number, size in bytes)")
         self.sectors = sectors if isinstance(sectors, SectorMap) else SectorMap.of(*sectors, device=name)
         self.write_size = write_size  #: the unit of writing, in bytes
         self.page_size = page_size  #: the most one program writes, in a page of this size; None: any
@@ -77,6 +83,8 @@ class FlashCells:
             problem = f"there is no sector {odd[0]} to make read-only"
         elif self.max_programs is not None and not 0 < self.max_programs < 256:
             problem = f"{self.max_programs} programs of a unit, not 1 to 255"
+        elif self.endurance is not None and self.endurance < 0:
+            problem = f"an endurance of {self.endurance} erases"
         elif self.read_disturb is not None and self.read_disturb < 1:
             problem = f"read disturb after {self.read_disturb} reads"
         if problem:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from emu.boards.flash_device import Flash
-from emu.boards.flash_types import FlashEvent, FlashGeometryError, FlashStatus, Operation, SectorMap
+from emu.boards.flash_types import FlashEvent, FlashGeometryError, FlashStatus, Operation, SectorMap, check_whole
 from relink.arrays import U8
 
 
@@ -32,6 +32,7 @@ class Eeprom(Flash):
         read_only: Iterable[int] = (),
         strict: bool = True,
     ) -> None:
+        check_whole(name, size=size, page_size=page_size)
         if page_size < 1 or size < 1 or size % page_size:
             raise FlashGeometryError(name, f"{size} bytes in pages of {page_size}")
         super().__init__(

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from emu.boards.flash_device import Flash
-from emu.boards.flash_types import FlashError, FlashGeometryError, FlashStatus, SectorMap
+from emu.boards.flash_types import FlashError, FlashGeometryError, FlashStatus, SectorMap, check_whole
 
 _MARKED_PAGES = 2  #: pages of a bad block that have its mark
 _MOST_BLOCKS = 1 << 20
@@ -44,6 +44,9 @@ class NandFlash(Flash):
         read_disturb: int | None = None,
         strict: bool = True,
     ) -> None:
+        check_whole(
+            name, blocks=blocks, pages_per_block=pages_per_block, page_size=page_size, spare_size=spare_size
+        )
         if min(blocks, pages_per_block, page_size) < 1 or spare_size < 0 or blocks > _MOST_BLOCKS:
             raise FlashGeometryError(name, f"{blocks} blocks of {pages_per_block} pages of {page_size} bytes")
         self.data_size, self.spare_size, self.pages_per_block = page_size, spare_size, pages_per_block

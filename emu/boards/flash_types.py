@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 
 from relink.errors import RelinkError, printable
@@ -64,6 +64,13 @@ class FlashGeometryError(RelinkError):
         super().__init__(f"{printable(device)}: {problem}")
 
 
+def check_whole(device: str, **values: object) -> None:
+    """Raises FlashGeometryError for a value that is neither a whole number nor None."""
+    for name, value in values.items():
+        if value is not None and not hasattr(value, "__index__"):
+            raise FlashGeometryError(device, f"{name}={value!r} is no whole number")
+
+
 class Operation(enum.StrEnum):
     """The operations that change a device."""
 
@@ -115,6 +122,10 @@ class SectorMap:
     @classmethod
     def of(cls, *runs: tuple[int, int], device: str = "flash") -> SectorMap:
         """Runs of equal sectors: (number, size in bytes) of each."""
+        for run in runs:
+            pair = isinstance(run, Sequence) and len(run) == 2
+            if not (pair and all(hasattr(each, "__index__") for each in run)):
+                raise FlashGeometryError(device, f"sectors {run!r}: give pairs (number, size in bytes)")
         if any(count < 0 or count * max(size, 1) > _LARGEST for count, size in runs):
             raise FlashGeometryError(
                 device, f"sectors {runs}: more than {_LARGEST:#x} bytes, or a negative number"

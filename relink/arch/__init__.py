@@ -4,6 +4,7 @@ use.
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
@@ -72,6 +73,16 @@ def architecture(name: str) -> Architecture:
             return page
     known = ", ".join(ARCHITECTURES)
     raise UnknownArchitecture(f"unknown architecture {name!r}; there are {known}")
+
+
+def _reduced(given: Architecture) -> str | tuple[object, ...]:
+    """For pickle and copy: one of the seven is found by its name."""
+    if ARCHITECTURES.get(given.name) is given:
+        return architecture, (given.name,)
+    return object.__reduce_ex__(given, 4)
+
+
+copyreg.pickle(Architecture, _reduced)
 
 
 def architecture_of(machine: int, bits: int) -> Architecture | None:

@@ -21,6 +21,7 @@ from relink.elf.symbols import SymbolTable, read_strings, read_symbols
 from relink.elf.versions import Versions, libraries_with_versions, read_versions
 from relink.errors import ElfError, MalformedElf
 from relink.records import cached_property, dataclass
+from relink.records.unpicklable import Unpicklable
 
 if TYPE_CHECKING:
     from relink.elf.debug_sections import DebugSections
@@ -32,8 +33,8 @@ _INTERP, _EXEC = int(SegmentType.INTERP), int(FileType.EXEC)
 _FILTERS = frozenset({DynamicTag.FILTER, DynamicTag.AUXILIARY})
 
 
-@dataclass(frozen=True, eq=False)
-class Decoded:
+@dataclass(frozen=True, eq=False, repr=False)
+class Decoded(Unpicklable):
     """A decoded ELF image. Addresses are link-time addresses, sizes are in bytes, arrays are read-only.
 
     - `name`: the image's name in errors;
@@ -41,6 +42,8 @@ class Decoded:
     - `data`: the file's bytes, empty for an image in memory;
     - `address`: for an image in memory the address of its ELF header, else None.
     """
+
+    _instead = "its bytes may be a mapping of a file: read the file in the other process"
 
     name: str
     path: Path | None
@@ -57,6 +60,9 @@ class Decoded:
     low_bits: int = 64  #: the image must lie below 2^low_bits: width of the narrowest absolute address in it
     #: vaddr of `__dso_handle`, the argument of `__cxa_finalize` when the image is unloaded
     dso_handle: int | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}>"
 
     @cached_property
     def results(self) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def open_source(source: Source, name: str | None) -> tuple[str, Path | None, U8]
     """
     if isinstance(source, str | os.PathLike):
         path = os.fspath(source)
-        name = name or path
+        name = name or path or repr(path)
         return name, Path(source), map_file(path, name)
     if isinstance(source, bytes | bytearray | memoryview):
         return name or "<bytes>", None, buffer(source)

@@ -34,6 +34,10 @@ class Policy:
     fallbacks: frozenset[str] = frozenset()
 
 
+def no_value(module: Module, symbol: str) -> None:
+    """No address for an undefined symbol, which makes it an error."""
+
+
 @dataclass(frozen=True)
 class LoadOptions:
     """Options of one load. Those about new images (`sources`, `deep_bind` and others) have no effect on images
@@ -54,7 +58,7 @@ class LoadOptions:
     sources: Sequence[SymbolSource | Lookup] = ()
     #: (image, symbol) -> an address for an undefined strong symbol; None makes it an error. It may have a method
     #: `each`: (image, symbols) -> the addresses of several.
-    unresolved: Callable[[Module, str], int | None] = lambda image, symbol: None
+    unresolved: Callable[[Module, str], int | None] = no_value
     #: Defer undefined strong symbols, except thread-local and copied ones: a later load that adds a definition to
     #: their scope binds them. Until then their value is that of `unresolved`, or 0.
     allow_deferred: bool = False

@@ -82,6 +82,11 @@ class SearchPath:
             self.library_path, str | bytes | os.PathLike
         ):  # a str is a sequence of str, to type checkers too
             raise TypeError(f"library_path={self.library_path!r} is one folder: give a list of folders")
+        for name in ("library_path", "finders", "last_finders"):
+            if not isinstance(value := getattr(self, name), Sequence):
+                raise TypeError(f"{name}={value!r} is no list")
+        if wrong := [each for each in (*self.finders, *self.last_finders) if not callable(each)]:
+            raise TypeError(f"a finder {wrong[0]!r} is no function")
 
     @property
     def folders(self) -> tuple[str | os.PathLike[str], ...]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from emu import CallError, Library, Linux, Machine
-from relink import HostMemory, Linker, LinkError, LoadOptions, architecture
+from relink import ARCHITECTURES, HostMemory, Linker, LinkError, LoadOptions, architecture
 from relink.errors import AddressSpaceError, ElfError, MachineError, UnresolvedSymbol
 from relink.events import Event
 from tests.fixtures import fixture
@@ -132,6 +132,19 @@ def test_arguments_of_a_program_may_be_paths() -> None:
         assert machine.start(PROGRAM, [LIBRARY, b"bytes"]).arguments == (str(LIBRARY), "bytes")  # type: ignore
 
 
+def test_an_architecture_is_pickled_and_copied_as_itself() -> None:
+    for each_one in ARCHITECTURES.values():
+        for duplicated in (pickle.loads(pickle.dumps(each_one)), copy.copy(each_one), copy.deepcopy(each_one)):
+            assert duplicated is each_one
+    options = LoadOptions(local=True)
+    assert pickle.loads(pickle.dumps(options)) == options
+
+
+def test_an_empty_path_is_named() -> None:
+    with Machine("riscv64") as machine, pytest.raises(ElfError, match=r"^'': cannot be read: No such file"):
+        machine.load("")
+
+
 @each("duplicate", [pickle.dumps, copy.copy, copy.deepcopy], ids=["pickled", "copied", "copied deeply"])
 def test_what_lives_in_a_machine_is_neither_pickled_nor_copied(duplicate: Callable[[object], object]) -> None:
     machine, library = machine_with_library()
@@ -139,7 +152,8 @@ def test_what_lives_in_a_machine_is_neither_pickled_nor_copied(duplicate: Callab
         function, variable = library.function("add", "int(int, int)"), library.symbols["counter"]
         events: list[Event] = []
         linker = linked(events=events)
-        for value in (machine, library, function, variable, snapshot, linker, linker.images[0]):
+        of_process = machine, library, function, variable, snapshot, linker, linker.images[0]
+        for value in (*of_process, library.image.decoded):
             with pytest.raises(TypeError, match=rf"^<.*{type(value).__name__}.*> cannot be pickled or copied: \w"):
                 duplicate(value)
     if duplicate is not copy.copy:
