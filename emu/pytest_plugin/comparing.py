@@ -78,10 +78,11 @@ def listen(loaded: Loaded) -> None:
 
 def attach(item: pytest.Item, parameter: str, loaded: Loaded) -> None:
     """Let the calls of a test travel with its report. `parameter` is the one whose value is the target."""
-    target = item.callspec.params[parameter]  # type: ignore[attr-defined]
-    head, _, rest = item.nodeid.rpartition("[")
-    words = rest.removesuffix("]").split("-")
+    assert isinstance(item, pytest.Function)
+    target = item.callspec.params[parameter]
+    words = item.callspec.id.split("-")
     words[words.index(target)] = "*"
+    head = item.nodeid.removesuffix(item.name) + item.originalname
     calls = next((each.calls for each in loaded.hear if isinstance(each, _Calls)), [])
     facts = {"test": f"{head}[{'-'.join(words)}]", "target": target, "calls": to_json(tuple(map(tuple, calls)))}
     item.user_properties.append((_PROPERTY, json.dumps(facts)))

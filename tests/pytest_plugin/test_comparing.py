@@ -15,7 +15,7 @@ TEXT = """
 import math
 from emu import GuestFault
 
-@pytest.mark.parametrize("n", [2, 3])
+@pytest.mark.parametrize("n", [2, pytest.param(3, id="a[x86_64]")])
 def test_the_same(lib, guest, n):
     guest.mock("read_adc", returns=n)
     assert lib.scaled(1) == 3 * n
