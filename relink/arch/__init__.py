@@ -8,6 +8,7 @@ import copyreg
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
+from typing import Any
 
 from relink.arch.spec import Architecture, FloatAbi, Formula, Reloc, Role, Tls, TlsVariant
 from relink.errors import RelinkError
@@ -75,7 +76,7 @@ def architecture(name: str) -> Architecture:
     raise UnknownArchitecture(f"unknown architecture {name!r}; there are {known}")
 
 
-def _reduced(given: Architecture) -> str | tuple[object, ...]:
+def _reduced(given: Architecture) -> Any:
     """For pickle and copy: one of the seven is found by its name."""
     if ARCHITECTURES.get(given.name) is given:
         return architecture, (given.name,)
