@@ -79,7 +79,7 @@ def listen(loaded: Loaded) -> None:
 def attach(item: pytest.Item, parameter: str, loaded: Loaded) -> None:
     """Let the calls of a test travel with its report. `parameter` is the one whose value is the target."""
     assert isinstance(item, pytest.Function)
-    target = item.callspec.params[parameter]
+    target = str(item.callspec.params[parameter])
     words = item.callspec.id.split("-")
     words[words.index(target)] = "*"
     head = item.nodeid.removesuffix(item.name) + item.originalname
