@@ -78,15 +78,19 @@ class SearchPath:
     last_finders: Sequence[Finder] = ()  #: finders called after all rules
 
     def __post_init__(self) -> None:
-        if isinstance(
-            self.library_path, str | bytes | os.PathLike
-        ):  # a str is a sequence of str, to type checkers too
-            raise TypeError(f"library_path={self.library_path!r} is one folder: give a list of folders")
-        for name in ("library_path", "finders", "last_finders"):
-            if not isinstance(value := getattr(self, name), Sequence):
+        lists = (
+            ("library_path", self.library_path), ("finders", self.finders), ("last_finders", self.last_finders)
+        )  # fmt: skip
+        for name, value in lists:
+            if value.__class__ in (tuple, list):
+                continue
+            if name == "library_path" and isinstance(value, str | bytes | os.PathLike):
+                raise TypeError(f"{name}={value!r} is one folder: give a list of folders")
+            if not isinstance(value, Sequence):
                 raise TypeError(f"{name}={value!r} is no list")
-        if wrong := [each for each in (*self.finders, *self.last_finders) if not callable(each)]:
-            raise TypeError(f"a finder {wrong[0]!r} is no function")
+        for finder in (*self.finders, *self.last_finders):
+            if not callable(finder):
+                raise TypeError(f"a finder {finder!r} is no function")
 
     @property
     def folders(self) -> tuple[str | os.PathLike[str], ...]:
