@@ -68,7 +68,7 @@ class Function(Unpicklable):
 
     def __init__(self, machine: Guest, symbol: Symbol, prototype: Prototype) -> None:
         self._machine = machine
-        self._symbol = symbol
+        self._first = self._symbol = symbol
         self.prototype = prototype
         self.__name__ = self.__qualname__ = symbol.name
         self._target = 0
@@ -79,8 +79,8 @@ class Function(Unpicklable):
     @property
     def symbol(self) -> Symbol:
         """The function's symbol: after a swap of its library, that of the new version."""
-        if self._symbol.image.successor is not None:
-            self._symbol, self._target = self._symbol.current, 0
+        if self._symbol.image.stage is _CLOSED:  # a swap, a return to before one, or the end
+            self._symbol, self._target = self._first.current, 0
             self._direct = self._symbol.type != SymbolType.GNU_IFUNC
         return self._symbol
 
@@ -106,7 +106,7 @@ class Function(Unpicklable):
             self._plan = plan = runner.plan(prototype)
             self._planned_for = prototype
         image = symbol.image
-        if self._direct and image.successor is None and image.stage is not Stage.CLOSED:
+        if self._direct and image.stage is not _CLOSED:
             address = symbol.value  # the usual case of `address`
         else:
             address = self.address
@@ -145,7 +145,8 @@ class Function(Unpicklable):
         return f"<code>{escape(first)}</code> <small>{escape(rest)}</small>"
 
 
-_OWN = frozenset({"value", "_symbol", "_machine", "_type"})
+_CLOSED = Stage.CLOSED  # members of enums are found slowly
+_OWN = frozenset({"value", "_first", "_symbol", "_machine", "_given", "_type"})
 
 
 class Variable(Unpicklable):
@@ -159,14 +160,14 @@ class Variable(Unpicklable):
 
     def __init__(self, machine: Guest, symbol: Symbol, ctype: CType | None = None) -> None:
         self._machine = machine
-        self._symbol = symbol
-        self._type = ctype
+        self._first = self._symbol = symbol
+        self._given = self._type = ctype
 
     @property
     def symbol(self) -> Symbol:
         """The variable's symbol: after a swap of its library, that of the new version."""
-        if self._symbol.image.successor is not None:
-            self._symbol, self._type = self._symbol.current, None
+        if self._symbol.image.stage is _CLOSED:  # a swap, a return to before one, or the end
+            self._symbol, self._type = self._first.current, self._given
         return self._symbol
 
     @property

@@ -9,6 +9,7 @@ from emu.errors import CallError
 from relink.elf.constants import SymbolType
 from relink.errors import DebugInfoError, UnresolvedSymbol
 from relink.image import Image, Symbol
+from relink.module import Stage
 from relink.records.unpicklable import Unpicklable
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         def redirect(self, image: Image, name: str, replacement: Handle | Symbol | SymbolValue) -> Redirection: ...
 
 
+_CLOSED = Stage.CLOSED  # members of enums are found slowly
 _MOST_COMPARED = 200  #: exported names that are compared with one that is not there: some microseconds each
 
 
@@ -63,8 +65,9 @@ class Library(Unpicklable):
     @property
     def image(self) -> Image:
         """The library's image: after a swap, that of the new version."""
-        while (successor := self._image.successor) is not None:
-            self._image, self._types = successor, None
+        if self._image.stage is _CLOSED:  # a swap, a return to before one, or the end
+            first = self.plan.root
+            self._image, self._types = first.successor or first, None
             self._functions.clear()
         return self._image
 

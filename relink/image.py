@@ -96,6 +96,14 @@ class Lifetime(Assigned):
     init_index: int = 0  #: position in the initialisation order
 
 
+@dataclass(eq=False)
+class Lineage(Assigned):
+    """Images of which each has taken the place of the one before. Those in between are not referred to."""
+
+    first: Image  #: part of snapshots after a swap too, for the handles that were made of it
+    current: Image
+
+
 @cache
 def _combined() -> Callable[[Decoded], CombinedObjects | None]:
     """`relink.objects.combined.combined`, imported with the first object."""
@@ -122,7 +130,19 @@ class Image(Unpicklable, Module):
         self.lifetime = Lifetime(no_delete=bool(decoded.flags_1 & _NO_DELETE))
         #: Whether it was adopted relocated and initialised, so that its constructors must not run again.
         self.already_initialised = False
-        self.successor: Image | None = None  #: the image that has taken its place (`relink.load.replace`)
+        self.lineage: Lineage | None = None  #: see `successor`
+
+    @property
+    def successor(self) -> Image | None:
+        """The image that has taken its place at last (`relink.load.replace`)."""
+        lineage = self.lineage
+        return None if lineage is None or lineage.current is self else lineage.current
+
+    def outlive(self) -> None:
+        """See `Module.outlive`: nothing takes its place any more, unless that is the state of the snapshot."""
+        super().outlive()
+        if self.lineage is not None and self.lineage.first is not self:
+            self.lineage = None
 
     @cached_property
     def relocated(self) -> Relocated:

@@ -94,6 +94,7 @@ class Swap:
             pending.advance()
         if not old.closed:
             raise SwapRefused(old.name, new.name, ["the old version is still in use after the swap"])
+        old.scopes.groups.clear()  # they lead to the new version, which would be kept when it is swapped in turn
         bound = {each.image.name: list(dict.fromkeys(each.names)) for each in load.plan.rebound}
         return Swapped(load.plan, state, bound, self._changed)
 

@@ -21,7 +21,7 @@ import numpy as np
 from relink.arch import Role
 from relink.arrays import I64, U8
 from relink.errors import LinkError, UnresolvedSymbol
-from relink.image import Image
+from relink.image import Image, Lineage
 from relink.load.load import Load
 from relink.load.options import LoadOptions
 from relink.load.state import LinkerState
@@ -227,10 +227,12 @@ class Replacement(Load):
             return
         old, new = self.old.lifetime, self.plan.root.lifetime
         old.keeps.clear()
+        lineage = self.old.lineage or Lineage(self.old, self.plan.root)
         # Without a call from here on: what a signal handler raises comes before all of this, or after.
         new.references, new.no_delete = old.references, new.no_delete or old.no_delete
         old.references, old.no_delete = 0, False
-        self.old.successor = self.plan.root
+        self.plan.root.lineage, lineage.current = lineage, self.plan.root
+        self.old.lineage = lineage
 
 
 def _ifunc_slot(image: Image, slots: LazySlots, slot: int, resolver: int) -> IfuncCalls:
