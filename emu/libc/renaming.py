@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from emu.libc.errno import Errno, FileError
-from emu.libc.file_index import absolute
-from emu.libc.file_node import FIRST_FOLDERS, entry_cost
+from emu.libc.file_index import FileIndex, absolute
+from emu.libc.file_node import FIRST_FOLDERS, Nodes, entry_cost
+from emu.memory.limit import MemoryLimit
 from relink.memory.rollback import Rollback, Step
 
-if TYPE_CHECKING:
-    from emu.libc.filesystem import FileSystem
+
+class Files(Protocol):
+    """The part of `emu.libc.filesystem.FileSystem` that is needed here."""
+
+    files: dict[str, bytes | bytearray]
+    directories: set[str]
+    index: FileIndex
+    nodes: Nodes
+    limit: MemoryLimit
+
+    def is_directory(self, path: str) -> bool: ...
+    def children(self, path: str) -> list[str]: ...
+    def charged(self, key: str) -> int: ...
+    def folder_charged(self, path: str) -> int: ...
+    def forget(self, key: str) -> None: ...
 
 
-def rename(files: FileSystem, source: str, target: str) -> None:
+def rename(files: Files, source: str, target: str) -> None:
     """Rename a file, or a folder with all below it. Raises FileError."""
     files.nodes.require_change(source)
     files.nodes.require_change(target)
@@ -26,7 +40,7 @@ def rename(files: FileSystem, source: str, target: str) -> None:
         Rollback(_moves(files, source, target)).close()
 
 
-def _rename_folder(files: FileSystem, source: str, target: str) -> None:
+def _rename_folder(files: Files, source: str, target: str) -> None:
     """The new name is free, or that of an empty folder."""
     if not files.is_directory(source):
         raise FileError(Errno.ENOENT)
@@ -50,7 +64,7 @@ def _rename_folder(files: FileSystem, source: str, target: str) -> None:
     Rollback(steps).close()
 
 
-def _moves(files: FileSystem, source: str, target: str) -> list[Step]:
+def _moves(files: Files, source: str, target: str) -> list[Step]:
     """The steps that move a file, in the order of `Rollback`."""
     longer = 4 * (len(target) - len(source)) if files.charged(source) else 0
     return [
@@ -61,7 +75,7 @@ def _moves(files: FileSystem, source: str, target: str) -> list[Step]:
     ]
 
 
-def _folder_moves(files: FileSystem, source: str, target: str) -> list[Step]:
+def _folder_moves(files: Files, source: str, target: str) -> list[Step]:
     """As `_moves`, for a folder that mkdir made, without what is below it."""
     charge = 0 if target in FIRST_FOLDERS else entry_cost(target)
     return [
