@@ -392,16 +392,3 @@ def test_a_survey_maps_nothing_and_names_the_rule_for_each(tmp_path: Path) -> No
 def test_one_folder_in_place_of_a_list_is_refused(folder: Any) -> None:
     with pytest.raises(TypeError, match=r"library_path=.*/usr/lib.* is one folder: give a list"):
         SearchPath(library_path=folder)
-
-
-@pytest.mark.parametrize("name", ["library_path", "finders", "last_finders"])
-def test_places_that_are_no_list_are_refused(name: str) -> None:
-    wrong: Any = {name: 5}
-    with pytest.raises(TypeError, match=rf"^{name}=5 is no list$"):
-        SearchPath(**wrong)
-
-
-def test_a_finder_that_cannot_be_called_is_refused() -> None:
-    wrong: Any = ["libtop.so"]
-    with pytest.raises(TypeError, match=r"^a finder 'libtop.so' is no function$"):
-        SearchPath(finders=wrong)

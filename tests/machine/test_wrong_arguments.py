@@ -14,6 +14,7 @@ from emu import CallError, Library, Linux, Machine
 from relink import ARCHITECTURES, HostMemory, Linker, LinkError, LoadOptions, architecture
 from relink.errors import AddressSpaceError, ElfError, MachineError, UnresolvedSymbol
 from relink.events import Event
+from relink.search.search_path import SearchPath
 from tests.fixtures import fixture
 from tests.grouping import each
 
@@ -181,3 +182,16 @@ def test_a_closed_machine_says_so() -> None:
         with pytest.raises(MachineError, match=r"^the (machine|CPU) has been closed$"):
             use()
     machine.close()
+
+
+@pytest.mark.parametrize("name", ["library_path", "finders", "last_finders"])
+def test_places_that_are_no_list_are_refused(name: str) -> None:
+    wrong: Any = {name: 5}
+    with pytest.raises(TypeError, match=rf"^{name}=5 is no list$"):
+        SearchPath(**wrong)
+
+
+def test_a_finder_that_cannot_be_called_is_refused() -> None:
+    wrong: Any = ["libtop.so"]
+    with pytest.raises(TypeError, match=r"^a finder 'libtop.so' is no function$"):
+        SearchPath(finders=wrong)
