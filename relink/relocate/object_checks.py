@@ -19,7 +19,7 @@ NO_ADDRESS = "the symbol is thread-local: its address differs in every thread"
 
 
 def keep_own(relocation: Relocation, batch: Batch) -> None:
-    """Refuse offsets in the image's TLS block (local dynamic) for symbols of other images."""
+    """Refuse offsets in the image's TLS block (local dynamic) for symbols that are not in it."""
     places = distinct(batch.binding_index)
     images = relocation.bound.images
     provider = relocation.bound.provider[places].tolist()
@@ -30,6 +30,17 @@ def keep_own(relocation: Relocation, batch: Batch) -> None:
         problem = "an offset in this image's thread-local block, but the symbol is in another image"
         relocation.report_type(batch.table, batch.indices[~usable], batch.reloc_type, RelocationError, problem)
         batch.keep(usable)
+    index = batch.binding_index
+    odd = (index != 0) & (relocation.bound.provider[index] != UNRESOLVED)
+    odd &= relocation.bound.type[index] != SymbolType.TLS
+    if odd.any():
+        from relink.relocate.diagnostics import tls_errors
+
+        problem = "no thread-local definition"
+        relocation.result.errors += tls_errors(
+            relocation.image, batch.table, batch.indices[odd], batch.reloc_type, problem
+        )
+        batch.keep(~odd)
 
 
 def refuse_thread_local(relocation: Relocation, batch: Batch) -> None:

@@ -36,7 +36,7 @@ def modules_of(
     offsets = np.array([m.offset if m else 0 for m in modules], np.int64).view(np.uint64)
     provider = _providers(bound, index)
     weak = (index != 0) & (provider == UNRESOLVED)
-    types = (SymbolType.TLS, SymbolType.NOTYPE, *((SymbolType.SECTION,) if only_module else ()))
+    types = (SymbolType.TLS, *((SymbolType.SECTION,) if only_module else ()))
     thread_local = np.isin(bound.type[index], types) | (index == 0)
     usable: Bools = weak | ((ids[provider] != 0) & thread_local)
     return ids[provider], offsets[provider], usable

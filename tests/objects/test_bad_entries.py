@@ -1,4 +1,4 @@
-"""Entries of RISC-V and LoongArch objects that cannot be applied: the error names the place, the type and why."""
+"""Entries of objects that cannot be applied: the error names the place, the type and why."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from relink.errors import RelinkError, RelocationOutOfImage
+from relink.errors import LinkErrors, RelinkError, RelocationOutOfImage
 from relink.linker import Linker
 from relink.memory.address_space import HostMemory
 from tests.objects.build import compiled
@@ -64,6 +64,37 @@ def assembled(isa: str, code: str) -> Path:
     data = [".data", ".dword 0", "v: .dword 1", ""]
     lines = [*options, ".text", ".globl _start, v", "_start: nop", *code.split("; "), *data]
     return compiled(isa, "\n".join(lines), language="assembler")
+
+
+#: ISA → types of offsets from the thread pointer and in the block, types of slots.
+THREAD_LOCAL = {
+    "x86_64": (["R_X86_64_TPOFF32", "R_X86_64_DTPOFF32"], ["R_X86_64_TLSGD", "R_X86_64_GOTTPOFF"]),
+    "i386": (["R_386_TLS_LE", "R_386_TLS_LDO_32"], ["R_386_TLS_GD", "R_386_TLS_IE", "R_386_TLS_GOTDESC"]),
+    "aarch64": (["R_AARCH64_TLSLE_ADD_TPREL_LO12_NC", "R_AARCH64_TLSLD_ADD_DTPREL_LO12_NC"],
+                ["R_AARCH64_TLSDESC_ADR_PAGE21", "R_AARCH64_TLSIE_ADR_GOTTPREL_PAGE21"]),
+    "arm": (["R_ARM_TLS_LE32", "R_ARM_TLS_LDO32"], ["R_ARM_TLS_GD32", "R_ARM_TLS_IE32"]),
+    "riscv64": (["R_RISCV_TPREL_HI20", "R_RISCV_TLS_DTPREL64"], ["R_RISCV_TLS_GD_HI20", "R_RISCV_TLS_GOT_HI20"]),
+    "loongarch64": (["R_LARCH_TLS_LE_HI20", "R_LARCH_TLS_DTPREL64"], ["R_LARCH_TLS_GD_PC_HI20"]),
+}  # fmt: skip
+#: Variables of the data section: with a type, without one, of this object alone.
+VARIABLES = (".globl typed", ".type typed, %object", "typed:", ".globl untyped", "untyped:", "local:", ".long 1")
+
+
+@pytest.mark.parametrize("isa", THREAD_LOCAL)
+def test_what_is_not_thread_local_has_no_place_in_thread_local_storage(isa: str) -> None:
+    offsets, slots = THREAD_LOCAL[isa]
+    entries = [(type_, name) for type_ in (*offsets, *slots) for name in ("typed", "untyped", "local")]
+    code = [f".reloc ., {type_}, {name}\n.quad 0" for type_, name in entries]
+    storage = ['.section .tdata,"awT",%progbits', ".globl t", "t: .long 1", ""]
+    text = "\n".join([".text", *code, ".data", *VARIABLES, *storage])
+    with pytest.raises(LinkErrors) as caught:
+        Linker(HostMemory(isa)).load(compiled(isa, text, language="assembler"))
+    messages = [str(error) for error in caught.value.exceptions]
+    assert len(messages) == len(entries)
+    assert all("no thread-local definition" in message for message in messages)
+    for type_, name in entries:
+        what = f"{type_} against {name}" if type_ in offsets else f"slot against {name}"
+        assert any(what in message for message in messages), what
 
 
 @pytest.mark.parametrize("case", CASES, ids=" ".join)
