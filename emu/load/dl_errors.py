@@ -19,6 +19,7 @@ from relink.errors import (
 from relink.search.graph import Node
 
 _NO_SUCH_FILE = "cannot open shared object file: No such file or directory"
+_IS_A_FOLDER = "cannot read file data: Is a directory"
 
 
 class DlError(Exception):
@@ -40,6 +41,8 @@ def missing(node: Node, bits: int) -> str:
     for place, problem in node.tried:
         if problem.startswith("not an ELF file"):
             return f"{place}: invalid ELF header"
+        if problem == "is a folder" and "/" in node.name:
+            return f"{node.name}: {_IS_A_FOLDER}"
         if "fixed-address executable" in problem:
             return f"{place}: cannot dynamically load executable"
         foreign = re.match(r"is for (\w+),", problem)

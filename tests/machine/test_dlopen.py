@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from emu.errors import ConstructorFault
@@ -309,6 +311,13 @@ def test_so_does_one_of_an_image_that_was_in_memory(target: str) -> None:
         assert len(memory.regions) <= regions + 3, "link maps and the heap only"
         assert len(guest.machine.traps) <= traps + 3, "dlopen and its kin only"
         assert guest.open("libtwo.so")
+
+
+def test_a_folder_is_no_library(target: str, tmp_path: Path) -> None:
+    (tmp_path / "usr").mkdir()
+    with Guest(target, sysroot=tmp_path) as guest:
+        assert guest.open("/usr") == 0
+        assert guest.error() == "/usr: cannot read file data: Is a directory"
 
 
 def test_what_is_no_library_for_dlopen_is_refused_by_name(target: str) -> None:
