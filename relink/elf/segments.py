@@ -274,6 +274,7 @@ def check_not_debug_file(header: Header, data: U8, findings: Findings) -> None:
     write.
 
     They have the headers of the image but not its bytes: all allocated sections except notes are SHT_NOBITS.
+    Files of symbols only, which `objcopy --extract-symbol` writes, are refused too: there all sizes are 0.
     """
     layout, entry = header.layout, header.layout.section_header
     end = header.shoff + header.shnum * entry.size
@@ -285,6 +286,9 @@ def check_not_debug_file(header: Header, data: U8, findings: Findings) -> None:
             return  # the usual case: it has bytes
     rows = np.frombuffer(content, layout.section_record)
     alloc, code = (rows["flags"] & rows["flags"].dtype.type(flag) != 0 for flag in _ALLOC_AND_CODE)
+    if header.type != FileType.REL and (alloc & code).any() and not rows["size"][alloc].any():
+        problem = "has the symbols of a library or program whose code and data are in another file"
+        findings.refuse(UnsupportedElf(findings.name, problem))
     allocated = alloc & (rows["size"] != 0) & (rows["type"] != _NOTE)
     if (allocated & code).any() and (rows["type"][allocated] == _NOBITS).all():
         of = "an object" if header.type == FileType.REL else "a library or program"

@@ -140,6 +140,16 @@ def test_a_stripped_library_has_its_debug_file_beside_it_or_none_covers_it(tmp_p
     assert at(path, "half") is None
 
 
+@pytest.mark.parametrize("file", ["so", "exe"])
+def test_a_file_of_symbols_only_is_refused(tmp_path: Path, file: str) -> None:
+    library(tmp_path)
+    (tmp_path / "main.c").write_text("int main(void) { return 0; }")
+    run("gcc", "main.c", "-o", "lib.exe", cwd=tmp_path)
+    run("objcopy", "--extract-symbol", f"lib.{file}", "symbols", cwd=tmp_path)
+    with pytest.raises(ElfError, match="symbols: has the symbols of a library or program whose code"):
+        Linker(HostMemory("x86_64")).load(tmp_path / "symbols")
+
+
 @pytest.mark.parametrize(
     ("parameter", "refused"),
     [

@@ -29,8 +29,8 @@ STATE struct {
 } replaced[256];
 NUMBER(x87, replaced)
 
-/* What calls several hooks of an instruction or block, and what checks for requests to stop behind them; where the library is, and its size. A function outside is
- * a single hook.
+/* Addresses: of the function that calls several hooks of an instruction or block, of the one that checks for requests
+ * to stop behind them, and of the library, with its size. A function outside the library is a single hook.
  */
 STATE u64 hooks, check, library, library_size;
 NUMBER(x87, hooks)
