@@ -83,13 +83,13 @@ VARIANTS: Mapping[str, Row] = {
 #: Sources that are linked together, by the first's name.
 _GROUPS: Mapping[str, tuple[str, ...]] = {
     "strings": ("strings", "memory", "allocation"),
-    "regex": ("regex", "regex_parse"),
+    "regex": ("regex", "regex_parse", "regex_sets", "regex_posix", "regex_gnu"),
 }
 #: Sources none of whose functions passes a floating-point value in a register of its own on Arm.
 _PLAIN_SOURCES = frozenset(
     """
-    allocation memory strings integers soft_float half patterns trees regex regex_parse strptime glob wordexp
-    folders
+    allocation memory strings integers soft_float half patterns trees regex regex_parse regex_sets regex_posix
+    regex_gnu strptime glob wordexp folders division
 """.split()
 )
 

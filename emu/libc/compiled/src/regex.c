@@ -8,10 +8,7 @@
    references are matched by trying, up to a limit (then REG_ESPACE). */
 #include "regex.h"
 
-typedef struct { program *made; size allocated, used; unsigned long syntax; char *fastmap; u8 *translate; size groups; } regex;
-typedef struct { int start, end; } range;
 typedef u64 bits;
-typedef struct { const program *program; const u8 *text; int length, words, flags, failed; range *groups; long steps; } matcher;
 
 static bits *fresh(matcher *m) {
     bits *made = m->failed ? 0 : calloc(m->words, sizeof *made);
@@ -35,7 +32,7 @@ static int merge(matcher *m, bits *into, const bits *from) {
 static int is_word(matcher *m, int at) { return at >= 0 && at < m->length && __relink_regex_word(m->text[at]); }
 
 static int holds(matcher *m, enum kind kind, int at) {
-    int before = is_word(m, at - 1), after = is_word(m, at), newline = m->program->flags & NEWLINE;
+    int before = is_word(m, at - 1), after = is_word(m, at), newline = m->newline;
     switch (kind) {
     case BOL: return (at == 0 && !(m->flags & NOTBOL)) || (newline && at > 0 && m->text[at - 1] == '\n');
     case EOL: return (at == m->length && !(m->flags & NOTEOL)) || (newline && at < m->length && m->text[at] == '\n');
@@ -57,11 +54,11 @@ static void by_set(matcher *m, const tree *t, const bits *from, bits *to, int ba
         merge(m, to, from);
     const bits *source = many ? to : from;
     if (!back) {
-        for (int at = 0; at < m->length; at++)
+        for (int at = m->low; at < m->stop; at++)
             if (has(source, at) && HAS(t->set, m->text[at]))
                 put(to, at + 1);
     } else
-        for (int at = m->length; at > 0; at--)
+        for (int at = m->stop; at > m->low; at--)
             if (has(source, at) && HAS(t->set, m->text[at - 1]))
                 put(to, at - 1);
 }
@@ -121,7 +118,7 @@ static bits *moved(matcher *m, int node, const bits *from, int back) {
     if (t->kind == SET)
         by_set(m, t, from, to, back, 0);
     else
-        for (int at = 0; at <= m->length; at++)
+        for (int at = m->low; at <= m->stop; at++)
             if (has(from, at) && holds(m, t->kind, at))
                 put(to, at);
     return to;
@@ -222,7 +219,7 @@ static void try(matcher *m, const rest *todo, int at, found *f) {
     int least = todo->least, most = todo->most;
     switch (t->kind) {
     case SET:
-        if (at < m->length && HAS(t->set, m->text[at]))
+        if (at < m->stop && HAS(t->set, m->text[at]))
             try(m, todo->next, at + 1, f);
         return;
     case CAT:
@@ -254,11 +251,11 @@ static void try(matcher *m, const rest *todo, int at, found *f) {
     case BACKREF: {
         range group = m->groups[t->right];
         int length = group.end - group.start;
-        if (group.start < 0 || at + length > m->length)
+        if (group.start < 0 || at + length > m->stop)
             return;
         for (int i = 0; i < length; i++) {
             int a = m->text[group.start + i], b = m->text[at + i];
-            if (m->program->flags & ICASE) {
+            if (m->program->syntax & ICASE) {
                 a += a >= 'A' && a <= 'Z' ? 32 : 0;
                 b += b >= 'A' && b <= 'Z' ? 32 : 0;
             }
@@ -274,111 +271,71 @@ static void try(matcher *m, const rest *todo, int at, found *f) {
     }
 }
 
-static int search_trying(matcher *m, range *best) {
-    int groups = m->program->groups;
+static int search_trying(matcher *m) {
+    int groups = m->program->groups, step = m->last < m->start ? -1 : 1;
+    range *best = m->groups + groups + 1;
     found f = {best, groups};
     rest todo = {.node = m->program->root};
-    for (int start = 0; start <= m->length; start++) {
+    for (int start = m->start;; start += step) {
         for (int i = 0; i <= groups; i++)
             m->groups[i] = best[i] = (range){-1, -1};
-        try(m, &todo, start, &f);
+        if (start <= m->stop)
+            try(m, &todo, start, &f);
         if (m->failed)
             return ESPACE;
         if (best[0].end >= 0) {
             best[0].start = start;
+            for (int i = 0; i <= groups; i++)
+                m->groups[i] = best[i];
             return OK;
         }
+        if (start == m->last)
+            return NOMATCH;
     }
-    return NOMATCH;
 }
 
-static int search(matcher *m, int with_groups) {
+/* The first position to begin at from which the whole may end anywhere, or -1. */
+static int find_start(matcher *m) {
+    if (m->start == m->last)
+        return m->start;
     bits *every = fresh(m), *starts;
     for (int i = 0; i < m->words && every; i++)
         every[i] = ~(bits)0;
-    if (every && (m->length + 1) & 63)
-        every[m->words - 1] = ((bits)1 << ((m->length + 1) & 63)) - 1;
+    if (every && (m->stop + 1) & 63)
+        every[m->words - 1] = ((bits)1 << ((m->stop + 1) & 63)) - 1;
     starts = m->failed ? 0 : moved(m, m->program->root, every, 1);
-    int start = 0, end = -1;
-    while (!m->failed && start <= m->length && !has(starts, start))
-        start++;
+    int step = m->last < m->start ? -1 : 1, found = -1;
+    for (int at = m->start; !m->failed && found < 0; at += step) {
+        if (at <= m->stop && has(starts, at))
+            found = at;
+        if (at == m->last)
+            break;
+    }
     free(every), free(starts);
-    if (m->failed || start > m->length)
+    return found;
+}
+
+int __relink_regex_search(matcher *m, int with_groups) {
+    for (int i = 0; i < 2 * (m->program->groups + 1); i++)
+        m->groups[i] = (range){-1, -1};
+    m->low = m->last < m->start ? m->last : m->start;
+    m->words = (m->stop + 64) >> 6;
+    if (m->low > m->stop)
+        return NOMATCH;
+    if (m->program->backrefs)
+        return search_trying(m);
+    int start = find_start(m), end = -1;
+    if (m->failed || start < 0)
         return m->failed ? ESPACE : NOMATCH;
     bits *from = only(m, start), *ends = m->failed ? 0 : moved(m, m->program->root, from, 0);
-    for (int at = m->length; !m->failed && at >= start && end < 0; at--)
+    for (int at = m->stop; !m->failed && at >= start && end < 0; at--)
         if (has(ends, at))
             end = at;
     free(from), free(ends);
+    if (end < 0)
+        return m->failed ? ESPACE : NOMATCH;
     m->groups[0] = (range){start, end};
     if (with_groups)
         assign(m, m->program->root, start, end);
     return m->failed ? ESPACE : OK;
-}
-
-int regcomp(regex *to, const char *text, int flags) {
-    program *made = calloc(1, sizeof *made);
-    if (!made)
-        return ESPACE;
-    made->flags = flags;
-    int error = __relink_regex_parse(made, text);
-    *to = (regex){0};
-    if (error) {
-        free(made->trees);
-        free(made);
-        return error;
-    }
-    to->made = made, to->groups = made->groups;
-    return OK;
-}
-
-int regexec(const regex *compiled, const char *text, size count, range *matches, int flags) {
-    program *program = compiled->made;
-    int offset = flags & STARTEND ? matches[0].start : 0, room = program->groups + 1;
-    int length = flags & STARTEND ? matches[0].end - offset : (int)strlen(text);
-    if (flags & ~(NOTBOL | NOTEOL | STARTEND))
-        return BADPAT;
-    matcher m = {.program = program, .text = (const u8 *)text + offset, .length = length, .flags = flags};
-    m.words = (length + 64) >> 6;
-    range *groups = m.groups = malloc(2 * room * sizeof *groups);
-    if (!groups)
-        return ESPACE;
-    for (int i = 0; i < 2 * room; i++)
-        groups[i] = (range){-1, -1};
-    int wanted = !(program->flags & NOSUB) && count > 0;
-    int status = program->backrefs ? search_trying(&m, groups + room) : search(&m, wanted && count > 1);
-    if (program->backrefs)
-        groups += room;
-    for (size i = 0; status == OK && wanted && i < count; i++) {
-        matches[i] = i < (size)room ? groups[i] : (range){-1, -1};
-        if (matches[i].start >= 0)
-            matches[i].start += offset, matches[i].end += offset;
-    }
-    free(m.groups);
-    return status;
-}
-
-void regfree(regex *compiled) {
-    if (compiled->made) {
-        free(compiled->made->trees);
-        free(compiled->made);
-    }
-    compiled->made = 0;
-}
-
-size regerror(int error, const regex *compiled, char *to, size room) {
-    static const char messages[] =
-        "Success\0No match\0Invalid regular expression\0Invalid collation character\0"
-        "Invalid character class name\0Trailing backslash\0Invalid back reference\0"
-        "Unmatched [, [^, [:, [., or [=\0Unmatched ( or \\(\0Unmatched \\{\0Invalid content of \\{\\}\0"
-        "Invalid range end\0Memory exhausted\0Invalid preceding regular expression\0"
-        "Premature end of regular expression\0Regular expression too big\0Unmatched ) or \\)";
-    const char *message = messages;
-    (void)compiled;
-    for (int i = 0; i < error && i < ERPAREN; i++)
-        message += strlen(message) + 1;
-    size length = strlen(message) + 1;
-    for (size i = 0; i < length && i < room; i++)
-        to[i] = i == room - 1 ? 0 : message[i];
-    return length;
 }
