@@ -244,8 +244,8 @@ NAMES: dict[str, str] = {
         timegm times timespec_get timezone tzname tzset
     """,
     "timers": """
-        __clock_nanosleep64 __getitimer64 __nanosleep64 __setitimer64 alarm clock_nanosleep getitimer nanosleep
-        setitimer sleep ualarm usleep
+        __clock_nanosleep_time64 __getitimer64 __nanosleep64 __setitimer64 alarm clock_nanosleep getitimer
+        nanosleep setitimer sleep ualarm usleep
     """,
     "strftime": """
         strftime
@@ -317,6 +317,9 @@ NAMES: dict[str, str] = {
     """,
     "older_text": """
         __xpg_basename a64l dirname ecvt fcvt gcvt l64a memfrob
+    """,
+    "regex_syntax": """
+        __relink_regex_syntax re_set_syntax re_syntax_options
     """,
     "libm": """
         __acos_finite __acosf_finite __acosh_finite __acoshf_finite __acoshl_finite __acosl_finite __asin_finite
@@ -510,7 +513,7 @@ OTHERS = """
     __atomic_exchange_16 __atomic_fetch_add_16 __atomic_fetch_and_16 __atomic_fetch_nand_16 __atomic_fetch_or_16
     __atomic_fetch_sub_16 __atomic_fetch_xor_16 __atomic_load_16 __atomic_nand_fetch_16 __atomic_or_fetch_16
     __atomic_store_16 __atomic_sub_fetch_16 __atomic_xor_fetch_16 __bswapti2 __clock_getres64 __clock_gettime64
-    __clock_nanosleep64 __clrsbti2 __clzti2 __cmptf2 __cmpti2 __ctime64 __ctime64_r __ctype_b __ctype_tolower
+    __clock_nanosleep_time64 __clrsbti2 __clzti2 __cmptf2 __cmpti2 __ctime64 __ctime64_r __ctype_b __ctype_tolower
     __ctype_toupper __ctzti2 __daylight __difftime64 __divmodti4 __divtf3 __divti3 __dso_handle __environ __eqtf2
     __extenddftf2 __extendhfsf2 __extendsftf2 __ffsti2 __fixdfti __fixsfti __fixtfdi __fixtfsi __fixtfti
     __fixunsdfti __fixunssfti __fixunstfdi __fixunstfsi __fixunstfti __floatditf __floatsitf __floattidf
@@ -529,6 +532,6 @@ OTHERS = """
     __timegm64 __timespec_get64 __timezone __truncdfhf2 __truncsfhf2 __trunctfdf2 __trunctfsf2 __tzname __ucmpti2
     __udivmodti4 __udivti3 __umodti3 __unordtf2 _environ _libc_intl_domainname _nl_C_locobj _rtld_global_ro
     daylight div dl_unwind_find_exidx environ imaxdiv in6addr_any in6addr_loopback ldiv lldiv optarg opterr optind
-    optopt program_invocation_name program_invocation_short_name signgam stderr stdin stdout strfromf128 strtof128
-    timezone tzname
+    optopt program_invocation_name program_invocation_short_name re_syntax_options signgam stderr stdin stdout
+    strfromf128 strtof128 timezone tzname
 """

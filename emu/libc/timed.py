@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from emu.libc.library import Libc
 
 
-def register_timed(name: str, prototype: str, run: Callable[..., int]) -> None:
+def register_timed(name: str, prototype: str, run: Callable[..., int], wide: str = "__{}64") -> None:
     """Register a function and its form with 64-bit times. `run` takes the size of time_t after the library;
-    `prototype` has {} for the name.
+    `prototype` and `wide`, the name of that form, have {} for the name.
     """
 
     def call(libc: Libc, *args: int) -> int:
@@ -22,6 +22,6 @@ def register_timed(name: str, prototype: str, run: Callable[..., int]) -> None:
     def call64(libc: Libc, *args: int) -> int:
         return run(libc, 8, *args)
 
-    family, wide = run.__module__.rpartition(".")[2], f"__{name}64"
+    family, wide = run.__module__.rpartition(".")[2], wide.format(name)
     register(name, prototype.format(name), call, family=family)
     register(wide, prototype.format(wide), call64, lambda isa: isa.data.time_size == 4, family=family)

@@ -100,7 +100,10 @@ register_timed("getitimer", "int {}(int which, void *value)", _getitimer)
 register_timed("setitimer", "int {}(int which, const void *value, void *old)", _setitimer)
 register_timed("nanosleep", "int {}(const void *request, void *remaining)", _nanosleep)
 register_timed(
-    "clock_nanosleep", "int {}(int clock, int flags, const void *request, void *remaining)", _clock_nanosleep
+    "clock_nanosleep",
+    "int {}(int clock, int flags, const void *request, void *remaining)",
+    _clock_nanosleep,
+    "__{}_time64",
 )
 
 

@@ -145,3 +145,15 @@ int ftw64(const char *path, visit *call, int most) {
     (void)most;
     return start(path, call, 0, 1, stat64, lstat64);
 }
+
+#if defined(__i386__) || defined(__arm__) /* glibc's names for programs with 64-bit times */
+extern int __stat64_time64(const char *, void *), __lstat64_time64(const char *, void *);
+int __nftw64_time64(const char *path, visit *call, int most, int flags) {
+    (void)most;
+    return start(path, call, flags, 0, __stat64_time64, __lstat64_time64);
+}
+int __ftw64_time64(const char *path, visit *call, int most) {
+    (void)most;
+    return start(path, call, 0, 1, __stat64_time64, __lstat64_time64);
+}
+#endif

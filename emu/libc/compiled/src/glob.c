@@ -231,3 +231,8 @@ void globfree(result *from) {
 }
 
 void globfree64(result *from) ALIAS("globfree");
+
+#if defined(__i386__) || defined(__arm__) /* glibc's names for programs with 64-bit times */
+int __glob64_time64(const char *pattern, int flags, int (*report)(const char *, int), result *to) ALIAS("glob");
+void __globfree64_time64(result *from) ALIAS("globfree");
+#endif

@@ -189,7 +189,7 @@ static int expression(parser *p) {
     if (p->error)
         return 0;
     int anchor = p->out->trees[made].kind >= BOL; /* not repeated: an operator after it has nothing before it */
-    next(p, anchor);
+    next(p, 0);
     while (!anchor && !p->error && repeats(p->now.kind))
         made = repetition(p, made);
     return made;
