@@ -17,7 +17,8 @@ _SOURCE = """
 typedef __SIZE_TYPE__ size_t;
 typedef struct {
     void *made; unsigned long allocated, used, syntax; char *fastmap; unsigned char *translate; size_t groups;
-    unsigned can_be_null : 1, registers : 2, accurate : 1, no_sub : 1, not_bol : 1, not_eol : 1, newline_anchor : 1;
+    unsigned can_be_null : 1, registers : 2, accurate : 1, no_sub : 1, not_bol : 1, not_eol : 1;
+    unsigned newline_anchor : 1;
 } pattern;
 typedef struct { unsigned count; int *start, *end; } places;
 typedef struct { int quotient, remainder; } narrow;
@@ -30,7 +31,8 @@ int re_compile_fastmap(pattern *), re_search(pattern *, const char *, int, int, 
 int re_match(pattern *, const char *, int, int, places *), snprintf(char *, size_t, const char *, ...);
 int re_search_2(pattern *, const char *, int, const char *, int, int, int, places *, int);
 int re_match_2(pattern *, const char *, int, const char *, int, int, places *, int);
-void re_set_registers(pattern *, places *, unsigned, int *, int *), regfree(pattern *), *malloc(size_t), free(void *);
+void re_set_registers(pattern *, places *, unsigned, int *, int *), regfree(pattern *);
+void *malloc(size_t), free(void *);
 size_t strlen(const char *);
 narrow div(int, int);
 of_long ldiv(long, long);

@@ -19,7 +19,7 @@ int __clock_nanosleep_time64(int, int, const void *, void *);
 static long long sizes;
 static int see(const char *path, const void *status, int kind, void *place)
 {
-    sizes += kind ? 0 : *(const long long *)((const char *)status + SIZE_AT);
+    sizes += kind ? 0 : *(const long long *)((const char *)status + 40);
     return 0;
 }
 static int see_plain(const char *path, const void *status, int kind) { return see(path, status, kind, 0); }
@@ -38,8 +38,8 @@ int all(void)
 """
 
 
-@pytest.mark.parametrize(("target", "size_at"), [("i386", 44), ("arm", 48), ("thumb", 48)])
-def test_names_with_64_bit_times_see_the_same_files(target: str, size_at: int) -> None:
-    made = linked(target, [compiled(target, _SOURCE, "-fPIC", "-fno-builtin", f"-DSIZE_AT={size_at}")])
+@pytest.mark.parametrize("target", ["i386", "arm", "thumb"])
+def test_names_with_64_bit_times_see_the_same_files(target: str) -> None:
+    made = linked(target, [compiled(target, _SOURCE, "-fPIC", "-fno-builtin")])
     with Machine(arch_of(target), files={"/d/one": b"four", "/d/two": b"sixsix"}) as machine:
         assert machine.load(made).function("all", "int all(void)")() == 220
