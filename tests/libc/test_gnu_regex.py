@@ -174,8 +174,9 @@ SEARCHES = [
 
 def test_re_search_follows_the_syntax_and_its_direction(loaded: tuple[Machine, Library]) -> None:
     parameters = "const char *, unsigned long, const char *, int, int, int"
-    for *args, expected in SEARCHES:
-        assert said(loaded, "search", parameters, *args) == expected, args
+    for text, syntax, within, start, distance, changes, *expected in SEARCHES:
+        args = (text, syntax, within, start, distance, changes)
+        assert [said(loaded, "search", parameters, *args)] == expected, args
 
 
 def test_a_text_in_two_parts_is_searched_up_to_a_stop(loaded: tuple[Machine, Library]) -> None:
