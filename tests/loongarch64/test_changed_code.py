@@ -8,7 +8,7 @@ import pytest
 
 from emu.cpu.icicle.cpu import IcicleCpu
 from emu.cpu.protocol import Stop, StopReason
-from tests.loongarch64.assembler import A0, A1, A2, A3, A5, RA, ZERO, code, insn, jirl
+from tests.loongarch64.assembler import A0, A1, A2, A3, A5, A6, RA, ZERO, code, insn, jirl
 from tests.loongarch64.test_compiled import branch
 from tests.loongarch64.test_icicle_cpu import CODE, PAGE, RWX, RX, TRAPS, TRAPS_SIZE, pages
 
@@ -25,13 +25,17 @@ def cpu(request: pytest.FixtureRequest) -> Iterator[IcicleCpu]:
     cpu.close()
 
 
-def _run(cpu: IcicleCpu, *stores: int, to: int = _FUNCTION) -> None:
-    """Call a function that adds 1 twice to a0, execute the stores, and go to `to` in the page, which a3 is."""
+def _run(cpu: IcicleCpu, *stores: int, to: int = _FUNCTION, clean: bool = False) -> None:
+    """Call a function that adds 1 twice to a0, execute the stores, and go to `to` in the page, which a3 is. A `clean`
+    page has been part of a snapshot, and not been written since.
+    """
     words = [insn("or", A5, RA, ZERO), branch(21, _FUNCTION // 4 - 1), *stores]
     words += [branch(21, to // 4 - len(words)), jirl(ZERO, A5)]
     page = bytearray(code(*words).ljust(_FUNCTION, b"\0"))
     page += code(insn("addi.d", A0, A0, 1), insn("addi.d", A0, A0, 1), jirl(ZERO, RA))
     cpu.map(CODE, PAGE, RWX, pages(bytes(page)))
+    if clean:
+        cpu.settle(())
     cpu.write_registers({"ra": TRAPS, "a2": 0x55, "a3": CODE})
     assert cpu.run(CODE) == Stop(StopReason.TRAP, TRAPS)
     assert cpu.executed == len(words) + 2 * 3 - (to - _FUNCTION) // 4
@@ -47,6 +51,16 @@ def test_after_a_barrier_what_was_stored_runs(cpu: IcicleCpu, data: bool, place:
     stores = [insn("st.d", A2, A3, 0x700)] if data else []
     _run(cpu, *stores, insn("st.w", A1, A3, _FUNCTION + place), _IBAR)
     assert cpu.read_register("a0") == 2 + 17
+
+
+@pytest.mark.parametrize("store", ["st.w", "amswap.w"])
+def test_code_of_a_page_that_a_snapshot_protects_is_stored_to(cpu: IcicleCpu, store: str) -> None:
+    cpu.write_register("a1", insn("addi.d", A0, A0, 16))
+    address = insn("addi.d", A6, A3, _FUNCTION)
+    stored = insn("st.w", A1, A3, _FUNCTION) if store == "st.w" else insn(store, ZERO, A1, A6)
+    _run(cpu, address, stored, _IBAR, clean=True)
+    assert cpu.read_register("a0") == 2 + 17
+    assert cpu.written().keys() == {CODE}
 
 
 def test_an_instruction_that_was_another_runs_where_it_is(cpu: IcicleCpu) -> None:

@@ -319,8 +319,8 @@ class IcicleCpu(EngineTiers, ObservedEngine):
         elif code == words.self_modifying:
             other = is_other_code(engine, pc)
             self._drop_translations(pc)
-            if not other and not run_alone(self._engine, pc):
-                return self._stop(int(self._engine.raw.exception_code), pc)
+            if not other and not run_alone(self._engine, pc):  # refused for another reason too
+                return self._exception(int(self._engine.raw.exception_code), pc)
         elif code in words.refused and engine.admit(int(engine.raw.exception_value)):
             self.executed -= 1  # it is repeated
         elif code == words.write_refused and self._admitted():
