@@ -60,6 +60,7 @@ class EngineEvents:
         self._watches: dict[Watch, int] = {}  #: how often each was asked for
         self._by_address = WatchIndex(self._watches, lambda watch: watch)
         self._guards: dict[int, Protection] = {}  #: closed page -> permissions that it has lost
+        self._opened: Container[int] = ()  #: pages that are open for one instruction
         self._unsure: Iterable[int] = ()  #: pages that the engine may have otherwise
         self._stale_guards = False  #: whether watches have changed since `_guards` was made, or some are unsure
         self._recordings: list[Recording] = []
@@ -209,7 +210,13 @@ class EngineEvents:
     def remapped(self, address: int, size: int) -> None:
         """The CPU has mapped these pages or changed their permissions: close the watched ones again."""
         for page in self._guarded(address, size):
-            self._set_guard(page, self._guards[page])
+            if page not in self._opened:
+                self._set_guard(page, self._guards[page])
+
+    def keeps_closed(self, address: int, size: int) -> bool:
+        """Whether an access may touch a page that is closed now."""
+        pages = (address & -PAGE_SIZE, (address + max(size, 1) - 1) & -PAGE_SIZE)
+        return any(page in self._guards and page not in self._opened for page in pages)
 
     def _guarded(self, address: int, size: int) -> list[int]:
         pages = range(address, address + size, PAGE_SIZE)
@@ -226,7 +233,7 @@ class EngineEvents:
     def _open_and_step(self, stop: Stop, timeout: float) -> Stop:
         """Run the instruction that met a closed page. `accesses` are then those that are watched."""
         opened: dict[int, bytes] = {}  #: page -> its content before
-        at = stop.pc
+        self._opened, at = opened, stop.pc
         try:
             while True:
                 self._faulted_at = stop.address or 0
@@ -242,6 +249,7 @@ class EngineEvents:
                 self._set_guard(page, self._guards.get(page, Protection.NONE))
             self._stale_guards, self._unsure = False, ()
         finally:
+            self._opened = ()
             if self._stale_guards:
                 self._guard_again()
         found = self._watched(raw) if stop.reason in _RAN_ON else ()

@@ -16,7 +16,7 @@ import ctypes
 from collections import Counter
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from emu.cpu.page_set import PageSet
 from emu.cpu.pages import PAGE_SIZE, PageMap
@@ -26,6 +26,9 @@ from emu.cpu.unicorn.api import uc
 from emu.cpu.unicorn.untranslatable import LONGEST, UNTRANSLATABLE
 from relink.errors import AddressSpaceError
 from relink.log import Log
+
+if TYPE_CHECKING:
+    from emu.cpu.engine_events import EngineEvents
 
 _log = Log(__name__)
 _WINDOW: Final = 1 << 20  #: bytes made executable at once, of pages that are not writable
@@ -53,6 +56,7 @@ class CodePages:
         self.bad: set[int] = set()
         #: Told of bytes [low, high) that have been searched: they may have changed.
         self.on_search: Callable[[int, int], object] = lambda low, high: None
+        self.observed: EngineEvents | None = None  #: which closes pages that are watched
         self.exits: set[int] | None = None  #: None: the engine ends runs by `until` alone
 
     def begin(self, address: int, size: int, protection: Protection) -> Protection:
@@ -101,8 +105,12 @@ class CodePages:
             high = min(piece.end, page - page % _WINDOW + _WINDOW)
         self._search(low, high)
         both = piece.protection & _BOTH == _BOTH and self._steps[page] < _MOST_STEPS
+        if self.observed is not None:
+            self.observed.remapping(low, high - low)
         self._protect(low, high, piece.protection & ~Protection.W if both else piece.protection)
         self._open.add_range(low, high)
+        if self.observed is not None:
+            self.observed.remapped(low, high - low)
         return True
 
     def store(self, address: int, size: int, pc: int) -> Store:

@@ -219,6 +219,8 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
         events = UnicornEvents(weakref.proxy(self), (1 << 64) - 2 if self._interworking else (1 << 64) - 1)
         if self._watched is not None:
             self._watched.observed_by(events.follow)
+        if self._code_pages is not None:
+            self._code_pages.observed = events
         return events
 
     @property

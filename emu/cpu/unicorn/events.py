@@ -103,6 +103,7 @@ class UnicornEvents(EngineEvents):
         self._extra: set[int] = set()
         self._it_blocks: set[int] = set()  #: IT instructions whose blocks have breakpoints
         self._logs: list[_Recording] = []
+        self._step_log: Log | None = None  #: the accesses of the instruction that meets a closed page
         self._known: set[int] = set()  #: addresses at which runs began, of which NEW_BLOCKS knows
         self._began = self._began_thumb = 0
 
@@ -308,6 +309,13 @@ class UnicornEvents(EngineEvents):
                 elif log.what is Recorded.BLOCKS:
                     log.log.change_last(1, pc - last[0])
 
+    def repeats(self, pc: int) -> None:
+        """The instruction at `pc` has begun, and is run again from its start."""
+        self.interrupted(pc)
+        self._instructions.skip = self._blocks.skip = pc
+        if self._step_log is not None:
+            self._step_log.take()
+
     def ran_outside(self, pc: int, size: int) -> None:
         """The instruction at `pc` has been executed on the host, after `interrupted`."""
         if self._instructions.skip == pc:
@@ -380,6 +388,7 @@ class UnicornEvents(EngineEvents):
         log = Log(stop=api.EMU_STOP)
         log.prepare(256, 3)
         delete, handle, hook = api.uclib.uc_hook_del, self._engine.handle, None
+        self._step_log = log
         try:
             hook = self._add(uc.UC_HOOK_MEM_READ | uc.UC_HOOK_MEM_WRITE, "access", log, _EVERYWHERE)
             self._engine.drop_translations(pc & self._mask, (pc & self._mask) + 1)
@@ -387,6 +396,7 @@ class UnicornEvents(EngineEvents):
         finally:
             if hook is not None:  # without another call before: the hook must not outlive the log
                 delete(handle, hook)
+            self._step_log = None
             self._engine.drop_translations(pc & self._mask, (pc & self._mask) + 1)
         raw = [RawAccess(address, size, kind == uc.UC_MEM_WRITE) for address, size, kind in log.take().tolist()]
         check_step(raw, self._faulted_at, stop)

@@ -249,13 +249,18 @@ class UnicornStops(UnicornFirstBlocks):
             return REFUSED
         if status == uc.UC_ERR_FETCH_PROT:
             return uc.UC_ERR_OK if code_pages.fetch(pc) else status
-        answer = code_pages.store(*self._seen.access(), pc)
+        address, size = self._seen.access()
+        if self._observed is not None and self._observed.keeps_closed(address, size):
+            return status  # that comes first
+        answer = code_pages.store(address, size, pc)
         if answer is Store.FAULT:
             return status
         self._seen.forget()
         metered = self._meter is not None and self._look.budget
         if self._meter is not None and metered:
             self._meter.interrupted(pc, False)
+        if self._observed is not None:
+            self._observed.repeats(pc)
         if answer is Store.AGAIN:
             return uc.UC_ERR_OK
         status = self._run_one(pc)
