@@ -12,10 +12,10 @@ import time
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from emu.cpu.events import Access, RawAccess, Recorded, Recording, Sink, Watch
-from emu.cpu.hooks.heap_hook import HeapCalls
+from emu.cpu.observed_cpu import ObservedCpu
 from emu.cpu.protocol import Protection, Stop, StopReason
 from emu.cpu.watches import WatchIndex
 from relink.errors import AddressSpaceError
@@ -25,22 +25,6 @@ _MOST: Final = 1 << 62  #: more instructions than any run has
 _WIDEST: Final = 64  #: no access reaches further than this from the address of its fault
 _NEEDED: Final = {StopReason.READ_PROTECTED: Protection.R, StopReason.WRITE_PROTECTED: Protection.W}
 _RAN_ON: Final = frozenset({StopReason.INSTRUCTION_LIMIT, StopReason.TRAP, StopReason.SYSCALL})
-
-
-class ObservedCpu(Protocol):
-    """The part of a `Cpu` that its events use."""
-
-    executed: int
-
-    @property
-    def heap_calls(self) -> HeapCalls | None:
-        """See `Cpu`."""
-
-    def read_register(self, name: str) -> int: ...
-    def read(self, address: int, size: int) -> bytes: ...
-    def extent(self, address: int, needed: Protection) -> int: ...
-    def run_engine(self, pc: int, max_instructions: int, timeout: float) -> Stop:
-        """`Cpu.run` without events that span several runs of the engine."""
 
 
 class EngineEvents:
@@ -213,10 +197,9 @@ class EngineEvents:
             if page not in self._opened:
                 self._set_guard(page, self._guards[page])
 
-    def keeps_closed(self, address: int, size: int) -> bool:
-        """Whether an access may touch a page that is closed now."""
-        pages = (address & -PAGE_SIZE, (address + max(size, 1) - 1) & -PAGE_SIZE)
-        return any(page in self._guards and page not in self._opened for page in pages)
+    def keeps_closed(self, address: int) -> bool:
+        """Whether an access at `address` may touch a page that is closed now."""
+        return bool(self._closed(address, self._opened))
 
     def _guarded(self, address: int, size: int) -> list[int]:
         pages = range(address, address + size, PAGE_SIZE)

@@ -26,8 +26,9 @@ def cpu(request: pytest.FixtureRequest) -> Iterator[IcicleCpu]:
 
 
 def _run(cpu: IcicleCpu, *stores: int, to: int = _FUNCTION, clean: bool = False) -> None:
-    """Call a function that adds 1 twice to a0, execute the stores, and go to `to` in the page, which a3 is. A `clean`
-    page has been part of a snapshot, and not been written since.
+    """Call a function that adds 1 twice to a0, execute the stores, and go to `to` in the page, which a3 is.
+
+    A `clean` page has been part of a snapshot, and not been written since.
     """
     words = [insn("or", A5, RA, ZERO), branch(21, _FUNCTION // 4 - 1), *stores]
     words += [branch(21, to // 4 - len(words)), jirl(ZERO, A5)]

@@ -16,10 +16,11 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from emu.cpu.engine_events import PAGE_SIZE, EngineEvents, ObservedCpu
+from emu.cpu.engine_events import PAGE_SIZE, EngineEvents
 from emu.cpu.events import RawAccess, Recorded, Recording, Sink
 from emu.cpu.icicle.engine import Engine
 from emu.cpu.loongarch64.decoding import Branch, branch, data_access
+from emu.cpu.observed_cpu import ObservedCpu
 from emu.cpu.protocol import Protection, Stop, StopReason
 from relink.errors import AddressSpaceError, MachineError
 

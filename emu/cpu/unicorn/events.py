@@ -16,8 +16,6 @@ from __future__ import annotations
 import ctypes
 from typing import Any, Final
 
-import numpy as np
-
 from emu.cpu.engine_events import EngineEvents
 from emu.cpu.events import BEGAN, BEGAN_THUMB, RawAccess, Recorded, Recording, Sink
 from emu.cpu.hooks.awkward_places import it_start, repeated_size
@@ -28,60 +26,13 @@ from emu.cpu.unicorn.api import uc
 from emu.cpu.unicorn.hooked import HookedCpu
 from emu.cpu.unicorn.isas import CPSR_IT
 from emu.cpu.unicorn.lost_stores import check_run, check_step
+from emu.cpu.unicorn.recording import KINDS, UnicornRecording
 from relink.errors import MachineError
 
 _EVERYWHERE: Final = (1, 0)
-_ROWS: Final = 1 << 14  #: of a log
 _LAST: Final = (1 << 64) - 1
-_KINDS: Final = {
-    Recorded.BLOCKS: (uc.UC_HOOK_BLOCK, "log", 2),
-    Recorded.INSTRUCTIONS: (uc.UC_HOOK_CODE, "log", 2),
-    Recorded.NEW_BLOCKS: (uc.UC_HOOK_EDGE_GENERATED, "new_block", 3),
-    Recorded.EDGES: (uc.UC_HOOK_BLOCK, "edge", 3),
-}
 _NO_TRIM: Final = frozenset({StopReason.FETCH_UNMAPPED, StopReason.FETCH_PROTECTED})
 _NOT_FETCHED: Final = _NO_TRIM | {StopReason.TRAP}
-
-
-class _Recording:
-    """A log with its hook and its sink."""
-
-    def __init__(self, events: UnicornEvents, what: Recorded, sink: Sink, low: int, high: int) -> None:
-        self.what, self.kind, self.hook_name, columns = what, *_KINDS[what]
-        self.sink: Sink = sink
-        self.low, self.high = low, high
-        ranged = what is Recorded.INSTRUCTIONS and (low, high) != (0, _LAST)
-        self.place = (low, high - 1) if ranged else _EVERYWHERE
-        self.log = Log(stop=api.EMU_STOP)
-        self.log.prepare(_ROWS, columns, pairs=what is Recorded.EDGES)
-        self.hook: ctypes.c_size_t | None = None
-        self.began = 0  #: rows when the run began
-        self._events: UnicornEvents | None = events
-
-    def flush(self) -> None:
-        rows = self.log.take()
-        if not len(rows):
-            return
-        if self.what is Recorded.NEW_BLOCKS:
-            rows = rows[:, :2]
-        if (self.low, self.high) != (0, _LAST):
-            at = rows[:, -2]
-            rows = rows[(at >= np.uint64(self.low)) & (at < np.uint64(self.high))]
-        if len(rows):
-            self.sink(rows)
-
-    def unhook(self, handle: ctypes.c_void_p) -> None:
-        """Remove the hook: once, and as long as it has its data."""
-        delete, hook = api.uclib.uc_hook_del, self.hook
-        if hook is not None:
-            self.hook = None  # without a call from here on: no signal handler comes between
-            delete(handle, hook)
-
-    def close(self) -> None:
-        if self._events is not None:
-            self._events.end(self)
-            self._events = None
-            self.flush()
 
 
 class UnicornEvents(EngineEvents):
@@ -102,7 +53,7 @@ class UnicornEvents(EngineEvents):
         self._hidden: set[int] = set()
         self._extra: set[int] = set()
         self._it_blocks: set[int] = set()  #: IT instructions whose blocks have breakpoints
-        self._logs: list[_Recording] = []
+        self._logs: list[UnicornRecording] = []
         self._step_log: Log | None = None  #: the accesses of the instruction that meets a closed page
         self._known: set[int] = set()  #: addresses at which runs began, of which NEW_BLOCKS knows
         self._began = self._began_thumb = 0
@@ -196,10 +147,10 @@ class UnicornEvents(EngineEvents):
         self._engine.drop_all_translations()
 
     def record(self, what: Recorded, sink: Sink, low: int = 0, high: int = _LAST) -> Recording:
-        event_hook(_KINDS[what][1])
+        event_hook(KINDS[what][1])
         if not low < high:
             raise MachineError(f"nothing to record in [{low:#x}, {high:#x})")
-        log = _Recording(self, what, sink, low, high)
+        log = UnicornRecording(self.end, what, sink, low, high)
         self._logs += [log]  # without a call from here on, as in `_change`
         self._recordings += [log]
         self._stale_logs = self._dirty = self.active = True
@@ -210,7 +161,7 @@ class UnicornEvents(EngineEvents):
         self._hooks.clear()
         self._entry_hook = None
 
-    def end(self, log: _Recording) -> None:
+    def end(self, log: UnicornRecording) -> None:
         """A recording is closed."""
         log.unhook(self._engine.handle)
         self._logs[:] = [each for each in self._logs if each is not log]
@@ -346,7 +297,7 @@ class UnicornEvents(EngineEvents):
             if log.log.full:
                 log.flush()
 
-    def _correct(self, log: _Recording, stop: Stop, fault: int | None) -> None:
+    def _correct(self, log: UnicornRecording, stop: Stop, fault: int | None) -> None:
         """Add where the run began, which is no edge. Of a block that faulted when it was new, the rest has not
         run: it is forgotten, so that it is new again.
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from typing import Protocol
 
-from emu.cpu.engine_events import ObservedCpu
+from emu.cpu.observed_cpu import ObservedCpu
 from emu.cpu.protocol import Protection
 from emu.cpu.unicorn import api
 

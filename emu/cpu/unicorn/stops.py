@@ -250,7 +250,7 @@ class UnicornStops(UnicornFirstBlocks):
         if status == uc.UC_ERR_FETCH_PROT:
             return uc.UC_ERR_OK if code_pages.fetch(pc) else status
         address, size = self._seen.access()
-        if self._observed is not None and self._observed.keeps_closed(address, size):
+        if self._observed is not None and self._observed.keeps_closed(address):
             return status  # that comes first
         answer = code_pages.store(address, size, pc)
         if answer is Store.FAULT:
