@@ -76,9 +76,8 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
     """A `Cpu` of one of Unicorn's six ISAs (x86_64, i386, aarch64, arm, riscv64, riscv32).
 
     Besides the psABI's: `mxcsr fpcw fpsw fptag` (x86), `fs_base gs_base` (x86_64), `pstate nzcv fpcr fpsr
-    tpidr_el0` (aarch64), `cpsr fpscr tpidruro` (arm), `fcsr mstatus` (riscv). On i386 the page at `GDT_PAGE` is
-    the CPU's own. `model`: one of `isas.MODELS`; Cortex-M has `xpsr ipsr msp psp control primask basepri
-    faultmask` too.
+    tpidr_el0` (aarch64), `cpsr fpscr tpidruro` (arm), `fcsr mstatus` (riscv). On i386, `GDT_PAGE` is the CPU's
+    own. `model`: one of `isas.MODELS`; Cortex-M has `xpsr ipsr msp psp control primask basepri faultmask` too.
     """
 
     _first_calls: UnicornFirstCalls | None = None
