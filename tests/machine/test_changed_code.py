@@ -21,6 +21,15 @@ unsigned put(unsigned offset, unsigned value)
     *(volatile unsigned *)(page + offset) = value;
     return *(volatile unsigned *)(page + offset);
 }
+unsigned fill(volatile unsigned *to, unsigned count)
+{
+    unsigned sum = 0;
+    for (unsigned number = 0; number < count; number++) {
+        to[number] = number;
+        sum += to[number];
+    }
+    return sum;
+}
 unsigned enter(void) { return ((unsigned (*)(void))page)(); }
 """
 #: A function that returns.
@@ -99,3 +108,25 @@ def test_breakpoints_stop_once_at_each_instruction(machine: Machine, library: Li
         machine.breakpoint(place, action=lambda hit: met.append(hit.address))
     library["put"](0, RETURN[target])
     assert met == places
+
+
+def test_a_record_has_stores_of_code_to_its_own_page_once(machine: Machine, library: Library) -> None:
+    """What runs on the page is a copy of `fill`, which has stores in the middle of blocks."""
+    function = library.function_symbol("fill")
+    page = machine.memory.read_uint(library.image.symbol("page").address, machine.arch.word_size)
+    machine.memory.write(page, machine.memory.read(function.address, function.size))
+    data = machine.memory.map_anonymous(0x1000)
+    found: list[list[list[int]]] = []
+    for code, to in ((function.address, data), (page, page + 0x800)):
+        for what in (Recorded.INSTRUCTIONS, Recorded.BLOCKS):
+            rows: list[list[int]] = []
+
+            def note(more: Rows, rows: list[list[int]] = rows) -> None:
+                rows.extend(more.tolist())
+
+            with closing(machine.cpu.events.record(what, note)):
+                assert machine.call(code, "unsigned fill(void *, unsigned)", to, 5) == 10
+            found.append([[at - code, size] for at, size in rows])
+    (instructions, blocks), (same, parts) = found[:2], found[2:]
+    assert instructions == same
+    assert sum(size for _, size in blocks) == sum(size for _, size in parts)

@@ -264,6 +264,8 @@ class UnicornStops(UnicornFirstBlocks):
         if answer is Store.AGAIN:
             return uc.UC_ERR_OK
         status = self._run_one(pc)
+        if self._observed is not None and (after := self._read_place()) != pc:
+            self._observed.interrupted(after)  # the rest of the block has not run
         code_pages.stepped()
         if self._meter is not None and metered:
             self._meter.ran_one()
