@@ -61,11 +61,13 @@ def exports_of(decoded: Decoded) -> Exports | None:
         names = table.names_of(np.arange(hashes.first, hashes.count))
         for place, gnu_hash in enumerate(names.gnu_hash.tolist()):
             name = names.raw(place)
-            usable = usable_of(table, name, gnu_hash, call=True)  # what is usable for addresses is among these
-            if usable is None:
+            # A PLT entry of a program (undefined, with a value) is what its address is, not what is called.
+            usable, callable_ = (usable_of(table, name, gnu_hash, call=call) for call in (False, True))
+            if usable is None or callable_ is None:
                 return None
-            if usable:
-                found.by_name[name] = export(table, usable[0], found.file) if len(usable) == 1 else None
+            if usable or callable_:
+                certain = len(usable) == 1 and usable == callable_
+                found.by_name[name] = export(table, usable[0], found.file) if certain else None
     except ElfError:
         return None  # a look-up reports it
     return found
