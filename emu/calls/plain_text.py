@@ -27,11 +27,11 @@ _SPECIFIERS: Final = FORMAT_NAMES.union(
     "void char short int long float double signed unsigned _Bool __int128".split()
 )
 _QUALIFIERS: Final = frozenset({"const", "volatile", "restrict"})
-#: Names that mean something to the parser beside keywords.
+#: Names that the parser takes for operators or specifiers, and keywords.
 _NO_NAMES: Final = KEYWORDS | {"offsetof", "asm", "_Generic", "_Noreturn", "_Pragma", "__builtin_va_arg"}
 _SHAPE: Final = re.compile(r"([\w \t\n*]+)(?:\(([\w \t\n*,]*(?:,[ \t\n]*(\.\.\.)[ \t\n]*)?)\)[ \t\n]*)?", re.ASCII)
 _TOKEN: Final = re.compile(r"\w+|\*", re.ASCII)
-_MOST_STARS: Final = 50  #: who walks over a type recurses as deep
+_MOST_STARS: Final = 50  #: functions that walk over a type recurse as deep
 _NAME: Final = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 

@@ -75,7 +75,7 @@ def _read(function: Callable[..., None], arguments: list[str], *, anywhere: bool
     texts = _distribute(arguments, targets, given, anywhere=anywhere)
     positional = {name: hint for name, hint in hints.items() if name not in groups and _mark(hint, Argument)}
     if positional and not arguments:
-        raise _NotPlain  # the command's help is asked for
+        raise _NotPlain  # Typer prints the command's help
     given[None] |= _positional(texts, positional, _optional(written))
 
     def call() -> None:

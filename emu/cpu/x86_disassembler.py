@@ -1,9 +1,9 @@
 """x86 instructions by capstone's C library, without its Python binding: their sizes, names and operands as text.
 
 The binding takes a tenth of the time of a load to import (subprocesses, temporary files, zip files, and the
-tables of all its architectures), and nearly all x86 code is looked at. Only who asks for the parts of an operand
-needs it (`Disassembler.instruction`). The library is searched where the binding searches it: in the folder
-LIBCAPSTONE_PATH, then beside the binding.
+tables of all its architectures), and nearly all x86 code is disassembled. Only
+`Disassembler.instruction`, which gives the parts of operands, needs it. The library is searched where the binding
+searches it: in the folder LIBCAPSTONE_PATH, then beside the binding.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class OracleFailed(ToolchainError):
 
 @dataclass(frozen=True)
 class Interpreter:
-    """A dynamic linker and its C library: `path` is run with `library`'s folder; `version` is told in goldens."""
+    """A dynamic linker, `path`, and its C library, `library`, whose folder it searches; goldens name `version`."""
 
     path: Path
     library: Path

@@ -112,7 +112,9 @@ class UnicornEvents(EngineEvents):
             self._engine.drop_all_translations()
 
     def follow(self, address: int) -> None:
-        """The inspector has hooked an instruction. Hooks here come after: they forget what they pass over."""
+        """The inspector has hooked an instruction: make the breakpoint hooks of its address again, so that
+        the engine calls them after the inspector's.
+        """
         for place in [each for each in self._hooks if each[0] <= address <= each[1]]:
             self._dirty = True  # the hook is made by the next run where a signal handler raises before
             self._remove(self._hooks.pop(place))

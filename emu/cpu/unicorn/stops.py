@@ -251,7 +251,7 @@ class UnicornStops(UnicornFirstBlocks):
             return uc.UC_ERR_OK if code_pages.fetch(pc) else status
         address, size = self._seen.access()
         if self._observed is not None and self._observed.keeps_closed(address):
-            return status  # that comes first
+            return status  # the events open the page and step
         answer = code_pages.store(address, size, pc)
         if answer is Store.FAULT:
             return status

@@ -71,7 +71,9 @@ class Watched:
             self.screen.most = 0
 
     def observed_by(self, hooked: Callable[[int], None]) -> None:
-        """From now on `hooked` is told of each instruction that gets a hook, and no new block passes unseen."""
+        """From now on `hooked(address)` is called for each instruction that gets a hook, and each new block stops
+        the engine.
+        """
         self.stop_at_all()
         self._hooked = hooked
 
