@@ -4,6 +4,7 @@
     commands        the commands with their options; each has a file of its name, whose `report` makes its report
                     and whose `show` prints it (`test` is in `differential`, `debug` in `call`)
     command         `Option`, `Argument`, `Command`
+    numpy_import    imports numpy without what no command uses
     quick, typer_app                        read plain command lines; help, and all other command lines
     options, observing, fuzzing, placing    options shared by several commands; those of `fuzz` and of `link`
     output, plain, text                     print reports (frozen dataclasses) as JSON or tables

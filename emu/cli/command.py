@@ -7,14 +7,10 @@ dataclasses whose fields are options that several commands share.
 from __future__ import annotations
 
 import functools
-import os
-import sys
-from collections.abc import Callable, Sequence
-from importlib.machinery import ModuleSpec, PathFinder
-from importlib.util import LazyLoader
-from types import ModuleType
+from collections.abc import Callable
 from typing import Any, TypeVar
 
+from emu.cli.numpy_import import import_numpy
 from relink.records import dataclass
 
 _F = TypeVar("_F", bound=Callable[..., None])
@@ -71,44 +67,10 @@ def command(name: str | None = None, *, options_anywhere: bool = True) -> Callab
     def register(function: _F) -> _F:
         @functools.wraps(function)
         def run(*arguments: Any, **options: Any) -> None:
-            _import_numpy()
+            import_numpy()
             function(*arguments, **options)
 
         COMMANDS[name or function.__name__] = Command(run, options_anywhere)
         return function
 
     return register
-
-
-def _import_numpy() -> None:
-    """Import numpy without the threads of its BLAS, of which one would spin on each core, for linear algebra that
-    nobody needs; and without its docstrings. The variable that says so is not for the processes that a command
-    starts, such as a compiler.
-    """
-    threads = "OPENBLAS_NUM_THREADS"
-    given = threads in os.environ
-    os.environ.setdefault(threads, "1")
-    sys.meta_path.insert(0, _Docstrings)
-    try:
-        import numpy  # noqa: F401
-    finally:
-        sys.meta_path.remove(_Docstrings)
-        if not given:
-            os.environ.pop(threads, None)
-
-
-class _Docstrings(PathFinder):
-    """Finds numpy's modules that give functions written in C their docstrings: a tenth of its import. They are run
-    when somebody asks for something in them.
-    """
-
-    @classmethod
-    def find_spec(
-        cls, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if not name.startswith("numpy._core._add_newdocs"):
-            return None
-        found = super().find_spec(name, path, target)
-        if found is not None and found.loader is not None:
-            found.loader = LazyLoader(found.loader)
-        return found
