@@ -32,7 +32,7 @@ def import_numpy() -> None:
 
 
 class _Array:
-    """`NDArray[scalar]`, equal to numpy's."""
+    """`NDArray[scalar]`, as numpy defines it."""
 
     def __class_getitem__(cls, scalar: Any) -> Any:
         from numpy import dtype, ndarray

@@ -86,9 +86,11 @@ from numpy.linalg._linalg import EigResult
 found = [each.__name__ for each in sys.meta_path if each.__module__ == "emu.cli.numpy_import"]
 print(numpy.array.__doc__, "ArrayLike" in vars(sys.modules["numpy._typing"]), found)
 annotations = EigResult.__annotations__
-from typing import Any, get_type_hints
+from typing import get_origin, get_type_hints
 from numpy.typing import ArrayLike, NDArray
-print(annotations == get_type_hints(EigResult) == dict.fromkeys(("eigenvalues", "eigenvectors"), NDArray[Any]))
+array = numpy.ndarray
+print(annotations == get_type_hints(EigResult), get_origin(annotations["eigenvalues"]) is array is get_origin(
+    getattr(NDArray, "__value__", NDArray[int])))
 import pickle, platform, textwrap, tokenize
 print(pickle.loads(pickle.dumps(numpy.arange(3))).sum(), platform.python_version(), hasattr(tokenize, "absent"))
 import numpy.ma, numpy.random, numpy.testing
@@ -100,7 +102,7 @@ print("Create an array" in numpy.array.__doc__)
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-4:] == [
         "None False []",
-        "True",
+        "True True",
         f"3 {platform.python_version()} False",
         "True",
     ]
