@@ -27,8 +27,10 @@ from emu.boards.clock import Clock
 from emu.boards.device import Device, nowhere
 from emu.boards.errors import BoardError, FirmwareError, MemoryMapError
 from emu.boards.execution import BoardStopped, Execution
-from emu.boards.firmware import Firmware, read_firmware
-from emu.boards.memory_map import Region, check, check_kinds, check_ports, device_pages
+from emu.boards.firmware import Firmware
+from emu.boards.firmware_files import read_firmware
+from emu.boards.mapping import keep_alike
+from emu.boards.memory_map import Region, check, check_kinds, check_ports, device_pages, hold
 from emu.boards.models import profile_for
 from emu.cpu.create import create_device_cpu
 from emu.errors import BudgetExceeded, Frame
@@ -100,7 +102,7 @@ class Board(Personality):
         ours = self.profile.layout
         self.layout = Layout(traps or ours.traps, window or ours.window, stack or ours.stack)
         self._check_layout()
-        self.firmware: Firmware | None = None  #: the last one loaded
+        self.firmware: Firmware | None = None  #: the last one loaded, see `load`
         self.profile.free_ram = self._free_ram()
         self.float_abi = float_abi
         self.resets = 0  #: number of resets, those by the guest included
@@ -158,6 +160,7 @@ class Board(Personality):
         return -(-max(ends, default=ram.start) // 16) * 16, ram.end
 
     def map_memory(self, memory: HostMemory) -> None:
+        assert isinstance(memory, GuestMemory)
         for region in self.regions:
             mapped = memory.reserve(region.size, at=region.start, name=region.name)
             if region.contents is not None:
@@ -166,11 +169,10 @@ class Board(Personality):
                 mapped.buffer[:] = region.erased
             memory.publish(mapped, [Pages(0, region.size, region.protection)])
             if region.flash is not None:
-                region.flash.changed.append(partial(_changed, memory))
+                keep_alike(memory, self._cpu, region.flash, region.start)
         for low, high in device_pages(self.devices):
             memory.reserve(high - low, at=low, name="devices")
             self._cpu.map_device(low, high - low, self.bus)
-        assert isinstance(memory, GuestMemory)
         if self.ports:
             self.profile.set_ports(self.ports)
         self.profile.connect(self._cpu, memory, self.clock, self.stop)
@@ -204,11 +206,15 @@ class Board(Personality):
 
     # ------------------------------------------------------------ firmware
 
-    def load(self, source: str | PathLike[str] | bytes | Firmware, *, at: int | None = None) -> Firmware:
-        """Write a firmware into memory: an ELF executable, a hex file, or raw bytes for the address `at`.
+    def load(
+        self, source: str | PathLike[str] | bytes | bytearray | memoryview | Firmware, *, at: int | None = None
+    ) -> Firmware:
+        """Write a firmware into memory: an ELF executable, a hex file, or raw bytes for the address `at`. Flash
+        models get it as by `Flash.preset`.
 
-        Its symbols are those of `call` and of modules loaded afterwards. Raises FirmwareError, with memory as it
-        was: for code of another CPU, and where the board has no memory.
+        Its symbols are those of `call` and of modules loaded afterwards; a file of bytes alone leaves those of the
+        one before. Raises FirmwareError, with the board as it was: for a damaged file, code of another CPU, and
+        where the board has no memory.
         """
         firmware = source if isinstance(source, Firmware) else read_firmware(source, at=at)
         self.profile.check_firmware(firmware)
@@ -216,22 +222,23 @@ class Board(Personality):
         if not any(data for _, data in firmware.pieces):
             raise FirmwareError(f"{firmware.name} has nothing to load")
         for address, data in firmware.pieces:
-            if not any(region.holds(address, len(data)) for region in self.regions):
+            if not hold(self.regions, address, len(data)):
                 where = f"[{address:#x}, {address + len(data):#x})"
                 raise FirmwareError(f"{firmware.name}: no memory of the board holds {where}")
+        free, symbols = self._free_ram(firmware), DefinedSymbols(firmware.addresses)
+        if self._parts is None:
+            self.float_abi = self.float_abi or firmware.float_abi
         memory = self._attached.memory
         for address, data in firmware.pieces:
             memory.write(address, data)
-        symbols = DefinedSymbols({name: symbol.address for name, symbol in firmware.symbols.items()})
-        free = self._free_ram(firmware)
-        self.firmware, self._symbols, self.profile.free_ram = firmware, symbols, free
+        if self.firmware is None or not firmware.is_bytes:
+            self.firmware, self._symbols, self.profile.free_ram = firmware, symbols, free
+            self.profile.loaded(firmware)
         return firmware
 
     def _check_float_abi(self, firmware: Firmware) -> None:
         theirs = firmware.float_abi
-        if self._parts is None:
-            self.float_abi = self.float_abi or theirs
-        ours = self.float_abi if self._parts is None else self._parts.convention.float_abi.value
+        ours = self.float_abi or theirs if self._parts is None else self._parts.convention.float_abi.value
         if theirs is not None and theirs != ours:
             raise FirmwareError(f"{firmware.name} passes floating-point values as {theirs}, the board as {ours}")
 
@@ -252,8 +259,7 @@ class Board(Personality):
 
     def _frame(self, address: int) -> Frame | None:
         firmware = self.firmware
-        symbol = None if firmware is None else firmware.symbol_at(address)
-        if firmware is None or symbol is None:
+        if firmware is None or (symbol := firmware.symbol_at(address)) is None:
             return None
         return Frame(address, firmware.name, symbol.name, address - symbol.start)
 
@@ -392,8 +398,3 @@ class Board(Personality):
 
         self._attached.runner.unfinished = finish
         stack.top = top
-
-
-def _changed(memory: HostMemory, address: int, size: int) -> None:
-    """Flash has changed by itself: the engine must not run what it knows of it."""
-    memory.write(address, memory.read(address, size))

@@ -25,6 +25,8 @@ class EntryPoint:
     def check_firmware(self, firmware: Firmware) -> None:
         if firmware.arch not in (None, self.arch):
             raise FirmwareError(f"{firmware.name} is for {firmware.arch}, the board's CPU is {self.name}")
+
+    def loaded(self, firmware: Firmware) -> None:
         self.firmware_entry = firmware.entry
 
     def initial_stack(self) -> int | None:

@@ -29,6 +29,9 @@ class Pages(Protocol):
     @property
     def size(self) -> int: ...
 
+    def preset(self, address: int, data: bytes) -> None:
+        """Set bytes, without the rules of programming."""
+
 
 @dataclass(frozen=True)
 class Region:
@@ -70,9 +73,18 @@ def FlashMemory(flash: Pages) -> Region:  # noqa: N802
     """A flash memory at its base, for reading and execution in place. Writes of the guest fault; it programs the
     flash through a device's registers. Raises MemoryMapError for what is no flash model.
     """
-    if not hasattr(flash, "pages"):
+    if not (hasattr(flash, "pages") and hasattr(flash, "preset")):
         raise MemoryMapError(f"{flash!r} is no flash model that can be mapped (emu.boards.flash)")
     return Region(flash.base, flash.size, RX, flash.name, flash.pages, flash=flash)
+
+
+def hold(regions: Iterable[Region], address: int, size: int) -> bool:
+    """Whether regions, in ascending order, have all these bytes: one of them, or several that touch."""
+    end = address + size
+    for region in regions:
+        if region.holds(address):
+            address = region.end
+    return address >= end
 
 
 class Placed(Protocol):

@@ -42,6 +42,9 @@ class BaseProfile:
     def set_ports(self, ports: Mapping[int, Device]) -> None:
         """Not called."""
 
+    def loaded(self, firmware: Firmware) -> None:
+        """Nothing to keep."""
+
 
 class Profile(Protocol):
     """The CPU of a board."""
@@ -72,6 +75,9 @@ class Profile(Protocol):
 
     def check_firmware(self, firmware: Firmware) -> None:
         """Raise FirmwareError for code of another CPU."""
+
+    def loaded(self, firmware: Firmware) -> None:
+        """Called with each firmware that is in memory now."""
 
     def reset(self) -> int:
         """Set all registers as a reset does; return the address at which the guest starts. Raises FirmwareError

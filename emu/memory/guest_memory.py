@@ -41,6 +41,7 @@ class GuestMemory(HostMemory):
         self._committed: dict[Region, bytearray] = {}  #: by region: 1 for each page that is charged
         self.damaged: set[Region] = set()  #: the machine's regions that a guest has changed, for `repair`
         self._mirrors: dict[Region, list[Region]] = {}  #: by region: regions that map the same memory
+        self.written: list[Callable[[int, int], object]] = []  #: called with address and size after each `write`
 
     # ------------------------------------------------------------ for the linker
 
@@ -191,6 +192,8 @@ class GuestMemory(HostMemory):
 
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
         self._cpu.write(address, data)
+        for listener in self.written:
+            listener(address, len(data))
 
     # ------------------------------------------------------------ for everyone else
 
@@ -376,7 +379,7 @@ class GuestMemory(HostMemory):
 
     def write_uint(self, address: int, size: int, value: int) -> None:
         """Store the low `size` bytes of `value`, little-endian."""
-        self._cpu.write(address, (value & ((1 << 8 * size) - 1)).to_bytes(size, "little"))
+        self.write(address, (value & ((1 << 8 * size) - 1)).to_bytes(size, "little"))
 
     def read_cstring(self, address: int, limit: int = 1 << 24) -> bytes:
         """The bytes from `address` up to a NUL (excluded); pages after the NUL are not accessed.

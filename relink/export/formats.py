@@ -19,7 +19,7 @@ _ADDRESSES = 1 << 32  #: all formats but raw bytes have 32-bit addresses
 _UF2 = struct.Struct("<8I476sI")
 _UF2_END = 0x0AB1_6F30
 _UF2_PAGE, _UF2_BLOCK = 256, 512
-_NOT_MAIN_FLASH, _HAS_FAMILY = 1, 0x2000
+_NOT_MAIN_FLASH, _OF_FILES, _HAS_FAMILY = 1, 0x1000, 0x2000
 SUFFIXES = {
     "bin": "bin", "raw": "bin", "hex": "hex", "ihex": "hex", "ihx": "hex", "srec": "srec", "s19": "srec",
     "s28": "srec", "s37": "srec", "mot": "srec", "uf2": "uf2", "elf": "elf", "axf": "elf", "out": "elf",
@@ -104,13 +104,19 @@ def read_firmware_bytes(name: str, data: bytes, format: str, at: int | None = No
     return Firmware(joined(name, format, found.chunks), found.entry)
 
 
+#: Sizes of the records of Intel HEX without data of the device: end, segment, start (8086), upper half, start.
+_HEX_SIZES = {1: 0, 2: 2, 3: 4, 4: 2, 5: 4}
+
+
 def _from_hex(text: str) -> Firmware:
     """The records of an Intel HEX file, in its order (Intel, "Hexadecimal Object File Format Specification")."""
     unpack = _bincopy().unpack_ihex
-    chunks, entry, segment, upper = list[Chunk](), None, 0, 0
+    chunks, entry, segment, upper, ended = list[Chunk](), None, 0, 0, False
     for line in filter(None, map(str.strip, text.splitlines())):
-        kind, address, _, data = unpack(line)
-        value = int.from_bytes(data, "big")
+        kind, address, size, data = unpack(line)
+        value, ended = int.from_bytes(data, "big"), kind == 1
+        if size != _HEX_SIZES.get(kind, size):
+            raise ValueError(f"record {line} of type {kind} has {size} bytes, not {_HEX_SIZES[kind]}")
         if kind == 0:
             chunks.append(Chunk(address + segment + upper, data))
         elif kind == 2:
@@ -121,35 +127,58 @@ def _from_hex(text: str) -> Firmware:
             entry = value
         elif kind != 1:
             raise ValueError(f"record {line} is of type {kind}, not 0 to 5")
+    if not ended:
+        raise ValueError("the last record is none of type 1: the file is cut short")
     return Firmware(chunks, entry)
 
 
 def _from_srec(text: str) -> Firmware:
-    """The records of a file of S-records, in its order."""
+    """The records of a file of S-records, in its order. One that ends without a count and an end is cut short."""
     unpack = _bincopy().unpack_srec
-    chunks, entry = list[Chunk](), None
+    chunks, entry, ended = list[Chunk](), None, False
     for line in filter(None, map(str.strip, text.splitlines())):
         kind, address, _, data = unpack(line)
+        ended = kind in ("5", "6", "7", "8", "9")
         if kind in ("1", "2", "3"):
             chunks.append(Chunk(address, data))
+        elif kind in ("5", "6"):
+            known = len(chunks) & (0xFFFF if kind == "5" else 0xFF_FFFF)
+            if address != known:
+                raise ValueError(f"record {line} counts {address} records of data, there are {len(chunks)}")
         elif kind in ("7", "8", "9"):
             entry = address
+    if not ended:
+        raise ValueError("the last record is none of S5 to S9: the file is cut short")
     return Firmware(chunks, entry)
 
 
 def _from_uf2(name: str, data: bytes) -> list[Chunk]:
+    """The blocks of a UF2 file, which has all that they count, for one family of devices."""
     chunks: list[Chunk] = []
     if len(data) % _UF2_BLOCK:
         raise ExportError(name, "uf2", f"{len(data)} bytes are not a number of blocks of {_UF2_BLOCK}")
+    counts: dict[int | None, tuple[int, set[int]]] = {}
     for number in range(0, len(data), _UF2_BLOCK):
-        start, second, flags, address, size, index, _, _, content, end = _UF2.unpack_from(data, number)
+        start, second, flags, address, size, index, count, family, content, end = _UF2.unpack_from(data, number)
         where = f"block {number // _UF2_BLOCK}"
         if (start, second, end) != (UF2_FIRST, UF2_SECOND, _UF2_END):
             raise ExportError(name, "uf2", f"{where} has no magic numbers")
+        if flags & _OF_FILES:
+            raise ExportError(name, "uf2", f"{where} ({index}) is of a file, not of a device's memory")
         if size > len(content) or address + size > _ADDRESSES:
             raise ExportError(name, "uf2", f"{where} ({index}) has {size} bytes for {address:#x}")
+        known, indices = counts.setdefault(family if flags & _HAS_FAMILY else None, (count, set()))
+        if count != known or index >= count:
+            raise ExportError(name, "uf2", f"{where} is {index} of {count} blocks, others are of {known}")
+        indices.add(index)
         if not flags & _NOT_MAIN_FLASH:
             chunks.append(Chunk(address, content[:size]))
+    if len(counts) > 1:
+        families = ", ".join("none" if family is None else f"{family:#x}" for family in counts)
+        raise ExportError(name, "uf2", f"is for several families of devices: {families}")
+    for known, indices in counts.values():
+        if len(indices) != known:
+            raise ExportError(name, "uf2", f"has {len(indices)} of {known} blocks: the file is cut short")
     return chunks
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 
@@ -203,6 +204,16 @@ def test_raw_bytes_are_an_image_where_the_caller_says(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- refused by name
 
 
+def uf2_blocks(*blocks: tuple[int, ...]) -> bytes:
+    """Blocks of (number, count, flags, family)."""
+    content = b""
+    for number, count, *rest in blocks:
+        flags, family = (*rest, 0, 0)[:2]
+        head = (0x0A32_4655, 0x9E5D_5157, flags, number * 256, 256, number, count, family)
+        content += struct.pack("<8I476sI", *head, b"", 0x0AB1_6F30)
+    return content
+
+
 @pytest.mark.parametrize(
     ("data", "format", "problem"),
     [
@@ -213,6 +224,16 @@ def test_raw_bytes_are_an_image_where_the_caller_says(tmp_path: Path) -> None:
         (b"\xff\xfe:00", "hex", "is not text"),
         (b"\x55\x46\x32\x0a\x57\x51\x5d\x9e" + bytes(504), "uf2", "no magic numbers"),
         (b"\x55\x46\x32\x0a" + bytes(100), "uf2", "number of blocks"),
+        (b":0400000001020304F2\n", "hex", "cut short"),
+        (b":0400000001020304F2\n:00000001FF\n:0400100001020304E2\n", "hex", "cut short"),
+        (b":0400000001020304F2\n:03000004080000F1\n:00000001FF\n", "hex", "type 4 has 3 bytes, not 2"),
+        (b"S107000000010203F2\n", "srec", "cut short"),
+        (b"S107000000010203F2\nS5030002FA\n", "srec", "counts 2 records of data, there are 1"),
+        (uf2_blocks((0, 2)), "uf2", "1 of 2 blocks: the file is cut short"),
+        (uf2_blocks((1, 1)), "uf2", "block 0 is 1 of 1 blocks"),
+        (uf2_blocks((0, 2), (1, 3)), "uf2", "1 of 3 blocks, others are of 2"),
+        (uf2_blocks((0, 1, 0x1000)), "uf2", "is of a file"),
+        (uf2_blocks((0, 1, 0x2000, 5), (0, 1, 0x2000, 6)), "uf2", "several families of devices: 0x5, 0x6"),
         (b"", "bin", "has no bytes"),
         (b":00000001FF\n", "hex", "has no bytes"),
     ],

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from emu.boards.arm.generic_timer import COMPARE, CONTROL, VALUE, Timer
 from emu.boards.arm.profile import ArmProfile
-from emu.boards.errors import FirmwareError, NotModelled
+from emu.boards.errors import NotModelled
 from emu.cpu.corrections.find_arm import arm
 from emu.cpu.misrun import Finder, Guest, Misrun, Outcome
 from emu.cpu.protocol import Stop, StopReason
@@ -40,7 +40,6 @@ _FETCHES = (StopReason.FETCH_UNMAPPED, StopReason.FETCH_PROTECTED, StopReason.BR
 _WRITES = (StopReason.WRITE_UNMAPPED, StopReason.WRITE_PROTECTED)
 _DATA = (*_WRITES, StopReason.READ_UNMAPPED, StopReason.READ_PROTECTED, StopReason.UNALIGNED)
 _WITHOUT_FLOATS, _WITH_TIMER = frozenset({"cortex-r5"}), frozenset({"cortex-a7", "cortex-a15"})
-_TAG_PROFILE = "TAG_CPU_ARCH_PROFILE"
 
 
 class _Vector(NamedTuple):
@@ -72,9 +71,7 @@ class Arm32(ArmProfile):
         return self.name in _WITH_TIMER
 
     def check_firmware(self, firmware: Firmware) -> None:
-        profile = firmware.attributes.get(_TAG_PROFILE)
-        if profile is not None and chr(profile) not in ("\0S" + self.name[7].upper()):
-            raise FirmwareError(f"{firmware.name} is for the {chr(profile)} profile of Arm, not for {self.name}")
+        firmware.check_arm_profile(self.name[7].upper(), self.name)
         super().check_firmware(firmware)
 
     def _clear(self, stack: int, *, floats: bool) -> None:

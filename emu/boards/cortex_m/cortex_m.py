@@ -136,11 +136,9 @@ class CortexM(BaseProfile):
     def check_firmware(self, firmware: Firmware) -> None:
         if firmware.arch not in (None, "arm"):
             raise FirmwareError(f"{firmware.name} is for {firmware.arch}, the board's CPU is {self.name}")
-        profile = firmware.attributes.get(_TAG_PROFILE)
-        if profile is not None and chr(profile) not in "M\0S":
-            raise FirmwareError(f"{firmware.name} is for the {chr(profile)} profile of Arm, not for {self.name}")
+        firmware.check_arm_profile("M", self.name)
         tag = firmware.attributes.get(_TAG_CPU_ARCH)
-        if tag is not None and profile and tag not in self.cortex.tags and tag > 9:
+        if tag is not None and firmware.attributes.get(_TAG_PROFILE) and tag not in self.cortex.tags and tag > 9:
             theirs = f"another architecture (Tag_CPU_arch {tag})"
             raise FirmwareError(f"{firmware.name} is for {theirs} than {self.name}")
 
