@@ -43,6 +43,7 @@ class Sym:
     version: str | None = None
     hidden: bool = False
     version_index: int | None = None  #: to lie about it
+    hashed: bool = False  #: whether it is in a GNU hash table though undefined, as PLT entries with addresses are
 
 
 def undefined(name: str, bind: int = GLOBAL, version: str | None = None, type: int = NOTYPE) -> Sym:
@@ -168,9 +169,9 @@ class _Writer:
 
     def _symbols(self) -> None:
         of = self.of
-        undefined_ones = [s for s in of.symbols if s.section == 0 or s.bind == LOCAL]
+        undefined_ones = [s for s in of.symbols if (s.section == 0 and not s.hashed) or s.bind == LOCAL]
         buckets = max(1, len(of.symbols) // 2)
-        defined = [s for s in of.symbols if s.section != 0 and s.bind != LOCAL]
+        defined = [s for s in of.symbols if (s.section != 0 or s.hashed) and s.bind != LOCAL]
         defined.sort(key=lambda s: gnu_hash_of(_raw(s.name)) % buckets)
         self.order = [*undefined_ones, *defined]
         self.places: dict[int | str, int] = {id(symbol): number for number, symbol in enumerate(self.order, 1)}

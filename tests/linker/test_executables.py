@@ -347,7 +347,7 @@ def test_a_shared_object_has_no_business_with_copies(arch: str) -> None:
 
 def pointing(arch: str, *, plt: int) -> bytes:
     """An executable whose undefined function f has a PLT entry at `plt`, called and pointed at."""
-    f = Sym("f", plt, section=0, type=FUNC, size=0)
+    f = Sym("f", plt, section=0, type=FUNC, size=0, hashed=plt != 0)
     rows = [Rel(WORD, SYMBOLIC[arch], f), Rel(WORD + 16, JUMP_SLOT[arch], f)]
     return executable(arch, f, relocations=rows)
 

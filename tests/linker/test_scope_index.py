@@ -96,7 +96,7 @@ def some_library(rng: random.Random, arch: str, number: int, count: int) -> Libr
         symbols += [some_symbol(rng, name, True) for name in rng.sample(wanted, min(3, len(wanted)))]
     executable = number == 0 and rng.random() < 0.5
     if executable:  # the addresses of its PLT entries
-        symbols += [Sym(f"plt{n}", DATA + n, 0, GLOBAL, FUNC) for n in range(3)]
+        symbols += [Sym(f"plt{n}", DATA + n, 0, GLOBAL, FUNC, hashed=True) for n in range(3)]
     symbols += [Sym(f"plt{n}", DATA + 8 * n, 1, GLOBAL, FUNC) for n in range(3) if rng.random() < 0.4]
     places = [
         Rel(DATA + 8 * at, SYMBOLIC[arch], symbol) for at, symbol in enumerate(symbols) if symbol.type != TLS

@@ -67,7 +67,7 @@ def test_random_libraries_are_relocated_as_each_by_itself(arch: str, monkeypatch
                 if loaded[which].references:
                     for linker in linkers:
                         linker.unload(linker.images[which])
-    assert sum(taken) > 20
+    assert sum(taken) > 10
     assert not all(taken)
 
 
@@ -75,7 +75,10 @@ def test_random_libraries_are_relocated_as_each_by_itself(arch: str, monkeypatch
 def test_what_is_kept_by_name_is_what_a_look_up_finds(arch: str) -> None:
     rng, certain, kept = random.Random(arch), 0, 0
     for number in range(60):
-        decoded = linker_for(arch, simple(rng, some_library(rng, arch, number, 1))).find(f"lib{number}.so").decoded
+        library = simple(rng, some_library(rng, arch, number, 1))
+        if rng.random() < 0.5:  # as a program has it whose PLT entry is the function's address
+            library.symbols = [*library.symbols, Sym("entry", DATA, section=0, type=FUNC, hashed=True)]
+        decoded = linker_for(arch, library).find(f"lib{number}.so").decoded
         assert decoded is not None
         found = exports_of(decoded)
         if found is None:
