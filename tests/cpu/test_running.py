@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import permutations
 
 import pytest
 
@@ -203,6 +204,16 @@ def test_division_by_zero_is_an_arithmetic_exception(bench: Bench) -> None:
     entry = bench.load("divide")
     bench.prepare()
     assert bench.cpu.run(entry) == (StopReason.ARITHMETIC, CODE + 5, None)
+
+
+def test_an_exception_is_the_same_after_any_other(bench: Bench) -> None:
+    programs = [name for name in ("divide", "load", "breakpoint", "invalid", "nops") if bench.guest.has(name)]
+    first: dict[str, object] = {}
+    for name in [*programs, *(name for pair in permutations(programs, 2) for name in (*pair, *pair[::-1]))]:
+        entry = bench.load(name)
+        bench.prepare(address=HOLE)
+        stop = bench.cpu.run(entry)
+        assert first.setdefault(name, stop) == stop
 
 
 @where_there_is("unaligned")

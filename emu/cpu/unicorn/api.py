@@ -316,6 +316,15 @@ class Seen:
         arguments = self._memory.peek()
         return arguments[1], arguments[2]
 
+    def note_closed(self, address: int, size: int, *, write: bool) -> None:
+        """Record an access of a page that does not permit it, as the engine does."""
+        self._memory.write(1, uc.UC_MEM_WRITE_PROT if write else uc.UC_MEM_READ_PROT, address, size, 0, 0)
+
+    def exception(self) -> int | None:
+        """The number of the exception last recorded, which remains; None if there is none."""
+        record = self._exception
+        return record.unpack(record.buffer)[1] if record.engine[0] else None
+
     def take(self) -> tuple[int | None, int | None]:
         """The data address of a memory fault, and the number of an exception, or that of the i386 system call,
         each once.

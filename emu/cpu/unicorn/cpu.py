@@ -275,7 +275,7 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
             stop = self._device_stop(self._windows)
             self._suspended = stop.pc if self._interworking else None
             return stop
-        address, number = self._seen.take()
+        address, number = self._take_seen()
         if number is not None:
             isa, self.exception = self._isa, number
             if number in isa.overshooting:

@@ -54,7 +54,6 @@ _X86_EXCEPTIONS = {
     3: StopReason.BREAKPOINT,  # #BP, int3
     4: StopReason.ARITHMETIC,  # #OF, into
     6: StopReason.INVALID_INSTRUCTION,  # #UD
-    8: StopReason.ARITHMETIC,  # #DF: a #DE after a #DE that ended the previous run, which the engine remembers
     16: StopReason.ARITHMETIC,  # #MF, an unmasked x87 exception
     17: StopReason.UNALIGNED,  # #AC
     19: StopReason.ARITHMETIC,  # #XM, an unmasked SSE exception
@@ -128,6 +127,8 @@ class UnicornIsa:
     setup: Mapping[str, int] = field(default_factory=dict)  #: bits to set in registers after a reset
     initial: Mapping[str, int] = field(default_factory=dict)  #: values of registers after a reset
     syscalls: tuple[str, ...] = ()  #: UC_*_INS_* that enter the kernel without raising an exception
+    #: Exceptions after which another one is a double or a triple fault, which the engine remembers for ever.
+    contributory: Container[int] = ()
 
     def check_reach(self, address: int, size: int) -> None:
         """Raise AddressSpaceError for memory whose addresses the engine would truncate in data accesses."""
@@ -185,6 +186,7 @@ def _x86(word: int, general: tuple[str, ...], flags: str, vectors: int, thread_p
         setup={"fpcw": 0x37F, "fptag": 0xFFFF, "mxcsr": 0x1F80, flags: 0x200},
         address_bits=52 if word == 8 else 64,
         syscalls=("X86_INS_SYSCALL", "X86_INS_SYSENTER"),
+        contributory=frozenset({0, 8, *range(10, 15)}),
     )
 
 

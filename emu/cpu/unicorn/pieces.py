@@ -49,9 +49,20 @@ class UnicornPieces(UnicornDevices, ObservedEngine):
     @abstractmethod
     def _leave(self) -> None: ...
 
+    @abstractmethod
+    def forget_exception(self) -> None:
+        """Have the next exception be no double fault."""
+
+    def _take_seen(self) -> tuple[int | None, int | None]:
+        """`Seen.take`. The engine does not remember the exception."""
+        if self._seen.exception() in self._isa.contributory:
+            self.forget_exception()
+        return self._seen.take()
+
     def _abandon(self) -> None:
         """A signal handler raised: the guest is between two blocks and will not continue from there."""
         self._make_whole()
+        self._take_seen()
         self._seen.forget()
         self._at_stop = self._first = None
         self.pausing = False

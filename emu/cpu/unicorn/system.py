@@ -103,6 +103,9 @@ class UnicornSystem(UnicornPieces):
         """See `X86Cpu.last_exception`."""
         return self._x86.last_exception()
 
+    def forget_exception(self) -> None:
+        self._x86.forget_exception()
+
     def set_privilege(self, level: int) -> None:
         """See `X86Cpu.set_privilege`."""
         self._x86.set_privilege(level)

@@ -63,12 +63,14 @@ class X86State:
         self._handle, self._context, self._places = handle, api.Context(handle), places()
 
     def last_exception(self) -> tuple[int, bool]:
-        """The error code of the last exception, and whether it was a software interrupt (or int3, into). Another
-        one is no double fault any more.
-        """
+        """The error code of the last exception, and whether it was a software interrupt (or int3, into)."""
         content, places = self._context.content(self._handle), self._places
-        self._put(places.former, _NONE)
         return _word(content, places.error), bool(_word(content, places.software))
+
+    def forget_exception(self) -> None:
+        """Have the next exception be no double fault."""
+        self._context.content(self._handle)
+        self._put(self._places.former, _NONE)
 
     def set_privilege(self, level: int) -> None:
         """Set the current privilege level. Segments are loaded afterwards."""
