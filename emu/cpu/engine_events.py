@@ -129,8 +129,10 @@ class EngineEvents:
         if self.active:  # otherwise the next run does not come here, and would not forget it
             self._over = pc & self._mask
 
-    def discontinue(self) -> None:
+    def discontinue(self, *, outermost: bool) -> None:
         self._over, self._step_is_due = None, False
+        if outermost:
+            self._by_host = []
 
     # ---------------------------------------------------------------- watched memory
 

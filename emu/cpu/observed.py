@@ -36,10 +36,10 @@ class ObservedEngine:
             self._observed.pass_over(pc)
         return self.run(pc, max_instructions=1)
 
-    def discontinue(self) -> None:
+    def discontinue(self, *, outermost: bool) -> None:
         """The guest will not continue where it is; see `Cpu.discontinue`."""
         if self._observed is not None:
-            self._observed.discontinue()
+            self._observed.discontinue(outermost=outermost)
 
     @property
     def events(self) -> EngineEvents:

@@ -201,9 +201,9 @@ class Cpu(Protocol):
         prefix one iteration runs, as on hardware.
         """
 
-    def discontinue(self) -> None:
+    def discontinue(self, *, outermost: bool) -> None:
         """The guest will not continue where it stopped: what the last stop has left for the next run is dropped,
-        such as `Events.pass_over`.
+        such as `Events.pass_over`. `outermost`: nor will a run that this one was nested in.
         """
 
     def save(self) -> CpuContext: ...

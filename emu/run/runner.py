@@ -240,7 +240,7 @@ class Runner(BudgetedCalls):
         finally:
             if not returned:
                 self.in_host = False
-                self.cpu.discontinue()
+                self.cpu.discontinue(outermost=self.depth == 1)
             if self.lent:
                 self._take_back(buffers if returned else None)
         return result
@@ -273,6 +273,7 @@ class Runner(BudgetedCalls):
                 self.run(entry, self._traps.return_to(1))
             finally:
                 self.depth = 0
+                self.cpu.discontinue(outermost=True)
                 if self.at_end is not None:
                     self.at_end()
 

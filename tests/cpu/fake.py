@@ -148,7 +148,7 @@ class FakeCpu:
     def step(self, pc: int) -> Stop:
         return self.run(pc)
 
-    def discontinue(self) -> None:
+    def discontinue(self, *, outermost: bool) -> None:
         return
 
     def save(self) -> CpuContext:
@@ -307,9 +307,9 @@ class RecordingCpu:
         self._note("step", pc)
         return self.inner.step(pc)
 
-    def discontinue(self) -> None:
+    def discontinue(self, *, outermost: bool) -> None:
         self._note("discontinue")
-        self.inner.discontinue()
+        self.inner.discontinue(outermost=outermost)
 
     def save(self) -> CpuContext:
         self._note("save")
