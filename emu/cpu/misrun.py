@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from enum import Enum, auto
 from typing import Final, Protocol, TypeAlias
 
+from relink.errors import GuestAccessError
 from relink.records import dataclass
 
 INVALID: Final = 1  #: bits of MXCSR: flags, and a mode
@@ -33,6 +34,10 @@ class Outcome(Enum):
     PREPARED = auto()  #: the engine must execute the instruction now
     UNWATCHED = auto()  #: as PREPARED; those with `inexact` are not stopped at until MXCSR is written
     REFUSED = auto()
+
+
+class ClosedPage(GuestAccessError):
+    """Memory of a page that is closed because memory on it is watched (`emu.cpu.engine_events`)."""
 
 
 @dataclass(frozen=True)

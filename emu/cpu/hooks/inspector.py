@@ -17,7 +17,18 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
 from emu.cpu.hooks.stop_hook import StopRequest
-from emu.cpu.misrun import Finder, Guard, Guest, Misrun, Outcome, Spread, StackNeeds, Then, up_to_branch
+from emu.cpu.misrun import (
+    ClosedPage,
+    Finder,
+    Guard,
+    Guest,
+    Misrun,
+    Outcome,
+    Spread,
+    StackNeeds,
+    Then,
+    up_to_branch,
+)
 from relink.errors import AddressSpaceError, GuestAccessError
 
 _PAGE = 4096
@@ -51,11 +62,14 @@ class StackWatch(Protocol):
 
 
 class Verdict(NamedTuple):
-    """How a run stopped by the inspector continues: at `pc`, or not at all when `pc` is refused."""
+    """How a run stopped by the inspector continues: at `pc`, or not at all when `pc` is refused or meets a closed
+    page.
+    """
 
     pc: int
     refused: bool = False
     looked: bool = False  #: the block at `pc` has just been inspected
+    closed: bool = False  #: the instruction at `pc` has met a closed page, and not run
 
 
 class _Hooked(NamedTuple):
@@ -204,6 +218,8 @@ class Inspector:
             return Verdict(pc, refused=True)
         try:
             outcome = found_here.run(guest)
+        except ClosedPage:
+            return Verdict(pc, closed=True)
         except GuestAccessError:
             outcome = Outcome.PREPARED  # the engine faults too
         if isinstance(outcome, Then):

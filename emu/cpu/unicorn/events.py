@@ -6,7 +6,7 @@
 - Records are written by machine code too, and taken out after runs and whenever a log is full. New blocks are
   those that the engine has just translated (UC_HOOK_EDGE_GENERATED is called when a block is first reached from
   another).
-- Accesses of watched memory are noted by a hook that exists only while the accessing instruction runs alone.
+- Watched memory is `emu.cpu.unicorn.closed_pages`.
 
 Hooks take part in code that is translated while they exist: code is translated again when one comes or goes.
 """
@@ -14,18 +14,18 @@ Hooks take part in code that is translated while they exist: code is translated 
 from __future__ import annotations
 
 import ctypes
-from typing import Any, Final
+from typing import Final
 
-from emu.cpu.engine_events import EngineEvents
-from emu.cpu.events import BEGAN, BEGAN_THUMB, RawAccess, Recorded, Recording, Sink
+from emu.cpu.events import BEGAN, BEGAN_THUMB, Recorded, Recording, Sink
 from emu.cpu.hooks.awkward_places import it_start, repeated_size
-from emu.cpu.hooks.event_hooks import MOST_HOOKS, Log, Places, event_hook, ranges
-from emu.cpu.protocol import Protection, Stop, StopReason
+from emu.cpu.hooks.event_hooks import MOST_HOOKS, Places, event_hook, ranges
+from emu.cpu.protocol import Stop, StopReason
 from emu.cpu.unicorn import api
 from emu.cpu.unicorn.api import uc
+from emu.cpu.unicorn.closed_pages import ClosedPages
 from emu.cpu.unicorn.hooked import HookedCpu
 from emu.cpu.unicorn.isas import CPSR_IT
-from emu.cpu.unicorn.lost_stores import check_run, check_step
+from emu.cpu.unicorn.lost_stores import check_run
 from emu.cpu.unicorn.recording import KINDS, UnicornRecording
 from relink.errors import MachineError
 
@@ -35,15 +35,13 @@ _NO_TRIM: Final = frozenset({StopReason.FETCH_UNMAPPED, StopReason.FETCH_PROTECT
 _NOT_FETCHED: Final = _NO_TRIM | {StopReason.TRAP}
 
 
-class UnicornEvents(EngineEvents):
+class UnicornEvents(ClosedPages):
     """`Events` of a UnicornCpu."""
 
     single_steps = False
-    _reach = 7  # accesses of more than 8 bytes are made in parts
 
     def __init__(self, cpu: HookedCpu, address_mask: int) -> None:
         super().__init__(cpu, address_mask)
-        self._engine = cpu
         self._instructions, self._blocks = (Places(stop=api.EMU_STOP) for _ in range(2))
         self._hooks: dict[tuple[int, int], ctypes.c_size_t] = {}  #: (first, last) address -> hook for breakpoints
         self._wanted: set[tuple[int, int]] = set()  #: the ranges of `_hooks`, when the engine runs
@@ -54,25 +52,13 @@ class UnicornEvents(EngineEvents):
         self._extra: set[int] = set()
         self._it_blocks: set[int] = set()  #: IT instructions whose blocks have breakpoints
         self._logs: list[UnicornRecording] = []
-        self._step_log: Log | None = None  #: the accesses of the instruction that meets a closed page
         self._known: set[int] = set()  #: addresses at which runs began, of which NEW_BLOCKS knows
         self._began = self._began_thumb = 0
-
-    def _guard_again(self) -> None:
-        self._engine.record_all_faults(bool(self._watches))
-        super()._guard_again()
 
     # ---------------------------------------------------------------- hooks
 
     def _check_places(self) -> None:
         event_hook("place")
-
-    def _add(self, kind: int, name: str, data: Any, place: tuple[int, int]) -> ctypes.c_size_t:
-        code = ctypes.c_void_p(event_hook(name))
-        return api.add_hook(self._engine.handle, kind, code, ctypes.byref(data), place=place)
-
-    def _remove(self, hook: ctypes.c_size_t) -> None:
-        api.check(api.uclib.uc_hook_del(self._engine.handle, hook), "remove a hook")
 
     def _prepare(self) -> None:
         """Hooks are called in the order of their creation: those for places before those of logs, which then have
@@ -161,7 +147,7 @@ class UnicornEvents(EngineEvents):
     def closing(self) -> None:
         super().closing()
         self._hooks.clear()
-        self._entry_hook = None
+        self._entry_hook = self._reads = None
 
     def end(self, log: UnicornRecording) -> None:
         """A recording is closed."""
@@ -271,6 +257,7 @@ class UnicornEvents(EngineEvents):
 
     def ran_outside(self, pc: int, size: int) -> None:
         """The instruction at `pc` has been executed on the host, after `interrupted`."""
+        self._ran_computed = True
         if self._instructions.skip == pc:
             self._instructions.skip = _LAST
         for log in self._logs:
@@ -328,32 +315,6 @@ class UnicornEvents(EngineEvents):
         for log in full:
             log.flush()
         return bool(full)
-
-    # ---------------------------------------------------------------- watched memory
-
-    def _protect_page(self, page: int, protection: Protection) -> None:
-        protection = self._engine.engine_protection(page, protection)
-        status = api.uclib.uc_mem_protect(self._engine.handle, page, 4096, api.PROTECTION[protection])
-        api.check(status, "protect memory", page, 4096)
-
-    def _step_noting(self, pc: int, timeout: float) -> tuple[Stop, list[RawAccess]]:
-        self.interrupted(pc & self._mask)  # by the fault on a closed page
-        log = Log(stop=api.EMU_STOP)
-        log.prepare(256, 3)
-        delete, handle, hook = api.uclib.uc_hook_del, self._engine.handle, None
-        self._step_log = log
-        try:
-            hook = self._add(uc.UC_HOOK_MEM_READ | uc.UC_HOOK_MEM_WRITE, "access", log, _EVERYWHERE)
-            self._engine.drop_translations(pc & self._mask, (pc & self._mask) + 1)
-            stop = self._advance(pc, 1, timeout)
-        finally:
-            if hook is not None:  # without another call before: the hook must not outlive the log
-                delete(handle, hook)
-            self._step_log = None
-            self._engine.drop_translations(pc & self._mask, (pc & self._mask) + 1)
-        raw = [RawAccess(address, size, kind == uc.UC_MEM_WRITE) for address, size, kind in log.take().tolist()]
-        check_step(raw, self._faulted_at, stop)
-        return stop, raw
 
     def _set_pc(self, pc: int) -> None:
         self._engine.write_register("pc", pc)

@@ -29,6 +29,7 @@ class UnicornMemory(UnicornTranslations):
     _trap_start: int
     _trap_end: int
     stops_at_blocks: bool
+    in_misrun: bool
     _stores: QuickStores
     heap_calls: UnicornHeapCalls
 
@@ -138,13 +139,17 @@ class UnicornMemory(UnicornTranslations):
         """Read guest memory as the guest would. Raises GuestAccessError if any byte cannot be read."""
         data = self._pages.read(address, size, Protection.R)
         if self._observed is not None and self._observed.watching:
-            self._observed.host_accesses(address, size, data, write=False)
+            note = self._observed.computes if self.in_misrun else self._observed.host_accesses
+            note(address, size, data, write=False)
         return data
 
     def store(self, address: int, data: bytes | bytearray | memoryview) -> None:
         """Write guest memory with the guest's permissions. Raises GuestAccessError, with nothing written."""
         observed = self._observed if self._observed is not None and self._observed.watching else None
         before = self._pages.read(address, len(data), Protection.W) if observed is not None else b""
+        if observed is not None and self.in_misrun:
+            observed.computes(address, len(data), before, write=True)
+            observed = None
         for piece, low, high in self._pages.write(address, data, Protection.W):
             self._forget(piece, low, high)
         if observed is not None:

@@ -36,6 +36,8 @@ _PROTECTION: Final = frozenset({uc.UC_ERR_FETCH_PROT, uc.UC_ERR_WRITE_PROT})
 #: What the engine returns after a bad store. Where it cannot leave the instruction at once
 #: (`emu.cpu.unicorn.bad_stores`), it may have stopped for another reason after it.
 STORE_FAULTS: Final = frozenset({uc.UC_ERR_WRITE_UNMAPPED, uc.UC_ERR_WRITE_PROT})
+#: A recorded access of a page that does not permit it -> what the engine returns there.
+_CLOSED: Final = {uc.UC_MEM_READ_PROT: uc.UC_ERR_READ_PROT, uc.UC_MEM_WRITE_PROT: uc.UC_ERR_WRITE_PROT}
 _ONE: Final = ctypes.c_size_t(1)
 REFUSED: Final = -1  #: the status for an instruction that `emu.cpu.hooks.inspector` refuses
 BLOCK_ENDED: Final = -2  #: the status at the end of a block, with `stops_at_blocks`
@@ -148,8 +150,9 @@ class UnicornStops(UnicornFirstBlocks):
                     watched.forget()
                     return status, stopped_at
                 verdict = self._verdict(watched, stopped_at)
-                if verdict.refused:
-                    return REFUSED, verdict.pc & ~self._thumb_bit()
+                if verdict.refused or verdict.closed:
+                    status = REFUSED if verdict.refused else _CLOSED[self._seen.fault()[0]]
+                    return status, verdict.pc & ~self._thumb_bit()
                 if self.pausing:
                     self.pausing = False
                     return BLOCK_ENDED, verdict.pc & ~self._thumb_bit()
