@@ -52,8 +52,8 @@ class Store:
         self.folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                pass
+            with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+                file.write(bytes(4096))  # a full disk accepts an empty file
         except OSError as error:
             raise BuildError(f"the build cache {folder} cannot be written: {error.strerror}") from None
 
@@ -61,8 +61,14 @@ class Store:
         """The folder of the result for `key` whose inputs are as they are now.
 
         Otherwise `build` is called with an empty folder to fill, by one process at a time. Its exceptions are
-        raised, and nothing is kept then.
+        raised, and nothing is kept then. Raises BuildError when the folder cannot be used.
         """
+        try:
+            return self._get(key, build, rebuild=rebuild)
+        except OSError as error:
+            raise BuildError(f"the build cache {self.folder} cannot be used: {error}") from error
+
+    def _get(self, key: str, build: Callable[[Path], Inputs], *, rebuild: bool) -> Path:
         place = self.folder / key[:2] / key
         if not rebuild and (found := self._current(place)) is not None:
             return found

@@ -145,11 +145,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def relink_target(request: pytest.FixtureRequest) -> str:
     """The name of the target that this test is for: an architecture, or "thumb"."""
     if not hasattr(request, "param"):
-        pytest.fail(
-            "the fixtures of relink-emu run a test once for each architecture, and unittest.TestCase does not "
-            "allow that: write a function, or a class without a base class",
-            pytrace=False,
-        )
+        from unittest import TestCase
+
+        if request.cls is not None and issubclass(request.cls, TestCase):
+            why = "unittest.TestCase does not allow that: write a function, or a class without a base class"
+        else:
+            why = (
+                "that is known when tests are collected: name one as an argument of the test or of its fixtures, "
+                "or in usefixtures, not in getfixturevalue() or a doctest"
+            )
+        pytest.fail(f"the fixtures of relink-emu run a test once for each architecture, and {why}", pytrace=False)
     return str(request.param)
 
 

@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -169,6 +171,28 @@ def test_the_default_cache_is_a_temporary_one_where_the_home_cannot_be_written(
     with default_store() as store:
         assert store.folder.is_dir()
     assert not store.folder.exists()
+
+
+def test_the_default_cache_is_a_temporary_one_where_the_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary_file = tempfile.TemporaryFile
+
+    def on_a_full_disk(dir: Path, buffering: int = -1) -> IO[bytes]:
+        if dir.is_relative_to(tmp_path):
+            return open("/dev/full", "wb", buffering)
+        return temporary_file(dir=dir, buffering=buffering)
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(tempfile, "TemporaryFile", on_a_full_disk)
+    with default_store() as store:
+        assert not store.folder.is_relative_to(tmp_path)
+
+
+def test_a_cache_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "ke").write_text("")
+    with pytest.raises(BuildError, match=rf"the build cache {tmp_path} cannot be used: .*Not a directory"):
+        Store(tmp_path).get("key", lambda folder: NOTHING)
 
 
 def test_the_make_rules_of_compilers_are_read() -> None:

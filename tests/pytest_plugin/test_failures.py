@@ -125,6 +125,24 @@ class TestOwn(unittest.TestCase):
     result.stdout.fnmatch_lines(["*unittest.TestCase does not allow that*"])
 
 
+def test_a_guest_asked_for_after_the_collection_is_refused_with_the_reason(
+    session: Session, pytester: pytest.Pytester
+) -> None:
+    text = """
+def test_late(request):
+    request.getfixturevalue("lib")
+
+def documented():
+    \"\"\"
+    >>> getfixture("lib")
+    \"\"\"
+"""
+    result = session(text, "--doctest-modules")
+    result.assert_outcomes(failed=2)
+    assert result.stdout.str().count("not in getfixturevalue() or a doctest") >= 2
+    result.stdout.no_fnmatch_line("*TestCase*")
+
+
 def test_a_runaway_is_stopped_and_others_are_not_affected(session: Session) -> None:
     text = """
 def test_spin(lib):
