@@ -42,8 +42,8 @@ from emu.personality import Personality, Program
 from emu.run.exclusive import exclusive, exclusive_operation
 from emu.run.threads import Thread
 from emu.snapshot import SnapshotGuest
-from relink.arch import Architecture, FloatAbi, architecture, architecture_of
-from relink.errors import MachineError, UnsupportedElf
+from relink.arch import Architecture, FloatAbi, architecture
+from relink.errors import MachineError
 from relink.image import Image
 from relink.memory.rollback import Rollback
 from relink.records.unpicklable import Unpicklable
@@ -148,14 +148,12 @@ class Machine(Unpicklable, DebuggedGuest, PatchedGuest, ObservedGuest, SnapshotG
         """A machine for the architecture and float ABI of the file or archive `path`. `options` are those of the
         constructor. Raises ElfError, UnsupportedElf for an unsupported e_machine.
         """
+        from relink.elf.machines import supported
         from relink.objects.archive_members import header_of  # with the modules for objects: rarely needed
         from relink.objects.float_abi import float_abi_of
 
         header = header_of(path)
-        arch = architecture_of(header.machine, header.bits)
-        if arch is None:
-            what = f"is for machine {header.machine} with {header.bits} bits, which is not emulated"
-            raise UnsupportedElf(fspath(path), what)
+        arch = supported(fspath(path), header.machine, header.bits)
         if "float_abi" not in options:
             options["float_abi"] = float_abi_of(path, arch)
         return cls(arch, **options)  # type: ignore[arg-type]

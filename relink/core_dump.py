@@ -26,6 +26,7 @@ from relink.elf.constants import PAGE, FileType, SegmentType
 from relink.elf.contents import ProgramHeader
 from relink.elf.findings import Findings
 from relink.elf.headers import Header, read_header, read_program_headers
+from relink.elf.machines import machine_of
 from relink.elf.source import Source, open_source
 from relink.errors import AddressSpaceError, ElfError, MalformedElf, Truncated, UnsupportedElf
 from relink.memory.address_space import AddressSpace, Pages, Protection, page_ceil
@@ -156,8 +157,10 @@ class CoreDump:
         """
         arch = architecture_of(self.header.machine, self.header.bits)
         if arch is not memory.architecture:
-            what = arch.name if arch is not None else f"machine {self.header.machine}"
-            raise UnsupportedElf(self.name, f"is of {what}, not {memory.architecture.name}")
+            raise UnsupportedElf(
+                self.name,
+                f"is of {machine_of(self.header.machine, self.header.bits)}, not {memory.architecture.name}",
+            )
         missing, restored = [], []
         try:
             for stretch in filter(wanted, self.stretches):

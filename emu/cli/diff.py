@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from emu.cli.output import shown
 from emu.patch.interface import Difference, Interface, compare
-from relink.arch import architecture_of
-from relink.errors import UnsupportedElf
+from relink.elf.machines import supported
 from relink.objects.archive_members import header_of
 from relink.records import dataclass
 from relink.search.open import open_image
@@ -73,11 +72,7 @@ def report(target: Target, old: str, new: str) -> DiffReport:
 
 def _architecture(file: str) -> Architecture:
     header = header_of(file)
-    found = architecture_of(header.machine, header.bits)
-    if found is None:
-        problem = f"is for machine {header.machine}, {header.bits} bit, which is not supported"
-        raise UnsupportedElf(file, problem)
-    return found
+    return supported(file, header.machine, header.bits)
 
 
 def show(report: DiffReport, console: Console, *, demangle: bool = True) -> None:

@@ -10,6 +10,7 @@ from emu.cli.text import printable
 from emu.debug.demangle import demangled
 from relink.arch import architecture_of
 from relink.elf.archive import Archive
+from relink.elf.machines import machine_text
 from relink.errors import ElfError, UnsupportedElf
 from relink.records import dataclass
 
@@ -77,7 +78,7 @@ def _member(archive: Archive, number: int) -> MemberEntry:
         file = archive.object(number)
         found = architecture_of(file.header.machine, file.header.bits)
         arch = found.name if found else None
-        problem = None if found else f"is for machine {file.header.machine}, {file.header.bits} bit"
+        problem = None if found else f"is for {machine_text(file.header.machine, file.header.bits)}"
         entries = sum(len(rows) for rows in file.relocations)
         counts = len(file.sections), entries, len(file.symbols.defined_globals), len(file.symbols.undefined)
     except ElfError as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from emu.cli.output import hexadecimal, shown, table
 from emu.cli.text import printable
 from relink.elf.constants import ADDRESS_TAGS
+from relink.elf.machines import machine_text
 
 if TYPE_CHECKING:
     from emu.cli.inspect_records import InspectReport
@@ -115,7 +116,9 @@ def _show_header(report: InspectReport, console: Console) -> None:
     rows = table("", "")
     rows.show_header = False
     abi = f", flags {report.flags}" if report.flags else ""
-    machine = f"{report.arch or f'unsupported machine {report.machine}'}, {report.bits} bit{abi}"
+    machine = (
+        f"{report.arch or f'unsupported: {machine_text(report.machine, report.bits)}'}, {report.bits} bit{abi}"
+    )
     constructors = report.constructors
     start = [
         *(["DT_INIT"] if constructors.init else []),

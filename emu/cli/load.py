@@ -166,14 +166,9 @@ def _tls(image: Image) -> Tls | None:
 
 
 def _segments(image: Image) -> Iterator[Segment]:
-    from relink.memory.address_space import Protection
-
-    for pages in image.region.pages:
-        letters = "".join(
-            letter if pages.protection & flag else "-"
-            for letter, flag in zip("rwx", (Protection.R, Protection.W, Protection.X), strict=True)
-        )
-        yield Segment(Address(image.region.address + pages.offset), pages.size, letters)
+    for part in image.region.parts or (image.region,):
+        for pages in part.pages:
+            yield Segment(Address(part.address + pages.offset), pages.size, str(pages.protection))
 
 
 def _bound(entry: BoundSymbol, unresolved: frozenset[str], definitions: Mapping[str, int]) -> Bound:

@@ -79,8 +79,8 @@ class Target:
                 f"{library} is not a file here; to search for it, give the architecture",
                 param_hint="'--arch'",
             )
-        from relink.arch import architecture_of
-        from relink.errors import LibraryNotFound, UnsupportedElf
+        from relink.elf.machines import supported
+        from relink.errors import LibraryNotFound
         from relink.objects.archive_members import header_of
 
         if "/" not in library and ".so" in library and not Path(library).exists():
@@ -88,11 +88,7 @@ class Target:
             raise LibraryNotFound(library, None, places)
 
         header = header_of(library)
-        found = architecture_of(header.machine, header.bits)
-        if found is None:
-            problem = f"is for machine {header.machine}, {header.bits} bit, which is not supported"
-            raise UnsupportedElf(library, problem)
-        return found
+        return supported(library, header.machine, header.bits)
 
 
 @dataclass(frozen=True)

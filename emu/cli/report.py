@@ -13,6 +13,7 @@ from emu.cli.text import printable
 from relink.arch import Architecture, Role, architecture_of
 from relink.elf.archive import Archive
 from relink.elf.constants import SectionFlag
+from relink.elf.machines import machine_text
 from relink.elf.objects import ObjectFile, decode_object
 from relink.errors import ElfError, NotElf
 from relink.objects.archive_members import is_archive_file
@@ -126,7 +127,7 @@ def _count(file: ObjectFile, tallies: defaultdict[str, _Tally], arches: dict[str
     """Add an object to the counts of its architecture; return why that is impossible, or None."""
     arch = architecture_of(file.header.machine, file.header.bits)
     if arch is None:
-        return Skipped(file.name, f"is for machine {file.header.machine}, {file.header.bits} bit")
+        return Skipped(file.name, f"is for {machine_text(file.header.machine, file.header.bits)}")
     try:
         tables = file.relocations
     except ElfError as error:

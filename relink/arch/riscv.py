@@ -191,7 +191,7 @@ def flags_problem(flags: int) -> str | None:
     Header").
     """
     if flags & EF_RISCV_RVE:
-        return "the RVE calling convention is not supported"
+        return "RV32E or RV64E, whose calling convention (RVE) is not supported"
     return None
 
 

@@ -11,6 +11,7 @@ Supported formats:
 
 - GNU (System V) archives with long names and 32- or 64-bit symbol indices;
 - BSD archives: their member names and indices;
+- archives of Microsoft's format, as `llvm-ar --format=coff` writes them;
 - thin archives, whose members are separate files, or members of other archives.
 
 Sources: ar(5) of FreeBSD; binutils' `include/aout/ar.h`; the System V ABI, chapter 7, "Archive File".
@@ -177,8 +178,9 @@ class _Reader:
                 raise Truncated(self.name, f"the member {raw_name!r} has {size} bytes, {end - begin} are left", at)
             if special:
                 content = self.data[begin : begin + size]
-                found = self.special(raw_name, content, at)
-                index = index or found
+                if raw_name != "/" or index is None:  # a second one is Microsoft's, with the same symbols
+                    found = self.special(raw_name, content, at)
+                    index = index or found
             elif plain:
                 members.add(raw_name.removesuffix("/"), at, size, begin)
             else:
@@ -248,7 +250,7 @@ class _Reader:
                 f"a member's name is at offset {offset:#x} of the {len(table):#x}-byte long-name table",
                 at,
             )
-        end = table.find(b"\n", offset)
+        end = table.find(b"\n" if b"\n" in table else b"\0", offset)  # NUL in Microsoft's
         if end < 0:
             raise MalformedElf(self.name, f"the long name at offset {offset:#x} has no terminator", at)
         self.spent += max(0, end - offset - _SLACK)

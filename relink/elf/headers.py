@@ -125,7 +125,7 @@ def _layout(name: str, data: bytes, findings: Findings) -> Layout:
     if elf_class not in (ELFCLASS32, ELFCLASS64):
         raise MalformedElf(name, f"EI_CLASS is {elf_class}, neither 32-bit nor 64-bit", 4)
     if byte_order == ELFDATA2MSB:
-        raise UnsupportedElf(name, "a big-endian file (ELFDATA2MSB); every supported target is little-endian", 5)
+        raise UnsupportedElf(name, _big_endian(data, elf_class), 5)
     if byte_order != ELFDATA2LSB:
         raise MalformedElf(name, f"EI_DATA is {byte_order}, which is neither ELFDATA2LSB nor ELFDATA2MSB", 5)
     if version != EV_CURRENT:
@@ -134,6 +134,16 @@ def _layout(name: str, data: bytes, findings: Findings) -> Layout:
     if len(data) < _IDENT_SIZE + layout.header.size:
         raise Truncated(name, f"the ELF header is cut short: {len(data)} bytes", len(data))
     return layout
+
+
+def _big_endian(data: bytes, elf_class: int) -> str:
+    from relink.elf.machines import machine_text
+
+    what = "a big-endian file (ELFDATA2MSB)"
+    if len(data) >= _IDENT_SIZE + 4:
+        machine = int.from_bytes(data[_IDENT_SIZE + 2 : _IDENT_SIZE + 4], "big")
+        what += f" for {machine_text(machine, 64 if elf_class == ELFCLASS64 else 32, big_endian=True)}"
+    return f"{what}; every supported target is little-endian"
 
 
 def _check_os_abi(header: Header, findings: Findings) -> None:

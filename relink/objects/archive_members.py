@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from relink.elf import Decoded, Header, Names, decode
 from relink.elf.constants import SymbolBind
+from relink.elf.headers import read_header
 from relink.elf.linker_script import is_linker_script, neighbour
 from relink.elf.source import Source, is_archive, open_source
-from relink.errors import ElfError, UnsupportedElf
+from relink.errors import ElfError, UnsupportedElf, printable
 from relink.objects.options import ObjectOptions
 
 if TYPE_CHECKING:
@@ -46,8 +47,20 @@ def header_of(source: Source) -> Header:
 
     archive = Archive.open(source)
     if (number := archive.first_object) is None:
-        raise UnsupportedElf(name, "an archive without relocatable objects")
+        raise UnsupportedElf(name, f"an archive without relocatable objects{_instead(archive)}")
     return archive.object(number).header
+
+
+def _instead(archive: Archive) -> str:
+    """What the first member of an archive without objects is, for an error."""
+    members = archive.members
+    if not len(members):
+        return ""
+    try:
+        read_header(members.full_name(0), members.content(0)[:64].tobytes())
+    except ElfError as error:
+        return f"; its first member {printable(members.names[0])}: {error.problem}"
+    return ""
 
 
 def collect(sources: Sequence[Source | Decoded], options: ObjectOptions = _DEFAULT) -> ObjectBatch:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from relink.arch import Architecture, architecture_of
+from relink.arch import Architecture
 from relink.arrays import U8
 from relink.elf import Decoded, Header
 from relink.elf.constants import FileType
@@ -211,8 +211,8 @@ def _debug_sections(combined: CombinedObjects) -> DebugSections:
 def check_architecture(name: str, header: Header, arch: Architecture, *, flags: bool = True) -> None:
     """Raise UnsupportedElf unless the file is for `arch` and, with `flags`, its e_flags are of a supported ABI."""
     if (header.machine, header.bits) != (arch.machine, arch.bits):
-        found = architecture_of(header.machine, header.bits)
-        what = found.name if found else f"machine {header.machine}, {header.bits} bit"
-        raise UnsupportedElf(name, f"is for {what}, not {arch.name}")
+        from relink.elf.machines import machine_of
+
+        raise UnsupportedElf(name, f"is for {machine_of(header.machine, header.bits)}, not {arch.name}")
     if flags and (problem := arch.flags_problem(header.flags)):
         raise UnsupportedElf(name, f"is for {problem}")

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from relink.elf.layout import ELF32
 from relink.image import Image
 from relink.load import plan
+from tests.elf.build import Segment, with_segments
 from tests.fixtures import arch_of, fixture
 
 from .conftest import RunCommand
 
 pytestmark = pytest.mark.one_compiler
 
+FIRMWARE = ((1, 0x0800_0000, 5), (2, 0x2000_0000, 6))  # place in the file in pages, address, flags
 DEFINED = ("-D", "my_host_function=0x1000")
 
 
@@ -146,3 +149,13 @@ def test_output_fits_eighty_columns(relink_emu: RunCommand, monkeypatch: pytest.
     monkeypatch.chdir(folder)
     out = relink_emu("load", "libtop.so", "-L", ".", "--bindings").out
     assert max(len(line.rstrip()) for line in out.splitlines()) <= 80
+
+
+def test_the_segments_of_firmware_are_listed_where_they_are(relink_emu: RunCommand, tmp_path: Path) -> None:
+    """Segments that are far apart are in several regions."""
+    parts = [Segment(1, 0x1000 * n, at, 16, 16, flags) for n, at, flags in FIRMWARE]
+    path = tmp_path / "fw.elf"
+    path.write_bytes(with_segments(parts, ELF32, type_=2, machine=40, flags=0x05000400))
+    (image,) = relink_emu("load", path, "--json").json["images"]
+    found = [(int(each["address"], 16), each["size"], each["permissions"]) for each in image["segments"]]
+    assert found == [(0x0800_0000, 0x1000, "r-x"), (0x2000_0000, 0x1000, "rw-")]

@@ -274,7 +274,9 @@ def test_an_archive_that_ar_wrote_for_any_target_finds_its_symbols(target: str, 
     assert archive.defining(Names.of(["add", "common", "twice"])).tolist() == [0, 0, -1]
 
 
-@pytest.mark.parametrize("words", [("--format=gnu",), ("--format=bsd",), ("--format=darwin",), ("--thin",)])
+@pytest.mark.parametrize(
+    "words", [("--format=gnu",), ("--format=bsd",), ("--format=darwin",), ("--format=coff",), ("--thin",)]
+)
 @pytest.mark.parametrize("wide", [False, True], ids=["32", "64"])
 def test_archives_llvm_ar_wrote_are_read(words: tuple[str, ...], wide: bool, tmp_path: Path) -> None:
     for name, data in MEMBERS.items():

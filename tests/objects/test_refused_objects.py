@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from emu import Machine
+from relink.elf.layout import ELF32, ELF64, Layout
 from relink.errors import NotElf, RelinkError, RelocationOverflow, UnresolvedSymbol, UnsupportedElf
 from tests.elf.build_object import Sec, Sym, rela, simple_object
 from tests.fixtures import arch_of
@@ -44,12 +45,81 @@ def test_gcc_objects_that_are_all_intermediate_code_are_refused_by_name(slim: in
             assert "f" in machine.load(content).image.exports
 
 
-@pytest.mark.parametrize(
-    ("start", "name"), [(b"\0asm", "WebAssembly"), (b"\xcf\xfa\xed\xfe", "Mach-O"), (b"MZ\x90\0", "PE")]
-)
-def test_other_formats_are_called_by_name(start: bytes, name: str) -> None:
+FORMATS = {
+    "WebAssembly": b"\0asm",
+    "Mach-O": b"\xcf\xfa\xed\xfe",
+    "Mach-O file, not": b"\xfe\xed\xfa\xce",
+    "PE": b"MZ\x90\0",
+    r"Windows object \(COFF\) for x86-64": b"\x64\x86\3\0",
+    r"Windows object \(COFF\) for AArch64": b"\x64\xaa\3\0",
+    "member of an import library": b"\0\0\xff\xff",
+    "AIX object": b"\1\xf7",
+    "archive for AIX": b"<bigaf>\n",
+    "compressed with gzip: it has to be decompressed": b"\x1f\x8b\x08",
+    "compressed with xz": b"\xfd7zXZ\0",
+    "compressed with zstd": b"\x28\xb5\x2f\xfd",
+    "zip file": b"PK\3\4",
+    "libtool file": b"# libz.la - a libtool library file\n",
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_other_formats_are_called_by_name(name: str) -> None:
     with Machine("x86_64") as machine, pytest.raises(NotElf, match=name):
-        machine.load(start + bytes(100))
+        machine.load(FORMATS[name] + bytes(100))
+
+
+def test_text_that_begins_like_a_windows_object_is_not_called_one() -> None:
+    with Machine("x86_64") as machine, pytest.raises(NotElf, match="not an ELF file"):
+        machine.load(b"L\x01 is no object for i386, but text of some length\n")
+
+
+MACHINES = {
+    (8, ELF32): "MIPS, which is not supported",
+    (21, ELF64): "PowerPC64, which",
+    (22, ELF64): "s390x, which",
+    (62, ELF32): r"x86-64 with 32-bit pointers \(x32\), which",
+    (183, ELF32): r"AArch64 with 32-bit pointers \(ILP32\), which",
+    (258, ELF32): "LoongArch32, which",
+    (3, ELF64): "machine 3 in a 64-bit file, which",
+}
+
+
+@pytest.mark.parametrize("given", MACHINES, ids=lambda given: f"{given[0]}-{given[1].bits}")
+def test_machines_are_called_by_name(given: tuple[int, Layout], tmp_path: Path) -> None:
+    number, layout = given
+    content = simple_object([Sym("f", bind=1, section=1)], layout=layout, machine=number)
+    (tmp_path / "a.o").write_bytes(content)
+    with pytest.raises(UnsupportedElf, match=f"is for {MACHINES[given]}"):
+        Machine.for_file(tmp_path / "a.o")
+    named = MACHINES[given].removesuffix(" is not supported").removesuffix(", which")
+    with Machine("x86_64") as machine, pytest.raises(UnsupportedElf, match=f"is for {named}, not x86_64"):
+        machine.load(content)
+
+
+@pytest.mark.parametrize(("number", "name"), [(8, "MIPS"), (40, "Arm"), (20, "PowerPC"), (999, "machine 999")])
+def test_the_machine_of_a_big_endian_file_is_named(number: int, name: str) -> None:
+    content = b"\x7fELF\1\2\1".ljust(16, b"\0") + bytes([0, 1]) + number.to_bytes(2, "big") + bytes(80)
+    with Machine("arm") as machine, pytest.raises(UnsupportedElf, match=f"big-endian file .* for {name}[; ]"):
+        machine.load(content)
+
+
+def test_an_archive_of_other_objects_says_what_the_first_is(tmp_path: Path) -> None:
+    (tmp_path / "a.obj").write_bytes(b"\xcf\xfa\xed\xfe" + bytes(100))
+    archive = archived(tmp_path / "lib.a", [tmp_path / "a.obj"])
+    with pytest.raises(UnsupportedElf, match=r"without relocatable objects; its first member a.obj: is a Mach-O"):
+        Machine.for_file(archive)
+
+
+def test_a_riscv_e_object_is_refused_by_name(tmp_path: Path) -> None:
+    content = bytearray(simple_object(machine=243))
+    content[48] = 8  # e_flags: EF_RISCV_RVE
+    (tmp_path / "e.o").write_bytes(content)
+    with (
+        Machine("riscv64") as machine,
+        pytest.raises(UnsupportedElf, match="is for RV32E or RV64E, whose calling"),
+    ):
+        machine.load(tmp_path / "e.o")
 
 
 # ---------------------------------------------------------------- hidden references
