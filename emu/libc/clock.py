@@ -1,4 +1,4 @@
-"""Time functions, from `libc.clock` (nanoseconds since the epoch); local time is UTC.
+"""Time functions, from `libc.clock` (nanoseconds since the epoch); local time is that of TZ.
 
 Where time_t has 32 bits (i386, Arm), a second set of functions with names ending in 64 uses a 64-bit time_t; the
 table below makes both from one implementation.
@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from emu.libc.calendar import broken_down, seconds_of
+from emu.libc.environment import variable
 from emu.libc.errno import Errno
 from emu.libc.table import export, export_data, register
+from emu.libc.time_zones import Period, Zone, Zones, name_of, since_epoch, zone
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc
@@ -20,8 +23,11 @@ MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
     "December",
 )  # fmt: skip
-_DAYS_BEFORE = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)
 _SECOND = 1_000_000_000
+#: The zone of struct tm after gmtime and timegm.
+_GMT = Period(0, False, "GMT")
+_ASCTIME_ROOM = 26  #: bytes of the caller's buffer, by POSIX
+_STATIC_ROOM = 128  #: bytes; the longest text has 114 (glibc, time/asctime.c)
 
 
 class ClockState:
@@ -30,33 +36,10 @@ class ClockState:
     def __init__(self, libc: Libc) -> None:
         self.start = libc.clock()
         self.broken_down = libc.allocate(64)
-        self.text = libc.allocate(64)
+        self.text = libc.allocate(_STATIC_ROOM)
 
 
-# ---------------------------------------------------------------- the calendar
-
-
-def days_from_civil(year: int, month: int, day: int) -> int:
-    """Days from 1970-01-01 to a date of the proleptic Gregorian calendar; month 1..12, any year."""
-    year += (month - 1) // 12
-    month = (month - 1) % 12
-    past = year - 1
-    leap = month > 1 and (year % 4 == 0 and (year % 100 != 0 or year % 400 == 0))
-    return 365 * past + past // 4 - past // 100 + past // 400 + _DAYS_BEFORE[month] + leap + day - 719163
-
-
-def broken_down(seconds: int) -> list[int]:
-    """The nine ints of struct tm in UTC: sec, min, hour, mday, mon, year - 1900, wday, yday, isdst."""
-    days, rest = divmod(seconds, 86400)
-    year = 1970 + int(days // 365.2425)
-    while days < days_from_civil(year, 1, 1):
-        year -= 1
-    while days >= days_from_civil(year + 1, 1, 1):
-        year += 1
-    day_of_year = days - days_from_civil(year, 1, 1)
-    month = max(m for m in range(1, 13) if days_from_civil(year, m, 1) <= days)
-    day = days - days_from_civil(year, month, 1) + 1
-    return [rest % 60, rest // 60 % 60, rest // 3600, day, month - 1, year - 1900, (days + 4) % 7, day_of_year, 0]
+# ---------------------------------------------------------------- struct tm
 
 
 def read_tm(libc: Libc, address: int) -> list[int]:
@@ -70,31 +53,39 @@ def zone_at(libc: Libc, address: int) -> str:
     return libc.bounded_string(name, 64).decode("latin-1") if name else ""
 
 
-def _write_tm(libc: Libc, address: int, fields: list[int], zone: str = "__relink_utc") -> int:
-    """struct tm with tm_gmtoff 0 and tm_zone from a symbol; 0 with EOVERFLOW for a year that does not fit."""
+def offset_at(libc: Libc, address: int) -> int:
+    """tm_gmtoff, seconds east of UTC, of a struct tm."""
+    data = libc.memory.read(address + (36 + libc.word - 1 & -libc.word), libc.word)
+    return int.from_bytes(data, "little", signed=True)
+
+
+def _write_tm(libc: Libc, address: int, seconds: int, period: Period) -> int:
+    """struct tm of a time since the epoch; 0 with EOVERFLOW for a year that does not fit."""
+    fields = broken_down(seconds + period.offset)
     if not -(1 << 31) <= fields[5] < 1 << 31:
         return libc.fail(Errno.EOVERFLOW, 0)
+    fields[8] = period.summer
     data = b"".join(value.to_bytes(4, "little", signed=True) for value in fields)
-    data += bytes(-len(data) % libc.word + libc.word)
+    data += bytes(-len(data) % libc.word) + period.offset.to_bytes(libc.word, "little", signed=True)
     libc.memory.write(address, data)
-    libc.set_pointer(address + len(data), libc.data_symbol(zone) or 0)
+    libc.set_pointer(address + len(data), name_of(libc, period.name))
     return address
 
 
-@export_data("__relink_utc")
-def utc_name(libc: Libc) -> bytes:
-    return b"UTC\0"
+def local_zone(libc: Libc) -> Zone:
+    """The time zone that the guest's variable TZ names."""
+    return zone(libc, variable(libc, b"TZ"))
 
 
-@export_data("__relink_gmt")
-def gmt_name(libc: Libc) -> bytes:
-    """The zone's name after gmtime and timegm; after localtime and mktime it is that of TZ, "UTC"."""
-    return b"GMT\0"
-
-
-def seconds_of(fields: list[int]) -> int:
-    second, minute, hour, day, month, year = fields[:6]
-    return days_from_civil(year + 1900, month + 1, day) * 86400 + hour * 3600 + minute * 60 + second
+def from_local(libc: Libc, fields: list[int]) -> int | None:
+    """Seconds since the epoch of a local struct tm, whose fields may be out of range; None where there is none."""
+    zones, at = libc.state(Zones), local_zone(libc).at
+    beyond = fields[0] - min(max(fields[0], 0), 59)  # seconds that are added behind the choice of summer time
+    found = since_epoch(seconds_of(fields) - beyond, fields[8], at, zones.last)
+    if found is not None:
+        zones.last = at(found).offset
+        found += beyond
+    return found
 
 
 # ---------------------------------------------------------------- functions with a time_t Each takes the size of
@@ -144,11 +135,12 @@ def _read_time(libc: Libc, size: int, address: int) -> int:
 
 
 def _gmtime_r(libc: Libc, size: int, time: int, result: int) -> int:
-    return _write_tm(libc, result, broken_down(_read_time(libc, size, time)), "__relink_gmt")
+    return _write_tm(libc, result, _read_time(libc, size, time), _GMT)
 
 
 def _localtime_r(libc: Libc, size: int, time: int, result: int) -> int:
-    return _write_tm(libc, result, broken_down(_read_time(libc, size, time)))
+    seconds = _read_time(libc, size, time)
+    return _write_tm(libc, result, seconds, local_zone(libc).at(seconds))
 
 
 def _gmtime(libc: Libc, size: int, time: int) -> int:
@@ -160,19 +152,25 @@ def _localtime(libc: Libc, size: int, time: int) -> int:
 
 
 def _timegm(libc: Libc, size: int, fields: int) -> int:
-    return _mktime(libc, size, fields, "__relink_gmt")
+    return _normalised(libc, size, fields, seconds_of(read_tm(libc, fields)), _GMT)
 
 
-def _mktime(libc: Libc, size: int, fields: int, zone: str = "__relink_utc") -> int:
-    seconds = seconds_of(read_tm(libc, fields))
+def _mktime(libc: Libc, size: int, fields: int) -> int:
+    seconds = from_local(libc, read_tm(libc, fields))
+    if seconds is None:
+        return libc.fail(Errno.EOVERFLOW)
+    return _normalised(libc, size, fields, seconds, local_zone(libc).at(seconds))
+
+
+def _normalised(libc: Libc, size: int, fields: int, seconds: int, period: Period) -> int:
     if size == 4 and not -(1 << 31) <= seconds < 1 << 31:
         return libc.fail(Errno.EOVERFLOW)
-    return seconds if _write_tm(libc, fields, broken_down(seconds), zone) else -1
+    return seconds if _write_tm(libc, fields, seconds, period) else -1
 
 
 def _ctime_r(libc: Libc, size: int, time: int, buffer: int) -> int:
-    libc.put_string(buffer, _asctime_text(broken_down(_read_time(libc, size, time))))
-    return buffer
+    seconds = _read_time(libc, size, time)
+    return _put_text(libc, broken_down(seconds + local_zone(libc).at(seconds).offset), buffer, _ASCTIME_ROOM)
 
 
 def _ctime(libc: Libc, size: int, time: int) -> int:
@@ -258,7 +256,7 @@ def _timespec_get(libc: Libc, size: int, result: int, base: int) -> int:
 
 @export_data("tzname", "__tzname")
 def tzname(libc: Libc) -> bytes:
-    return (libc.data_symbol("__relink_utc") or 0).to_bytes(libc.word, "little") * 2
+    return name_of(libc, "UTC").to_bytes(libc.word, "little") * 2
 
 
 @export_data("timezone", "__timezone")
@@ -273,7 +271,8 @@ def daylight(libc: Libc) -> bytes:
 
 @export("void tzset(void)")
 def tzset(libc: Libc) -> None:
-    """Does nothing: the time zone is always UTC."""
+    """Sets `tzname`, `timezone` and `daylight`, as every function that reads TZ does."""
+    local_zone(libc)
 
 
 def _asctime_text(tm: list[int]) -> bytes:
@@ -282,12 +281,19 @@ def _asctime_text(tm: list[int]) -> bytes:
     return f"{weekday} {month}{tm[3]:3d} {tm[2]:02d}:{tm[1]:02d}:{tm[0]:02d} {1900 + tm[5]}\n".encode()
 
 
+def _put_text(libc: Libc, tm: list[int], buffer: int, room: int) -> int:
+    text = _asctime_text(tm)
+    if len(text) >= room or not -(1 << 31) <= tm[5] < (1 << 31) - 1900:
+        return libc.fail(Errno.EOVERFLOW, 0)
+    libc.put_string(buffer, text)
+    return buffer
+
+
 @export("char *asctime_r(const void *fields, char *buffer)")
 def asctime_r(libc: Libc, fields: int, buffer: int) -> int:
-    libc.put_string(buffer, _asctime_text(read_tm(libc, fields)))
-    return buffer
+    return _put_text(libc, read_tm(libc, fields), buffer, _ASCTIME_ROOM)
 
 
 @export("char *asctime(const void *fields)")
 def asctime(libc: Libc, fields: int) -> int:
-    return asctime_r(libc, fields, libc.state(ClockState).text)
+    return _put_text(libc, read_tm(libc, fields), libc.state(ClockState).text, _STATIC_ROOM)

@@ -88,6 +88,15 @@ def getenv(libc: Libc, name: int) -> int:
     return 0 if index is None else entries[index] + len(wanted) + 1
 
 
+def variable(libc: Libc, name: bytes) -> str | None:
+    """The value of a variable of the guest's environment, or None."""
+    entries = _strings(libc)
+    index = _find(libc, entries, name)
+    if index is None:
+        return None
+    return libc.bounded_string(entries[index] + len(name) + 1, _LONGEST_NAME).decode("latin-1")
+
+
 def _put(libc: Libc, name: bytes, entry: int) -> None:
     entries = _strings(libc)
     index = _find(libc, entries, name)

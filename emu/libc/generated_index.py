@@ -238,10 +238,10 @@ NAMES: dict[str, str] = {
     """,
     "clock": """
         __clock_getres64 __clock_gettime __clock_gettime64 __ctime64 __ctime64_r __daylight __difftime64
-        __gettimeofday64 __gmtime64 __gmtime64_r __localtime64 __localtime64_r __mktime64 __relink_gmt __relink_utc
-        __time64 __timegm64 __timespec_get64 __timezone __tzname asctime asctime_r clock clock_getres clock_gettime
-        ctime ctime_r daylight difftime gettimeofday gmtime gmtime_r localtime localtime_r mktime sched_yield time
-        timegm times timespec_get timezone tzname tzset
+        __gettimeofday64 __gmtime64 __gmtime64_r __localtime64 __localtime64_r __mktime64 __time64 __timegm64
+        __timespec_get64 __timezone __tzname asctime asctime_r clock clock_getres clock_gettime ctime ctime_r
+        daylight difftime gettimeofday gmtime gmtime_r localtime localtime_r mktime sched_yield time timegm times
+        timespec_get timezone tzname tzset
     """,
     "timers": """
         __clock_nanosleep_time64 __getitimer64 __nanosleep64 __setitimer64 alarm clock_nanosleep getitimer
@@ -523,15 +523,15 @@ OTHERS = """
     __libc_ctype_tolower_table __libc_ctype_toupper_table __libc_single_threaded __localtime64 __localtime64_r
     __lshrti3 __lstat64_time64 __lttf2 __mktime64 __modti3 __muloti4 __multf3 __multi3 __mulvti3 __nanosleep64
     __negtf2 __negti2 __negvti2 __netf2 __parityti2 __popcountti2 __powitf2 __ppoll64 __progname __progname_full
-    __pselect64 __relink_c_locale __relink_gmt __relink_lconv __relink_locale_name __relink_utc __select64
-    __setitimer64 __signgam __stack_chk_guard __stat64_time64 __strtof128_nan __strtold_nan __subtf3 __subvti3
-    __sync_add_and_fetch_16 __sync_and_and_fetch_16 __sync_bool_compare_and_swap_16 __sync_fetch_and_add_16
-    __sync_fetch_and_and_16 __sync_fetch_and_nand_16 __sync_fetch_and_or_16 __sync_fetch_and_sub_16
-    __sync_fetch_and_xor_16 __sync_lock_release_16 __sync_lock_test_and_set_16 __sync_nand_and_fetch_16
-    __sync_or_and_fetch_16 __sync_sub_and_fetch_16 __sync_val_compare_and_swap_16 __sync_xor_and_fetch_16 __time64
-    __timegm64 __timespec_get64 __timezone __truncdfhf2 __truncsfhf2 __trunctfdf2 __trunctfsf2 __tzname __ucmpti2
-    __udivmodti4 __udivti3 __umodti3 __unordtf2 _environ _libc_intl_domainname _nl_C_locobj _rtld_global_ro
-    daylight div dl_unwind_find_exidx environ imaxdiv in6addr_any in6addr_loopback ldiv lldiv optarg opterr optind
-    optopt program_invocation_name program_invocation_short_name re_syntax_options signgam stderr stdin stdout
-    strfromf128 strtof128 timezone tzname
+    __pselect64 __relink_c_locale __relink_lconv __relink_locale_name __select64 __setitimer64 __signgam
+    __stack_chk_guard __stat64_time64 __strtof128_nan __strtold_nan __subtf3 __subvti3 __sync_add_and_fetch_16
+    __sync_and_and_fetch_16 __sync_bool_compare_and_swap_16 __sync_fetch_and_add_16 __sync_fetch_and_and_16
+    __sync_fetch_and_nand_16 __sync_fetch_and_or_16 __sync_fetch_and_sub_16 __sync_fetch_and_xor_16
+    __sync_lock_release_16 __sync_lock_test_and_set_16 __sync_nand_and_fetch_16 __sync_or_and_fetch_16
+    __sync_sub_and_fetch_16 __sync_val_compare_and_swap_16 __sync_xor_and_fetch_16 __time64 __timegm64
+    __timespec_get64 __timezone __truncdfhf2 __truncsfhf2 __trunctfdf2 __trunctfsf2 __tzname __ucmpti2 __udivmodti4
+    __udivti3 __umodti3 __unordtf2 _environ _libc_intl_domainname _nl_C_locobj _rtld_global_ro daylight div
+    dl_unwind_find_exidx environ imaxdiv in6addr_any in6addr_loopback ldiv lldiv optarg opterr optind optopt
+    program_invocation_name program_invocation_short_name re_syntax_options signgam stderr stdin stdout strfromf128
+    strtof128 timezone tzname
 """

@@ -6,14 +6,13 @@ nl_langinfo's items and the C locale's texts: glibc, bits/types/__locale_t.h, la
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
-from emu.libc.clock import MONTHS, WEEKDAYS, read_tm, zone_at
+from emu.libc.clock import MONTHS, WEEKDAYS, read_tm
 from emu.libc.ctype import CLASSES, tolower, toupper
 from emu.libc.errno import Errno
 from emu.libc.stdio import EOF, fgetc, fputc, ungetc
-from emu.libc.strftime import strftime, strftime_text
+from emu.libc.strftime import place_of, strftime, strftime_text
 from emu.libc.strings import strcmp, strxfrm
 from emu.libc.table import export, export_data
 from emu.libc.wide import WCHAR, Partial, encode_wide, multibyte, read_wide, wcscmp, wcslen
@@ -194,8 +193,8 @@ def _wide_text(units: list[int]) -> str:
 
 @export("size_t wcsftime(wchar_t *dest, size_t size, const wchar_t *format, const void *fields)")
 def wcsftime(libc: Libc, dest: int, size: int, template: int, fields: int) -> int:
-    given, zone = _wide_text(read_wide(libc, template, _LONGEST_FORMAT)), partial(zone_at, libc, fields)
-    text = strftime_text(given, read_tm(libc, fields), zone)
+    given = _wide_text(read_wide(libc, template, _LONGEST_FORMAT))
+    text = strftime_text(given, read_tm(libc, fields), place_of(libc, fields))
     if len(text) >= size:
         return 0
     _write_wide(libc, dest, [*map(ord, text), 0])

@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from emu.libc.clock import MONTHS, WEEKDAYS, days_from_civil, read_tm, seconds_of, zone_at
+from emu.libc.calendar import days_from_civil
+from emu.libc.clock import MONTHS, WEEKDAYS, from_local, offset_at, read_tm, zone_at
 from emu.libc.table import export
 
 if TYPE_CHECKING:
@@ -59,11 +60,11 @@ _NUMBERS: Final[Mapping[str, tuple[int, _Number]]] = {
     "g": (2, lambda t: _iso_week(t)[0] % 100), "G": (1, lambda t: _iso_week(t)[0]),
     "H": (2, lambda t: t[2]), "I": (2, lambda t: (t[2] - 1) % 12 + 1), "j": (3, lambda t: t[7] + 1),
     "k": (2, lambda t: t[2]), "l": (2, lambda t: (t[2] - 1) % 12 + 1), "m": (2, lambda t: t[4] + 1),
-    "M": (2, lambda t: t[1]), "s": (1, lambda t: seconds_of(t)), "S": (2, lambda t: t[0]),
+    "M": (2, lambda t: t[1]), "S": (2, lambda t: t[0]),
     "u": (1, lambda t: (t[6] + 6) % 7 + 1), "U": (2, lambda t: (t[7] + 7 - t[6]) // 7),
     "V": (2, lambda t: _iso_week(t)[1]), "w": (1, lambda t: t[6]),
     "W": (2, lambda t: (t[7] + 7 - (t[6] + 6) % 7) // 7), "y": (2, lambda t: (t[5] + 1900) % 100),
-    "Y": (1, lambda t: t[5] + 1900), "z": (4, lambda t: 0),
+    "Y": (1, lambda t: t[5] + 1900),
 }  # fmt: skip
 _SPACED: Final = frozenset("ekl")  #: padded with spaces
 #: Conversions that take the modifier.
@@ -73,12 +74,29 @@ _MODIFIED: Final[Mapping[str, frozenset[str]]] = {
 }
 
 
-def strftime_text(template: str, tm: list[int], zone: Callable[[], str]) -> str:
+class Place(NamedTuple):
+    """What the conversions that depend on the time zone need."""
+
+    name: Callable[[], str]  #: %Z: tm_zone
+    offset: Callable[[], int]  #: %z: tm_gmtoff, seconds east of UTC
+    seconds: Callable[[], int]  #: %s: since the epoch
+
+
+def place_of(libc: Libc, fields: int) -> Place:
+    """The place of the struct tm at `fields`."""
+    return Place(
+        partial(zone_at, libc, fields),
+        partial(offset_at, libc, fields),
+        lambda: -1 if (found := from_local(libc, read_tm(libc, fields))) is None else found,
+    )
+
+
+def strftime_text(template: str, tm: list[int], place: Place) -> str:
     """strftime in the C locale; the E and O modifiers have no effect there. Unknown conversions are copied."""
-    return _CONVERSION.sub(lambda match: _converted(match, tm, zone), template)
+    return _CONVERSION.sub(lambda match: _converted(match, tm, place), template)
 
 
-def _converted(match: re.Match[str], tm: list[int], zone: Callable[[], str]) -> str:
+def _converted(match: re.Match[str], tm: list[int], place: Place) -> str:
     flags, digits, modifier, conversion = match.groups()
     pad = next((flag for flag in reversed(flags) if flag in "_-0"), "")
     width = min(int(digits or 0), _WIDEST)
@@ -89,13 +107,16 @@ def _converted(match: re.Match[str], tm: list[int], zone: Callable[[], str]) -> 
     if modifier and conversion not in _MODIFIED[modifier]:
         text = match[0]
     elif conversion in _COMPOSED:
-        text = strftime_text(_COMPOSED[conversion], tm, zone)
+        text = strftime_text(_COMPOSED[conversion], tm, place)
+    elif conversion == "z":
+        return _offset(place.offset(), width, pad) if tm[8] >= 0 else ""
+    elif conversion == "s":
+        return _number(place.seconds(), max(1, width), width, pad)
     elif conversion in _NUMBERS:
         least, value = _NUMBERS[conversion]
-        sign = _padded("+", width, pad) if conversion == "z" else ""
-        return sign + _number(value(tm), max(least, width), width, pad or "_" * (conversion in _SPACED))
+        return _number(value(tm), max(least, width), width, pad or "_" * (conversion in _SPACED))
     elif conversion in _TEXTS or conversion == "Z":
-        text = zone() if conversion == "Z" else _TEXTS[conversion](tm)
+        text = place.name() if conversion == "Z" else _TEXTS[conversion](tm)
         if swapped:
             lower, upper = (True, False) if conversion in "pZ" else (lower, upper or conversion in "aAbB")
     else:
@@ -108,6 +129,12 @@ def _padded(text: str, width: int, pad: str) -> str:
     return text.rjust(width, "0" if pad == "0" else " ")
 
 
+def _offset(seconds: int, width: int, pad: str) -> str:
+    minutes = abs(seconds) // 60
+    sign = _padded("-" if seconds < 0 else "+", width, pad)
+    return sign + _number(minutes // 60 * 100 + minutes % 60, max(4, width), width, pad)
+
+
 def _number(value: int, digits: int, width: int, pad: str) -> str:
     text = str(value)
     if pad == "-":
@@ -118,8 +145,7 @@ def _number(value: int, digits: int, width: int, pad: str) -> str:
 @export("size_t strftime(char *dest, size_t size, const char *format, const void *fields)")
 def strftime(libc: Libc, dest: int, size: int, template: int, fields: int) -> int:
     given = libc.bounded_string(template, _LONGEST_FORMAT)
-    zone = partial(zone_at, libc, fields)
-    text = strftime_text(given.decode("latin-1"), read_tm(libc, fields), zone).encode("latin-1")
+    text = strftime_text(given.decode("latin-1"), read_tm(libc, fields), place_of(libc, fields)).encode("latin-1")
     if len(text) >= size:
         return 0
     libc.put_string(dest, text)

@@ -26,7 +26,7 @@ def test_integers_are_parsed_with_a_locale_and_binary_prefixes(host: Harness) ->
         assert host.call(f"{name}_l", b"0b101", 0, 0, 0) == 0
 
 
-def test_the_zone_is_utc(host: Harness) -> None:
+def test_the_zone_is_utc_without_tz(host: Harness) -> None:
     pair = host.libc.data_symbol("tzname")
     assert pair
     for at in (pair, pair + 8):

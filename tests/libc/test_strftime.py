@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emu.libc.strftime import strftime_text
+from emu.libc.strftime import Place, strftime_text
 
 TM = [5, 6, 7, 8, 9, 101, 3, 280, 0]  # 2001-10-08 07:06:05, a Wednesday for this structure
 
@@ -18,7 +18,8 @@ TM = [5, 6, 7, 8, 9, 101, 3, 280, 0]  # 2001-10-08 07:06:05, a Wednesday for thi
         ("%10b|%012F|%3n|%5%", "       Oct|002001-10-08|  \n|    %"),
         ("%Ey %Od %E% %Ed %Oc", "01 08 % %Ed %Oc"),
         ("%Q %5Q %^q %", "%Q   %5Q %^Q %"),
+        ("%z %_7z %-z %s %08s", "+0000       +      0 +0 -7 -0000007"),
     ],
 )
 def test_glibcs_flags_and_widths(template: str, expected: str) -> None:
-    assert strftime_text(template, TM, lambda: "UTC") == expected
+    assert strftime_text(template, TM, Place(lambda: "UTC", lambda: 0, lambda: -7)) == expected

@@ -154,12 +154,19 @@ static int field(const char **at, int low, int high, int digits, int add, int *t
     return value >= 0;
 }
 
+static int name(const char **at, const char *const *names, int count, int *to) {
+    int value = named(at, names, count);
+    if (value >= 0)
+        *to = value;
+    return value >= 0;
+}
+
 static int conversion(char kind, const char **at, tm *t, state *s) {
     int value;
     switch (kind) {
     case '%': return *(*at)++ == '%';
-    case 'a': case 'A': return s->have_wday = 1, (t->wday = named(at, days, 7)) >= 0;
-    case 'b': case 'B': case 'h': return s->have_mon = s->derive = 1, (t->mon = named(at, months, 12)) >= 0;
+    case 'a': case 'A': return s->have_wday = 1, name(at, days, 7, &t->wday);
+    case 'b': case 'B': case 'h': return s->have_mon = s->derive = 1, name(at, months, 12, &t->mon);
     case 'c': return s->derive = 1, as(at, "%a %b %e %H:%M:%S %Y", t, s);
     case 'C': return s->derive = 1, field(at, 0, 99, 2, 0, &s->century);
     case 'd': case 'e': return s->have_mday = s->derive = 1, field(at, 1, 31, 2, 0, &t->mday);
