@@ -20,10 +20,11 @@ import numpy as np
 
 from emu.calls.declared import dwarf_types
 from emu.calls.types import Array, CType, Integer, Pointer, Struct, VaListType, same_type, sized
+from emu.patch.image_words import ImageWords
 from relink.elf.constants import SymbolType
 from relink.errors import DebugInfoError
 from relink.memory.address_space import Protection
-from relink.records import cached_property, dataclass, field
+from relink.records import dataclass, field
 from relink.resolve.local_symbols import LocalSymbol, all_symbols
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class Carrier:
 
     def __init__(self, memory: GuestMemory, old: Image, new: Image, initial: U8, blocks: Blocks) -> None:
         self._memory, self._old, self._new, self._initial, self._blocks = memory, old, new, initial, blocks
-        self.translate = Translator(old, new)
+        self.translate, self.words = Translator(old, new), ImageWords()
         self.carried = Carried(ambiguous=self.translate.old.ambiguous)
         self._word = old.architecture.word_size
 
@@ -197,7 +198,7 @@ class Carrier:
             content[offset:end] = now[offset:end]
             value = int.from_bytes(now[offset:end], "little")
             if end <= len(now) and self._old.contains(value):
-                known = self.is_relocated(self._old, at + offset)
+                known = self.words.is_relocated(self._old, at + offset)
                 content[offset:end] = self.pointer(value, to + offset, name, known=known)
 
     def pointer(self, value: int, place: int, where: str, *, known: bool) -> bytes:
@@ -211,18 +212,6 @@ class Carrier:
             self.carried.doubtful.append(Doubtful(place, value, where, problem))
             found = value
         return found.to_bytes(self._word, "little")
-
-    @cached_property
-    def _relocated(self) -> dict[Image, set[int]]:
-        return {}
-
-    def is_relocated(self, image: Image, address: int) -> bool:
-        """Whether a relocation of an image has a word at a guest address, which then is an address."""
-        if image not in self._relocated:
-            offsets = [table.offset for table in image.decoded.relocations]
-            places = np.concatenate([image.decoded.relr, *offsets]).astype(np.uint64) + image.bias_word
-            self._relocated[image] = {*(places & image.address_mask).tolist()}
-        return address in self._relocated[image]
 
 
 class _ByType:

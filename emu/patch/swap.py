@@ -13,7 +13,8 @@ A failure rolls all of it back, but for what the guest's own code has done by th
 constructors of the new one): `Machine.swap` returns to a snapshot.
 
 Addresses that are known to be pointers, by the C type or a relocation of their place, are changed to those of the
-new version. Any other word that looks like one refuses the swap, or is changed with `pointers="rewrite"`.
+new version. Any other word that looks like one refuses the swap, or is changed with `pointers="rewrite"`; not so a
+word of a library that is what its file has there, which is no address.
 """
 
 from __future__ import annotations
@@ -200,10 +201,12 @@ class Swap:
 
     def _search(self, carrier: Carrier, undo: Rollback) -> list[Doubtful]:
         """Change the pointers to the old version in the guest's memory; the words that are doubtful."""
-        doubtful = []
+        doubtful, size, words = [], self._old.architecture.word_size, carrier.words
         for place, value in self._words():
             image = self._parts.symbolizer.image_at(place)
-            known = image is not None and (carrier.is_relocated(image, place) or _is_pointer(image, place))
+            if image is not None and words.is_constant(image, place, value.to_bytes(size, "little")):
+                continue
+            known = image is not None and (words.is_relocated(image, place) or _is_pointer(image, place))
             found = carrier.translate(value)
             if isinstance(found, int) and known:
                 self._store(place, found, undo)
@@ -218,7 +221,7 @@ class Swap:
         return (region.name if region is not None else "") or "a mapping"
 
     def _words(self) -> Iterator[tuple[int, int]]:
-        """(guest address, value) of every word in writable memory that is an address of the old version."""
+        """(guest address, value) of every word in readable memory that could be an address of the old version."""
         old, size = self._old, self._old.architecture.word_size
         for region in self._memory.regions:
             if region is old.region or region in old.region.parts or region.name in _OWN:

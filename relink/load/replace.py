@@ -166,6 +166,7 @@ class Replacement(Load):
         if known is not None and np.array_equal(image.relocated.symbols, was.symbols):
             known = known.copy()  # with the stand-ins of undefined symbols
             known.take(chosen, now.bindings, chosen)
+            known = known.without_others()  # the old image is not kept
         symbols = was.symbols[chosen - 1]
         change = rebound(
             image,

@@ -186,7 +186,7 @@ def test_a_firmware_names_the_nearest_symbol_that_contains_an_address() -> None:
         ("alias", 0x110, 8, False),
         ("label", 0x130, 0, False),
     ]
-    firmware = Firmware("fw", (), symbols={name: Symbol(name, *rest) for name, *rest in rows})  # type: ignore[arg-type]
+    firmware = Firmware("fw", (), symbols={row[0]: Symbol(*row, row[3]) for row in rows})
     found = {at: symbol.name for at in range(0xF0, 0x150) if (symbol := firmware.symbol_at(at)) is not None}
     inner = range(0x110, 0x118)
     assert found == {at: "inner" if at in inner else "outer" for at in range(0x100, 0x140)}
