@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import toolcache
 from tests.sampling import examples
 from tests.toolcache import text_file
 
@@ -136,6 +140,15 @@ def test_each_call_has_one_answer_of_the_host(relink_emu: RunCommand, source: st
 def test_functions_are_shown_as_soon_as_they_are_tested(relink_emu: RunCommand, source: str) -> None:
     result = relink_emu("test", source, "-a", "x86_64", "--examples", "5", "-f", "add", "-f", "each")
     assert [line.split(":")[0] for line in result.out.splitlines()[:2]] == ["same     add", "skipped  each"]
+
+
+def test_nothing_is_left_in_the_folder_of_the_sources(source: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "emu.cli", "test", source, "-a", "i386", "-f", "add", "--examples", "50"]
+    root = Path(__file__).resolve().parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root), "XDG_CACHE_HOME": str(toolcache.folder())}
+    environment.pop("HYPOTHESIS_STORAGE_DIRECTORY", None)
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, stdout=subprocess.DEVNULL)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
