@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from emu.errors import GuestAbort
 from emu.libc import filesystem as fs
-from emu.libc.errno import Errno, message
+from emu.libc.errno import Errno, error_name, message
 from emu.libc.fenv import rounding
 from emu.libc.guest import Arguments
 from emu.libc.ieee import DOUBLE, SINGLE, Rounding, long_double
@@ -51,8 +51,9 @@ class LibcContext:
     def store(self, address: int, size: int, value: int) -> None:
         self._libc.memory.write_uint(address, size, value & ((1 << 8 * size) - 1))
 
-    def error_message(self) -> bytes:
-        return message(self._libc.errno)
+    def error_message(self, *, name: bool) -> bytes:
+        error = self._libc.errno
+        return error_name(error) or b"%d" % error if name else message(error)
 
     def rounding(self) -> Rounding:
         return rounding(self._libc)
@@ -258,6 +259,9 @@ class PointerTarget:
 
     def store_bytes(self, address: int, data: bytes) -> None:
         self._libc.memory.write(address, data)
+
+    def out_of_range(self) -> None:
+        self._libc.errno = Errno.ERANGE
 
     def wide(self, data: bytes) -> bytes | None:
         try:

@@ -65,7 +65,9 @@ class FormatContext(Protocol):
     def bounded_string(self, address: int, limit: int) -> bytes: ...
     def wide_string(self, address: int, limit: int) -> bytes | None: ...
     def store(self, address: int, size: int, value: int) -> None: ...
-    def error_message(self) -> bytes: ...
+    def error_message(self, *, name: bool) -> bytes:
+        """That of errno, or with `name` the constant's name."""
+
     def rounding(self) -> Rounding: ...
 
 
@@ -231,7 +233,7 @@ def _convert(
             return _pad(b"(nil)", flags, width)
         return _integer("p", flags + "#", width, precision, int(value), 64)
     if conversion == "m":
-        return _pad(_cut(context.error_message(), precision), flags, width)
+        return _pad(_cut(context.error_message(name="#" in flags), precision), flags, width)
     if conversion in "cC":
         if conversion == "C" or spec.length == b"l":
             return _pad_text(_wide_character(int(value)), flags, width, context)

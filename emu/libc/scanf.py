@@ -42,6 +42,8 @@ class Target(Protocol):
         """The wchar_t values of multibyte characters; None for invalid ones."""
 
     def allocate(self, data: bytes) -> int: ...
+    def out_of_range(self) -> None:
+        """An integer did not fit: errno is ERANGE, as after strtol."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,13 +183,12 @@ def _characters(spec: _Spec, conversion: str, reader: _Counted, target: Target) 
     as_wide = spec.length in (b"l", b"ll") or conversion in "SC"
     if conversion in "cC":
         counts_bytes, reader.characters = reader.characters, reader.characters or as_wide
-        reader.field = wanted = spec.width or 1
-        data = reader.take_while(lambda byte: True)
+        reader.field = spec.width or 1
+        data = reader.take_while(lambda byte: True)  # as many as there are, as in glibc
         terminator = b""
-        complete = reader.field <= 0
         reader.characters = counts_bytes
-        if not complete and wanted:
-            return _EOF if not data else None
+        if not data:
+            return _EOF
     elif conversion in "sS":
         data = reader.take_while(lambda byte: byte not in SPACE)
     elif conversion == "[":
@@ -239,15 +240,17 @@ def _integer(spec: _Spec, conversion: str, reader: _Counted, target: Target) -> 
         value = number.value
         if not number.consumed:
             return None
+    size = target.word if conversion == "p" else _SIZES[spec.length] or target.word
+    fitting = _clamped(value, conversion, 8 * max(size, target.word))
+    if fitting != value:
+        target.out_of_range()
     if not spec.suppressed:
-        size = target.word if conversion == "p" else _SIZES[spec.length] or target.word
-        target.store(target.next_pointer(spec.argument), size, _clamped(value, conversion, size, target.word))
+        target.store(target.next_pointer(spec.argument), size, fitting)
     return 1
 
 
-def _clamped(value: int, conversion: str, size: int, word: int) -> int:
+def _clamped(value: int, conversion: str, bits: int) -> int:
     # glibc uses strtol (or strtoll) and truncates the result to the target's size.
-    bits = 8 * max(size, word)
     if conversion in "di":
         return min(max(value, -(1 << (bits - 1))), (1 << (bits - 1)) - 1)
     return value if abs(value) < 1 << bits else (1 << bits) - 1
@@ -271,7 +274,7 @@ def _integer_text(reader: _Counted, base: int) -> bytes:
 
 
 def _real_text(reader: _Counted) -> bytes:
-    """Read the longest prefix of a floating-point number from the stream."""
+    """Read a floating-point number from the stream. As in glibc an exponent without digits is read and is none."""
     text = reader.take(b"+-")
     for word in (b"infinity", b"nan"):
         if (first := reader.take(bytes([word[0]]) + bytes([word[0]]).upper())) != b"":
@@ -286,7 +289,8 @@ def _real_text(reader: _Counted) -> bytes:
     fraction = reader.take_while(digits.__contains__) if point else b""
     text += whole + point + fraction
     if (zero or whole or fraction) and (letter := reader.take(exponent)) != b"":
-        text += letter + reader.take(b"+-") + reader.take_while(b"0123456789".__contains__)
+        sign, exponent_digits = reader.take(b"+-"), reader.take_while(b"0123456789".__contains__)
+        text += letter + sign + exponent_digits if exponent_digits else b""
     return text
 
 

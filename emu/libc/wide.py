@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -204,26 +205,37 @@ def multibyte(libc: Libc, address: int, limit: int = _WHOLE) -> bytes:
 
 @export("size_t mbstowcs(wchar_t *dest, const char *src, size_t n)")
 def mbstowcs(libc: Libc, dest: int, src: int, n: int) -> int:
+    """What is behind the last character that fits is not looked at."""
+    text, invalid = multibyte(libc, src, 4 * n if dest else _WHOLE), False
     try:
-        units = [ord(c) for c in multibyte(libc, src).decode()]
-    except UnicodeDecodeError:
-        return libc.fail(Errno.EILSEQ, libc.arch.address_mask)
+        characters = text.decode()
+    except UnicodeDecodeError as error:
+        characters, invalid = text[: error.start].decode(), True
+    fitting = n if dest else _WHOLE
+    units = [ord(c) for c in characters[:fitting]]
     if dest:
-        write_wide(libc, dest, [*units, 0][:n])
-        return min(len(units), n)
-    return len(units)
+        write_wide(libc, dest, units if invalid else [*units, 0][:n])
+    return libc.fail(Errno.EILSEQ, libc.arch.address_mask) if invalid and len(units) < fitting else len(units)
 
 
 @export("size_t wcstombs(char *dest, const wchar_t *src, size_t n)")
 def wcstombs(libc: Libc, dest: int, src: int, n: int) -> int:
-    text = encode_wide(read_wide(libc, src))
+    """A character is written completely or not at all; what is behind the last that fits is not looked at."""
+    units = read_wide(libc, src, n if dest else _WHOLE)
+    text = encode_wide(units)
     if text is None:
-        return libc.fail(Errno.EILSEQ, libc.arch.address_mask)
+        text = encode_wide(list(takewhile(_is_character, units))) or b""
+        if not dest or len(text) < n:
+            return libc.fail(Errno.EILSEQ, libc.arch.address_mask)
     if not dest:
         return len(text)
-    fitting = text[:n].decode(errors="ignore").encode()  # a character is written completely or not at all
+    fitting = text[:n].decode(errors="ignore").encode()
     libc.memory.write(dest, fitting + b"\0" if len(fitting) == len(text) < n else fitting)
     return len(fitting)
+
+
+def _is_character(unit: int) -> bool:
+    return encode_wide([unit]) is not None
 
 
 class Partial:

@@ -9,6 +9,7 @@ extern wide *wcschr(const wide *, wide);
 extern wide *wcscpy(wide *, const wide *);
 extern wide *wmemcpy(wide *, const wide *, size);
 extern void *malloc(size);
+extern void free(void *);
 extern unsigned towlower(unsigned);
 extern size wcstombs(char *, const wide *, size);
 
@@ -111,36 +112,39 @@ int wcscasecmp(const wide *a, const wide *b) {
 }
 
 /* Numbers: what strtol and strtod read is ASCII, so the characters up to the first other one are enough for them. */
-#define LONGEST 400
+#define SHORT 400
 
-static size narrowed(const wide *s, char *to) {
+/* Those characters as bytes: in `room`, or allocated where they are too many. NULL without memory. */
+static char *narrowed(const wide *s, char *room) {
     size n = 0;
-    for (; n < LONGEST - 1 && s[n] > 0 && s[n] < 128; n++)
-        to[n] = (char)s[n];
-    to[n] = 0;
-    return n;
+    while (s[n] > 0 && s[n] < 128)
+        n++;
+    char *text = n < SHORT ? room : malloc(n + 1);
+    if (text) {
+        text[n] = 0;
+        while (n--)
+            text[n] = (char)s[n];
+    }
+    return text;
 }
 
+/* `stop` is not set where the base is none, nor is then the caller's. */
+#define NUMBER(type, call)                                           \
+    char room[SHORT], *stop = 0, *text = narrowed(s, room);          \
+    if (!text)                                                       \
+        return 0;                                                    \
+    type value = call;                                               \
+    if (end && stop)                                                 \
+        *end = (wide *)s + (stop - text);                            \
+    if (text != room)                                                \
+        free(text);                                                  \
+    return value;
 #define INTEGER(type, name, narrow)                                  \
     extern type narrow(const char *, char **, int);                  \
-    type name(const wide *s, wide **end, int base) {                 \
-        char text[LONGEST], *stop;                                   \
-        narrowed(s, text);                                           \
-        type value = narrow(text, &stop, base);                      \
-        if (end)                                                     \
-            *end = (wide *)s + (stop - text);                        \
-        return value;                                                \
-    }
+    type name(const wide *s, wide **end, int base) { NUMBER(type, narrow(text, &stop, base)) }
 #define REAL(type, name, narrow)                                     \
     extern type narrow(const char *, char **);                       \
-    type name(const wide *s, wide **end) {                           \
-        char text[LONGEST], *stop;                                   \
-        narrowed(s, text);                                           \
-        type value = narrow(text, &stop);                            \
-        if (end)                                                     \
-            *end = (wide *)s + (stop - text);                        \
-        return value;                                                \
-    }
+    type name(const wide *s, wide **end) { NUMBER(type, narrow(text, &stop)) }
 INTEGER(long, wcstol, strtol)
 INTEGER(unsigned long, wcstoul, strtoul)
 INTEGER(long long, wcstoll, strtoll)
