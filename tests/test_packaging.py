@@ -8,10 +8,16 @@ import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
+
+from emu import Machine
+from emu.cpu import create
+from relink.errors import MachineError
+from tests.grouping import each
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -51,6 +57,18 @@ def test_keystone_is_needed_only_where_it_has_wheels(host: str) -> None:
 def test_the_extra_for_pytest_has_what_the_plug_in_and_relink_emu_test_need() -> None:
     extra = {Requirement(text).name for text in PROJECT["optional-dependencies"]["pytest"]}
     assert extra == {"hypothesis", "pytest", "ziglang"}
+
+
+@each("arch", ["riscv64", "loongarch64"])
+def test_missing_files_are_named_before_a_machine_is_made(arch: str) -> None:
+    """As in a zip archive, or in a frozen application without the package's data."""
+    create._check_folders.cache_clear()
+    with (
+        patch.object(create, "__file__", "/app.pyz/emu/cpu/create.py"),
+        pytest.raises(MachineError, match=r"not installed completely: there is no folder /app\.pyz/emu/cpu/hooks"),
+    ):
+        Machine(arch)
+    Machine(arch).close()
 
 
 @pytest.mark.network
