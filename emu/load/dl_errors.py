@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from relink.arch import ARCHITECTURES
 from relink.elf import Decoded
@@ -19,6 +20,7 @@ from relink.errors import (
 from relink.search.graph import Node
 
 _NO_SUCH_FILE = "cannot open shared object file: No such file or directory"
+_NOT_FOR_DLOPEN = "shared object cannot be dlopen()ed"
 _IS_A_FOLDER = "cannot read file data: Is a directory"
 
 
@@ -33,13 +35,20 @@ def check_openable(path: str, decoded: Decoded) -> None:
     if decoded.flags_1 & DynamicFlag1.PIE:
         raise DlError(f"{path}: cannot dynamically load position-independent executable")
     if decoded.flags_1 & DynamicFlag1.NOOPEN:
-        raise DlError(f"{path}: shared object cannot be dlopen()ed")
+        raise DlError(f"{path}: {_NOT_FOR_DLOPEN}")
+
+
+def check_may_open(libraries: Iterable[Decoded]) -> None:
+    """Raise DlError when dlopen may not add one of these, be it as a dependency (`ld -z nodlopen`)."""
+    for decoded in libraries:
+        if decoded.flags_1 & DynamicFlag1.NOOPEN:
+            raise DlError(f"{decoded.soname or decoded.name}: {_NOT_FOR_DLOPEN}")
 
 
 def missing(node: Node, bits: int) -> str:
     """glibc's message for a library that was not found, in a program with `bits`-bit words."""
     for place, problem in node.tried:
-        if problem.startswith("not an ELF file"):
+        if place in node.foreign:
             return f"{place}: invalid ELF header"
         if problem == "is a folder" and "/" in node.name:
             return f"{node.name}: {_IS_A_FOLDER}"

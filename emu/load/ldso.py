@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
-from emu.load.dl_errors import DlError, check_openable, missing
+from emu.load.dl_errors import DlError, check_may_open, check_openable, missing
 from relink.elf.constants import DynamicTag, SymbolBind, SymbolType
 from relink.image import Image, image_of
 from relink.relocate.lazy import BindMode
@@ -162,9 +162,10 @@ class DynamicLoader:
             if mode & Mode.NOLOAD:
                 return 0
         lazily = BindMode.FAITHFUL if self._loader.binding is BindMode.FAITHFUL else BindMode.LAZY
-        image = self._loader.load(node, **load_keywords(Mode(mode), lazily)).root
-        self._opens.setdefault(image, []).append(caller)
-        return self.link_maps.link_map_address(image)
+        with self._loader.loading(node, **load_keywords(Mode(mode), lazily)) as pending:
+            check_may_open(image.decoded for image in pending.plan.images)
+        self._opens.setdefault(pending.plan.root, []).append(caller)
+        return self.link_maps.link_map_address(pending.plan.root)
 
     def _find(self, path: str, caller: Image | None) -> Node:
         """Find a library for the image that opens it: in the guest's files, else by the linker's search."""

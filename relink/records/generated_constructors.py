@@ -122,8 +122,8 @@ def _26(self, name, version, image, asking=_missing, index=_missing):
     _set(self, 'name', name); _set(self, 'version', version); _set(self, 'image', image); _set(self, 'asking', asking); _set(self, 'index', index)
 CONSTRUCTORS['relink.resolve.sources:SymbolRequest'] = _26
 
-def _27(self, name, parent, rule=_missing, decoded=_missing, image=_missing, host_provided=_missing, tried=_missing, needs=_missing, filtees=_missing, optional=_missing, names=_missing, adopted=_missing, file=_missing):
-    self.name = name; self.parent = parent; self.rule = rule; self.decoded = decoded; self.image = image; self.host_provided = host_provided; self.tried = [] if tried is _missing else tried; self.needs = [] if needs is _missing else needs; self.filtees = [] if filtees is _missing else filtees; self.optional = optional; self.names = set() if names is _missing else names; self.adopted = adopted; self.file = file
+def _27(self, name, parent, rule=_missing, decoded=_missing, image=_missing, host_provided=_missing, tried=_missing, foreign=_missing, needs=_missing, filtees=_missing, optional=_missing, names=_missing, adopted=_missing, file=_missing):
+    self.name = name; self.parent = parent; self.rule = rule; self.decoded = decoded; self.image = image; self.host_provided = host_provided; self.tried = [] if tried is _missing else tried; self.foreign = set() if foreign is _missing else foreign; self.needs = [] if needs is _missing else needs; self.filtees = [] if filtees is _missing else filtees; self.optional = optional; self.names = set() if names is _missing else names; self.adopted = adopted; self.file = file
 CONSTRUCTORS['relink.search.graph:Node'] = _27
 
 def _28(self, libraries=_missing, library_path=_missing, sysroot=_missing, finders=_missing, last_finders=_missing):

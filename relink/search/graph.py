@@ -44,6 +44,7 @@ class Node:
     image: Image | None = None  #: the image, when it is already loaded
     host_provided: bool = False  #: its symbols come from the host (see `SearchContext.host_provided`)
     tried: list[tuple[str, str]] = field(default_factory=list)  #: (place, why it was rejected)
+    foreign: set[str] = field(default_factory=set)  #: those places whose file is not ELF
     #: dependencies in DT_NEEDED order; nodes are shared between parents
     needs: list[Node] = field(default_factory=list)
     filtees: list[Node] = field(default_factory=list)  #: filtees (DT_FILTER, DT_AUXILIARY)
@@ -307,6 +308,7 @@ def _find(name: str, parent: Node | None, context: SearchContext, chain: Sequenc
                 decoded = _open(candidate, name, parent, context)
             except (NotElf, UnsupportedElf) as error:
                 problem = error.problem
+                node.foreign |= {candidate.place} if isinstance(error, NotElf) else set()
             else:
                 if candidate.status is not None:
                     node.file = candidate.status.st_dev, candidate.status.st_ino

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from emu.errors import ConstructorFault
@@ -311,33 +309,6 @@ def test_so_does_one_of_an_image_that_was_in_memory(target: str) -> None:
         assert len(memory.regions) <= regions + 3, "link maps and the heap only"
         assert len(guest.machine.traps) <= traps + 3, "dlopen and its kin only"
         assert guest.open("libtwo.so")
-
-
-def test_a_folder_is_no_library(target: str, tmp_path: Path) -> None:
-    (tmp_path / "usr").mkdir()
-    with Guest(target, sysroot=tmp_path) as guest:
-        assert guest.open("/usr") == 0
-        assert guest.error() == "/usr: cannot read file data: Is a directory"
-
-
-def test_what_is_no_library_for_dlopen_is_refused_by_name(target: str) -> None:
-    closed = library(target, "global", "-z", "nodlopen")
-    files = {"libclosed.so": closed, "program": fixture(target, "exe/pie")}
-    with Guest(
-        target,
-        libraries=files,
-        files={"/tmp/text.so": b"not ELF at all, but long enough to be read " * 4, "/tmp/short.so": b"\x7fELF"},
-    ) as guest:
-        assert guest.open("libclosed.so") == 0
-        assert guest.error() == "libclosed.so: shared object cannot be dlopen()ed"
-        assert guest.open("program") == 0
-        assert guest.error() == "program: cannot dynamically load position-independent executable"
-        assert guest.open("/tmp/text.so") == 0
-        assert guest.error() == "/tmp/text.so: invalid ELF header"
-        assert guest.open("/tmp/short.so") == 0
-        assert guest.error() == "/tmp/short.so: file too short"
-        assert guest.open("/tmp/none.so") == 0
-        assert guest.error() == f"/tmp/none.so: {NO_FILE}"
 
 
 def test_a_file_the_guest_has_can_be_opened_by_its_path(target: str) -> None:
