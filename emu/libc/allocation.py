@@ -67,6 +67,13 @@ def valloc(libc: Libc, size: int) -> int:
     return aligned_alloc(libc, libc.arch.page_size, size)
 
 
+@export("void *pvalloc(size_t size)")
+def pvalloc(libc: Libc, size: int) -> int:
+    """Whole pages."""
+    page = libc.arch.page_size
+    return aligned_alloc(libc, page, size + page - 1 & -page)
+
+
 @export("int posix_memalign(void **result, size_t alignment, size_t size)")
 def posix_memalign(libc: Libc, result: int, alignment: int, size: int) -> int:
     if alignment < libc.word or alignment & (alignment - 1):

@@ -44,7 +44,8 @@ def _table_mask(bit: int) -> int:
 for _name, (_members, _bit) in CLASSES.items():
     register(f"is{_name}", f"int is{_name}(int c)", _classifier(_members, _table_mask(_bit)))
     register(f"isw{_name}", f"int isw{_name}(unsigned c)", _classifier(_members, _table_mask(_bit)))
-    register(f"is{_name}_l", f"int is{_name}_l(int c, void *locale)", _classifier(_members, _table_mask(_bit)))
+    for _spelled in (f"is{_name}_l", f"isw{_name}_l", f"__isw{_name}_l"):
+        register(_spelled, f"int {_spelled}(unsigned c, void *locale)", _classifier(_members, _table_mask(_bit)))
 
 
 def _upper(c: int) -> int:

@@ -141,6 +141,26 @@ def readdir64(libc: Libc, directory: int) -> int:
     return _next_entry(libc, directory, 8)
 
 
+def _readdir_r(libc: Libc, directory: int, entry: int, result: int, offset_size: int) -> int:
+    if directory not in libc.state(Directories).open:
+        return Errno.EBADF
+    found = _next_entry(libc, directory, offset_size)
+    if found:
+        libc.memory.copy(entry, found, libc.memory.read_uint(found + 2 * offset_size, 2))
+    libc.set_pointer(result, entry if found else 0)
+    return 0
+
+
+@export("int readdir_r(void *directory, void *entry, void **result)")
+def readdir_r(libc: Libc, directory: int, entry: int, result: int) -> int:
+    return _readdir_r(libc, directory, entry, result, libc.isa.data.time_size)
+
+
+@export("int readdir64_r(void *directory, void *entry, void **result)")
+def readdir64_r(libc: Libc, directory: int, entry: int, result: int) -> int:
+    return _readdir_r(libc, directory, entry, result, 8)
+
+
 # ---------------------------------------------------------------- relative to a directory
 
 

@@ -200,6 +200,7 @@ class Errno(enum.IntEnum):
     ENOTEMPTY = 39
     EILSEQ = 84
     EOVERFLOW = 75
+    EMSGSIZE = 90
     EOPNOTSUPP = 95
     EAFNOSUPPORT = 97
     ETIMEDOUT = 110

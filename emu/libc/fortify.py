@@ -11,11 +11,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from emu.libc import memory, strings, wide
+from emu.libc.at_calls import readlinkat
+from emu.libc.configuration import confstr
 from emu.libc.files import pread
 from emu.libc.filesystem import PATH_MAX
 from emu.libc.memory import overflow_abort
-from emu.libc.paths import realpath
+from emu.libc.paths import getcwd, readlink, realpath
 from emu.libc.table import Implementation, export, register
+from emu.libc.unavailable import gethostname
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc
@@ -38,6 +41,10 @@ def _appended(libc: Libc, dest: int, src: int, n: int | None = None) -> int:
 
 def _size_third(libc: Libc, dest: int, src: int, size: int) -> int:
     return size
+
+
+def _size_last(libc: Libc, *args: int) -> int:
+    return args[-1]
 
 
 def _wide_count(libc: Libc, dest: int, src: int, n: int) -> int:
@@ -65,6 +72,13 @@ _CHECKED: dict[str, tuple[str, str, Implementation, _Need]] = {
     "wcsncpy": ("int *", "int *dest, const int *src, size_t n", wide.wcsncpy, _wide_count),
     "mbstowcs": ("size_t ", "int *dest, const char *src, size_t n", wide.mbstowcs, _wide_count),
     "wcstombs": ("size_t ", "char *dest, const int *src, size_t n", wide.wcstombs, _wide_count),
+    "wmemmove": ("int *", "int *dest, const int *src, size_t n", wide.wmemcpy, _wide_count),
+    "wmemset": ("int *", "int *dest, int value, size_t n", wide.wmemset, _wide_count),
+    "readlink": ("ssize_t ", "const char *path, char *buffer, size_t size", readlink, _size_third),
+    "readlinkat": ("ssize_t ", "int folder, const char *path, char *buffer, size_t size", readlinkat, _size_last),
+    "getcwd": ("char *", "char *buffer, size_t size", getcwd, _size_last),
+    "gethostname": ("int ", "char *buffer, size_t size", gethostname, _size_last),
+    "confstr": ("size_t ", "int name, char *buffer, size_t size", confstr, _size_last),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 NAMES: dict[str, str] = {
     "allocation": """
         _ZdaPv _ZdaPvj _ZdaPvm _ZdlPv _ZdlPvj _ZdlPvm _Znaj _Znam _Znwj _Znwm aligned_alloc calloc cfree free
-        free_aligned_sized free_sized malloc malloc_trim malloc_usable_size memalign posix_memalign realloc
+        free_aligned_sized free_sized malloc malloc_trim malloc_usable_size memalign posix_memalign pvalloc realloc
         reallocarray valloc
     """,
     "memory": """
@@ -21,11 +21,14 @@ NAMES: dict[str, str] = {
     """,
     "ctype": """
         __ctype_b __ctype_b_loc __ctype_get_mb_cur_max __ctype_tolower __ctype_tolower_loc __ctype_toupper
-        __ctype_toupper_loc __libc_ctype_b_table __libc_ctype_tolower_table __libc_ctype_toupper_table _tolower
-        _toupper isalnum isalnum_l isalpha isalpha_l isascii isblank isblank_l iscntrl iscntrl_l isdigit isdigit_l
-        isgraph isgraph_l islower islower_l isprint isprint_l ispunct ispunct_l isspace isspace_l isupper isupper_l
-        iswalnum iswalpha iswblank iswcntrl iswdigit iswgraph iswlower iswprint iswpunct iswspace iswupper
-        iswxdigit isxdigit isxdigit_l toascii tolower toupper towlower towupper
+        __ctype_toupper_loc __iswalnum_l __iswalpha_l __iswblank_l __iswcntrl_l __iswdigit_l __iswgraph_l
+        __iswlower_l __iswprint_l __iswpunct_l __iswspace_l __iswupper_l __iswxdigit_l __libc_ctype_b_table
+        __libc_ctype_tolower_table __libc_ctype_toupper_table _tolower _toupper isalnum isalnum_l isalpha isalpha_l
+        isascii isblank isblank_l iscntrl iscntrl_l isdigit isdigit_l isgraph isgraph_l islower islower_l isprint
+        isprint_l ispunct ispunct_l isspace isspace_l isupper isupper_l iswalnum iswalnum_l iswalpha iswalpha_l
+        iswblank iswblank_l iswcntrl iswcntrl_l iswdigit iswdigit_l iswgraph iswgraph_l iswlower iswlower_l
+        iswprint iswprint_l iswpunct iswpunct_l iswspace iswspace_l iswupper iswupper_l iswxdigit iswxdigit_l
+        isxdigit isxdigit_l toascii tolower toupper towlower towupper
     """,
     "wide": """
         __mbrlen c32rtomb mblen mbrlen mbrtoc32 mbrtowc mbsinit mbstowcs mbtowc wcrtomb wcscat wcschr wcscmp
@@ -33,13 +36,14 @@ NAMES: dict[str, str] = {
         wmemset
     """,
     "locale": """
-        __duplocale __freelocale __iswctype_l __newlocale __nl_langinfo_l __relink_c_locale __strcoll_l
-        __strftime_l __strxfrm_l __tolower_l __toupper_l __towlower_l __towupper_l __uselocale __wcscoll_l
-        __wcsftime_l __wcsxfrm_l __wctype_l _nl_C_locobj bind_textdomain_codeset btowc dcngettext dngettext
-        duplocale fgetwc fgetwc_unlocked fputwc fputwc_unlocked freelocale getwc getwc_unlocked iswctype iswctype_l
-        mbsnrtowcs mbsrtowcs newlocale ngettext nl_langinfo nl_langinfo_l putwc putwc_unlocked strcoll_l strftime_l
-        strxfrm_l tolower_l toupper_l towlower_l towupper_l ungetwc uselocale wcscoll_l wcsftime wcsftime_l
-        wcsnrtombs wcsrtombs wcsxfrm wcsxfrm_l wctob wctype wctype_l
+        __duplocale __freelocale __iswctype_l __newlocale __nl_langinfo_l __relink_c_locale __strcasecmp_l
+        __strcoll_l __strftime_l __strncasecmp_l __strxfrm_l __tolower_l __toupper_l __towlower_l __towupper_l
+        __uselocale __wcscoll_l __wcsftime_l __wcsxfrm_l __wctype_l _nl_C_locobj bind_textdomain_codeset btowc
+        dcngettext dngettext duplocale fgetwc fgetwc_unlocked fputwc fputwc_unlocked freelocale getwc
+        getwc_unlocked iswctype iswctype_l mbsnrtowcs mbsrtowcs newlocale ngettext nl_langinfo nl_langinfo_l putwc
+        putwc_unlocked strcasecmp_l strcoll_l strftime_l strncasecmp_l strxfrm_l tolower_l toupper_l towlower_l
+        towupper_l ungetwc uselocale wcscoll_l wcsftime wcsftime_l wcsnrtombs wcsrtombs wcsxfrm wcsxfrm_l wctob
+        wctype wctype_l
     """,
     "numbers": """
         __isoc23_strtod __isoc23_strtof __isoc23_strtoimax __isoc23_strtoimax_l __isoc23_strtol __isoc23_strtol_l
@@ -93,19 +97,24 @@ NAMES: dict[str, str] = {
     """,
     "limits": """
         __brk __prctl_time64 __register_atfork __sbrk __statfs brk close_range fstatfs fstatfs64 fstatvfs
-        fstatvfs64 getdtablesize getrlimit getrlimit64 prctl pthread_getaffinity_np sbrk setrlimit setrlimit64
-        statfs statfs64 statvfs statvfs64 wait waitpid
+        fstatvfs64 getdtablesize getrlimit getrlimit64 prctl prlimit prlimit64 pthread_getaffinity_np sbrk
+        setrlimit setrlimit64 statfs statfs64 statvfs statvfs64 wait waitpid
     """,
     "internet": """
-        __inet_pton htonl htons inet_addr inet_aton inet_ntoa inet_ntop inet_pton ntohl ntohs
+        __dn_expand __dn_skipname __inet_pton dn_expand dn_skipname ether_aton ether_aton_r ether_hostton
+        ether_ntoa ether_ntoa_r ether_ntohost htonl htons inet_addr inet_aton inet_lnaof inet_makeaddr inet_netof
+        inet_network inet_ntoa inet_ntop inet_pton ns_name_uncompress ntohl ntohs
     """,
     "resolver": """
-        __h_errno_location __res_init endhostent endnetent endprotoent endservent freeifaddrs gethostbyaddr
-        gethostbyaddr_r gethostbyname gethostbyname2 gethostbyname2_r gethostbyname_r gethostent gethostent_r
-        getnetbyaddr_r getnetbyname getnetbyname_r getnetent getnetent_r getprotobyname getprotobyname_r
-        getprotobynumber getprotobynumber_r getprotoent getprotoent_r getservbyname getservbyname_r getservbyport
-        getservbyport_r getservent getservent_r getspnam_r hstrerror if_freenameindex if_indextoname if_nameindex
-        if_nametoindex in6addr_any in6addr_loopback res_init sethostent setnetent setprotoent setservent
+        __h_errno_location __res_init __res_nclose __res_ninit __res_nquery __res_nquerydomain __res_nsearch
+        __res_nsend __res_query __res_querydomain __res_search __res_send endhostent endnetent endprotoent
+        endservent freeifaddrs gethostbyaddr gethostbyaddr_r gethostbyname gethostbyname2 gethostbyname2_r
+        gethostbyname_r gethostent gethostent_r getnetbyaddr_r getnetbyname getnetbyname_r getnetent getnetent_r
+        getprotobyname getprotobyname_r getprotobynumber getprotobynumber_r getprotoent getprotoent_r getservbyname
+        getservbyname_r getservbyport getservbyport_r getservent getservent_r getspnam_r herror hstrerror
+        if_freenameindex if_indextoname if_nameindex if_nametoindex in6addr_any in6addr_loopback res_init
+        res_nclose res_ninit res_nquery res_nquerydomain res_nsearch res_nsend res_query res_querydomain res_search
+        res_send sethostent setnetent setprotoent setservent
     """,
     "configuration": """
         confstr gnu_dev_major gnu_dev_makedev gnu_dev_minor gnu_get_libc_release gnu_get_libc_version mallopt
@@ -154,21 +163,23 @@ NAMES: dict[str, str] = {
     """,
     "unavailable": """
         __clock_settime64 __epoll_pwait2_time64 __fts64_children_time64 __fts64_close_time64 __fts64_open_time64
-        __fts64_read_time64 __fts64_set_time64 __getrusage64 __getsockopt64 __msgctl64 __recvmmsg64 __recvmsg64
-        __semctl64 __sendmmsg64 __sendmsg64 __setsockopt64 __settimeofday64 __shmctl64 __syslog_chk
+        __fts64_read_time64 __fts64_set_time64 __getrusage64 __getsockopt64 __mq_timedreceive_time64
+        __mq_timedsend_time64 __msgctl64 __recv_chk __recvfrom_chk __recvmmsg64 __recvmsg64 __semctl64
+        __semtimedop64 __sendmmsg64 __sendmsg64 __setsockopt64 __settimeofday64 __shmctl64 __syslog_chk
         __timer_gettime64 __timer_settime64 __timerfd_gettime64 __timerfd_settime64 __vsyslog_chk __wait3_time64
         __wait4_time64 accept accept4 acct adjtimex backtrace backtrace_symbols backtrace_symbols_fd bind capget
-        capset chroot clock_settime clone closelog connect copy_file_range ctermid daemon endmntent endutxent
-        epoll_create epoll_create1 epoll_ctl epoll_pwait epoll_pwait2 epoll_wait eventfd eventfd_read eventfd_write
-        execl execle execlp execv execve execveat execvp execvpe fexecve forkpty freeaddrinfo fts64_children
-        fts64_close fts64_open fts64_read fts64_set fts_children fts_close fts_open fts_read fts_set gai_strerror
-        getaddrinfo getdomainname gethostid gethostname getifaddrs getloadavg getmntent getmntent_r getnameinfo
-        getpeername getpgid getpgrp getpriority getpt getrusage getsid getsockname getsockopt getutent getutxent
-        grantpt hasmntopt initgroups inotify_add_watch inotify_init inotify_init1 inotify_rm_watch klogctl listen
-        login_tty memfd_create mount mq_close mq_getattr mq_open mq_setattr mq_unlink msgctl msgget msgrcv msgsnd
-        name_to_handle_at nice openlog openpty pclose personality pidfd_open pidfd_send_signal pivot_root popen
-        posix_openpt posix_spawn posix_spawn_file_actions_addchdir_np posix_spawn_file_actions_addclose
-        posix_spawn_file_actions_addclosefrom_np posix_spawn_file_actions_adddup2
+        capset chroot clock_settime clone closelog connect copy_file_range ctermid daemon delete_module endmntent
+        endutxent epoll_create epoll_create1 epoll_ctl epoll_pwait epoll_pwait2 epoll_wait eventfd eventfd_read
+        eventfd_write execl execle execlp execv execve execveat execvp execvpe fexecve forkpty freeaddrinfo
+        fsconfig fsmount fsopen fspick fts64_children fts64_close fts64_open fts64_read fts64_set fts_children
+        fts_close fts_open fts_read fts_set gai_strerror getaddrinfo getdomainname gethostid gethostname getifaddrs
+        getloadavg getmntent getmntent_r getnameinfo getpeername getpgid getpgrp getpriority getpt getrusage getsid
+        getsockname getsockopt getutent getutxent grantpt hasmntopt init_module initgroups inotify_add_watch
+        inotify_init inotify_init1 inotify_rm_watch klogctl listen login_tty memfd_create mount mount_setattr
+        move_mount mq_close mq_getattr mq_open mq_receive mq_send mq_setattr mq_timedreceive mq_timedsend mq_unlink
+        msgctl msgget msgrcv msgsnd name_to_handle_at nice open_tree openlog openpty pclose personality pidfd_open
+        pidfd_send_signal pivot_root popen posix_openpt posix_spawn posix_spawn_file_actions_addchdir_np
+        posix_spawn_file_actions_addclose posix_spawn_file_actions_addclosefrom_np posix_spawn_file_actions_adddup2
         posix_spawn_file_actions_addfchdir_np posix_spawn_file_actions_addopen posix_spawn_file_actions_destroy
         posix_spawn_file_actions_init posix_spawnattr_destroy posix_spawnattr_init posix_spawnattr_setflags
         posix_spawnattr_setpgroup posix_spawnattr_setschedparam posix_spawnattr_setschedpolicy
@@ -179,8 +190,8 @@ NAMES: dict[str, str] = {
         setutxent shmat shmctl shmdt shmget shutdown signalfd sockatmark socket socketpair splice swapoff swapon
         sysinfo syslog tcdrain tcflow tcflush tcgetattr tcgetpgrp tcgetsid tcsendbreak tcsetattr tcsetpgrp tee
         timer_create timer_delete timer_getoverrun timer_gettime timer_settime timerfd_create timerfd_gettime
-        timerfd_settime ttyname umount umount2 unlockpt unshare userfaultfd utmpxname vfork vhangup vsyslog wait3
-        wait4 waitid
+        timerfd_settime ttyname umount umount2 unlockpt unshare userfaultfd utmpxname vfork vhangup vmsplice
+        vsyslog wait3 wait4 waitid
     """,
     "vectored": """
         preadv preadv64 preadv64v2 preadvv2 pwritev pwritev64 pwritev64v2 pwritevv2 readv writev
@@ -193,7 +204,7 @@ NAMES: dict[str, str] = {
     """,
     "directories": """
         __closedir __opendir __readdir __readdir64 closedir dirfd fdopendir link opendir readdir readdir64
-        rewinddir seekdir sendfile sendfile64 symlink telldir truncate truncate64
+        readdir64_r readdir_r rewinddir seekdir sendfile sendfile64 symlink telldir truncate truncate64
     """,
     "process": """
         _Exit ___errno __assert __assert2 __assert_fail __assert_perror_fail __chk_fail __cxa_deleted_virtual
@@ -205,7 +216,7 @@ NAMES: dict[str, str] = {
     """,
     "handlers": """
         __aeabi_atexit __cxa_atexit __cxa_finalize __cxa_thread_atexit __cxa_thread_atexit_impl at_quick_exit
-        atexit
+        atexit on_exit
     """,
     "signals": """
         __sigaction __sysv_signal abort bsd_signal gsignal kill killpg pthread_kill pthread_sigqueue raise
@@ -225,7 +236,7 @@ NAMES: dict[str, str] = {
         dlclose dlerror dlinfo dlmopen dlopen dlsym dlvsym
     """,
     "reports": """
-        err error error_at_line errx strerrordesc_np strerrorname_np warn warnx
+        err error error_at_line errx sigabbrev_np sigdescr_np strerrordesc_np strerrorname_np warn warnx
     """,
     "environment": """
         __dcgettext __dso_handle __environ __libc_single_threaded __progname __progname_full __relink_lconv
@@ -252,24 +263,34 @@ NAMES: dict[str, str] = {
     """,
     "rand": """
         arc4random arc4random_buf arc4random_uniform drand48 erand48 getentropy getrandom jrand48 lcong48 lrand48
-        mrand48 nrand48 rand rand_r random seed48 srand srand48 srandom
+        mrand48 nrand48 rand_r seed48 srand48
     """,
     "jumps": """
         __longjmp_chk __sigsetjmp _longjmp _setjmp longjmp setjmp siglongjmp sigsetjmp
     """,
     "threads": """
-        __pthread_cond_timedwait64 __pthread_getspecific __pthread_key_create __pthread_mutex_lock
-        __pthread_mutex_timedlock64 __pthread_mutex_trylock __pthread_mutex_unlock __pthread_once
-        __pthread_setspecific pthread_atfork pthread_cond_broadcast pthread_cond_destroy pthread_cond_init
-        pthread_cond_signal pthread_cond_timedwait pthread_cond_wait pthread_create pthread_detach pthread_equal
-        pthread_getspecific pthread_join pthread_key_create pthread_key_delete pthread_mutex_consistent
+        __pthread_clockjoin_np64 __pthread_cond_clockwait64 __pthread_cond_timedwait64 __pthread_getspecific
+        __pthread_key_create __pthread_mutex_clocklock64 __pthread_mutex_lock __pthread_mutex_timedlock64
+        __pthread_mutex_trylock __pthread_mutex_unlock __pthread_once __pthread_setspecific
+        __pthread_timedjoin_np64 pthread_atfork pthread_clockjoin_np pthread_cond_broadcast pthread_cond_clockwait
+        pthread_cond_destroy pthread_cond_init pthread_cond_signal pthread_cond_timedwait pthread_cond_wait
+        pthread_create pthread_detach pthread_equal pthread_getconcurrency pthread_getspecific pthread_join
+        pthread_key_create pthread_key_delete pthread_mutex_clocklock pthread_mutex_consistent
         pthread_mutex_destroy pthread_mutex_init pthread_mutex_lock pthread_mutex_timedlock pthread_mutex_trylock
         pthread_mutex_unlock pthread_once pthread_self pthread_setcancelstate pthread_setcanceltype
-        pthread_setspecific
+        pthread_setconcurrency pthread_setspecific pthread_testcancel pthread_timedjoin_np pthread_tryjoin_np
+    """,
+    "c11_threads": """
+        __cnd_timedwait64 __mtx_timedlock64 __thrd_sleep64 call_once cnd_broadcast cnd_destroy cnd_init cnd_signal
+        cnd_timedwait cnd_wait mtx_destroy mtx_init mtx_lock mtx_timedlock mtx_trylock mtx_unlock thrd_create
+        thrd_current thrd_detach thrd_equal thrd_exit thrd_join thrd_sleep thrd_yield tss_create tss_delete tss_get
+        tss_set
     """,
     "locks": """
-        __pthread_rwlock_rdlock __pthread_rwlock_tryrdlock __pthread_rwlock_trywrlock __pthread_rwlock_unlock
-        __pthread_rwlock_wrlock pthread_rwlock_destroy pthread_rwlock_init pthread_rwlock_rdlock
+        __pthread_rwlock_clockrdlock64 __pthread_rwlock_clockwrlock64 __pthread_rwlock_rdlock
+        __pthread_rwlock_timedrdlock64 __pthread_rwlock_timedwrlock64 __pthread_rwlock_tryrdlock
+        __pthread_rwlock_trywrlock __pthread_rwlock_unlock __pthread_rwlock_wrlock pthread_rwlock_clockrdlock
+        pthread_rwlock_clockwrlock pthread_rwlock_destroy pthread_rwlock_init pthread_rwlock_rdlock
         pthread_rwlock_timedrdlock pthread_rwlock_timedwrlock pthread_rwlock_tryrdlock pthread_rwlock_trywrlock
         pthread_rwlock_unlock pthread_rwlock_wrlock pthread_spin_destroy pthread_spin_init pthread_spin_lock
         pthread_spin_trylock pthread_spin_unlock
@@ -308,12 +329,13 @@ NAMES: dict[str, str] = {
         pthread_attr_setstack pthread_attr_setstacksize pthread_getattr_np
     """,
     "fortify": """
-        __explicit_bzero_chk __fdelt_chk __mbstowcs_chk __memcpy_chk __memmove_chk __mempcpy_chk __memset_chk
-        __pread64_chk __pread_chk __realpath_chk __stpcpy_chk __stpncpy_chk __strcat_chk __strcpy_chk __strlcat_chk
-        __strlcpy_chk __strncat_chk __strncpy_chk __wcsncpy_chk __wcstombs_chk __wmemcpy_chk
+        __confstr_chk __explicit_bzero_chk __fdelt_chk __getcwd_chk __gethostname_chk __mbstowcs_chk __memcpy_chk
+        __memmove_chk __mempcpy_chk __memset_chk __pread64_chk __pread_chk __readlink_chk __readlinkat_chk
+        __realpath_chk __stpcpy_chk __stpncpy_chk __strcat_chk __strcpy_chk __strlcat_chk __strlcpy_chk
+        __strncat_chk __strncpy_chk __wcsncpy_chk __wcstombs_chk __wmemcpy_chk __wmemmove_chk __wmemset_chk
     """,
     "memory_streams": """
-        fmemopen open_memstream
+        fmemopen open_memstream open_wmemstream
     """,
     "older_text": """
         __xpg_basename a64l dirname ecvt fcvt gcvt l64a memfrob
@@ -528,10 +550,10 @@ OTHERS = """
     __sync_and_and_fetch_16 __sync_bool_compare_and_swap_16 __sync_fetch_and_add_16 __sync_fetch_and_and_16
     __sync_fetch_and_nand_16 __sync_fetch_and_or_16 __sync_fetch_and_sub_16 __sync_fetch_and_xor_16
     __sync_lock_release_16 __sync_lock_test_and_set_16 __sync_nand_and_fetch_16 __sync_or_and_fetch_16
-    __sync_sub_and_fetch_16 __sync_val_compare_and_swap_16 __sync_xor_and_fetch_16 __time64 __timegm64
-    __timespec_get64 __timezone __truncdfhf2 __truncsfhf2 __trunctfdf2 __trunctfsf2 __tzname __ucmpti2 __udivmodti4
-    __udivti3 __umodti3 __unordtf2 _environ _libc_intl_domainname _nl_C_locobj _rtld_global_ro daylight div
-    dl_unwind_find_exidx environ imaxdiv in6addr_any in6addr_loopback ldiv lldiv optarg opterr optind optopt
-    program_invocation_name program_invocation_short_name re_syntax_options signgam stderr stdin stdout strfromf128
-    strtof128 timezone tzname
+    __sync_sub_and_fetch_16 __sync_val_compare_and_swap_16 __sync_xor_and_fetch_16 __thrd_sleep64 __time64
+    __timegm64 __timespec_get64 __timezone __truncdfhf2 __truncsfhf2 __trunctfdf2 __trunctfsf2 __tzname __ucmpti2
+    __udivmodti4 __udivti3 __umodti3 __unordtf2 _environ _libc_intl_domainname _nl_C_locobj _rtld_global_ro
+    daylight div dl_unwind_find_exidx environ imaxdiv in6addr_any in6addr_loopback ldiv lldiv optarg opterr optind
+    optopt program_invocation_name program_invocation_short_name re_syntax_options signgam stderr stdin stdout
+    strfromf128 strtof128 timezone tzname
 """

@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
 
 class Handler(NamedTuple):
-    """A handler of atexit or __cxa_atexit. `dso` is 0 for atexit."""
+    """A handler of atexit, on_exit or __cxa_atexit. `dso` is 0 for the first two."""
 
     function: int
     argument: int | None
     dso: int
+    takes_status: bool = False  #: before its argument
 
 
 #: Limit for registered handlers per list; each takes a hundred bytes of host memory.
@@ -45,6 +46,11 @@ def _register(handlers: list[Handler], handler: Handler) -> int:
 @export("int atexit(void *function)")
 def atexit(libc: Libc, function: int) -> int:
     return _register(libc.state(Handlers).registered, Handler(function, None, 0))
+
+
+@export("int on_exit(void *function, void *argument)")
+def on_exit(libc: Libc, function: int, argument: int) -> int:
+    return _register(libc.state(Handlers).registered, Handler(function, argument, 0, takes_status=True))
 
 
 @export("int at_quick_exit(void *function)")
@@ -77,12 +83,17 @@ def cxa_finalize(libc: Libc, dso: int) -> None:
     run_handlers(libc, libc.state(Handlers).registered, dso or None)
 
 
-def run_handlers(libc: Libc, handlers: list[Handler], dso: int | None = None) -> None:
-    """Call and remove the handlers (of one DSO), last first, including those registered meanwhile."""
+def run_handlers(libc: Libc, handlers: list[Handler], dso: int | None = None, *, status: int = 0) -> None:
+    """Call and remove the handlers (of one DSO), last first, including those registered meanwhile.
+
+    `status` is that of the process.
+    """
     while (place := _last(handlers, dso)) is not None:
         handler = handlers.pop(place)
         if handler.argument is None:
             libc.call(handler.function, "void(void)")
+        elif handler.takes_status:
+            libc.call(handler.function, "void(int, void *)", status, handler.argument)
         else:
             libc.call(handler.function, "void(void *)", handler.argument)
 

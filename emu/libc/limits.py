@@ -9,6 +9,7 @@ from emu.cpu.protocol import Protection
 from emu.libc import filesystem as fs
 from emu.libc.errno import Errno
 from emu.libc.files import attempt
+from emu.libc.process import getpid
 from emu.libc.table import export, register
 from relink.errors import AddressSpaceError
 from relink.memory.address_space import page_ceil
@@ -93,6 +94,24 @@ def setrlimit(libc: Libc, resource: int, limits: int) -> int:
 @export("int setrlimit64(int resource, const void *limits)")
 def setrlimit64(libc: Libc, resource: int, limits: int) -> int:
     return _set_limits(libc, resource, limits, 8)
+
+
+def _prlimit(libc: Libc, process: int, resource: int, new: int, old: int, size: int) -> int:
+    if process not in (0, getpid(libc)):
+        return libc.fail(Errno.ESRCH)
+    if old and _put_limits(libc, resource, old, size):
+        return -1
+    return _set_limits(libc, resource, new, size) if new else 0
+
+
+@export("int prlimit(int process, unsigned resource, const void *new, void *old)")
+def prlimit(libc: Libc, process: int, resource: int, new: int, old: int) -> int:
+    return _prlimit(libc, process, resource, new, old, _count_size(libc))
+
+
+@export("int prlimit64(int process, unsigned resource, const void *new, void *old)")
+def prlimit64(libc: Libc, process: int, resource: int, new: int, old: int) -> int:
+    return _prlimit(libc, process, resource, new, old, 8)
 
 
 @export("int getdtablesize(void)")

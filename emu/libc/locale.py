@@ -13,8 +13,8 @@ from emu.libc.ctype import CLASSES, tolower, toupper
 from emu.libc.errno import Errno
 from emu.libc.stdio import EOF, fgetc, fputc, ungetc
 from emu.libc.strftime import place_of, strftime, strftime_text
-from emu.libc.strings import strcmp, strxfrm
-from emu.libc.table import export, export_data
+from emu.libc.strings import strcasecmp, strcmp, strncasecmp, strxfrm
+from emu.libc.table import export, export_data, register
 from emu.libc.wide import WCHAR, Partial, encode_wide, multibyte, read_wide, wcscmp, wcslen
 
 if TYPE_CHECKING:
@@ -232,6 +232,17 @@ def wctype(libc: Libc, name: int) -> int:
 @export("unsigned long wctype_l(const char *name, void *locale)", alias=("__wctype_l",))
 def wctype_l(libc: Libc, name: int, locale: int) -> int:
     return wctype(libc, name)
+
+
+_CASE = "const char *a, const char *b"
+for _spelled in ("strcasecmp_l", "__strcasecmp_l"):
+    register(_spelled, f"int {_spelled}({_CASE}, void *locale)", lambda libc, a, b, _: strcasecmp(libc, a, b))
+for _spelled in ("strncasecmp_l", "__strncasecmp_l"):
+    register(
+        _spelled,
+        f"int {_spelled}({_CASE}, size_t n, void *locale)",
+        lambda libc, a, b, n, _: strncasecmp(libc, a, b, n),
+    )
 
 
 @export("int iswctype(unsigned c, unsigned long type)")

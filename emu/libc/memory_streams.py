@@ -1,4 +1,4 @@
-"""FILEs on memory of the guest: fmemopen and open_memstream.
+"""FILEs on memory of the guest: fmemopen, open_memstream and open_wmemstream.
 
 Their descriptor's number is one of the process's, where glibc's have none. As streams are unbuffered, what was
 written is in the memory at once, and not only after fflush or fclose.
@@ -24,6 +24,7 @@ from emu.libc.errno import Errno, FileError
 from emu.libc.open_streams import new_stream
 from emu.libc.stdio import open_flags
 from emu.libc.table import export
+from emu.libc.wide import WCHAR
 from relink.records import dataclass
 
 if TYPE_CHECKING:
@@ -103,32 +104,36 @@ class _Growing(_Memory):
 
     told: tuple[int, int] = (0, 0)  #: where
     room: int = 0
+    unit: int = 1  #: bytes of a character: those of wchar_t, or 1
 
     def write(self, data: bytes, at: int | None = None) -> int:
         assert self.libc is not None
+        given = len(data)
+        if self.unit == WCHAR:
+            data = data.decode(errors="replace").encode("utf-32-le")
         begin = self.position if at is None else at
         end = begin + len(data)
-        if end + 1 > self.room:
-            self.room = max(end + 1, 2 * self.room)
+        if end + self.unit > self.room:
+            self.room = max(end + self.unit, 2 * self.room)
             self.start = self.libc.heap.realloc(self.start, self.room)
         if begin > self.used:
             self.libc.memory.write(self.start + self.used, bytes(begin - self.used))
-        self.libc.memory.write(self.start + begin, data + (b"\0" if end >= self.used else b""))
+        self.libc.memory.write(self.start + begin, data + (bytes(self.unit) if end >= self.used else b""))
         self.used = max(self.used, end)
         self.position = end if at is None else self.position
         self.tell()
-        return len(data)
+        return given
 
     def seek(self, offset: int, whence: int) -> int:
-        position = super().seek(offset, whence)
+        position = super().seek(offset * self.unit, whence)
         self.tell()
-        return position
+        return position // self.unit
 
     def tell(self) -> None:
         """The size is that up to the position, as POSIX has it."""
         assert self.libc is not None
         self.libc.set_pointer(self.told[0], self.start)
-        self.libc.set_pointer(self.told[1], min(self.position, self.used))
+        self.libc.set_pointer(self.told[1], min(self.position, self.used) // self.unit)
 
 
 def _opened(libc: Libc, memory: _Memory) -> int:
@@ -156,10 +161,20 @@ def fmemopen(libc: Libc, buffer: int, size: int, mode: int) -> int:
     )
 
 
-@export("void *open_memstream(char **place, size_t *size)")
-def open_memstream(libc: Libc, place: int, size: int) -> int:
+def _growing(libc: Libc, place: int, size: int, unit: int) -> int:
     room = 64
     start = libc.heap.calloc(1, room)
-    memory = _Growing("[memory]", O_WRONLY, libc=libc, start=start, told=(place, size), room=room)
+    memory = _Growing("[memory]", O_WRONLY, libc=libc, start=start, told=(place, size), room=room, unit=unit)
     memory.tell()
     return _opened(libc, memory)
+
+
+@export("void *open_memstream(char **place, size_t *size)")
+def open_memstream(libc: Libc, place: int, size: int) -> int:
+    return _growing(libc, place, size, 1)
+
+
+@export("void *open_wmemstream(wchar_t **place, size_t *size)")
+def open_wmemstream(libc: Libc, place: int, size: int) -> int:
+    """Sizes and positions count characters."""
+    return _growing(libc, place, size, WCHAR)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @export("void exit(int status)")
 def exit_(libc: Libc, status: int) -> None:
     run_thread_handlers(libc)
-    run_handlers(libc, libc.state(Handlers).registered)
+    run_handlers(libc, libc.state(Handlers).registered, status=status)
     exit_now(libc, status)
 
 

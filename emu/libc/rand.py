@@ -1,13 +1,10 @@
-"""rand and random with glibc's numbers.
+"""rand_r, the drand48 family (POSIX's 48-bit linear congruential generator) and random bytes.
 
-`random` is the additive feedback generator of degree 31 (glibc's TYPE_3): r[i] = r[i-3] + r[i-31] mod 2^32, the
-first 31 words from the "minimal standard" generator, the next 310 outputs discarded, the low bit dropped. The
-drand48 family is POSIX's 48-bit linear congruential generator.
+`random` and `rand` are compiled.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 from emu.cpu.protocol import Protection
@@ -22,34 +19,12 @@ _FACTORS = 0x5DEECE66D, 0xB  #: of the 48-bit generator, but for lcong48
 
 
 class Generators:
-    """The state of both generators."""
+    """The state of the 48-bit generator."""
 
     def __init__(self, libc: Libc) -> None:
-        self.words: deque[int] = deque(maxlen=31)
-        self.seed(1)
         self.lcg = 0  # as in glibc and musl until srand48
         self.factors = _FACTORS
         self.before = libc.allocate(8)  #: what seed48 returns
-
-    def seed(self, seed: int) -> None:
-        word = seed & _MASK or 1
-        word -= (word >> 31) << 32  # the recurrence is on signed words, with C's truncating division
-        first = []
-        for _ in range(31):
-            first.append(word & _MASK)
-            high, low = int(word / 127773), word - int(word / 127773) * 127773
-            word = 16807 * low - 2836 * high
-            if word < 0:
-                word += 2147483647
-        # The recurrence continues from the 34th word, the 32nd to 34th being the first three again.
-        self.words = deque(first[3:] + first[:3], maxlen=31)
-        for _ in range(310):
-            self.next()
-
-    def next(self) -> int:
-        word = (self.words[0] + self.words[28]) & _MASK
-        self.words.append(word)
-        return word >> 1
 
     def next48(self) -> int:
         self.lcg = self.after(self.lcg)
@@ -58,21 +33,6 @@ class Generators:
     def after(self, value: int) -> int:
         """The next of the 48-bit generator."""
         return (value * self.factors[0] + self.factors[1]) & ((1 << 48) - 1)
-
-
-@export("int rand(void)")
-def rand(libc: Libc) -> int:
-    return libc.state(Generators).next()
-
-
-@export("long random(void)")
-def random(libc: Libc) -> int:
-    return libc.state(Generators).next()
-
-
-@export("void srand(unsigned seed)", alias=("srandom",))
-def srand(libc: Libc, seed: int) -> None:
-    libc.state(Generators).seed(seed)
 
 
 @export("int rand_r(unsigned *seed)")

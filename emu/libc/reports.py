@@ -11,11 +11,15 @@ from emu.libc.formatted import formatted
 from emu.libc.guest import Arguments
 from emu.libc.open_streams import standard_stream, write_stream
 from emu.libc.process import exit_
+from emu.libc.signal_numbers import name_of
+from emu.libc.strings import SIGNAL_TEXTS
 from emu.libc.table import export
 from emu.libc.texts import constant_text
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc
+
+_SIGPOLL = 29  #: SIGIO by its other name
 
 
 @export("const char *strerrorname_np(int number)")
@@ -27,6 +31,18 @@ def strerrorname_np(libc: Libc, number: int) -> int:
 @export("const char *strerrordesc_np(int number)")
 def strerrordesc_np(libc: Libc, number: int) -> int:
     return constant_text(libc, message(number)) if error_name(number) else 0
+
+
+@export("const char *sigabbrev_np(int number)")
+def sigabbrev_np(libc: Libc, number: int) -> int:
+    if not 0 < number <= len(SIGNAL_TEXTS):
+        return 0
+    return constant_text(libc, b"POLL" if number == _SIGPOLL else name_of(number).removeprefix("SIG").encode())
+
+
+@export("const char *sigdescr_np(int number)")
+def sigdescr_np(libc: Libc, number: int) -> int:
+    return constant_text(libc, SIGNAL_TEXTS[number - 1].encode()) if 0 < number <= len(SIGNAL_TEXTS) else 0
 
 
 def _report(libc: Libc, template: int, arguments: Arguments, *, error: bool) -> None:

@@ -60,6 +60,30 @@ register("gethostbyname2", "void *gethostbyname2(const char *name, int family)",
 register("gethostbyaddr", "void *gethostbyaddr(const void *address, unsigned size, int family)", _no_host)
 
 
+#: Queries of the resolver, by their parameters; those whose name begins with n have the state first.
+_QUERIES = {
+    "query search": "const char *name, int kind, int type, void *answer, int size",
+    "querydomain": "const char *name, const char *domain, int kind, int type, void *answer, int size",
+    "send": "const void *message, int length, void *answer, int size",
+}
+for _stems, _parameters in _QUERIES.items():
+    for _stem in _stems.split():
+        for _name, _first in ((f"res_{_stem}", ""), (f"res_n{_stem}", "void *state, ")):
+            for _spelled in (_name, f"__{_name}"):
+                register(_spelled, f"int {_spelled}({_first}{_parameters})", lambda libc, *_: _no_host(libc) - 1)
+for _spelled in ("res_ninit", "__res_ninit"):
+    register(_spelled, f"int {_spelled}(void *state)", lambda libc, _: 0)
+for _spelled in ("res_nclose", "__res_nclose"):
+    register(_spelled, f"void {_spelled}(void *state)", lambda libc, _: None)
+
+
+@export("void herror(const char *text)")
+def herror(libc: Libc, text: int) -> None:
+    error = libc.memory.read_uint(h_errno_location(libc), 4)
+    prefix = libc.string(text) + b": " if text else b""
+    libc.stderr.write(prefix + libc.string(hstrerror(libc, error)) + b"\n")
+
+
 def _nothing(libc: Libc, *_: int) -> int:
     return 0
 

@@ -355,7 +355,7 @@ def strerror(libc: Libc, number: int) -> int:
 #: Errors and signals below this number have permanent texts; all others share a buffer, as in glibc.
 _ERRORS, _SIGNALS = 4096, 65
 #: Of signals 1 to 31 (glibc, sysdeps/generic/siglist.h).
-_SIGNAL_TEXTS = (
+SIGNAL_TEXTS = (
     "Hangup", "Interrupt", "Quit", "Illegal instruction", "Trace/breakpoint trap", "Aborted", "Bus error",
     "Floating point exception", "Killed", "User defined signal 1", "Segmentation fault", "User defined signal 2",
     "Broken pipe", "Alarm clock", "Terminated", "Stack fault", "Child exited", "Continued", "Stopped (signal)",
@@ -392,5 +392,5 @@ def strsignal(libc: Libc, number: int) -> int:
     real_time = (
         b"Real-time signal %d" % (number - 34) if 34 <= number < _SIGNALS else b"Unknown signal %d" % number
     )
-    text = _SIGNAL_TEXTS[number - 1].encode() if 0 < number <= len(_SIGNAL_TEXTS) else real_time
+    text = SIGNAL_TEXTS[number - 1].encode() if 0 < number <= len(SIGNAL_TEXTS) else real_time
     return _static_text(libc, _ERRORS + number, text, known=0 <= number < _SIGNALS)

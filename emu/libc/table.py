@@ -34,7 +34,7 @@ FAMILIES = (
     "at_calls", "permissions", "file_times", "pipes", "readiness", "iconv", "shared_memory", "terminals",
     "unavailable", "vectored", "stdio_ext", "paths", "directories", "process", "handlers", "signals",
     "signal_masks", "startup", "dlfcn", "reports", "environment", "getopt", "clock", "timers", "strftime", "rand",
-    "jumps", "threads", "locks", "lock_attributes", "cancellation", "scheduling", "semaphores",
+    "jumps", "threads", "c11_threads", "locks", "lock_attributes", "cancellation", "scheduling", "semaphores",
     "thread_attributes", "fortify", "memory_streams", "older_text", "regex_syntax",
     "libm", "libm_parts", "fenv", "integers", "softfloat", "quad",
     "eabi", "atomics",

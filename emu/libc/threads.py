@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from emu.libc.library import Libc
 
 _log = Log(__name__)
-_RECURSIVE, _ERRORCHECK = 1, 2
+RECURSIVE, _ERRORCHECK = 1, 2  #: types of mutexes
 _MOST_KEYS = 1024
 _MOST_MUTEXES = 1 << 18  #: limit for mutexes that are held or have a type
 _DESTRUCTOR_ROUNDS = 4  # PTHREAD_DESTRUCTOR_ITERATIONS
@@ -67,7 +67,7 @@ def pthread_mutex_trylock(libc: Libc, mutex: int) -> int:
     depth = libc.state(Threads).depth
     if len(depth) >= _MOST_MUTEXES and mutex not in depth:
         return Errno.EAGAIN
-    if depth.get(mutex) and _kind(libc, mutex) != _RECURSIVE:
+    if depth.get(mutex) and _kind(libc, mutex) != RECURSIVE:
         return Errno.EBUSY
     depth[mutex] = depth.get(mutex, 0) + 1
     return 0
@@ -102,6 +102,14 @@ def pthread_mutex_timedlock(libc: Libc, mutex: int, deadline: int) -> int:
     if status != Errno.EBUSY:
         return status
     return Errno.EDEADLK if _kind(libc, mutex) == _ERRORCHECK else Errno.ETIMEDOUT
+
+
+@export(
+    "int pthread_mutex_clocklock(void *mutex, int clock, const void *deadline)",
+    alias=("__pthread_mutex_clocklock64",),
+)
+def pthread_mutex_clocklock(libc: Libc, mutex: int, clock: int, deadline: int) -> int:
+    return pthread_mutex_timedlock(libc, mutex, deadline)
 
 
 @export("int pthread_mutex_consistent(void *mutex)")
@@ -211,13 +219,36 @@ def pthread_cond_timedwait(libc: Libc, condition: int, mutex: int, deadline: int
     return Errno.ETIMEDOUT
 
 
+@export(
+    "int pthread_cond_clockwait(void *condition, void *mutex, int clock, const void *deadline)",
+    alias=("__pthread_cond_clockwait64",),
+)
+def pthread_cond_clockwait(libc: Libc, condition: int, mutex: int, clock: int, deadline: int) -> int:
+    return pthread_cond_timedwait(libc, condition, mutex, deadline)
+
+
+@export(
+    "int pthread_tryjoin_np(unsigned long thread, void **result)",
+    alias=("pthread_timedjoin_np", "__pthread_timedjoin_np64", "pthread_clockjoin_np", "__pthread_clockjoin_np64"),
+)
+def pthread_tryjoin_np(libc: Libc, thread: int, result: int) -> int:
+    return pthread_join(libc, thread, result)
+
+
+@export("void pthread_testcancel(void)")
+def pthread_testcancel(libc: Libc) -> None:
+    """No thread cancels another."""
+
+
 def _nothing(libc: Libc, *args: int) -> int:
     return 0
 
 
 #: Functions that do nothing with a single thread, by the number of their (word-sized) parameters.
 _NO_OPERATION = {
+    0: ("pthread_getconcurrency",),
     1: (
+        "pthread_setconcurrency",
         "pthread_cond_destroy",
         "pthread_cond_signal",
         "pthread_cond_broadcast",
@@ -233,4 +264,4 @@ _NO_OPERATION = {
 
 for _count, _names in _NO_OPERATION.items():
     for _name in _names:
-        register(_name, f"int {_name}({', '.join(['unsigned long'] * _count)})", _nothing)
+        register(_name, f"int {_name}({', '.join(['unsigned long'] * _count) or 'void'})", _nothing)

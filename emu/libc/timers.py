@@ -89,7 +89,7 @@ def _sleep_for(libc: Libc, size: int, request: int, remaining: int, since: int) 
     return _sleep(libc, size, max(wanted - since, 0), remaining)
 
 
-def _clock_nanosleep(libc: Libc, size: int, clock: int, flags: int, request: int, remaining: int) -> int:
+def clock_nanosleep(libc: Libc, size: int, clock: int, flags: int, request: int, remaining: int) -> int:
     if not 0 <= clock <= 11:
         return Errno.EINVAL
     absolute = flags & _ABSOLUTE
@@ -102,7 +102,7 @@ register_timed("nanosleep", "int {}(const void *request, void *remaining)", _nan
 register_timed(
     "clock_nanosleep",
     "int {}(int clock, int flags, const void *request, void *remaining)",
-    _clock_nanosleep,
+    clock_nanosleep,
     "__{}_time64",
 )
 

@@ -14,7 +14,7 @@ from emu.libc.texts import constant_text
 if TYPE_CHECKING:
     from emu.libc.library import Libc
 
-_WORDS = ("long",) * 6
+_WORDS = ("long",) * 7
 #: errno -> the functions that fail with it, by their number of word-sized arguments.
 _FAILING: dict[Errno, dict[int, str]] = {
     Errno.EAFNOSUPPORT: {1: "getifaddrs", 3: "socket", 4: "socketpair"},
@@ -23,29 +23,37 @@ _FAILING: dict[Errno, dict[int, str]] = {
         2: "listen shutdown sockatmark",
         3: "bind connect accept getsockname getpeername sendmsg recvmsg __sendmsg64 __recvmsg64",
         4: "accept4 send recv",
-        5: "setsockopt getsockopt sendmmsg recvmmsg __setsockopt64 __getsockopt64 __sendmmsg64 __recvmmsg64",
+        5: "__recv_chk "
+        "setsockopt getsockopt sendmmsg recvmmsg __setsockopt64 __getsockopt64 __sendmmsg64 __recvmmsg64",
         6: "sendto recvfrom",
+        7: "__recvfrom_chk",
     },
     Errno.ENOSYS: {
         0: "vfork inotify_init vhangup",
         1: "epoll_create epoll_create1 inotify_init1 timerfd_create userfaultfd timer_delete timer_getoverrun "
         "unshare personality shmdt mq_close mq_unlink fts_close fts64_close __fts64_close_time64",
         2: "execv execvp eventfd memfd_create inotify_rm_watch daemon timer_gettime timerfd_gettime eventfd_read "
-        "mq_getattr setns capget pidfd_open __timer_gettime64 __timerfd_gettime64",
+        "mq_getattr setns capget pidfd_open __timer_gettime64 __timerfd_gettime64 "
+        "fsopen",
         3: "execve execvpe fexecve inotify_add_watch shmget semget msgget signalfd timer_create shmctl msgctl "
-        "semop eventfd_write mq_setattr __shmctl64 __msgctl64 fts_set fts64_set __fts64_set_time64",
+        "semop eventfd_write mq_setattr __shmctl64 __msgctl64 fts_set fts64_set __fts64_set_time64 "
+        "fsmount open_tree fspick",
         4: "epoll_ctl epoll_wait timer_settime timerfd_settime clone semctl msgsnd mq_open tee semtimedop ptrace "
-        "__semctl64 __timer_settime64 __timerfd_settime64 pidfd_send_signal",
-        5: "execveat msgrcv epoll_pwait epoll_pwait2 __epoll_pwait2_time64 name_to_handle_at",
+        "__semctl64 __timer_settime64 __timerfd_settime64 pidfd_send_signal "
+        "vmsplice __semtimedop64 mq_send mq_receive",
+        5: "execveat msgrcv epoll_pwait epoll_pwait2 __epoll_pwait2_time64 name_to_handle_at "
+        "fsconfig move_mount mount_setattr mq_timedsend mq_timedreceive __mq_timedsend_time64 "
+        "__mq_timedreceive_time64",
         6: "copy_file_range splice process_vm_readv process_vm_writev",
     },
     Errno.EPERM: {
         0: "setpgrp",
         1: "adjtimex reboot umount setuid seteuid setgid setegid chroot sethostname settimeofday nice acct "
         "swapoff",
-        2: "capset pivot_root setreuid setregid setgroups initgroups clock_settime setdomainname setpgid swapon "
+        2: "delete_module "
+        "capset pivot_root setreuid setregid setgroups initgroups clock_settime setdomainname setpgid swapon "
         "umount2 __clock_settime64 __settimeofday64",
-        3: "klogctl setresuid setresgid setpriority",
+        3: "init_module klogctl setresuid setresgid setpriority",
         5: "mount",
     },
     Errno.ENOTTY: {

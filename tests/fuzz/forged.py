@@ -219,7 +219,7 @@ def _uses(machine: Machine, target: str) -> Iterator[Callable[[], object]]:
     yield lambda: machine.exit_thread(machine.new_thread())
     text = machine.stack.top - 64
     calls: dict[str, tuple[int, ...]] = {
-        "getenv": (text,), "malloc": (60,), "tmpfile": (), "fflush": (0,), "rand": (), "open": (text, 0),
+        "getenv": (text,), "malloc": (60,), "tmpfile": (), "fflush": (0,), "lrand48": (), "open": (text, 0),
     }  # fmt: skip
     for name, values in calls.items():
         yield partial(_hosted, machine, name, *values)

@@ -20,14 +20,6 @@ from tests.objects.build import compiled
 
 
 @given(st.integers(0, (1 << 32) - 1))
-def test_rand_gives_glibcs_numbers(glibc: ctypes.CDLL, seed: int) -> None:
-    host = Harness()
-    glibc.srand(ctypes.c_uint(seed))
-    host.call("srand", seed)
-    assert [host.call("rand") for _ in range(40)] == [glibc.rand() for _ in range(40)]
-
-
-@given(st.integers(0, (1 << 32) - 1))
 def test_rand_r_and_drand48_give_glibcs_numbers(glibc: ctypes.CDLL, seed: int) -> None:
     host = Harness()
     state, place = ctypes.c_uint(seed), host.place(seed.to_bytes(4, "little"))

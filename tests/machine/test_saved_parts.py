@@ -70,7 +70,7 @@ def _full_machine() -> Machine:
         machine.load(fixture("x86_64", name))
     machine.new_thread()
     machine.patch(library.function("awesome_func", "int(int)"), lambda value: 7)
-    for name in ("strtok", "rand", "setlocale", "signal", "getenv", "localtime", "fopen"):
+    for name in ("strtok", "lrand48", "setlocale", "signal", "getenv", "localtime", "fopen"):
         assert machine.libc.function(name) is not None
     machine.syscalls  # noqa: B018
     return machine

@@ -159,6 +159,20 @@ unsigned long __isoc23_wcstoul(const wide *, wide **, int) ALIAS("wcstoul");
 long long __isoc23_wcstoll(const wide *, wide **, int) ALIAS("wcstoll");
 unsigned long long __isoc23_wcstoull(const wide *, wide **, int) ALIAS("wcstoull");
 
+/* The locale is the C locale. */
+#define WITH_LOCALE(result, name, ...)                \
+    result name##_l(__VA_ARGS__, void *) ALIAS(#name); \
+    result __##name##_l(__VA_ARGS__, void *) ALIAS(#name);
+WITH_LOCALE(int, wcscasecmp, const wide *, const wide *)
+WITH_LOCALE(int, wcsncasecmp, const wide *, const wide *, size)
+WITH_LOCALE(long, wcstol, const wide *, wide **, int)
+WITH_LOCALE(unsigned long, wcstoul, const wide *, wide **, int)
+WITH_LOCALE(long long, wcstoll, const wide *, wide **, int)
+WITH_LOCALE(unsigned long long, wcstoull, const wide *, wide **, int)
+WITH_LOCALE(double, wcstod, const wide *, wide **)
+WITH_LOCALE(float, wcstof, const wide *, wide **)
+WITH_LOCALE(long double, wcstold, const wide *, wide **)
+
 /* Columns on a terminal: 0 for combining characters, 2 for East Asian wide ones (Unicode 15, the large blocks). */
 static const struct { u32 first, last; i8 width; } widths[] = {
     {0x300, 0x36f, 0}, {0x483, 0x489, 0}, {0x591, 0x5bd, 0}, {0x610, 0x61a, 0}, {0x64b, 0x65f, 0},

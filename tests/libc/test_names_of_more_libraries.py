@@ -1,0 +1,178 @@
+"""Functions that libraries of distributions import and few programs call: what they give."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+
+import pytest
+
+from emu.errors import GuestAbort
+from emu.libc.errno import Errno
+from emu.libc.lifecycle import finish
+from emu.libc.process import exit_
+from tests.libc.fake import Harness, Values
+
+
+def test_mutexes_of_c11_give_its_results(host: Harness) -> None:
+    plain, recursive, deadline = host.buffer(64), host.buffer(64), host.buffer(16)
+    assert host.call("mtx_init", plain, 0) == host.call("mtx_init", recursive, 3) == 0
+    assert host.call("mtx_init", plain, 7) == 2
+    for mutex, again in ((plain, 1), (recursive, 0)):
+        assert host.call("mtx_lock", mutex) == 0
+        assert host.call("mtx_trylock", mutex) == again
+    assert host.call("mtx_timedlock", plain, deadline) == 4
+    assert host.call("mtx_unlock", plain) == 0
+    assert host.call("cnd_init", deadline) == host.call("cnd_signal", deadline) == 0
+    assert host.call("cnd_timedwait", deadline, plain, deadline) == 4
+    assert host.call("pthread_cond_clockwait", deadline, plain, 1, deadline) == Errno.ETIMEDOUT
+    for lock in ("rd", "wr"):
+        place = host.buffer(64)
+        assert host.call(f"pthread_rwlock_clock{lock}lock", place, 1, deadline) == 0
+    assert host.call("pthread_mutex_clocklock", plain, 1, deadline) == 0
+    assert host.call("thrd_create", deadline, 0, 0) == host.call("thrd_join", 7, 0) == 2
+    assert host.call("thrd_equal", host.call("thrd_current"), host.call("thrd_current")) == 1
+
+
+def test_values_of_threads_and_calls_made_once_are_those_of_posix(host: Harness) -> None:
+    calls: list[int] = []
+    key, once = host.buffer(4), host.buffer(4)
+    assert host.call("tss_create", key, host.machine.function(calls.append)) == 0
+    number = host.memory.read_uint(key, 4)
+    assert host.call("tss_set", number, 77) == 0
+    assert host.call("tss_get", number) == 77
+    for _ in range(2):
+        host.call("call_once", once, host.machine.function(lambda: calls.append(1)))
+    assert calls == [1]
+
+
+def test_handlers_of_on_exit_get_the_status_in_order(host: Harness) -> None:
+    seen: list[tuple[int, ...]] = []
+    host.call("on_exit", host.machine.function(lambda status, value: seen.append((status, value))), 5)
+    host.call("atexit", host.machine.function(lambda: seen.append(())))
+    host.call("on_exit", host.machine.function(lambda status, value: seen.append((status, value))), 6)
+    with pytest.raises(Exception, match="3"):
+        exit_(host.libc, 3)
+    assert seen == [(3, 6), (), (3, 5)]
+    finish(host.libc)
+
+
+@pytest.mark.parametrize(
+    "text", ["1.2.3.4", "127", "10.1", "0x7f.1", "017.1", "1.2.3.4.5", "", "256", "1..2", "1.2.3.x", "1.2.3.4 "]
+)
+def test_networks_are_parsed_as_by_glibc(glibc: ctypes.CDLL, host: Harness, text: str) -> None:
+    glibc.inet_network.restype = ctypes.c_uint32
+    assert host.call("inet_network", text.encode()) == glibc.inet_network(text.encode())
+
+
+def test_addresses_are_composed_and_split_as_by_glibc(glibc: ctypes.CDLL, host: Harness) -> None:
+    for name in ("inet_makeaddr", "inet_netof", "inet_lnaof"):
+        getattr(glibc, name).restype = ctypes.c_uint32
+    for address in (0x0100007F, 0x0102A8C0, 0x010210AC, 0xFFFFFFFF, 0):
+        value = ctypes.c_uint32(address)
+        assert host.call("inet_netof", address) == glibc.inet_netof(value)
+        assert host.call("inet_lnaof", address) == glibc.inet_lnaof(value)
+    for network, part in ((127, 1), (0x80FF, 0x123), (0xC0A801, 7), (0xC0A80101, 0), (5, 0x1FFFFFF)):
+        theirs = glibc.inet_makeaddr(ctypes.c_uint32(network), ctypes.c_uint32(part))
+        assert host.call("inet_makeaddr", network, part) == theirs
+    glibc.ether_aton.restype, glibc.ether_ntoa.restype = ctypes.c_void_p, ctypes.c_char_p
+    glibc.ether_ntoa.argtypes = [ctypes.c_void_p]
+    for text in (b"0:1:2:3:4:5", b"aA:bb:cc:dd:ee:0f", b"1:2:3:4:5", b"g:1:2:3:4:5", b"100:1:2:3:4:5", b""):
+        theirs, ours = glibc.ether_aton(text), host.call("ether_aton", text)
+        assert bool(theirs) == bool(ours), text
+        if ours:
+            assert host.string(host.call("ether_ntoa", ours)) == glibc.ether_ntoa(theirs)
+
+
+def test_names_in_messages_are_expanded_as_by_glibc(glibc: ctypes.CDLL, host: Harness) -> None:
+    message = b"\3www\7ex.mp\\e\3org\0" + b"\4mail\xc0\4" + b"\xc0\x16" + b"\1\7\0" + b"\x3fab" + b"\0" + b"\5abc"
+    theirs, ours = ctypes.create_string_buffer(message, len(message)), host.place(message)
+    start, end = ctypes.addressof(theirs), ctypes.addressof(theirs) + len(message)
+    for at in range(len(message) + 1):
+        for room in (80, 5):
+            name, place = ctypes.create_string_buffer(80), host.buffer(80)
+            pointers = (ctypes.c_void_p(start), ctypes.c_void_p(end), ctypes.c_void_p(start + at))
+            expected = glibc.dn_expand(*pointers, name, room)
+            found = host.call("dn_expand", ours, ours + len(message), ours + at, place, room)
+            assert found == expected, (at, room)
+            if found >= 0:
+                assert host.string(place) == name.value
+        skipped = glibc.dn_skipname(ctypes.c_void_p(start + at), ctypes.c_void_p(end))
+        assert host.call("dn_skipname", ours + at, ours + len(message)) == skipped, at
+
+
+def test_checked_functions_write_no_more_than_the_object_has() -> None:
+    host = Harness(files={"/d/a": b""})
+    place = host.buffer(64)
+    assert host.call("__getcwd_chk", place, 8, 64) == place
+    assert host.call("__readlink_chk", b"/none", place, 8, 64) == -1
+    assert host.call("__gethostname_chk", place, 64, 64) == 0
+    for name, *arguments in (("__getcwd_chk", place, 65, 64), ("__readlinkat_chk", -100, b"/a", place, 65, 64)):
+        with pytest.raises(GuestAbort):
+            host.call(str(name), *arguments)
+
+
+def test_entries_are_read_into_the_callers_structure() -> None:
+    host = Harness(files={"/d/a": b"", "/d/b": b""})
+    directory, entry, result = host.call("opendir", b"/d"), host.buffer(300), host.buffer(8)
+    names = []
+    while not host.call("readdir_r", directory, entry, result) and host.memory.read_uint(result, 8):
+        assert host.memory.read_uint(result, 8) == entry
+        names.append(host.string(entry + 19))
+    assert names == [b".", b"..", b"a", b"b"]
+    assert host.call("readdir_r", 1, entry, result) == Errno.EBADF
+
+
+def test_wide_memory_streams_count_characters(host: Harness) -> None:
+    place, size = host.buffer(8), host.buffer(8)
+    stream = host.call("open_wmemstream", place, size)
+    host.call("fputws", host.wide("é€😀"), stream)
+    for number in range(30):
+        host.call("fwprintf", stream, host.wide("%d,"), Values(number))
+    host.call("fflush", stream)
+    expected = "é€😀" + "".join(f"{number}," for number in range(30))
+    assert host.memory.read_uint(size, 8) == len(expected) == host.call("ftell", stream)
+    data = host.memory.read(host.memory.read_uint(place, 8), 4 * len(expected) + 4)
+    assert data == expected.encode("utf-32-le") + bytes(4)
+    assert host.call("fseek", stream, 1, 0) == 0
+    host.call("fputwc", ord("x"), stream)
+    assert host.memory.read(host.memory.read_uint(place, 8), 12) == "éx😀".encode("utf-32-le")
+
+
+def test_signals_have_short_names_as_in_glibc(glibc: ctypes.CDLL, host: Harness) -> None:
+    for name in ("sigabbrev_np", "sigdescr_np"):
+        function = getattr(glibc, name)
+        function.restype = ctypes.c_char_p
+        for number in range(-1, 70):
+            place = host.call(name, number)
+            assert (host.string(place) if place else None) == function(number), (name, number)
+
+
+def test_limits_are_exchanged(host: Harness) -> None:
+    new, old = host.place(struct.pack("<2Q", 100, 200)), host.buffer(16)
+    assert host.call("prlimit64", 0, 7, new, old) == 0
+    assert struct.unpack("<2Q", host.memory.read(old, 16)) == (1024, 4096)
+    assert host.call("prlimit", 0, 7, 0, old) == 0
+    assert struct.unpack("<2Q", host.memory.read(old, 16)) == (100, 200)
+    assert host.call("prlimit", 99, 7, 0, old) == -1
+    assert host.libc.errno == Errno.ESRCH
+    page = host.call("pvalloc", 1)
+    assert page % 4096 == 0
+    assert host.call("malloc_usable_size", page) >= 4096
+
+
+def test_no_host_is_found_by_the_resolver(host: Harness) -> None:
+    answer = host.buffer(64)
+    assert host.call("__res_ninit", answer) == 0
+    assert (
+        host.call("res_query", b"a", 1, 1, answer, 64) == host.call("res_nsearch", answer, b"a", 1, 1, 0, 0) == -1
+    )
+    assert host.memory.read_uint(host.call("__h_errno_location"), 4) == 1
+    host.call("herror", b"x")
+    assert host.libc.stderr.getvalue() == b"x: Unknown host\n"
+
+
+def test_classes_of_characters_take_a_locale(host: Harness) -> None:
+    assert host.call("iswalpha_l", ord("a"), 0)
+    assert not host.call("__iswdigit_l", ord("a"), 0)
+    assert host.call("strcasecmp_l", b"ABc", b"abC", 0) == host.call("strncasecmp_l", b"ABx", b"aby", 2, 0) == 0
