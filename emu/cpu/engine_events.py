@@ -56,6 +56,7 @@ class EngineEvents:
         self._over: int | None = None
         self._faulted_at = 0  #: the data address of the last fault on a closed page
         self._last = -1  #: pc of the last stop
+        self._continues: int | None = None  #: the same, while the guest may go on there
 
     # ---------------------------------------------------------------- what is asked for
 
@@ -130,7 +131,7 @@ class EngineEvents:
             self._over = pc & self._mask
 
     def discontinue(self, *, outermost: bool) -> None:
-        self._over, self._step_is_due = None, False
+        self._over, self._step_is_due, self._continues = None, False, None
         if outermost:
             self._by_host = []
 
@@ -299,7 +300,7 @@ class EngineEvents:
             stop = self._run(pc, 1 if self._stepping else limit, timeout)
         finally:
             self._over = None
-        self._last = stop.pc
+        self._last = self._continues = stop.pc
         if self._trap_reports and stop.reason is StopReason.TRAP and stop.pc != passed:
             return Stop(StopReason.BREAK, stop.pc)
         if self._stepping:
@@ -314,7 +315,7 @@ class EngineEvents:
         deadline = time.monotonic() + timeout if timeout > 0 else 0.0
         if self._over != pc & self._mask:
             self._over = None
-        self._begins(pc)
+        self._begins(pc, continues=pc & self._mask == self._continues)
         while True:
             left = max(deadline - time.monotonic(), 1e-6) if deadline else 0.0
             stop = self._advance(pc, budget and budget - executed, left)
@@ -375,8 +376,8 @@ class EngineEvents:
         for recording in list(self._recordings):
             recording.close()
 
-    def _begins(self, pc: int) -> None:
-        """A run begins: for the recordings."""
+    def _begins(self, pc: int, *, continues: bool) -> None:
+        """A run begins, perhaps where the last one has stopped: for the recordings."""
 
     def _ended(self, stop: Stop) -> None:
         """A run has ended: for the recordings."""

@@ -20,7 +20,7 @@ class Hooks:
     def __init__(self, machine: Machine, host: str, name: str) -> None:
         self.machine, self.stop = machine, EmuStop(machine)
         self.code = mapped_hooks(machine, host)[f"events.{name}"]
-        self.at = machine.heap.malloc(ctypes.sizeof(Places))
+        self.at = machine.heap.malloc(max(map(ctypes.sizeof, (Places, Log))))
 
     def call(self, data: Places | Log, *arguments: int) -> bool:
         """Whether it stops."""
@@ -105,4 +105,4 @@ def test_the_edge_hook_of_every_host_writes_each_pair_once(host: str) -> None:
         assert (log.next - buffer, log.before) == (72, 0x2004)
         assert not hooks.call(log, 0x3000, 4)
         assert hooks.call(log, 0x4000, 4)
-        assert log.before == 0x3004
+        assert (log.former, log.start, log.before) == (0x2004, 0x3000, 0x3004)

@@ -107,12 +107,16 @@ class Log(ctypes.Structure):
         ("before", ctypes.c_uint64),  #: `edge`: the end of the block before; 0: none
         ("multiplier", ctypes.c_uint64),
         ("table", ctypes.c_void_p),  #: `edge`: 65536 pairs
+        ("start", ctypes.c_uint64),  #: `edge`: that of the block that ends at `before`
+        ("former", ctypes.c_uint64),  #: `edge`: the end of the block before that one; 0: none
     )
 
     next: int
     stopped: int
     before: int
     table: int
+    start: int
+    former: int
 
     def prepare(self, rows: int, columns: int, *, pairs: bool = False) -> None:
         """Allocate the buffer, with some spare rows behind its end; `pairs`: with the table of `edge`."""
@@ -141,6 +145,11 @@ class Log(ctypes.Structure):
 
     def change_last(self, column: int, value: int) -> None:
         self._rows[len(self) - 1, column] = value
+
+    def leave_block(self, pc: int) -> None:
+        """`edge`: the block begun last has been left before its instruction at `pc`."""
+        if self.start <= pc < self.before:
+            self.before = self.former if pc == self.start else pc
 
     def append(self, *row: int) -> None:
         """Add a row; there are spare ones when the log is full."""

@@ -88,6 +88,7 @@ class IcicleEvents(EngineEvents):
         self._coming: set[int] = set()  #: starts of blocks that have not run
         self._seen: dict[int, int] = {}  #: start of a block that has run -> its size
         self._jumps: set[int] = set()  #: branches by register in blocks that have run
+        self._before = 0  #: the end of the block that ran last; 0: none in this run
 
     # ---------------------------------------------------------------- breakpoints
 
@@ -147,12 +148,18 @@ class IcicleEvents(EngineEvents):
 
     # ---------------------------------------------------------------- running
 
+    def _begins(self, pc: int, *, continues: bool) -> None:
+        if not continues:
+            self._before = 0
+
     def _advance(self, pc: int, limit: int, timeout: float) -> Stop:
         self._stepped.interpret()  # stops would compile code anew
         ordered = any(log.what is not Recorded.NEW_BLOCKS for log in self._logs)
         run = self._run_in_steps if ordered else self._run_to_places
         try:
-            return run(pc, limit, time.monotonic() + timeout if timeout > 0 else _NEVER)
+            stop = run(pc, limit, time.monotonic() + timeout if timeout > 0 else _NEVER)
+            self._set_pc(stop.pc)  # also where nothing has run
+            return stop
         finally:
             self._over = None
             for log in self._logs:
@@ -194,7 +201,6 @@ class IcicleEvents(EngineEvents):
                 stop = Stop(StopReason.TIMEOUT, pc)
                 break
         self._cpu.executed = executed
-        self._set_pc(stop.pc)
         return stop
 
     def _pass(self, pc: int) -> Stop:
@@ -211,7 +217,7 @@ class IcicleEvents(EngineEvents):
     def _run_in_steps(self, pc: int, limit: int, deadline: float) -> Stop:
         """Run instruction by instruction, and record."""
         executed, over = 0, self._over
-        start, before = pc, 0
+        start = pc
         while True:
             if pc != over and (pc in self._breakpoints or pc in self._entries):
                 stop = Stop(StopReason.BREAK, pc)
@@ -224,7 +230,7 @@ class IcicleEvents(EngineEvents):
             if ran:
                 self._add(Recorded.INSTRUCTIONS, pc, 4)
                 if jump is not None or stop.pc != pc + 4:
-                    before = self._end_block(start, pc + 4, before)
+                    self._end_block(start, pc + 4)
                     start = stop.pc
             pc = stop.pc
             if stop.reason is not StopReason.INSTRUCTION_LIMIT or (limit and executed >= limit):
@@ -233,17 +239,17 @@ class IcicleEvents(EngineEvents):
                 stop = Stop(StopReason.TIMEOUT, pc)
                 break
         if start < pc and pc - start <= 4 * executed:
-            self._end_block(start, pc, before)
+            self._end_block(start, pc)
         self._cpu.executed = executed
         return stop
 
-    def _end_block(self, start: int, end: int, before: int) -> int:
+    def _end_block(self, start: int, end: int) -> None:
         self._add(Recorded.BLOCKS, start, end - start)
-        self._add(Recorded.EDGES, before, start, end - start)
+        self._add(Recorded.EDGES, self._before, start, end - start)
+        self._before = end
         if start not in self._seen:
             self._seen[start] = end - start
             self._add(Recorded.NEW_BLOCKS, start, end - start)
-        return end
 
     def _add(self, what: Recorded, *row: int) -> None:
         for log in self._logs:
@@ -309,7 +315,7 @@ class IcicleEvents(EngineEvents):
         stop = self._pass(pc)
         if self._logs and self._cpu.executed:
             self._add(Recorded.INSTRUCTIONS, pc, 4)
-            self._end_block(pc, pc + 4, 0)
+            self._end_block(pc, pc + 4)
         if access is None:
             return stop, []
         address = self._faulted_at if access.address is None else access.address & _LAST

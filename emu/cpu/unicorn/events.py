@@ -225,9 +225,17 @@ class UnicornEvents(ClosedPages):
         if self._instructions.stopped:
             self.interrupted(pc)
             return Stop(StopReason.BREAK, pc)
-        if self._blocks.stopped or any(log.log.stopped for log in self._logs):
-            return Stop(StopReason.BREAK, pc)
-        return None
+        full = next((number for number, log in enumerate(self._logs) if log.log.stopped), None)
+        if full is not None:
+            self._repeated_by(full, pc)
+        return Stop(StopReason.BREAK, pc) if self._blocks.stopped or full is not None else None
+
+    def _repeated_by(self, full: int, pc: int) -> None:
+        """A log that is full has stopped the engine at `pc`: hooks that come before its own are called again."""
+        kind = self._logs[full].kind
+        for number, log in enumerate(self._logs):
+            if number < full if log.kind == kind else kind == uc.UC_HOOK_CODE:
+                log.interrupted(pc)
 
     def takes(self, pc: int, new_block: int) -> bool:
         """Whether the guest is to stop before an instruction at which `emu.cpu.hooks.inspector` has stopped it."""
@@ -239,14 +247,7 @@ class UnicornEvents(ClosedPages):
     def interrupted(self, pc: int) -> None:
         """The instruction at `pc`, and the rest of its block, has not run: correct the logs."""
         for log in self._logs:
-            last = log.log.last()
-            if last is None or not last[0] <= pc < last[0] + last[1]:
-                continue
-            if log.what is Recorded.BLOCKS or log.what is Recorded.INSTRUCTIONS:
-                if last[0] == pc:
-                    log.log.drop_last()
-                elif log.what is Recorded.BLOCKS:
-                    log.log.change_last(1, pc - last[0])
+            log.interrupted(pc)
 
     def repeats(self, pc: int) -> None:
         """The instruction at `pc` has begun, and is run again from its start."""
@@ -270,10 +271,13 @@ class UnicornEvents(ClosedPages):
             if log.what is Recorded.NEW_BLOCKS and log.log.full:
                 log.flush()
 
-    def _begins(self, pc: int) -> None:
+    def _begins(self, pc: int, *, continues: bool) -> None:
         self._began, self._began_thumb = pc & self._mask, BEGAN_THUMB if pc & ~self._mask else 0
         for log in self._logs:
-            log.log.before = 0
+            if continues:
+                log.log.leave_block(self._began)
+            else:
+                log.log.before = 0
             log.began = len(log.log)
 
     def _ended(self, stop: Stop) -> None:

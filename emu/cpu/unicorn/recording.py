@@ -54,6 +54,19 @@ class UnicornRecording:
         if len(rows):
             self.sink(rows)
 
+    def interrupted(self, pc: int) -> None:
+        """The instruction at `pc`, and the rest of its block, has not run: correct the log."""
+        if self.what is Recorded.EDGES:
+            self.log.leave_block(pc)
+            return
+        last = self.log.last()
+        if self.what is Recorded.NEW_BLOCKS or last is None or not last[0] <= pc < last[0] + last[1]:
+            return
+        if last[0] == pc:
+            self.log.drop_last()
+        elif self.what is Recorded.BLOCKS:
+            self.log.change_last(1, pc - last[0])
+
     def unhook(self, handle: ctypes.c_void_p) -> None:
         """Remove the hook: once, and as long as it has its data."""
         delete, hook = api.uclib.uc_hook_del, self.hook

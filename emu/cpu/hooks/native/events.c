@@ -39,6 +39,7 @@ struct log {
     u64 *end;
     u64 before, multiplier;
     u64 (*table)[2];
+    u64 start, former;
 };
 
 static void full(void *engine, struct log *log)
@@ -99,15 +100,15 @@ HOOK void edge(void *engine, u64 address, u32 size, struct log *log)
 {
     u64 before = log->before;
     u64 *pair = log->table[((before * log->multiplier + address) * log->multiplier) >> 48];
-    log->before = address + size;
-    if (pair[0] == before && pair[1] == address)
-        return;
-    if (log->next >= log->end) {
-        log->before = before;
-        return full(engine, log);
+    if (pair[0] != before || pair[1] != address) {
+        if (log->next >= log->end)
+            return full(engine, log);
+        pair[0] = before;
+        pair[1] = address;
+        add(log, before, address, size);
     }
-    pair[0] = before;
-    pair[1] = address;
-    add(log, before, address, size);
+    log->former = before;
+    log->start = address;
+    log->before = address + size;
 }
 ENTRY(events, edge)
