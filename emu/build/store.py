@@ -1,7 +1,7 @@
 """The cache of builds: folders named by what went into them, each written once.
 
 A result is built in a folder of its own and renamed when it is complete, under a lock: a build that was killed
-leaves a folder that nobody uses, and the kernel frees its lock.
+leaves a folder that nobody uses, which the next build removes, and the kernel frees its lock.
 """
 
 from __future__ import annotations
@@ -79,6 +79,8 @@ class Store:
             return self._build(place, build)
 
     def _build(self, place: Path, build: Callable[[Path], Inputs]) -> Path:
+        for killed in place.glob(f"{_PART}*"):  # who holds the lock is the only one that builds
+            shutil.rmtree(killed, ignore_errors=True)
         part = Path(tempfile.mkdtemp(prefix=_PART, dir=place))
         try:
             inputs = build(part)

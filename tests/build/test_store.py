@@ -57,6 +57,7 @@ def test_a_build_that_was_killed_holds_no_lock_and_is_not_used(tmp_path: Path) -
     found = Store(tmp_path).get("key", build)
     assert (found / "own.so").read_bytes() == b"whole"
     assert Store(tmp_path).get("key", lambda folder: pytest.fail("built twice")) == found
+    assert not list(found.parent.glob("part-*"))
 
 
 def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
