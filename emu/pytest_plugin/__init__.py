@@ -32,6 +32,7 @@ SHARE = "relink_share"
 _SESSION = pytest.StashKey["Session"]()
 _LOADED = pytest.StashKey["Loaded"]()
 _WORKERS = pytest.StashKey[list[str]]()
+_PROBLEMS = pytest.StashKey[list[str]]()
 _MARKER = (
     "relink(sources=..., arches='all', **options): the library that the fixtures lib, machine and guest load, and "
     "the architectures to run the test on (see docs/pytest.md of relink-emu)"
@@ -121,21 +122,29 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if _SESSION in session.config.stash:
-        _session(session.config).finish()
+    config = session.config
+    if _SESSION in config.stash:
+        config.stash.setdefault(_PROBLEMS, []).extend(_session(config).finish())
+    if config.stash.get(_PROBLEMS, ()) and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """An xdist worker has ended: keep its header lines, which the controlling process could not print before."""
-    lines = getattr(node, "workeroutput", {}).get(options.HEADER, ())
-    node.config.stash.setdefault(_WORKERS, []).extend(lines)
+    """An xdist worker has ended: keep its header lines, which the controlling process could not print before, and
+    its problems.
+    """
+    output = getattr(node, "workeroutput", {})
+    for key, name in ((_WORKERS, options.HEADER), (_PROBLEMS, options.PROBLEMS)):
+        node.config.stash.setdefault(key, []).extend(output.get(name, ()))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if config.get_verbosity() >= 0:
         for line in dict.fromkeys(config.stash.get(_WORKERS, ())):
             terminalreporter.write_line(line)
+    for line in dict.fromkeys(config.stash.get(_PROBLEMS, ())):
+        terminalreporter.write_line(line, red=True)
 
 
 # ---------------------------------------------------------------- fixtures

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,9 +28,22 @@ def files(config: pytest.Config) -> list[Path]:
 
 
 def begin(config: pytest.Config) -> None:
-    """Remove what an earlier session has written. Not called in xdist's workers, which all write."""
+    """Remove what an earlier session has written. Not called in xdist's workers, which all write.
+
+    Raises UsageError for a file that cannot be written.
+    """
     for file in files(config):
-        file.unlink(missing_ok=True)
+        target = Path(os.path.realpath(file))  # a link goes on leading there
+        try:
+            if not file.exists():
+                target.open("xb").close()
+            elif file.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            elif not file.is_file():
+                continue  # a device or a pipe
+            target.unlink()
+        except OSError as error:
+            raise pytest.UsageError(f"--guest-cov: {file} cannot be written: {error.strerror}") from None
 
 
 class GuestCoverage:
@@ -51,11 +66,16 @@ class GuestCoverage:
                 coverage.stop()
                 self._data.merge(coverage)
 
-    def save(self) -> None:
-        """Merge it into the files. In drcov files, the names of libraries tell architectures apart."""
+    def save(self) -> Iterator[str]:
+        """Merge it into the files; the problems of those that cannot be written. In drcov files, the names of
+        libraries tell architectures apart.
+        """
         for path in self._paths:
             data = self._data
             if is_drcov(path):
                 each = data.modules.values()
                 data = CoverageData(replace(module, path=f"{module.arch}/{module.path}") for module in each)
-            save(data, path, append=True)
+            try:
+                save(data, path, append=True)
+            except (OSError, RelinkError) as error:
+                yield f"--guest-cov: {path} was not written: {error}"

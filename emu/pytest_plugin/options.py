@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 HEADER = "relink_header_lines"  #: the key of xdist workers' header lines in their `workeroutput`
+PROBLEMS = "relink_problems"  #: likewise, of what could not be written
 
 
 class Option(NamedTuple):

@@ -217,14 +217,17 @@ class Session:
             worker = hasattr(self.config, "workerinput")
             return Store((base.parent if worker else base) / "relink-builds")
 
-    def finish(self) -> None:
-        """Free the machines, and what the build cache has not used for long; write the coverage."""
-        if (coverage := vars(self).get("coverage")) is not None:
-            coverage.save()
+    def finish(self) -> list[str]:
+        """Free the machines, and what the build cache has not used for long; write the coverage. The problems with
+        that are returned; an xdist worker's also go to the controlling process.
+        """
+        coverage: GuestCoverage | None = vars(self).get("coverage")
+        problems = [] if coverage is None else list(coverage.save())
         if "pool" in vars(self):
             self.pool.close()
         if "store" in vars(self):
             self.store.trim()
         output = getattr(self.config, "workeroutput", None)
         if output is not None:
-            output[options.HEADER] = self.header()
+            output[options.HEADER], output[options.PROBLEMS] = self.header(), problems
+        return problems

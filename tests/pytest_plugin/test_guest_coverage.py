@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from emu.debug.coverage.drcov import read_drcov
@@ -39,3 +41,37 @@ def test_all_tests_and_architectures_are_in_one_file(pytester: pytest.Pytester, 
     blocks = read_drcov((pytester.path / "all.drcov").read_bytes(), "all.drcov").blocks
     assert blocks.keys() == {"x86_64/own.so", "loongarch64/own.so"}
     assert not list(pytester.path.glob("all.*.*")), "no lock or part of a file is left"
+
+
+@pytest.mark.parametrize("name", ["nothing/all.info", ".", "own.c/all.info"])
+def test_files_that_cannot_be_written_are_refused_at_once(session: Session, name: str) -> None:
+    result = session(_TESTS, "--guest-cov", name)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --guest-cov: * cannot be written: *"])
+
+
+def test_devices_pipes_and_links_stay(pytester: pytest.Pytester, session: Session) -> None:
+    os.mkfifo(pytester.path / "pipe")
+    (pytester.path / "link").symlink_to("all.info")
+    (pytester.path / "all.info").write_text("of an earlier session")
+    with open(os.open(pytester.path / "pipe", os.O_RDWR), "rb") as pipe:
+        session(_TESTS, "--arch=i386", "-k", "add", "--guest-cov", "pipe", "--guest-cov", "link")
+        written = os.read(pipe.fileno(), 1 << 16)
+    assert (pytester.path / "pipe").is_fifo()
+    assert (pytester.path / "link").is_symlink()
+    assert (pytester.path / "all.info").read_bytes() == written != b""
+
+
+def test_a_file_that_cannot_be_written_at_the_end_fails_the_session(
+    pytester: pytest.Pytester, session: Session
+) -> None:
+    text = """
+from pathlib import Path
+
+def test_add(lib):
+    assert lib.add(2, 3) == 5
+    Path("all.info").mkdir()
+"""
+    result = session(text, "--arch=i386", "--guest-cov", "all.info")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["--guest-cov: *all.info was not written: *Is a directory*", "*1 passed*"])
