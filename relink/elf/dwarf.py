@@ -31,7 +31,7 @@ from relink.elf.decode import decode_sections
 from relink.elf.decoded import Decoded
 from relink.elf.dwarf_info import DebugInformation, Unit
 from relink.elf.dwarf_parameters import BY_REFERENCE
-from relink.elf.dwarf_places import EntryPlaces, entry_places
+from relink.elf.dwarf_places import EntryPlaces, entry_places, is_of_lines_only
 from relink.elf.dwarf_text import Writer
 from relink.elf.dwarf_units import Walks
 from relink.elf.dwarf_walk import entry, named_types, variable_address
@@ -122,6 +122,7 @@ class DebugTypes:
         self._functions: dict[str, Place] = {}
         self._variables: dict[str, Place] = {}
         self._at: dict[tuple[str, int], list[Place]] = {}
+        self._typed: dict[Unit, bool] = {}
         self._warned = 0
         #: name of the separate debug file that was not found, when the image has no debug sections
         self.missing = sections.missing
@@ -307,16 +308,25 @@ class DebugTypes:
         try:
             names = self._names(die)
             address = variable_address(die) if variable else entry(die)
+            told = variable or self._has_prototypes(unit)
         except Exception as error:  # pyelftools raises arbitrary exceptions for bytes that are not DWARF
             self._information.damaged(error)
             return
         place = Place(die, unit)
-        if not variable and unit.language == _ASSEMBLER:
+        if not told:
             return
         if address is not None:
             self._at.setdefault(("variable" if variable else "function", address), []).append(place)
         if names and (names[0] not in table or (place.defined and not table[names[0]].defined)):
             table[names[0]] = place
+
+    def _has_prototypes(self, unit: Unit) -> bool:
+        """Whether a unit describes parameters and results: those of assembly and of GCC's -g1 do not."""
+        found = self._typed.get(unit)
+        if found is None:
+            producer = self._writer.string(unit.top, "DW_AT_producer") or ""
+            found = self._typed[unit] = unit.language != _ASSEMBLER and not is_of_lines_only(producer)
+        return found
 
     def _names(self, die: DIE) -> list[str]:
         """The names that the DIE's symbol may have, the likeliest first."""

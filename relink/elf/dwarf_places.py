@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _OPTIMISED = ("DW_AT_call_all_calls", "DW_AT_GNU_all_call_sites", "DW_AT_APPLE_optimized")
 #: In GNU producers, options that optimise.
 _LEVEL = re.compile(r" -O(?!0)")
+#: In GNU producers, options for the level of debug information (-gdwarf-4 is none), each with its level.
+_DEBUG_LEVEL = re.compile(r" -g(?:gdb|dwarf|vms)?(\d?)(?= |$)")
+_USUAL_LEVEL = 2
 _STACK_VALUE = 0x9F  #: DW_OP_stack_value
 _MEMORY = ("DW_OP_fbreg", "DW_OP_call_frame_cfa", "DW_OP_breg")
 
@@ -75,6 +78,17 @@ def entry_places(die: DIE, formals: list[DIE], names: list[str], external: bool,
     if " -O" in producer:
         optimised = bool(_LEVEL.search(producer))
     return EntryPlaces(tuple(found), optimised, external)
+
+
+def is_of_lines_only(producer: str) -> bool:
+    """Whether DW_AT_producer says that a unit has functions and lines, but no types and parameters: GCC's -g1.
+
+    `-g` without a number raises the level to 2 (GCC, opts.cc, `set_debug_level`).
+    """
+    level = None
+    for given in _DEBUG_LEVEL.findall(producer) if producer.startswith("GNU ") else ():
+        level = int(given) if given else max(level or 0, _USUAL_LEVEL)
+    return level == 1
 
 
 def _place(formal: DIE, name: str, low: int | None, cfa: bool) -> EntryPlace:

@@ -173,6 +173,26 @@ def test_assembly_and_copies_the_compiler_made_have_no_prototype(tmp_path: Path)
     assert at(tmp_path / "lib.so", "f") is None
 
 
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        ("-g1", None),
+        ("-g -g1", None),
+        ("-ggdb1 -gdwarf-4", None),
+        ("-g1 -g", "int f(void)"),
+        ("-gdwarf-4", "int f(void)"),
+        ("-g3 -g", "int f(void)"),
+    ],
+)
+def test_functions_of_which_only_the_lines_are_described_have_no_prototype(
+    flags: str, text: str | None, tmp_path: Path
+) -> None:
+    """GCC's -g1 leaves functions without results and parameters, as if all were `void f(void)`."""
+    (tmp_path / "a.c").write_text("int f(void) { return 42; }")
+    run("gcc", "-O1", "-fPIC", "-shared", *flags.split(), "a.c", "-o", "lib.so", cwd=tmp_path)
+    assert at(tmp_path / "lib.so", "f") == text
+
+
 def test_an_object_of_intermediate_code_is_refused(tmp_path: Path) -> None:
     (tmp_path / "source.c").write_text("int f(void) { return 1; }")
     run("gcc", "-flto", "-fno-fat-lto-objects", "-c", "source.c", "-o", "slim.o", cwd=tmp_path)
