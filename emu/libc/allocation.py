@@ -55,11 +55,19 @@ def sized_delete(libc: Libc, block: int, size: int) -> None:
     libc.heap.free(block)
 
 
-@export("void *aligned_alloc(size_t alignment, size_t size)", alias=("memalign",))
+@export("void *aligned_alloc(size_t alignment, size_t size)")
 def aligned_alloc(libc: Libc, alignment: int, size: int) -> int:
     if alignment <= 0 or alignment & (alignment - 1):
         return libc.fail(Errno.EINVAL, 0)
     return _or_enomem(libc, libc.heap.aligned_alloc(alignment, size))
+
+
+@export("void *memalign(size_t alignment, size_t size)")
+def memalign(libc: Libc, alignment: int, size: int) -> int:
+    """As in glibc, an alignment is rounded up to a power of two."""
+    if alignment > 1 << libc.arch.bits - 1:
+        return libc.fail(Errno.EINVAL, 0)
+    return _or_enomem(libc, libc.heap.aligned_alloc(1 << max(alignment - 1, 0).bit_length(), size))
 
 
 @export("void *valloc(size_t size)")

@@ -215,8 +215,8 @@ NAMES: dict[str, str] = {
         sched_getaffinity setfsgid setfsuid syscall sysconf system uname
     """,
     "handlers": """
-        __aeabi_atexit __cxa_atexit __cxa_finalize __cxa_thread_atexit __cxa_thread_atexit_impl at_quick_exit
-        atexit on_exit
+        __aeabi_atexit __cxa_at_quick_exit __cxa_atexit __cxa_finalize __cxa_thread_atexit __cxa_thread_atexit_impl
+        at_quick_exit atexit on_exit
     """,
     "signals": """
         __sigaction __sysv_signal abort bsd_signal gsignal kill killpg pthread_kill pthread_sigqueue raise

@@ -58,6 +58,12 @@ def at_quick_exit(libc: Libc, function: int) -> int:
     return _register(libc.state(Handlers).quick, Handler(function, None, 0))
 
 
+@export("int __cxa_at_quick_exit(void *function, void *dso)")
+def cxa_at_quick_exit(libc: Libc, function: int, dso: int) -> int:
+    """What at_quick_exit is in programs: glibc links it statically."""
+    return at_quick_exit(libc, function)
+
+
 @export("int __cxa_thread_atexit(void *function, void *object, void *dso)", alias=("__cxa_thread_atexit_impl",))
 def cxa_thread_atexit(libc: Libc, function: int, argument: int, dso: int) -> int:
     """Register a destructor for the end of the thread, before atexit handlers; the image that contains `dso` stays

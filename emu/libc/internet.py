@@ -127,7 +127,7 @@ def inet_lnaof(libc: Libc, address: int) -> int:
     return value & (1 << _classful(value)) - 1
 
 
-_ETHERNET = re.compile(rb"[ \t]*" + rb":".join([rb"([0-9a-fA-F]{1,2})"] * 6))
+_ETHERNET = re.compile(rb"[ \t]*" + rb":".join([rb"([0-9a-fA-F]{1,2})"] * 6) + rb"(?=\s|$)")
 
 
 @export("void *ether_aton_r(const char *text, void *address)")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from emu.cpu.protocol import Protection
-from emu.libc.errno import Errno, message
+from emu.libc.errno import Errno, error_name, message
 from emu.libc.memory import common_length, find_bytes, needle_bytes
 from emu.libc.table import export
 
@@ -368,7 +368,7 @@ SIGNAL_TEXTS = (
 def _static_text(libc: Libc, number: int, text: bytes, *, known: bool) -> int:
     """The address of a text by number that is never freed."""
     messages = libc.state(TokenState).messages
-    key = number if known else -1
+    key = number if known else -1 - (number >= _ERRORS - _SIGNALS)  # unknown signals have a text of their own
     if key not in messages:
         messages[key] = libc.allocate(max(len(text) + 1, 64))
     libc.put_string(messages[key], text)
@@ -383,7 +383,8 @@ def strerror_r(libc: Libc, number: int, buffer: int, size: int) -> int:
 
 @export("int __xpg_strerror_r(int number, char *buffer, size_t size)")
 def xpg_strerror_r(libc: Libc, number: int, buffer: int, size: int) -> int:
-    return Errno.ERANGE if strlcpy(libc, buffer, strerror(libc, number), size) >= size else 0
+    cut = strlcpy(libc, buffer, strerror(libc, number), size) >= size
+    return Errno.EINVAL if error_name(number) is None else Errno.ERANGE if cut else 0
 
 
 @export("char *strsignal(int number)")

@@ -304,11 +304,18 @@ def _sign(value: int) -> int:
 
 @pytest.mark.parametrize("arch", ISAS)
 def test_patterns_and_wide_strings(arch: str) -> None:
-    pathname, period, casefold = 1, 4, 16
+    pathname, period, casefold, extended = 1, 4, 16, 32
     matches = {
         (b"a*[ch]?", b"abc.", 0): True, (b"*.c", b"d/x.c", 0): True, (b"*.c", b"d/x.c", pathname): False,
         (b"*", b".x", period): False, (b"[[:alpha:]-]*", b"-", 0): True, (b"A[!b]", b"ac", casefold): True,
         (b"x*y*z", b"xaybzq", 0): False, (b"a\\", b"a\\", 0): False, (b"[a", b"[a", 0): True,
+        (b"+(a|b)", b"abba", 0): False, (b"+(a|b)", b"abba", extended): True, (b"+(a|b)", b"", extended): False,
+        (b"*(ab)c", b"ababc", extended): True, (b"?(a)b", b"aab", extended): False,
+        (b"@(x|y*)z", b"yyz", extended): True, (b"!(a*).c", b"bc.c", extended): True,
+        (b"!(a*).c", b"a.c", extended): False, (b"!(a)", b".x", extended | period): False,
+        (b"+([[:digit:]]|@(p|q))", b"1q2", extended): True,
+        (b"*(a|b)/c", b"ab/c", extended | pathname): True,
+        (b"+(a", b"+(a", extended): True, (b"*(*(a)b)", b"aabab", extended): True,
     }  # fmt: skip
     with Machine(arch) as machine:
         compiled: CompiledLibrary = machine.linker.resolver.after[-1].compiled  # type: ignore[union-attr]

@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from emu.errors import GuestAbort
+from emu.errors import GuestAbort, GuestExit
 from emu.libc.errno import Errno
 from emu.libc.lifecycle import finish
 from emu.libc.process import exit_
@@ -51,10 +51,20 @@ def test_handlers_of_on_exit_get_the_status_in_order(host: Harness) -> None:
     host.call("on_exit", host.machine.function(lambda status, value: seen.append((status, value))), 5)
     host.call("atexit", host.machine.function(lambda: seen.append(())))
     host.call("on_exit", host.machine.function(lambda status, value: seen.append((status, value))), 6)
-    with pytest.raises(Exception, match="3"):
+    with pytest.raises(GuestExit):
         exit_(host.libc, 3)
     assert seen == [(3, 6), (), (3, 5)]
     finish(host.libc)
+
+
+def test_handlers_of_quick_exit_run_last_first(host: Harness) -> None:
+    seen: list[int] = []
+    for number in (1, 2):
+        handler = host.machine.function(lambda number=number: seen.append(number))
+        host.call("__cxa_at_quick_exit", handler, 0)
+    with pytest.raises(GuestExit):
+        host.call("quick_exit", 5)
+    assert seen == [2, 1]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +87,8 @@ def test_addresses_are_composed_and_split_as_by_glibc(glibc: ctypes.CDLL, host: 
         assert host.call("inet_makeaddr", network, part) == theirs
     glibc.ether_aton.restype, glibc.ether_ntoa.restype = ctypes.c_void_p, ctypes.c_char_p
     glibc.ether_ntoa.argtypes = [ctypes.c_void_p]
-    for text in (b"0:1:2:3:4:5", b"aA:bb:cc:dd:ee:0f", b"1:2:3:4:5", b"g:1:2:3:4:5", b"100:1:2:3:4:5", b""):
+    texts = [b"0:1:2:3:4:5", b"aA:bb:cc:dd:ee:0f", b"1:2:3:4:5", b"g:1:2:3:4:5", b"100:1:2:3:4:5", b""]
+    for text in (*texts, b"1:2:3:4:5:6:7", b"1:2:3:4:5:6 x"):
         theirs, ours = glibc.ether_aton(text), host.call("ether_aton", text)
         assert bool(theirs) == bool(ours), text
         if ours:
@@ -176,3 +187,14 @@ def test_classes_of_characters_take_a_locale(host: Harness) -> None:
     assert host.call("iswalpha_l", ord("a"), 0)
     assert not host.call("__iswdigit_l", ord("a"), 0)
     assert host.call("strcasecmp_l", b"ABc", b"abC", 0) == host.call("strncasecmp_l", b"ABx", b"aby", 2, 0) == 0
+
+
+def test_unknown_numbers_have_texts_of_their_own_and_alignments_are_rounded_up(host: Harness) -> None:
+    error, signal = host.call("strerror", -3), host.call("strsignal", -3)
+    assert (host.string(error), host.string(signal)) == (b"Unknown error -3", b"Unknown signal -3")
+    place = host.buffer(64)
+    for number, room, result in ((-3, 64, Errno.EINVAL), (-3, 4, Errno.EINVAL), (9, 4, Errno.ERANGE), (0, 64, 0)):
+        assert host.call("__xpg_strerror_r", number, place, room) == result
+    assert host.call("memalign", 24, 10) % 32 == 0
+    assert host.call("memalign", 0, 10)
+    assert host.call("aligned_alloc", 24, 10) == host.call("memalign", (1 << 63) + 1, 1) == 0
