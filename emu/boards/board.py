@@ -25,12 +25,12 @@ from typing import TYPE_CHECKING, Any
 from emu.boards.bus import Bus, SystemBus
 from emu.boards.clock import Clock
 from emu.boards.device import Device, nowhere
-from emu.boards.errors import BoardError, FirmwareError, MemoryMapError
+from emu.boards.errors import BoardError, FirmwareError
 from emu.boards.execution import BoardStopped, Execution
 from emu.boards.firmware import Firmware
 from emu.boards.firmware_files import read_firmware
 from emu.boards.mapping import keep_alike
-from emu.boards.memory_map import Region, check, check_kinds, check_ports, device_pages, hold
+from emu.boards.memory_map import Region, check, check_kinds, check_layout, check_ports, device_pages, hold
 from emu.boards.models import profile_for
 from emu.cpu.create import create_device_cpu
 from emu.errors import BudgetExceeded, Frame
@@ -101,7 +101,7 @@ class Board(Personality):
                 self.profile.set_line(device.irq, False)  # raises for a line that the CPU does not have
         ours = self.profile.layout
         self.layout = Layout(traps or ours.traps, window or ours.window, stack or ours.stack)
-        self._check_layout()
+        check_layout(self.layout, self.regions, self.profile.address_mask)
         self.firmware: Firmware | None = None  #: the last one loaded, see `load`
         self.profile.free_ram = self._free_ram()
         self.float_abi = float_abi
@@ -112,12 +112,6 @@ class Board(Personality):
     def _all_devices(self) -> Iterator[Device]:
         yield from self.devices.values()
         yield from self.ports.values()
-
-    def _check_layout(self) -> None:
-        traps = self.layout.traps
-        for region in self.regions:
-            if traps is not None and region.start < sum(traps) and traps[0] < region.end:
-                raise MemoryMapError(f"{region} overlaps the trap range [{traps[0]:#x}, {sum(traps):#x})")
 
     # ------------------------------------------------------------ the machine
 
@@ -305,7 +299,11 @@ class Board(Personality):
             self._cpu.pause()
 
     def power_cycle(self, fill: int = 0) -> None:
-        """Switch the board off and on: RAM is lost (every byte is `fill`), other memory is kept."""
+        """Switch the board off and on: RAM is lost (every byte is `fill`), other memory is kept.
+        Raises BoardError, with everything as it was, for a `fill` that is no byte.
+        """
+        if not (isinstance(fill, int) and 0 <= fill < 256):
+            raise BoardError(f"the byte that fills RAM is a number from 0 to 255, not {fill!r}")
         memory = self._attached.memory
         self._execution.torn = True
         for region in self.regions:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Final
 
+from emu.boards.errors import BoardError
+
 if TYPE_CHECKING:
     from emu.cpu.protocol import DeviceCpu
 
@@ -61,7 +63,13 @@ class Clock:
         return self.time if self._asked or self.events else None
 
     def at(self, when: int, action: Callable[[], object]) -> Event:
-        """Call `action` after `when` instructions; when that is past, as soon as possible."""
+        """Call `action` after `when` instructions; when that is past, as soon as possible. Raises BoardError for a
+        time that is no whole number.
+        """
+        if type(when) is not int:
+            if not hasattr(when, "__index__"):
+                raise BoardError(f"the time of an event is a whole number of instructions, not {when!r}")
+            when = when.__index__()
         self._order += 1
         event = Event(when, action)
         heappush(self.events, (when, self._order, event))

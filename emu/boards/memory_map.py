@@ -8,12 +8,15 @@ RAM and ROM consist of whole pages of 4 KiB. Devices may begin and end at any by
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from emu.boards.errors import MemoryMapError
 from relink.arrays import U8
 from relink.memory.address_space import PAGE, Protection
 from relink.records import dataclass
+
+if TYPE_CHECKING:
+    from emu.ports import Layout
 
 RW, RX, RWX = Protection.R | Protection.W, Protection.R | Protection.X, Protection.R | Protection.W | Protection.X
 
@@ -149,6 +152,21 @@ def check(regions: Sequence[Region], devices: Mapping[int, Placed], mask: int) -
         [(region.start, region.end, str(region)) for region in regions]
         + [(low, high, "the pages of devices") for low, high in device_pages(devices)]
     )
+
+
+def check_layout(layout: Layout, regions: Sequence[Region], mask: int) -> None:
+    """Raise MemoryMapError for places of the machine's own memory that no board can have."""
+    for name in ("traps", "window", "stack"):
+        place = getattr(layout, name)
+        if place is None:
+            continue
+        if not (isinstance(place, tuple) and len(place) == 2 and all(isinstance(each, int) for each in place)):
+            raise MemoryMapError(f"{name}={place!r} is no pair of an address and a size")
+        _check_range(f"{name} at {place[0]:#x}", *place, mask)
+    traps = layout.traps
+    for region in regions:
+        if traps is not None and region.start < sum(traps) and traps[0] < region.end:
+            raise MemoryMapError(f"{region} overlaps the trap range [{traps[0]:#x}, {sum(traps):#x})")
 
 
 def _check_range(what: str, start: int, size: int, mask: int) -> None:

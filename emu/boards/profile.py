@@ -11,6 +11,8 @@ import enum
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from emu.boards.errors import BoardError
+
 if TYPE_CHECKING:
     from emu.boards.bus import Bus
     from emu.boards.clock import Clock
@@ -18,6 +20,17 @@ if TYPE_CHECKING:
     from emu.boards.firmware import Firmware
     from emu.cpu.protocol import DeviceCpu, Stop
     from emu.ports import Layout, Memory
+
+
+def check_options(cpu: str, faults: str, **numbers: tuple[int | None, int, int]) -> None:
+    """Raise BoardError for an option of a CPU that is no number from the least to the most (or None), and for an
+    unknown receiver of its faults.
+    """
+    if faults not in ("firmware", "raise"):
+        raise BoardError(f"{cpu}: faults={faults!r} is neither 'firmware' nor 'raise'")
+    for name, (value, least, most) in numbers.items():
+        if value is not None and not (isinstance(value, int) and least <= value <= most):
+            raise BoardError(f"{cpu}: {name}={value!r} is no number from {least:#x} to {most:#x}")
 
 
 class Interrupts(enum.Enum):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from emu.boards.entry_point import EntryPoint
 from emu.boards.errors import BoardError
-from emu.boards.profile import BaseProfile, Interrupts
+from emu.boards.profile import BaseProfile, Interrupts, check_options
 from emu.boards.riscv_csrs import COUNT_INHIBIT, Accesses, csr_accesses
 from emu.boards.riscv_devices import Clint, Plic
 from emu.cpu.corrections.find_riscv import riscv
@@ -74,7 +74,9 @@ class MachineMode(EntryPoint, BaseProfile):
         self.name, self.entry, self.faults_to = name, entry, faults
         self.arch = "riscv64" if name.startswith("rv64") else "riscv32"
         self._bits = int(self.arch[5:])
-        self.address_mask = (1 << self._bits) - 1
+        self.address_mask = most = (1 << self._bits) - 1
+        places = {"entry": (entry, 0, most), "clint": (clint, 0, most), "plic": (plic, 0, most)}
+        check_options(name, faults, irqs=(irqs, 1, 1023), divider=(divider, 1, 1 << 32), **places)
         self.layout = Layout(window=(0xC000_0000, 0x3000_0000) if self._bits == 32 else None)
         self.free_ram, self.in_run = (0, 0), False
         self.changed = self.resetting = self.started = False

@@ -20,6 +20,8 @@ class Budget:
     """
 
     def __init__(self, instructions: int, seconds: float) -> None:
+        if isinstance(instructions, float):
+            raise TypeError(f"a limit of instructions is a whole number: max_instructions={instructions}")
         try:
             if instructions < 0 or seconds < 0:
                 raise ValueError(f"limits are not negative: max_instructions={instructions}, timeout={seconds}")

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, cast
 from emu.boards.arm.generic_timer import GenericTimer
 from emu.boards.arm.gic import Distributor
 from emu.boards.entry_point import EntryPoint
-from emu.boards.errors import Lockup
-from emu.boards.profile import BaseProfile, Interrupts
+from emu.boards.errors import BoardError, Lockup
+from emu.boards.profile import BaseProfile, Interrupts, check_options
 from emu.cpu.protocol import Protection, Stop, StopReason
 from emu.ports import Layout
 
@@ -52,6 +52,19 @@ class ArmProfile(EntryPoint, BaseProfile):
         faults: str = "firmware",
     ) -> None:
         self.name, self.entry, self.faults_to = name, entry, faults
+        if gic is not None and not (isinstance(gic, tuple) and len(gic) == 2):
+            raise BoardError(f"{name}: gic={gic!r} is no pair of addresses, of distributor and CPU interface")
+        distributor, interface = gic or (None, None)
+        check_options(
+            name,
+            faults,
+            entry=(entry, 0, self.address_mask),
+            distributor=(distributor, 0, self.address_mask),
+            interface=(interface, 0, self.address_mask),
+            lines=(lines, 32, 1020),
+            divider=(divider, 1, 1 << 32),
+            frequency=(frequency, 0, 0xFFFF_FFFF),
+        )
         self.model: str | None = name
         self.gic, self._gic_at = Distributor(lines, self.set_output), gic
         if gic is not None and 0 < gic[0] - gic[1] < self.gic.interface.size:  # as in an MPCore's private region

@@ -23,7 +23,7 @@ from emu.boards.cortex_m.nvic import LOWEST, Nvic, name_of
 from emu.boards.cortex_m.semihosting import BREAKPOINT, Semihosting
 from emu.boards.cortex_m.system_control import SystemControl
 from emu.boards.errors import BoardError, FirmwareError, Lockup
-from emu.boards.profile import BaseProfile, Interrupts
+from emu.boards.profile import BaseProfile, Interrupts, check_options
 from emu.cpu.protocol import Stop, StopReason
 from emu.ports import Layout
 from relink.errors import AddressSpaceError
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 SYSTEM_CONTROL = 0xE000_E000
 _WFE = (b"\x20\xbf", b"\xaf\xf3\x02\x80")
+_MASK = 0xFFFF_FFFF
 _TAG_CPU_ARCH, _TAG_PROFILE = "TAG_CPU_ARCH", "TAG_CPU_ARCH_PROFILE"
 
 
@@ -65,7 +66,7 @@ class CortexM(BaseProfile):
     With `semihosting` the guest has a console (`bkpt 0xab`).
     """
 
-    arch, address_mask = "arm", 0xFFFF_FFFF
+    arch, address_mask = "arm", _MASK
     float_abi: str | None = "soft-float"
     model: str | None
 
@@ -83,6 +84,8 @@ class CortexM(BaseProfile):
         model = MODELS.get(ALIASES.get(name, name)) if isinstance(name, str) else name
         if model is None:
             raise BoardError(f"unknown CPU {name!r}; known are {', '.join(MODELS)}")
+        numbers = {"irqs": (irqs, 0, 496), "priority_bits": (priority_bits, 1, 8), "vectors": (vectors, 0, _MASK)}
+        check_options(model.name, faults, reference=(reference, 1, _MASK), **numbers)
         if priority_bits is not None:
             model = replace(model, priority_bits=priority_bits)
         self.cortex, self.name, self.model = model, model.name, model.engine

@@ -18,7 +18,7 @@ from emu.boards.i386.gates import ERROR_CODES, GENERAL_PROTECTION, Event, Gates
 from emu.boards.i386.instructions import SystemX86
 from emu.boards.i386.pic import PicPair
 from emu.boards.i386.pit import Gate, Pit
-from emu.boards.profile import BaseProfile, Interrupts
+from emu.boards.profile import BaseProfile, Interrupts, check_options
 from emu.cpu.misrun import Outcome
 from emu.cpu.protocol import Stop, StopReason
 from emu.ports import Layout
@@ -71,6 +71,7 @@ class I386(EntryPoint, BaseProfile):
         faults: str = "firmware",
     ) -> None:
         self.name, self.entry, self.faults_to, self.open_bus = name, entry, faults, open_bus
+        check_options(name, faults, entry=(entry, 0, self.address_mask), divider=(divider, 1, 1 << 32))
         self.free_ram, self.in_run = (0, 0), False
         self.changed = self.resetting = self.started = False
         self.pic = PicPair(self._set_output)
