@@ -51,11 +51,17 @@ class Firmware:
         return {name: symbol.address for name, symbol in self.symbols.items()}
 
     def check_arm_profile(self, profile: str, cpu: str) -> None:
-        """Raise FirmwareError for code of another profile of Arm (A, R, M), by its build attributes."""
+        """Raise FirmwareError for code of another profile of Arm (A, R, M), by its build attributes; for a CPU of
+        the M profile, which runs no A32 code, also when no function is in Thumb code ("ELF for the Arm
+        Architecture", "Symbol Values").
+        """
         value = self.attributes.get("TAG_CPU_ARCH_PROFILE", 0)
         if value not in (0, ord("S"), ord(profile)):  # none, A or R, the same
             theirs = f"the {chr(value)} profile of Arm" if value < 128 else f"profile {value:#x}"
             raise FirmwareError(f"{self.name} is for {theirs}, not for {cpu}")
+        functions = [symbol for symbol in self.symbols.values() if symbol.is_function]
+        if profile == "M" and self.arch and functions and not any(symbol.is_thumb for symbol in functions):
+            raise FirmwareError(f"{self.name} has functions in A32 code alone, {cpu} runs Thumb code")
 
     def symbol(self, name: str) -> Symbol:
         """Raises FirmwareError for a name it does not have."""

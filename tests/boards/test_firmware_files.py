@@ -193,6 +193,18 @@ def test_code_of_another_profile_is_refused(cpu: str, value: int, words: str) ->
         made.load(Firmware("app", ((RAM, b"\0"),), attributes=attributes))
 
 
+def test_a32_code_is_refused_by_a_cortex_m() -> None:
+    def firmware(*functions: tuple[int, bool]) -> Firmware:
+        symbols = {f"f{at:x}": Symbol(f"f{at:x}", at, 2, True, thumb) for at, thumb in functions}
+        return Firmware("app", ((RAM, bytes(16)),), arch="arm", symbols=symbols)
+
+    made = Board("cortex-m3", memory=[Ram(RAM, 0x1000)])
+    with pytest.raises(FirmwareError, match="app has functions in A32 code alone, cortex-m3 runs Thumb"):
+        made.load(firmware((RAM, False), (RAM + 8, False)))
+    made.load(firmware((RAM, False), (RAM + 9, True)))
+    Board("cortex-a7", memory=[Ram(RAM, 0x1000)]).load(firmware((RAM, False)))
+
+
 def test_a_path_that_is_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FirmwareError, match="directory"):
         board([HERE]).load(tmp_path)
