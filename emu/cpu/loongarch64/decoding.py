@@ -52,7 +52,10 @@ def data_access(word: int, register: Callable[[int], int]) -> DataAccess | None:
     if word >> 15 in _INDEXED:
         size, writes = _INDEXED[word >> 15]
         return DataAccess(register(base) + register(word >> 10 & 31), size, not writes, writes)
-    if 0x3858_0000 <= word < 0x385A_0000:  # amcas.b to amcas.d
+    if 0x3857_8000 <= word < 0x3857_9000:  # llacq, screl
+        writes = bool(word >> 10 & 1)
+        return DataAccess(register(base), 8 if word >> 11 & 1 else 4, not writes, writes)
+    if 0x3858_0000 <= word < 0x385C_0000:  # amcas.b to amcas.d, with and without a barrier
         return DataAccess(register(base), 1 << (word >> 15 & 3), reads=True, writes=True)
     if 0x385C_0000 <= word < 0x3860_0000:  # amswap and amadd, .b and .h
         return DataAccess(register(base), 1 << (word >> 15 & 1), reads=True, writes=True)
