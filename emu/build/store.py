@@ -27,10 +27,22 @@ _DAYS_KEPT = 30
 _MOST_KEPT = 8  #: results of the same sources with other headers
 
 
+def user_folder() -> Path:
+    """This project's folder among the user's caches: in $XDG_CACHE_HOME, which the XDG specification ignores
+    unless it is absolute, or in ~/.cache. Raises BuildError where there is neither.
+    """
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(given):
+        return Path(given) / "relink-emu"
+    try:
+        return Path.home() / ".cache" / "relink-emu"
+    except RuntimeError:  # a user whom the system does not know, without $HOME
+        raise BuildError("no folder for caches is known: set HOME or XDG_CACHE_HOME") from None
+
+
 def default_folder() -> Path:
-    """The user's cache folder for builds."""
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(home) / "relink-emu" / "builds"
+    """The user's cache folder for builds. Raises BuildError as `user_folder`."""
+    return user_folder() / "builds"
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import os
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,7 +14,7 @@ from emu.build.build import build
 from emu.build.compilers import COMPILED, find
 from emu.build.errors import BuildError
 from emu.build.recipe import Recipe
-from emu.build.store import Store, default_folder, default_store
+from emu.build.store import Store, default_store, user_folder
 from emu.build.targets import Target, targets_of
 from emu.cli.command import Usage
 from emu.differential.values import Outcome, shown
@@ -84,7 +84,8 @@ def report(request: Request, tell: Callable[[Checked, int], None] = lambda *_: N
     Raises BuildError, RelinkError, Usage.
     """
     if "hypothesis" not in sys.modules:  # it keeps what it reads of this project, in the user's folder by default
-        os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(default_folder().parent / "hypothesis"))
+        with suppress(BuildError):
+            os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(user_folder() / "hypothesis"))
     try:
         from emu.differential.compare import Comparison
         from emu.differential.guest import Guest

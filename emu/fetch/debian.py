@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from emu.build.errors import BuildError
-from emu.build.store import locked
+from emu.build.store import locked, user_folder
 from emu.build.targets import TARGETS
 from emu.fetch import source
 from emu.fetch.apt import PrivateApt, require, run
@@ -82,11 +82,10 @@ class Package:
 
 
 def cache_folder() -> Path:
-    """$RELINK_EMU_CACHE, or `relink-emu/debian` under $XDG_CACHE_HOME, or under ~/.cache."""
+    """$RELINK_EMU_CACHE, or `relink-emu/debian` in `user_folder`. Raises BuildError where there is none."""
     if given := os.environ.get(CACHE_VARIABLE):
         return Path(given)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "relink-emu" / "debian"
+    return user_folder() / "debian"
 
 
 def sha256_of(path: Path) -> str:

@@ -18,8 +18,9 @@ from emu.build.compilers import Compiler, find
 from emu.build.errors import BuildError, CompilerFailed
 from emu.build.inputs import Inputs, listed
 from emu.build.recipe import Recipe
-from emu.build.store import Store, default_store
+from emu.build.store import Store, default_store, user_folder
 from emu.build.targets import TARGETS
+from emu.fetch.debian import CACHE_VARIABLE, cache_folder
 
 NOTHING = Inputs({}, (), (), ())
 KILLED = """
@@ -188,6 +189,26 @@ def test_the_default_cache_is_a_temporary_one_where_the_disk_is_full(
     monkeypatch.setattr(tempfile, "TemporaryFile", on_a_full_disk)
     with default_store() as store:
         assert not store.folder.is_relative_to(tmp_path)
+
+
+def test_the_default_cache_of_a_user_without_a_home_is_a_temporary_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(number: int) -> None:
+        raise KeyError(number)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/own")
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert user_folder() == Path("/home/own/.cache/relink-emu")
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv(CACHE_VARIABLE, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    with default_store() as store:
+        assert store.folder.is_absolute()
+    with pytest.raises(BuildError, match="set HOME or XDG_CACHE_HOME"):
+        cache_folder()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_cache_that_cannot_be_used_is_named(tmp_path: Path) -> None:
