@@ -137,3 +137,11 @@ class Descriptor:
     def _charge(self, size: int) -> None:
         if self.limit is not None and not self.limit.take(size):
             raise FileError(Errno.ENOSPC)
+
+
+@dataclass
+class Folder(Descriptor):
+    """An open folder; its entries are read by other functions."""
+
+    def read(self, count: int, at: int | None = None) -> bytes:
+        raise FileError(Errno.EISDIR)

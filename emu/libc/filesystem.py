@@ -23,6 +23,7 @@ from emu.libc.descriptors import (
     S_IFDIR,
     S_IFREG,
     Descriptor,
+    Folder,
 )
 from emu.libc.errno import Errno
 from emu.libc.errno import FileError as FileError
@@ -106,12 +107,10 @@ class FileSystem:
             raise FileError(Errno.ENOENT)
         full = posixpath.normpath(posixpath.join(self.working_directory, text)).replace("//", "/")
         key = text if text in self.files else self.index.key(full)
-        self.nodes.require_search(full)
-        if key is None:
-            above = folders_above(full)
-            if any(each in self.devices or self.index.key(each) is not None for each in above):
-                raise FileError(Errno.ENOTDIR)
-        elif text.endswith("/"):
+        above = folders_above(full) if key is None else ()
+        file = next((each for each in above if each in self.devices or self.index.key(each) is not None), None)
+        self.nodes.require_search(file or full)
+        if file or (key is not None and text.endswith("/")):
             raise FileError(Errno.ENOTDIR)
         return key or full
 
@@ -242,7 +241,7 @@ class FileSystem:
             if flags & 3:
                 raise FileError(Errno.EISDIR)
             self.find_node(key).require(READ)
-            return self.add(Descriptor(key, flags, b""))
+            return self.add(Folder(key, flags, b""))
         if flags & self._directory_flag:
             raise FileError(Errno.ENOTDIR if key in self.files else Errno.ENOENT)
         node = self._opened(key, flags, mode)

@@ -148,12 +148,11 @@ def fmemopen(libc: Libc, buffer: int, size: int, mode: int) -> int:
     flags = open_flags(libc, mode)
     if flags is None:
         return libc.fail(Errno.EINVAL, 0)
-    own = not buffer
     start = buffer or libc.heap.calloc(1, max(size, 1))
     used = 0 if flags & O_TRUNC else size
     if flags & O_TRUNC and flags & O_RDWR and size:
         libc.memory.write(start, b"\0")
-    if flags & O_APPEND or own:
+    if flags & O_APPEND:
         used = len(libc.memory.read(start, size).partition(b"\0")[0]) if size else 0
     position = used if flags & O_APPEND else 0
     return _opened(

@@ -201,8 +201,8 @@ def fopen(libc: Libc, path: int, mode: int) -> int:
     try:
         files = fs.file_system(libc)
         number = files.open(fs.path_at(libc, path), flags)
-        if flags & O_APPEND and (opened := files.get(number)).data is not None:
-            opened.seek(0, SEEK_END)  # as glibc does
+        if flags & O_APPEND and not flags & O_RDWR and (opened := files.get(number)).data is not None:
+            opened.seek(0, SEEK_END)  # as glibc does; "a+" reads from the beginning
         return new_stream(libc, number)
     except fs.FileError as error:
         return libc.fail(error.errno, 0)

@@ -138,8 +138,8 @@ def tmpfile(libc: Libc) -> int:
 
 @export("void *freopen(const char *path, const char *mode, void *stream)", alias=("freopen64",))
 def freopen(libc: Libc, path: int, mode: int, stream: int) -> int:
-    """Open another file on the stream and its descriptor. Without a path only the mode would change, which has no
-    effect here.
+    """Open another file on the stream and its descriptor. Without a path it is the same file with another mode; a
+    stream without a file stays as it is.
     """
     found = find_stream(libc, stream)
     flags = open_flags(libc, mode)
@@ -147,11 +147,12 @@ def freopen(libc: Libc, path: int, mode: int, stream: int) -> int:
         return libc.fail(Errno.EINVAL, 0)
     found.pushed_back.clear()
     clear_marks(libc, found, END_SEEN | ERROR_SEEN)
-    if not path:
-        return stream
     files = fs.file_system(libc)
     try:
-        number = files.open(fs.path_at(libc, path), flags)
+        name = fs.path_at(libc, path) if path else files.get(found.number).path.encode("utf-8", "surrogateescape")
+        if not path and files.get(found.number).node is None:
+            return stream
+        number = files.open(name, flags)
     except fs.FileError as error:
         return libc.fail(error.errno, 0)
     if number != found.number:
