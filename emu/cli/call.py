@@ -189,7 +189,8 @@ class _Prototypes:
         if call.result is None:
             separate = missing_debug_file(library.function_symbol(call.name, call.version).image)
             why = "there is no debug information for it"
-            why = why if separate is None else f"its debug information is in {separate}, which was not found"
+            if separate is not None:
+                why = f"its debug information is in {separate}, of which no file with its checksum was found"
             _log.warning("%s: %s; called as %s, which is a guess", call.name, why, text)
         return text, "arguments"
 

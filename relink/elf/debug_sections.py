@@ -10,7 +10,7 @@ class DebugSections(dict[str, bytes]):
     """Contents of debug sections by name (".debug_info").
 
     - `problems`: a sentence for each section that cannot be read;
-    - `missing`: the name of a separate debug file that was not found;
+    - `missing`: the name of a separate debug file that was not found, or only with another checksum;
     - `folders`: where files that the sections name are searched;
     - `machine`: e_machine of the image; `path`: its file.
     """

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.fixtures import ARCHES, fixture
 from tests.grouping import each
-from tests.objects.build import compiled
+from tests.objects.build import compiled, linked
 from tests.real import real_library, real_root
 
 from .conftest import RunCommand
@@ -24,6 +26,17 @@ def test_results_are_printed_one_a_line_and_nothing_else(relink_emu: RunCommand,
     assert guesses == ["add", "get_counter", "apply"], "the prototype of each is a guess, and said to be"
     typed = ("int add(int, int)(2, 3)", "int get_counter(void)()")
     assert relink_emu("call", fixture(target, "basic"), *DEFINED, *typed).err == ""
+
+
+def test_a_debug_file_with_another_checksum_is_said_to_be_none(relink_emu: RunCommand, tmp_path: Path) -> None:
+    link = '__asm__(".section .gnu_debuglink,\\"\\";.asciz \\"f.debug\\";.balign 4;.long 1;.text");\n'
+    built = linked("x86_64", [compiled("x86_64", link + "int f(void) { return 3; }\n", "-fPIC")])
+    path = tmp_path / "lib.so"
+    path.write_bytes(built.read_bytes())
+    (tmp_path / "f.debug").write_bytes(b"of another build")
+    result = relink_emu("call", path, "f()")
+    assert result.out == "3\n"
+    assert "in f.debug, of which no file with its checksum was found; called as" in result.err
 
 
 def test_calls_share_one_machine(relink_emu: RunCommand, target: str) -> None:
