@@ -64,7 +64,18 @@ def _done(arguments: Sequence[str], options: Sequence[str], *, debug: bool) -> i
         unwritable = isinstance(error, OSError) and error.filename is None and error.errno in _UNWRITABLE
         if debug or unwritable:
             raise
+        if isinstance(error, FileNotFoundError) and error.filename is None and _works_nowhere():
+            error.filename = "the working directory"
         return _report(error, as_json="--json" in options, demangle="--no-demangle" not in options)
+
+
+def _works_nowhere() -> bool:
+    """Whether the working directory has been removed: os.getcwd() fails then, and names no file."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _invoke(arguments: Sequence[str]) -> int:

@@ -245,3 +245,18 @@ def test_a_library_that_is_no_file_says_how_to_use_the_hosts(relink_emu: RunComm
         assert "no sysroot was given" in result.err
         assert "-L FOLDER" in result.err
         assert "--sysroot / --arch" in result.err
+
+
+@pytest.mark.parametrize(
+    "command", ["tree libown.so -a arm --sysroot .", "link {} -o own.elf --region ram=0x20000000,20K,rwx"]
+)
+def test_a_working_directory_that_was_removed_is_named(
+    relink_emu: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    result = relink_emu(*command.format(fixture("arm", "objects/ctors")).split(), "--json")
+    assert result.status == 1
+    assert result.json["error"]["message"] == "the working directory: No such file or directory"
