@@ -77,7 +77,8 @@ class Patch(Undoable):
         return self.address + len(self.code)
 
     def undo(self) -> None:
-        """Restore the function. Does nothing if it is already restored or the library is closed.
+        """Restore the function; one that was written anew since stays. Does nothing if it is already restored or
+        the library is closed.
 
         Raises PatchError while a later patch of the function is active.
         """
@@ -181,9 +182,12 @@ class Patcher:
         return [patch.keeps], patch.image.lifetime.keeps
 
     def undo(self, patch: Patch) -> None:
-        """Restore the bytes that a patch overwrote. Raises PatchError unless it is the last of its function."""
+        """Restore the bytes that a patch overwrote, unless others have been written over it, as by an update of
+        flash. Raises PatchError unless it is the last of its function.
+        """
         self.check_top(patch)
-        self.memory.write(patch.address, patch.original)
+        if self.memory.read(patch.address, len(patch.code)) == patch.code:
+            self.memory.write(patch.address, patch.original)
         rest = Rollback(((self._free, (patch,)), (self._drop, (patch,))))
         try:
             rest.close()

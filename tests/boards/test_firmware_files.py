@@ -165,6 +165,22 @@ def test_flash_knows_what_the_host_writes_to_its_memory(write: Callable[[Board],
     assert nor.digest() == digest
 
 
+def test_a_patch_that_an_update_of_flash_has_replaced_is_not_undone_there() -> None:
+    made, nor = flash_board()
+    made.load(halfwords([0x2001, 0x4770] + [0xBF00] * 16), at=FLASH)  # movs r0, #1; bx lr
+    digest = nor.digest()
+    with made.machine.patch(FLASH | 1, (lambda: 3, "int(void)"), size=16):
+        assert made.call(FLASH | 1, "int(void)") == 3
+    assert (made.call(FLASH | 1, "int(void)"), nor.digest()) == (1, digest)
+    patch = made.machine.patch(FLASH | 1, (lambda: 3, "int(void)"), size=16)
+    nor.erase_sector(0)
+    nor.program(FLASH, halfwords([0x2002, 0x4770]))
+    assert made.call(FLASH | 1, "int(void)") == 2
+    patch.undo()
+    assert made.call(FLASH | 1, "int(void)") == 2
+    assert nor.read(FLASH + 4, 32) == b"\xff" * 32
+
+
 def test_writes_beside_a_flash_leave_it_alone() -> None:
     nor = NorFlash([(1, 4096)], base=FLASH)
     made = Board("cortex-m3", memory=[Ram(FLASH - 0x1000, 0x1000), FlashMemory(nor), Ram(FLASH + 0x1000, 0x1000)])
