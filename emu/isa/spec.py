@@ -153,7 +153,8 @@ class Helpers(enum.Enum):
 class FloatEnvironment:
     """The location of <fenv.h>'s rounding mode and exception flags; values are those of glibc's bits/fenv.h."""
 
-    rounding: tuple[tuple[str, int], ...]  #: registers of the rounding mode, and the left shift of FE_* in each
+    #: Registers of the rounding mode, and the left shift of FE_* in each; the mode is read from the last.
+    rounding: tuple[tuple[str, int], ...]
     modes: tuple[int, int, int, int]  #: FE_TONEAREST, FE_TOWARDZERO, FE_UPWARD, FE_DOWNWARD
     rounding_mask: int
     flags: tuple[str, ...]  #: registers with the exception flags, at the bits of FE_*

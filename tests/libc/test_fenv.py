@@ -67,3 +67,11 @@ def test_rounding_modes_and_flags_are_the_cpus(target: str) -> None:
         raised = library.function("raised", "int raised(int)")
         expected = [invalid, by_zero, overflow | inexact, inexact]
         assert [raised(which) for which in range(4)] == expected
+
+
+def test_the_mode_of_the_x87_is_that_of_i386() -> None:
+    with Machine("i386") as machine:
+        function = machine.libc.function("fegetround")
+        assert function is not None
+        machine.cpu.write_register("fpcw", machine.cpu.read_register("fpcw") | 0x800)
+        assert function.call() == 0x800
