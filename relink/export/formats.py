@@ -19,7 +19,8 @@ _ADDRESSES = 1 << 32  #: all formats but raw bytes have 32-bit addresses
 _UF2 = struct.Struct("<8I476sI")
 _UF2_END = 0x0AB1_6F30
 _UF2_PAGE, _UF2_BLOCK = 256, 512
-_NOT_MAIN_FLASH, _OF_FILES, _HAS_FAMILY = 1, 0x1000, 0x2000
+_NOT_MAIN_FLASH, _OF_FILES, _HAS_FAMILY, _HAS_EXTENSION = 1, 0x1000, 0x2000, 0x8000
+_ABSOLUTE, _TO_BE_IGNORED = 0xE48B_FF57, 0x9957_E304  #: a family and an extension of RP2350
 SUFFIXES = {
     "bin": "bin", "raw": "bin", "hex": "hex", "ihex": "hex", "ihx": "hex", "srec": "srec", "s19": "srec",
     "s28": "srec", "s37": "srec", "mot": "srec", "uf2": "uf2", "elf": "elf", "axf": "elf", "out": "elf",
@@ -163,6 +164,8 @@ def _from_uf2(name: str, data: bytes) -> list[Chunk]:
         where = f"block {number // _UF2_BLOCK}"
         if (start, second, end) != (UF2_FIRST, UF2_SECOND, _UF2_END):
             raise ExportError(name, "uf2", f"{where} has no magic numbers")
+        if _is_workaround(flags, size, index, count, family, content):
+            continue
         if flags & _OF_FILES:
             raise ExportError(name, "uf2", f"{where} ({index}) is of a file, not of a device's memory")
         if size > len(content) or address + size > _ADDRESSES:
@@ -180,6 +183,16 @@ def _from_uf2(name: str, data: bytes) -> list[Chunk]:
         if len(indices) != known:
             raise ExportError(name, "uf2", f"has {len(indices)} of {known} blocks: the file is cut short")
     return chunks
+
+
+def _is_workaround(flags: int, size: int, index: int, count: int, family: int, content: bytes) -> bool:
+    """Whether a block is the one that picotool puts before a program for RP2350, for an erratum of its boot ROM
+    (RP2350 datasheet, E10): the first of two for the absolute family, all 0xEF. It is not written to flash.
+    """
+    is_one = flags & ~_HAS_EXTENSION == _HAS_FAMILY and (family, index, count) == (_ABSOLUTE, 0, 2)
+    if not is_one or content[:_UF2_PAGE] != b"\xef" * _UF2_PAGE or size != _UF2_PAGE:
+        return False
+    return not flags & _HAS_EXTENSION or int.from_bytes(content[size : size + 4], "little") == _TO_BE_IGNORED
 
 
 def _bincopy() -> ModuleType:

@@ -214,6 +214,17 @@ def uf2_blocks(*blocks: tuple[int, ...]) -> bytes:
     return content
 
 
+@pytest.mark.parametrize(("flags", "tag"), [(0x2000, 0), (0xA000, 0x9957_E304)])
+def test_the_block_for_the_boot_rom_of_rp2350_is_passed_over(flags: int, tag: int) -> None:
+    """As picotool 2.0 and later releases write it, before the blocks of a program."""
+    head = (0x0A32_4655, 0x9E5D_5157, flags, 0x10FF_FF00, 256, 0, 2, 0xE48B_FF57)
+    first = struct.pack("<8I256sI216sI", *head, b"\xef" * 256, tag, b"", 0x0AB1_6F30)
+    program = uf2_blocks((0, 2, 0x2000, 0xE48B_FF59), (1, 2, 0x2000, 0xE48B_FF59))
+    assert read_firmware(first + program, "arm") == read_firmware(program, "arm")
+    with pytest.raises(ExportError, match="several families"):
+        read_firmware(first.replace(b"\xef", b"\xee", 1) + program, "arm")
+
+
 @pytest.mark.parametrize(
     ("data", "format", "problem"),
     [
