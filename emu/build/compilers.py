@@ -19,8 +19,9 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from emu.build.errors import CompilerFailed, CompilerMissing
+from emu.build.errors import BuildError, CompilerFailed, CompilerMissing
 from emu.build.targets import Target
+from emu.build.words import split
 
 CXX: Final = frozenset({".cc", ".cpp", ".cxx", ".C", ".c++"})
 COMPILED: Final = frozenset({".c", ".s", ".S", *CXX})
@@ -187,7 +188,7 @@ def find(target: Target, choice: str = "") -> Compiler:
     """The compiler for a target.
 
     `choice` is "zig", "gcc" or "clang", or a command in which {arch} and {triple} are replaced; "" means the first
-    of the three that is installed. Raises CompilerMissing.
+    of the three that is installed. Raises CompilerMissing, BuildError.
     """
     if choice in ("", "auto", "zig", "gcc", "clang"):
         for compiler in _installed(target):
@@ -195,7 +196,12 @@ def find(target: Target, choice: str = "") -> Compiler:
                 return compiler
         which = {"": "", "auto": ""}.get(choice, f" of the kind {choice!r}")
         raise CompilerMissing(f"no compiler{which} for {target.name} is installed: {_GET_ONE}")
-    words = [word.format(arch=target.arch, triple=target.gnu) for word in shlex.split(choice)]
+    try:
+        words = [word.format(arch=target.arch, triple=target.gnu) for word in split(choice)]
+    except (LookupError, ValueError):
+        raise BuildError(f"the compiler {choice!r} has braces that are neither {{arch}} nor {{triple}}") from None
+    if not words:
+        raise BuildError(f"the compiler {choice!r} is no command")
     if shutil.which(words[0]) is None:
         raise CompilerMissing(f"the compiler {words[0]!r} is not installed ({_GET_ONE})")
     return Compiler(target, words)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from emu.cli import log
-from emu.cli.command import EXIT_FAILED, Argument, Exit, Option, command
+from emu.cli.command import EXIT_FAILED, Argument, Exit, Option, Usage, command
 from emu.cli.fuzzing import USUAL_NAME, Fuzzing
 from emu.cli.observing import Observing
 from emu.cli.options import Loading, Output, Running, Search, Target
@@ -257,13 +257,17 @@ def compare_targets(
     It is built for each, and its functions are called with random arguments. The exit status is 1 when a function
     ends differently on two architectures.
     """
-    import shlex
     import sys
 
+    from emu.build.errors import BuildError
+    from emu.build.words import split
     from emu.cli import differential
     from emu.cli.output import console, emit
 
-    words = shlex.split(cflags)
+    try:
+        words = split(cflags)
+    except BuildError as error:
+        raise Usage(str(error), param_hint="'--cflags'") from None
     request = differential.Request(sources, arch, function or [], examples, seed, words, compiler, timeout, host)
     shown = console()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 from emu.build.errors import BuildError, NoSources
 from emu.build.recipe import Recipe
 from emu.build.targets import ALL, TARGETS, Target, targets_of
+from emu.build.words import split
 from emu.pytest_plugin.options import INI
 from relink.records import dataclass, field
 
@@ -35,7 +35,7 @@ class Wanted:
     def words(self) -> list[str]:
         """The names of architectures."""
         given = self.values.get("arches", "all")
-        return given.replace(",", " ").split() if isinstance(given, str) else [str(name) for name in given]
+        return given.replace(",", " ").split() if isinstance(given, str) else _each("arches", given)
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -179,6 +179,12 @@ def _several(value: object) -> list[str]:
     raise BuildError(f"the marker relink has {value!r} where it needs a path, or several")
 
 
+def _each(what: str, value: object) -> list[str]:
+    if isinstance(value, Iterable):
+        return [str(each) for each in value]
+    raise BuildError(f"the marker relink has {value!r} where it needs {what}: text, or several words")
+
+
 def _filled(text: str, target: Target) -> str:
     for name, value in (("arch", target.arch), ("target", target.name), ("triple", target.gnu)):
         text = text.replace(f"{{{name}}}", value)
@@ -193,8 +199,8 @@ def _flags(value: object, target: Target) -> list[str]:
         chosen = [flags for name, flags in value.items() if target in targets_of(str(name))]
         return [word for flags in chosen for word in _flags(flags, target)]
     if isinstance(value, str):
-        return [_filled(word, target) for word in shlex.split(value)]
-    return [_filled(str(word), target) for word in value]  # type: ignore[attr-defined]
+        return [_filled(word, target) for word in split(value)]
+    return [_filled(word, target) for word in _each("options", value)]
 
 
 def _defines(value: object) -> tuple[tuple[str, str | None], ...]:
@@ -206,5 +212,5 @@ def _defines(value: object) -> tuple[tuple[str, str | None], ...]:
     if isinstance(value, Mapping):
         given = ((str(name), each) for name, each in value.items() if each is not False)
         return tuple((name, None if each is None or each is True else str(each)) for name, each in given)
-    words = shlex.split(value) if isinstance(value, str) else [str(word) for word in value]  # type: ignore[attr-defined]
+    words = split(value) if isinstance(value, str) else _each("defines", value)
     return tuple((name, text if sign else None) for name, sign, text in (word.partition("=") for word in words))

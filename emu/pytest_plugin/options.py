@@ -99,7 +99,10 @@ def _dest(option: Option) -> str:
 
 
 def words(config: pytest.Config, name: str) -> list[str]:
-    """The words of an option that takes several; for `cflags` those of all places, for others of the first."""
+    """The words of an option that takes several; for `cflags` those of all places, for others of the first.
+
+    Raises BuildError.
+    """
     given = config.getoption(f"relink_{name}") or []
     in_environment = os.environ.get(f"RELINK_EMU_{name.upper()}", "")
     in_ini = config.getini(f"relink_{name}") or []
@@ -110,9 +113,11 @@ def words(config: pytest.Config, name: str) -> list[str]:
 
 
 def _split(text: str) -> list[str]:
-    import shlex
+    if not text:
+        return []  # most sessions: nothing to import
+    from emu.build.words import split
 
-    return shlex.split(text)
+    return split(text)
 
 
 def value(config: pytest.Config, name: str) -> str:
@@ -142,11 +147,16 @@ def timeout(config: pytest.Config) -> float:
 def check(config: pytest.Config) -> None:
     """Refuse wrong options where they are given. Raises UsageError."""
     timeout(config)
-    if chosen := words(config, "arch"):
-        from emu.build.errors import BuildError
-        from emu.build.targets import targets_of
-
+    for name in ("arch", "cflags"):
         try:
-            targets_of(chosen)
-        except BuildError as error:
-            raise pytest.UsageError(f"--arch: {error}") from None
+            given = words(config, name)
+            if name == "arch" and given:
+                from emu.build.targets import targets_of
+
+                targets_of(given)
+        except Exception as error:
+            from emu.build.errors import BuildError
+
+            if not isinstance(error, BuildError):
+                raise
+            raise pytest.UsageError(f"--{name}: {error}") from None

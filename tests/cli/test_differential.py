@@ -185,6 +185,8 @@ def test_the_same_seed_makes_the_same_calls(relink_emu: RunCommand, source: str)
         (["{source}", "-f", "absent"], 2, "no function absent is exported"),
         (["{source}", "-a", "vax"], 1, "unknown architecture 'vax'"),
         (["{source}", "--cflags=-DBROKEN=( -include /no/such.h"], 1, "no/such.h"),
+        (["{source}", "--cflags='"], 2, "cannot be split into words: No closing quotation"),
+        (["{source}", "--compiler=cc '"], 1, "cannot be split into words: No closing quotation"),
         (["{readme}"], 2, "is not a C, C++ or assembly source"),
     ],
 )

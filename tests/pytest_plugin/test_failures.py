@@ -61,6 +61,10 @@ WRONG = {
     "sources='*.c', load=3, arches='arm'": "has load=3, which is no mapping",
     "sources='*.c', load={'x': 3}, arches='arm'": "has load= with a wrong argument: ",
     "sources='*.c', machine={'stdim': b''}, arches='arm'": "has machine= with a wrong argument: ",
+    "arches=5": "the marker relink has 5 where it needs arches",
+    "sources='*.c', cflags=5, arches='arm'": "the marker relink has 5 where it needs options",
+    "sources='*.c', cflags='\\'', arches='arm'": "cannot be split into words: No closing quotation",
+    "sources='*.c', defines=5, arches='arm'": "the marker relink has 5 where it needs defines",
     "arches='arm'": "the fixture lib needs files: @pytest.mark.relink(sources=",
 }
 
@@ -76,11 +80,16 @@ def test_a_wrong_marker_says_what_is_wrong(marker: str, session: Session) -> Non
 def test_wrong_options_are_refused(session: Session, pytester: pytest.Pytester) -> None:
     for option, message in {
         "--arch=mips": "*--arch: unknown architecture 'mips'*",
+        "--relink-arch=it's": '*--arch: "it\'s" cannot be split into words: No closing quotation*',
+        "--relink-cflags='": "*--cflags: *cannot be split into words: No closing quotation*",
         "--relink-timeout=soon": "*relink timeout 'soon' is not a number of seconds*",
     }.items():
         result = session("def test_add(lib):\n    pass", option)
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         result.stderr.fnmatch_lines([message])
+    for compiler, message in {"{x}": "neither {arch} nor {triple}", " ": "is no command", "'": "closing"}.items():
+        result = session("def test_add(lib):\n    pass", f"--relink-compiler={compiler}", "--arch=arm")
+        result.stdout.fnmatch_lines([f"*{message}*"])
     (pytester.path / "file").write_text("")
     result = session("def test_add(lib):\n    pass", "--relink-build-cache=file/cache", "--arch=arm")
     result.stdout.fnmatch_lines(["*the build cache *file/cache cannot be written: Not a directory*"])
