@@ -33,7 +33,7 @@ _KINDS: Sequence[tuple[bytes, str]] = (
 #: COFF (Microsoft's "PE Format"): the 16-bit machine at the start; objects have no optional header, whose size is
 #: at offset 16.
 _COFF_MACHINES: Mapping[int, str] = {
-    0x14C: "i386", 0x1C0: "Arm", 0x1C4: "Arm", 0x8664: "x86-64", 0xAA64: "AArch64", 0xA641: "AArch64",
+    0x14C: "80386", 0x1C0: "Arm", 0x1C4: "Arm", 0x8664: "x86-64", 0xAA64: "AArch64", 0xA641: "AArch64",
     0x5064: "RISC-V",
 }  # fmt: skip
 _COFF_OPTIONAL = slice(16, 18)
