@@ -58,11 +58,11 @@ class _Finder(PathFinder):
     ) -> ModuleSpec | None:
         found = super().find_spec(name, path, target) if name in _WAITING else None
         if found is not None and found.loader is not None:
-            found.loader_state, found.loader = found.loader, _Loader()  # type: ignore[assignment]
+            found.loader_state, found.loader = found.loader, _WaitingLoader()  # type: ignore[assignment]
         return found
 
 
-class _Loader:
+class _WaitingLoader:
     """Makes a module and does not run it. Its protocol without the base class, whose import costs more than this
     module saves.
     """
@@ -72,10 +72,10 @@ class _Loader:
 
     def exec_module(self, module: ModuleType) -> None:
         vars(module).update(_WAITING[module.__name__])
-        module.__class__ = _Module
+        module.__class__ = _WaitingModule
 
 
-class _Module(ModuleType):
+class _WaitingModule(ModuleType):
     """A module that is run when somebody asks for something it does not have. `LazyLoader` of the standard library
     runs one as soon as it is imported a second time, and lets other threads see it half run.
     """
