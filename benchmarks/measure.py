@@ -199,8 +199,13 @@ def process(command: Sequence[str | Path], tree: Path = ROOT, *, accepted: Seque
 
 
 def child(module: str, *arguments: object, tree: Path = ROOT) -> dict[str, float]:
-    """What `python -m module arguments` prints, as JSON: figures that it measured in itself."""
-    return printed_figures([sys.executable, "-m", module, *map(str, arguments)], environment(tree))
+    """What `python -m module arguments` prints, as JSON: figures that it measured in itself.
+
+    OpenBLAS makes no threads in it: they wait for work in a loop for some 20 ms after the import of numpy, which
+    would count as processor time of what the process does then.
+    """
+    variables = {**environment(tree), "OPENBLAS_NUM_THREADS": "1"}
+    return printed_figures([sys.executable, "-m", module, *map(str, arguments)], variables)
 
 
 def printed_figures(command: Sequence[str], variables: Mapping[str, str] | None = None) -> dict[str, float]:
