@@ -33,7 +33,7 @@ Where no C library is loaded into the guest, these symbols are implemented in Py
 - memory comes from the machine's heap in guest memory;
 - standard output is captured (`machine.libc.stdout.getvalue()`);
 - files are a dictionary given by the user, never the host's disk;
-- time comes from a clock that the user may replace.
+- time comes from a clock that the user may replace; sleeps and timed waits move it, and take no time on the host.
 
 Functions for which no ISAs are given exist on all seven. The fortified, generated and aliased names of a function
 are listed with it. Of `<math.h>`, of compilers' helpers and of what always fails only the names are listed.

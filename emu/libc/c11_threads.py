@@ -20,7 +20,8 @@ _RESULTS = {0: _SUCCESS, Errno.EBUSY: _BUSY, Errno.ENOMEM: _NO_MEMORY, Errno.ETI
 _PLAIN, _RECURSIVE, _TIMED = 0, 1, 2  #: bits of mtx_init's type
 
 
-def _result(status: int) -> int:
+def result_of(status: int) -> int:
+    """The result of <threads.h> for an error of POSIX threads, or for 0."""
     return _RESULTS.get(status, _ERROR)
 
 
@@ -28,12 +29,8 @@ def _result(status: int) -> int:
 _ALIKE: dict[str, tuple[str, Callable[..., int]]] = {
     "mtx_lock": ("void *mutex", threads.pthread_mutex_lock),
     "mtx_trylock": ("void *mutex", threads.pthread_mutex_trylock),
-    "mtx_timedlock": ("void *mutex, const void *deadline", threads.pthread_mutex_timedlock),
-    "__mtx_timedlock64": ("void *mutex, const void *deadline", threads.pthread_mutex_timedlock),
     "mtx_unlock": ("void *mutex", threads.pthread_mutex_unlock),
     "cnd_wait": ("void *condition, void *mutex", threads.pthread_cond_wait),
-    "cnd_timedwait": ("void *condition, void *mutex, const void *deadline", threads.pthread_cond_timedwait),
-    "__cnd_timedwait64": ("void *condition, void *mutex, const void *deadline", threads.pthread_cond_timedwait),
     "tss_create": ("unsigned *key, void *destructor", threads.pthread_key_create),
     "tss_set": ("unsigned key, void *value", threads.pthread_setspecific),
     "thrd_create": ("void *thread, void *start, void *argument", lambda libc, *_: _refused(libc)),
@@ -52,7 +49,7 @@ def _refused(libc: Libc) -> int:
 for _name, (_parameters, _call) in _ALIKE.items():
 
     def _alike(libc: Libc, *args: int, call: Callable[..., int] = _call) -> int:
-        return _result(call(libc, *args))
+        return result_of(call(libc, *args))
 
     register(_name, f"int {_name}({_parameters})", _alike)
 
@@ -64,7 +61,7 @@ def mtx_init(libc: Libc, mutex: int, type_: int) -> int:
     status = threads.pthread_mutex_init(libc, mutex, 0)
     if not status and type_ & _RECURSIVE:
         libc.state(threads.Threads).kinds[mutex] = threads.RECURSIVE
-    return _result(status)
+    return result_of(status)
 
 
 @export("void mtx_destroy(void *mutex)")

@@ -269,31 +269,25 @@ NAMES: dict[str, str] = {
         __longjmp_chk __sigsetjmp _longjmp _setjmp longjmp setjmp siglongjmp sigsetjmp
     """,
     "threads": """
-        __pthread_clockjoin_np64 __pthread_cond_clockwait64 __pthread_cond_timedwait64 __pthread_getspecific
-        __pthread_key_create __pthread_mutex_clocklock64 __pthread_mutex_lock __pthread_mutex_timedlock64
+        __pthread_clockjoin_np64 __pthread_getspecific __pthread_key_create __pthread_mutex_lock
         __pthread_mutex_trylock __pthread_mutex_unlock __pthread_once __pthread_setspecific
-        __pthread_timedjoin_np64 pthread_atfork pthread_clockjoin_np pthread_cond_broadcast pthread_cond_clockwait
-        pthread_cond_destroy pthread_cond_init pthread_cond_signal pthread_cond_timedwait pthread_cond_wait
-        pthread_create pthread_detach pthread_equal pthread_getconcurrency pthread_getspecific pthread_join
-        pthread_key_create pthread_key_delete pthread_mutex_clocklock pthread_mutex_consistent
-        pthread_mutex_destroy pthread_mutex_init pthread_mutex_lock pthread_mutex_timedlock pthread_mutex_trylock
+        __pthread_timedjoin_np64 pthread_atfork pthread_clockjoin_np pthread_cond_broadcast pthread_cond_destroy
+        pthread_cond_init pthread_cond_signal pthread_cond_wait pthread_create pthread_detach pthread_equal
+        pthread_getconcurrency pthread_getspecific pthread_join pthread_key_create pthread_key_delete
+        pthread_mutex_consistent pthread_mutex_destroy pthread_mutex_init pthread_mutex_lock pthread_mutex_trylock
         pthread_mutex_unlock pthread_once pthread_self pthread_setcancelstate pthread_setcanceltype
         pthread_setconcurrency pthread_setspecific pthread_testcancel pthread_timedjoin_np pthread_tryjoin_np
     """,
     "c11_threads": """
-        __cnd_timedwait64 __mtx_timedlock64 __thrd_sleep64 call_once cnd_broadcast cnd_destroy cnd_init cnd_signal
-        cnd_timedwait cnd_wait mtx_destroy mtx_init mtx_lock mtx_timedlock mtx_trylock mtx_unlock thrd_create
-        thrd_current thrd_detach thrd_equal thrd_exit thrd_join thrd_sleep thrd_yield tss_create tss_delete tss_get
-        tss_set
+        __thrd_sleep64 call_once cnd_broadcast cnd_destroy cnd_init cnd_signal cnd_wait mtx_destroy mtx_init
+        mtx_lock mtx_trylock mtx_unlock thrd_create thrd_current thrd_detach thrd_equal thrd_exit thrd_join
+        thrd_sleep thrd_yield tss_create tss_delete tss_get tss_set
     """,
     "locks": """
-        __pthread_rwlock_clockrdlock64 __pthread_rwlock_clockwrlock64 __pthread_rwlock_rdlock
-        __pthread_rwlock_timedrdlock64 __pthread_rwlock_timedwrlock64 __pthread_rwlock_tryrdlock
-        __pthread_rwlock_trywrlock __pthread_rwlock_unlock __pthread_rwlock_wrlock pthread_rwlock_clockrdlock
-        pthread_rwlock_clockwrlock pthread_rwlock_destroy pthread_rwlock_init pthread_rwlock_rdlock
-        pthread_rwlock_timedrdlock pthread_rwlock_timedwrlock pthread_rwlock_tryrdlock pthread_rwlock_trywrlock
-        pthread_rwlock_unlock pthread_rwlock_wrlock pthread_spin_destroy pthread_spin_init pthread_spin_lock
-        pthread_spin_trylock pthread_spin_unlock
+        __pthread_rwlock_rdlock __pthread_rwlock_tryrdlock __pthread_rwlock_trywrlock __pthread_rwlock_unlock
+        __pthread_rwlock_wrlock pthread_rwlock_destroy pthread_rwlock_init pthread_rwlock_rdlock
+        pthread_rwlock_tryrdlock pthread_rwlock_trywrlock pthread_rwlock_unlock pthread_rwlock_wrlock
+        pthread_spin_destroy pthread_spin_init pthread_spin_lock pthread_spin_trylock pthread_spin_unlock
     """,
     "lock_attributes": """
         pthread_barrierattr_destroy pthread_barrierattr_getpshared pthread_barrierattr_init
@@ -317,9 +311,17 @@ NAMES: dict[str, str] = {
         sched_getparam sched_getscheduler sched_rr_get_interval sched_setaffinity sched_setparam sched_setscheduler
     """,
     "semaphores": """
-        __sem_clockwait64 __sem_timedwait64 pthread_barrier_destroy pthread_barrier_init pthread_barrier_wait
-        sem_clockwait sem_close sem_destroy sem_getvalue sem_init sem_open sem_post sem_timedwait sem_trywait
-        sem_unlink sem_wait
+        pthread_barrier_destroy pthread_barrier_init pthread_barrier_wait sem_close sem_destroy sem_getvalue
+        sem_init sem_open sem_post sem_trywait sem_unlink sem_wait
+    """,
+    "timed_waits": """
+        __cnd_timedwait64 __mtx_timedlock64 __pthread_cond_clockwait64 __pthread_cond_timedwait64
+        __pthread_mutex_clocklock64 __pthread_mutex_timedlock64 __pthread_rwlock_clockrdlock64
+        __pthread_rwlock_clockwrlock64 __pthread_rwlock_timedrdlock64 __pthread_rwlock_timedwrlock64
+        __sem_clockwait64 __sem_timedwait64 cnd_timedwait mtx_timedlock pthread_cond_clockwait
+        pthread_cond_timedwait pthread_mutex_clocklock pthread_mutex_timedlock pthread_rwlock_clockrdlock
+        pthread_rwlock_clockwrlock pthread_rwlock_timedrdlock pthread_rwlock_timedwrlock sem_clockwait
+        sem_timedwait
     """,
     "thread_attributes": """
         pthread_attr_destroy pthread_attr_getdetachstate pthread_attr_getguardsize pthread_attr_getinheritsched
@@ -535,18 +537,21 @@ OTHERS = """
     __atomic_exchange_16 __atomic_fetch_add_16 __atomic_fetch_and_16 __atomic_fetch_nand_16 __atomic_fetch_or_16
     __atomic_fetch_sub_16 __atomic_fetch_xor_16 __atomic_load_16 __atomic_nand_fetch_16 __atomic_or_fetch_16
     __atomic_store_16 __atomic_sub_fetch_16 __atomic_xor_fetch_16 __bswapti2 __clock_getres64 __clock_gettime64
-    __clock_nanosleep_time64 __clrsbti2 __clzti2 __cmptf2 __cmpti2 __ctime64 __ctime64_r __ctype_b __ctype_tolower
-    __ctype_toupper __ctzti2 __daylight __difftime64 __divmodti4 __divtf3 __divti3 __dso_handle __environ __eqtf2
-    __extenddftf2 __extendhfsf2 __extendsftf2 __ffsti2 __fixdfti __fixsfti __fixtfdi __fixtfsi __fixtfti
-    __fixunsdfti __fixunssfti __fixunstfdi __fixunstfsi __fixunstfti __floatditf __floatsitf __floattidf
-    __floattisf __floattitf __floatunditf __floatunsitf __floatuntidf __floatuntisf __floatuntitf __fstat64_time64
-    __fstatat64_time64 __getf2 __getitimer64 __gettimeofday64 __gmtime64 __gmtime64_r __gnu_Unwind_Find_exidx
-    __gnu_f2h_ieee __gnu_h2f_ieee __gnu_unwind_frame __gttf2 __letf2 __libc_ctype_b_table
+    __clock_nanosleep_time64 __clrsbti2 __clzti2 __cmptf2 __cmpti2 __cnd_timedwait64 __ctime64 __ctime64_r
+    __ctype_b __ctype_tolower __ctype_toupper __ctzti2 __daylight __difftime64 __divmodti4 __divtf3 __divti3
+    __dso_handle __environ __eqtf2 __extenddftf2 __extendhfsf2 __extendsftf2 __ffsti2 __fixdfti __fixsfti __fixtfdi
+    __fixtfsi __fixtfti __fixunsdfti __fixunssfti __fixunstfdi __fixunstfsi __fixunstfti __floatditf __floatsitf
+    __floattidf __floattisf __floattitf __floatunditf __floatunsitf __floatuntidf __floatuntisf __floatuntitf
+    __fstat64_time64 __fstatat64_time64 __getf2 __getitimer64 __gettimeofday64 __gmtime64 __gmtime64_r
+    __gnu_Unwind_Find_exidx __gnu_f2h_ieee __gnu_h2f_ieee __gnu_unwind_frame __gttf2 __letf2 __libc_ctype_b_table
     __libc_ctype_tolower_table __libc_ctype_toupper_table __libc_single_threaded __localtime64 __localtime64_r
-    __lshrti3 __lstat64_time64 __lttf2 __mktime64 __modti3 __muloti4 __multf3 __multi3 __mulvti3 __nanosleep64
-    __negtf2 __negti2 __negvti2 __netf2 __parityti2 __popcountti2 __powitf2 __ppoll64 __progname __progname_full
-    __pselect64 __relink_c_locale __relink_lconv __relink_locale_name __select64 __setitimer64 __signgam
-    __stack_chk_guard __stat64_time64 __strtof128_nan __strtold_nan __subtf3 __subvti3 __sync_add_and_fetch_16
+    __lshrti3 __lstat64_time64 __lttf2 __mktime64 __modti3 __mtx_timedlock64 __muloti4 __multf3 __multi3 __mulvti3
+    __nanosleep64 __negtf2 __negti2 __negvti2 __netf2 __parityti2 __popcountti2 __powitf2 __ppoll64 __progname
+    __progname_full __pselect64 __pthread_cond_clockwait64 __pthread_cond_timedwait64 __pthread_mutex_clocklock64
+    __pthread_mutex_timedlock64 __pthread_rwlock_clockrdlock64 __pthread_rwlock_clockwrlock64
+    __pthread_rwlock_timedrdlock64 __pthread_rwlock_timedwrlock64 __relink_c_locale __relink_lconv
+    __relink_locale_name __select64 __sem_clockwait64 __sem_timedwait64 __setitimer64 __signgam __stack_chk_guard
+    __stat64_time64 __strtof128_nan __strtold_nan __subtf3 __subvti3 __sync_add_and_fetch_16
     __sync_and_and_fetch_16 __sync_bool_compare_and_swap_16 __sync_fetch_and_add_16 __sync_fetch_and_and_16
     __sync_fetch_and_nand_16 __sync_fetch_and_or_16 __sync_fetch_and_sub_16 __sync_fetch_and_xor_16
     __sync_lock_release_16 __sync_lock_test_and_set_16 __sync_nand_and_fetch_16 __sync_or_and_fetch_16

@@ -1,7 +1,4 @@
-"""The interval timer of real time (setitimer, alarm), which sends SIGALRM.
-
-Sleeping takes no time on the host, but does for the timer: a sleep, or a wait for a signal, brings its end nearer.
-"""
+"""The interval timer of real time (setitimer, alarm), which sends SIGALRM."""
 
 from __future__ import annotations
 
@@ -14,7 +11,6 @@ class IntervalTimer:
     def __init__(self) -> None:
         self.interval = 0
         self._deadline: int | None = None
-        self._slept = 0
 
     @property
     def armed(self) -> bool:
@@ -22,22 +18,16 @@ class IntervalTimer:
 
     def left(self, now: int) -> int:
         """The time until it expires; 0 if it is off."""
-        return 0 if self._deadline is None else max(self._deadline - self._slept - now, 0)
+        return 0 if self._deadline is None else max(self._deadline - now, 0)
 
     def set(self, now: int, value: int, interval: int) -> None:
         """Start it; a `value` of 0 turns it off."""
-        self._slept, self.interval = 0, interval
+        self.interval = interval
         self._deadline = now + value if value else None
-
-    def sleep(self, now: int, duration: int) -> int:
-        """Let time pass until it expires, `duration` at most; return how much of that is left."""
-        passed = min(duration, self.left(now)) if self.armed else duration
-        self._slept += passed
-        return duration - passed
 
     def expired(self, now: int) -> bool:
         """Whether it has expired since it was last asked; then it starts again, if it has an interval."""
-        if self._deadline is None or now + self._slept < self._deadline:
+        if self._deadline is None or now < self._deadline:
             return False
         self.set(now, self.interval, self.interval)
         return True

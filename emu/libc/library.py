@@ -79,7 +79,8 @@ class Libc:
         self._caller, self._threads, self._dynamic = caller, threads, dynamic
         self.engine = engine  #: where there is a machine
         self.word = arch.word_size  #: size of a pointer, a long and a size_t in bytes
-        self.clock = clock
+        self._clock = clock
+        self.slept = 0  #: nanoseconds that the guest has slept or waited, which takes no time on the host
         self.environment = dict(environment or {})  #: the initial contents of `environ`
         self.files: dict[str, bytes | bytearray] = {} if files is None else files
         self.stdin = stdin
@@ -193,6 +194,21 @@ class Libc:
             self._page_end = self._page + extent
         self._page += size
         return self._page - size
+
+    @property
+    def clock(self) -> Callable[[], int]:
+        """The guest's time in nanoseconds since the Unix epoch: the time of the clock given, plus `slept`.
+
+        It can be set to another clock.
+        """
+        return self._now
+
+    @clock.setter
+    def clock(self, clock: Callable[[], int]) -> None:
+        self._clock = clock
+
+    def _now(self) -> int:
+        return self._clock() + self.slept
 
     @functools.cached_property
     def errno_address(self) -> int:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from emu.errors import GuestAbort
 from emu.libc.errno import Errno
-from emu.libc.table import export, register
+from emu.libc.table import export
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc
@@ -47,6 +47,11 @@ def _release(libc: Libc, lock: int) -> int:
     return 0 if count else Errno.EPERM
 
 
+def is_written_under(libc: Libc, lock: int) -> bool:
+    """Whether the guest holds a lock for writing."""
+    return libc.state(Locks).held.get(lock) == _WRITER
+
+
 @export("int pthread_rwlock_init(void *lock, const void *attributes)")
 def pthread_rwlock_init(libc: Libc, lock: int, attributes: int) -> int:
     return _forget(libc, lock)
@@ -78,38 +83,9 @@ def pthread_rwlock_wrlock(libc: Libc, lock: int) -> int:
     status = _take(libc, lock, write=True)
     if status != Errno.EBUSY:
         return status
-    if libc.state(Locks).held[lock] == _WRITER:
+    if is_written_under(libc, lock):
         return Errno.EDEADLK
     raise GuestAbort(f"deadlock: the only thread writes under the lock at {lock:#x}, which it reads under")
-
-
-@export(
-    "int pthread_rwlock_timedrdlock(void *lock, const void *deadline)",
-    alias=("__pthread_rwlock_timedrdlock64",),
-)
-def pthread_rwlock_timedrdlock(libc: Libc, lock: int, deadline: int) -> int:
-    return pthread_rwlock_rdlock(libc, lock)
-
-
-@export(
-    "int pthread_rwlock_timedwrlock(void *lock, const void *deadline)",
-    alias=("__pthread_rwlock_timedwrlock64",),
-)
-def pthread_rwlock_timedwrlock(libc: Libc, lock: int, deadline: int) -> int:
-    status = _take(libc, lock, write=True)
-    if status == Errno.EBUSY:
-        return Errno.EDEADLK if libc.state(Locks).held[lock] == _WRITER else Errno.ETIMEDOUT
-    return status
-
-
-for _kind in ("rd", "wr"):
-    for _name in (f"pthread_rwlock_clock{_kind}lock", f"__pthread_rwlock_clock{_kind}lock64"):
-        _plain = pthread_rwlock_timedrdlock if _kind == "rd" else pthread_rwlock_timedwrlock
-        register(
-            _name,
-            f"int {_name}(void *lock, int clock, const void *deadline)",
-            lambda libc, lock, clock, deadline, run=_plain: run(libc, lock, deadline),
-        )
 
 
 @export("int pthread_rwlock_unlock(void *lock)", alias=("__pthread_rwlock_unlock",))

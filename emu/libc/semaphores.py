@@ -57,19 +57,6 @@ def sem_wait(libc: Libc, semaphore: int) -> int:
     return sem_trywait(libc, semaphore)
 
 
-@export("int sem_timedwait(void *semaphore, const void *deadline)", alias=("__sem_timedwait64",))
-def sem_timedwait(libc: Libc, semaphore: int, deadline: int) -> int:
-    """No other thread posts it until the deadline."""
-    if not libc.memory.read_uint(semaphore, 4):
-        return libc.fail(Errno.ETIMEDOUT)
-    return sem_trywait(libc, semaphore)
-
-
-@export("int sem_clockwait(void *semaphore, int clock, const void *deadline)", alias=("__sem_clockwait64",))
-def sem_clockwait(libc: Libc, semaphore: int, clock: int, deadline: int) -> int:
-    return sem_timedwait(libc, semaphore, deadline)
-
-
 @export("int sem_getvalue(void *semaphore, int *value)")
 def sem_getvalue(libc: Libc, semaphore: int, value: int) -> int:
     libc.memory.write_uint(value, 4, libc.memory.read_uint(semaphore, 4))

@@ -43,6 +43,11 @@ def _kind(libc: Libc, mutex: int) -> int:
     return libc.memory.read_uint(mutex + (16 if libc.word == 8 else 12), 4) & 3
 
 
+def checks_errors(libc: Libc, mutex: int) -> bool:
+    """Whether a mutex is one of PTHREAD_MUTEX_ERRORCHECK."""
+    return _kind(libc, mutex) == _ERRORCHECK
+
+
 @export("int pthread_mutex_init(void *mutex, const void *attributes)")
 def pthread_mutex_init(libc: Libc, mutex: int, attributes: int) -> int:
     state = libc.state(Threads)
@@ -77,7 +82,7 @@ def pthread_mutex_trylock(libc: Libc, mutex: int) -> int:
 def pthread_mutex_lock(libc: Libc, mutex: int) -> int:
     if (status := pthread_mutex_trylock(libc, mutex)) != Errno.EBUSY:
         return status
-    if _kind(libc, mutex) == _ERRORCHECK:
+    if checks_errors(libc, mutex):
         return Errno.EDEADLK
     raise GuestAbort(f"deadlock: the only thread locks the mutex at {mutex:#x} it already holds")
 
@@ -93,23 +98,6 @@ def pthread_mutex_unlock(libc: Libc, mutex: int) -> int:
     else:
         depth[mutex] = held - 1
     return 0
-
-
-@export("int pthread_mutex_timedlock(void *mutex, const void *deadline)", alias=("__pthread_mutex_timedlock64",))
-def pthread_mutex_timedlock(libc: Libc, mutex: int, deadline: int) -> int:
-    """No other thread unlocks it until the deadline."""
-    status = pthread_mutex_trylock(libc, mutex)
-    if status != Errno.EBUSY:
-        return status
-    return Errno.EDEADLK if _kind(libc, mutex) == _ERRORCHECK else Errno.ETIMEDOUT
-
-
-@export(
-    "int pthread_mutex_clocklock(void *mutex, int clock, const void *deadline)",
-    alias=("__pthread_mutex_clocklock64",),
-)
-def pthread_mutex_clocklock(libc: Libc, mutex: int, clock: int, deadline: int) -> int:
-    return pthread_mutex_timedlock(libc, mutex, deadline)
 
 
 @export("int pthread_mutex_consistent(void *mutex)")
@@ -209,22 +197,6 @@ def pthread_join(libc: Libc, thread: int, result: int) -> int:
 @export("int pthread_cond_wait(void *condition, void *mutex)")
 def pthread_cond_wait(libc: Libc, condition: int, mutex: int) -> int:
     raise GuestAbort(f"deadlock: the only thread waits on the condition variable at {condition:#x}")
-
-
-@export(
-    "int pthread_cond_timedwait(void *condition, void *mutex, const void *deadline)",
-    alias=("__pthread_cond_timedwait64",),
-)
-def pthread_cond_timedwait(libc: Libc, condition: int, mutex: int, deadline: int) -> int:
-    return Errno.ETIMEDOUT
-
-
-@export(
-    "int pthread_cond_clockwait(void *condition, void *mutex, int clock, const void *deadline)",
-    alias=("__pthread_cond_clockwait64",),
-)
-def pthread_cond_clockwait(libc: Libc, condition: int, mutex: int, clock: int, deadline: int) -> int:
-    return pthread_cond_timedwait(libc, condition, mutex, deadline)
 
 
 @export(

@@ -1,7 +1,8 @@
 """alarm, setitimer and what sleeps (see `emu.libc.interval_timer`).
 
-Sleeping takes no time on the host: the guest's time is `libc.clock`. The timer expires in a sleep or another wait,
-or when the clock has reached it and the guest calls a function; code that calls none is never interrupted.
+Sleeping takes no time on the host: `libc.clock`, the guest's time, goes forward. The timer expires in a sleep or
+another wait, or when the clock has reached it and the guest calls a function; code that calls none is never
+interrupted.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def test_locks_for_reading_and_writing(host: Harness) -> None:
         assert host.call(f"pthread_rwlock_{call}", lock) == result, call
     with pytest.raises(GuestAbort, match="deadlock"):
         host.call("pthread_rwlock_wrlock", lock)
-    assert host.call("pthread_rwlock_timedwrlock", lock, 0) == Errno.ETIMEDOUT
+    assert host.call("pthread_rwlock_timedwrlock", lock, host.buffer(16)) == Errno.ETIMEDOUT
 
 
 def test_spin_locks(host: Harness) -> None:
@@ -88,8 +88,8 @@ def test_attributes_of_locks_are_kept(host: Harness, structure: str, name: str, 
 
 def test_a_mutex_is_waited_for_until_the_deadline(host: Harness) -> None:
     mutex = host.buffer(48)
-    assert host.call("pthread_mutex_timedlock", mutex, 0) == 0
-    assert host.call("pthread_mutex_timedlock", mutex, 0) == Errno.ETIMEDOUT
+    assert host.call("pthread_mutex_timedlock", mutex, host.buffer(16)) == 0
+    assert host.call("pthread_mutex_timedlock", mutex, host.buffer(16)) == Errno.ETIMEDOUT
     assert host.call("pthread_mutex_consistent", mutex) == Errno.EINVAL
 
 

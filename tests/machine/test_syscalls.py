@@ -180,6 +180,20 @@ def test_a_wait_nobody_ends_is_a_deadlock_by_name(machine: Machine) -> None:
             ask(machine, futex, at, 0, 0, 0)
 
 
+def test_a_wait_with_a_limit_takes_the_guests_time(machine: Machine) -> None:
+    """FUTEX_WAIT's limit is a duration, that of FUTEX_WAIT_BITSET (9) a time."""
+    with machine:
+        machine.libc.clock = lambda: 1000
+        at = machine.memory.map_anonymous(PAGE)
+        futex, size = ("futex_time64", 8) if machine.arch.name == "riscv32" else ("futex", machine.arch.word_size)
+        machine.memory.write(at + 16, (0).to_bytes(size, "little") + (3000).to_bytes(size, "little"))
+        assert ask(machine, futex, at, 0, 0, at + 16) == -Errno.ETIMEDOUT
+        assert machine.libc.clock() == 4000
+        machine.libc.slept = 0
+        assert ask(machine, futex, at, 9, 0, at + 16) == -Errno.ETIMEDOUT
+        assert machine.libc.clock() == 3000
+
+
 def test_a_deadlock_after_a_thread_was_refused_says_so(machine: Machine) -> None:
     """Go's run time on RISC-V does not look at what clone returns."""
     with machine:

@@ -149,18 +149,30 @@ _THREAD_STARTERS = frozenset({"clone", "clone3"})
 _FUTEX_COMMAND, _FUTEX_WAIT, _FUTEX_WAIT_BITSET = 0x7F, 0, 9
 
 
-@call("futex", "futex_time64")
-def futex(kernel: SystemCalls, address: int, operation: int, value: int, timeout: int) -> int:
-    """There is no other thread to wake a waiter: a wait returns at once, times out, or is a deadlock."""
+def _futex(kernel: SystemCalls, address: int, operation: int, value: int, timeout: int, size: int) -> int:
     if operation & _FUTEX_COMMAND not in (_FUTEX_WAIT, _FUTEX_WAIT_BITSET):
         return 0
     if kernel.get(address, 4) != value & 0xFFFF_FFFF:
         return -Errno.EAGAIN
     if timeout:
-        return -Errno.ETIMEDOUT
+        time = duration(kernel.libc, timeout, size) or 0
+        since = kernel.libc.clock() if operation & _FUTEX_COMMAND == _FUTEX_WAIT_BITSET else 0
+        left = kernel.libc.state(Signals).sleep(max(time - since, 0))
+        return -Errno.EINTR if left else -Errno.ETIMEDOUT
     refused = kernel.unknown.keys() & _THREAD_STARTERS
     why = f" ({min(refused)}, which would start one, returned ENOSYS)" if refused else ""
     raise GuestAbort(f"the guest waits for a futex at {address:#x}: a deadlock, as there is no other thread{why}")
+
+
+@call("futex")
+def futex(kernel: SystemCalls, address: int, operation: int, value: int, timeout: int) -> int:
+    """There is no other thread to wake a waiter: a wait returns at once, times out, or is a deadlock."""
+    return _futex(kernel, address, operation, value, timeout, kernel.word)
+
+
+@call("futex_time64")
+def futex_time64(kernel: SystemCalls, address: int, operation: int, value: int, timeout: int) -> int:
+    return _futex(kernel, address, operation, value, timeout, 8)
 
 
 # ---------------------------------------------------------------- time
@@ -226,7 +238,7 @@ def _sleep(kernel: SystemCalls, nanoseconds: int, remaining: int, size: int) -> 
 
 @call("nanosleep")
 def nanosleep(kernel: SystemCalls, request: int, remaining: int) -> int:
-    """Sleeping takes no time, except for the interval timer."""
+    """Sleeping takes no time on the host."""
     return _sleep(kernel, duration(kernel.libc, request, kernel.word) or 0, remaining, kernel.word)
 
 
