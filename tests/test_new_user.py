@@ -7,13 +7,16 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import venv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 IN_THE_WHEEL = ("pyproject.toml", "README.md", "LICENSE-MIT", "LICENSE-APACHE", "NOTICE", "relink", "emu")
 RING_C = "int add(int a, int b) { return a + b; }\n"
 TEST = 'import pytest\n\npytestmark = pytest.mark.relink(sources="*.c")\n\n\ndef test_add(lib):\n    {}\n'
@@ -28,10 +31,16 @@ def run(words: Sequence[str], folder: Path, environment: Mapping[str, str]) -> s
     )
 
 
-@pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of an environment with the wheel, its extras `pytest` and `packages`, and pytest-xdist."""
+@pytest.fixture(scope="module", params=["newest", "lowest"])
+def python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment with the wheel, its extras `pytest` and `packages`, and pytest-xdist; what
+    these need in the newest or the lowest versions that they allow.
+    """
+    if request.param == "lowest" and sys.version_info >= (3, 12):
+        pytest.skip("the lowest versions are those of Python 3.11")
     place = tmp_path_factory.mktemp("new-user")
+    limits = place / "constraints.txt"
+    limits.write_text("".join(lowest_versions()) if request.param == "lowest" else "")
     source = place / "source"
     source.mkdir()
     for name in IN_THE_WHEEL:
@@ -41,9 +50,20 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     python = place / "environment" / "bin" / "python"
     pip(python, "wheel", "--no-deps", "--wheel-dir", str(place), str(source))
     (wheel,) = place.glob("*.whl")
-    pip(python, "install", "pytest-xdist", f"relink-emu[pytest,packages] @ {wheel.as_uri()}")
+    wanted = ("pytest-xdist", f"relink-emu[pytest,packages] @ {wheel.as_uri()}")
+    pip(python, "install", "--constraint", str(limits), *wanted)
     shutil.rmtree(source)
     return python
+
+
+def lowest_versions() -> Iterator[str]:
+    """The lowest version that the project and its extras for users allow of each requirement, as constraints."""
+    optional = PROJECT["optional-dependencies"]
+    for text in [*PROJECT["dependencies"], *optional["pytest"], *optional["packages"]]:
+        requirement = Requirement(text)
+        for bound in requirement.specifier:
+            if bound.operator == ">=":
+                yield f"{requirement.name}=={bound.version}\n"
 
 
 def pip(python: Path, *words: str) -> None:
@@ -102,3 +122,14 @@ def test_the_updater_is_simulated_and_tested_without_the_checkout(python: Path, 
     assert "4 passed" in tested, tested
     cut = "torn nor#1:program@0x60001200+512 (seed 0)"
     assert "1 passed" in output_of_pytest(python, folder, "--replay", cut, "-k", "HANGS")
+
+
+def test_each_command_has_help_and_types_are_read(python: Path, tmp_path: Path) -> None:
+    """Which takes Typer and pyelftools as they are in each version."""
+    shown = output(python, tmp_path, "-m", "emu.cli", "--help")
+    commands = re.findall(r"^  (\w+)  +[A-Z]", shown.partition("Commands:")[2], re.MULTILINE)
+    assert len(commands) > 10
+    for command in commands:
+        assert f"Usage: relink-emu {command}" in output(python, tmp_path, "-m", "emu.cli", command, "--help")
+    library = ROOT / "arch_fixtures" / "built" / "riscv64-gcc" / "basic-dwarf5.so"
+    assert "double y;" in output(python, tmp_path, "-m", "emu.cli", "types", str(library), "point")

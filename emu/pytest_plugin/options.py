@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 from typing import Any, NamedTuple
 
@@ -76,15 +75,22 @@ def add_short(parser: pytest.Parser, args: list[str]) -> None:
     used = {word.partition("=")[0] for word in args}
     group = parser.getgroup("relink-emu")
     for flag, metavar in (("--arch", "ARCH"), ("--replay", "ID")):
-        if used.isdisjoint((flag, "--help", "-h")):
+        if used.isdisjoint((flag, "--help", "-h")) or _is_known(parser, flag):
             continue
         name = f"relink_{flag[2:]}"
-        try:
-            group.addoption(
-                flag, action="append", metavar=metavar, dest=name, help=f"the same as --relink-{flag[2:]}"
-            )
-        except (ValueError, argparse.ArgumentError):  # a conftest has an option of that name
-            continue
+        group.addoption(
+            flag, action="append", metavar=metavar, dest=name, help=f"the same as --relink-{flag[2:]}"
+        )
+
+
+def _is_known(parser: pytest.Parser, flag: str) -> bool:
+    """Whether somebody has declared this option. To declare it again is refused at once, later, or not at all,
+    depending on the version of pytest.
+    """
+    try:
+        return not parser.parse_known_and_unknown_args([f"{flag}=0"])[1]
+    except pytest.UsageError:  # it takes no value, or not this one
+        return True
 
 
 def select(config: pytest.Config, items: list[pytest.Item], fixture: str) -> None:
