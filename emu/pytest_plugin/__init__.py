@@ -161,8 +161,8 @@ def relink_target(request: pytest.FixtureRequest) -> str:
         else:
             why = (
                 "that is known when tests are collected: name one as an argument of the test or of its fixtures, "
-                "or in usefixtures, not in getfixturevalue() or a doctest (before pytest 9 your own fixture lib that "
-                "uses lib needs relink_target as a further argument)"
+                "or in usefixtures, not in getfixturevalue() or a doctest (before pytest 9 your own fixture lib "
+                "that uses lib needs relink_target as a further argument)"
             )
         pytest.fail(f"the fixtures of relink-emu run a test once for each architecture, and {why}", pytrace=False)
     return str(request.param)

@@ -78,9 +78,7 @@ def add_short(parser: pytest.Parser, args: list[str]) -> None:
         if used.isdisjoint((flag, "--help", "-h")) or _is_known(parser, flag):
             continue
         name = f"relink_{flag[2:]}"
-        group.addoption(
-            flag, action="append", metavar=metavar, dest=name, help=f"the same as --relink-{flag[2:]}"
-        )
+        group.addoption(flag, action="append", metavar=metavar, dest=name, help=f"the same as --relink-{flag[2:]}")
 
 
 def _is_known(parser: pytest.Parser, flag: str) -> bool:
