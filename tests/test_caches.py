@@ -53,6 +53,7 @@ UNBOUNDED = {
     "host_code": "hosts that there is code for",
     "register_number": "registers of engines",
     "clock": "libraries of engines",
+    "_slot": "libraries of engines",
     "leaving_function": "functions of engines",
     "constants": "ISAs of engines",
     "_computation": "instructions of LSX",

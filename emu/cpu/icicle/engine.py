@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from typing import Any
 
 from emu.cpu.icicle import joined
+from emu.cpu.icicle.environment import for_creation, kept
 from emu.cpu.icicle.fixed_order import begin_again, fix_order
 from emu.cpu.icicle.zero_pages import ZeroPages
-from emu.cpu.loongarch64 import ENGINE_ARCHITECTURES, SLEIGH_ROOT
+from emu.cpu.loongarch64 import ENGINE_ARCHITECTURES
 from emu.cpu.loongarch64.hostops import HostOperations
 from emu.cpu.protocol import Protection, StopReason
-from relink.records.locks import shared_lock
 
 #: Limit for guest memory in pages (4 GiB); only pages that are used take host memory.
 MEMORY_CAPACITY = 1 << 20
@@ -25,8 +24,6 @@ CARRY_BLOCK = 1 << 16
 _MOST_IDLE = 2
 _LARGE = 1 << 28
 _WORN = 0.5  #: seconds of compilation
-
-_environment_lock = shared_lock()
 
 
 class Vocabulary:
@@ -85,7 +82,8 @@ _idle = threading.local()
 @cache
 def _words() -> Vocabulary:
     fix_order()
-    import icicle
+    with kept():
+        import icicle
 
     return Vocabulary(icicle)
 
@@ -96,18 +94,9 @@ def _create(*, jit: bool) -> Any:
     import icicle
 
     begin_again(words.library)
-    # The engine reads the root folder of its instruction sets from the environment when it is created.
     create = partial(icicle.Icicle, ENGINE_ARCHITECTURES[jit], jit=jit, optimize_instructions=False)
-    with _environment_lock:
-        before = os.environ.get("GHIDRA_SRC")
-        os.environ["GHIDRA_SRC"] = str(SLEIGH_ROOT)
-        try:
-            engine = create() if not jit else joined.prepared(create, words.protections[5], words.library)
-        finally:
-            if before is None:
-                del os.environ["GHIDRA_SRC"]
-            else:
-                os.environ["GHIDRA_SRC"] = before
+    with for_creation(words.library):
+        engine = create() if not jit else joined.prepared(create, words.protections[5], words.library)
     engine.mem_capacity = MEMORY_CAPACITY
     return engine
 
