@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC, O_APPEND, O_NONBLOCK = 1, 2, 0o100, 0o200, 0o1000, 0o2000, 0o4000
 O_CLOEXEC = 0o2000000
-SEEK_SET, SEEK_CUR, SEEK_END = 0, 1, 2
+SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, SEEK_HOLE = range(5)
 S_IFDIR, S_IFREG, S_IFCHR, S_IFIFO = 0o040000, 0o100000, 0o020000, 0o010000
 CHANGEABLE = O_APPEND | O_NONBLOCK  #: flags of an open file that fcntl changes
 LARGEST_FILE = 1 << 30  #: size limit of a file in bytes
@@ -99,6 +99,11 @@ class Descriptor:
             return 0
         if self.output is not None or self.data is None:
             raise FileError(Errno.ESPIPE)
+        if whence in (SEEK_DATA, SEEK_HOLE):  # of a file system without holes: one, at the end (lseek(2))
+            if not 0 <= offset < len(self.data):
+                raise FileError(Errno.ENXIO)
+            self.position = offset if whence == SEEK_DATA else len(self.data)
+            return self.position
         bases = {SEEK_SET: 0, SEEK_CUR: self.position, SEEK_END: len(self.data)}
         if whence not in bases or bases[whence] + offset < 0:
             raise FileError(Errno.EINVAL)

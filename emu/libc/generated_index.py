@@ -108,13 +108,16 @@ NAMES: dict[str, str] = {
     "resolver": """
         __h_errno_location __res_init __res_nclose __res_ninit __res_nquery __res_nquerydomain __res_nsearch
         __res_nsend __res_query __res_querydomain __res_search __res_send endhostent endnetent endprotoent
-        endservent freeifaddrs gethostbyaddr gethostbyaddr_r gethostbyname gethostbyname2 gethostbyname2_r
-        gethostbyname_r gethostent gethostent_r getnetbyaddr_r getnetbyname getnetbyname_r getnetent getnetent_r
-        getprotobyname getprotobyname_r getprotobynumber getprotobynumber_r getprotoent getprotoent_r getservbyname
+        endservent freeifaddrs gethostbyaddr gethostbyaddr_r gethostbyname2_r gethostbyname_r gethostent
+        gethostent_r getnetbyaddr_r getnetbyname getnetbyname_r getnetent getnetent_r getprotobyname
+        getprotobyname_r getprotobynumber getprotobynumber_r getprotoent getprotoent_r getservbyname
         getservbyname_r getservbyport getservbyport_r getservent getservent_r getspnam_r herror hstrerror
         if_freenameindex if_indextoname if_nameindex if_nametoindex in6addr_any in6addr_loopback res_init
         res_nclose res_ninit res_nquery res_nquerydomain res_nsearch res_nsend res_query res_querydomain res_search
         res_send sethostent setnetent setprotoent setservent
+    """,
+    "addresses": """
+        freeaddrinfo gai_strerror getaddrinfo gethostbyname gethostbyname2 getnameinfo
     """,
     "configuration": """
         confstr gnu_dev_major gnu_dev_makedev gnu_dev_minor gnu_get_libc_release gnu_get_libc_version mallopt
@@ -170,16 +173,16 @@ NAMES: dict[str, str] = {
         __wait4_time64 accept accept4 acct adjtimex backtrace backtrace_symbols backtrace_symbols_fd bind capget
         capset chroot clock_settime clone closelog connect copy_file_range ctermid daemon delete_module endmntent
         endutxent epoll_create epoll_create1 epoll_ctl epoll_pwait epoll_pwait2 epoll_wait eventfd eventfd_read
-        eventfd_write execl execle execlp execv execve execveat execvp execvpe fexecve forkpty freeaddrinfo
-        fsconfig fsmount fsopen fspick fts64_children fts64_close fts64_open fts64_read fts64_set fts_children
-        fts_close fts_open fts_read fts_set gai_strerror getaddrinfo getdomainname gethostid gethostname getifaddrs
-        getloadavg getmntent getmntent_r getnameinfo getpeername getpgid getpgrp getpriority getpt getrusage getsid
-        getsockname getsockopt getutent getutxent grantpt hasmntopt init_module initgroups inotify_add_watch
-        inotify_init inotify_init1 inotify_rm_watch klogctl listen login_tty memfd_create mount mount_setattr
-        move_mount mq_close mq_getattr mq_open mq_receive mq_send mq_setattr mq_timedreceive mq_timedsend mq_unlink
-        msgctl msgget msgrcv msgsnd name_to_handle_at nice open_tree openlog openpty pclose personality pidfd_open
-        pidfd_send_signal pivot_root popen posix_openpt posix_spawn posix_spawn_file_actions_addchdir_np
-        posix_spawn_file_actions_addclose posix_spawn_file_actions_addclosefrom_np posix_spawn_file_actions_adddup2
+        eventfd_write execl execle execlp execv execve execveat execvp execvpe fexecve forkpty fsconfig fsmount
+        fsopen fspick fts64_children fts64_close fts64_open fts64_read fts64_set fts_children fts_close fts_open
+        fts_read fts_set getdomainname gethostid gethostname getifaddrs getloadavg getmntent getmntent_r
+        getpeername getpgid getpgrp getpriority getpt getrusage getsid getsockname getsockopt getutent getutxent
+        grantpt hasmntopt init_module initgroups inotify_add_watch inotify_init inotify_init1 inotify_rm_watch
+        klogctl listen login_tty memfd_create mount mount_setattr move_mount mq_close mq_getattr mq_open mq_receive
+        mq_send mq_setattr mq_timedreceive mq_timedsend mq_unlink msgctl msgget msgrcv msgsnd name_to_handle_at
+        nice open_tree openlog openpty pclose personality pidfd_open pidfd_send_signal pivot_root popen
+        posix_openpt posix_spawn posix_spawn_file_actions_addchdir_np posix_spawn_file_actions_addclose
+        posix_spawn_file_actions_addclosefrom_np posix_spawn_file_actions_adddup2
         posix_spawn_file_actions_addfchdir_np posix_spawn_file_actions_addopen posix_spawn_file_actions_destroy
         posix_spawn_file_actions_init posix_spawnattr_destroy posix_spawnattr_init posix_spawnattr_setflags
         posix_spawnattr_setpgroup posix_spawnattr_setschedparam posix_spawnattr_setschedpolicy

@@ -105,10 +105,11 @@ class _Scan:
                 return found
             word = self.argument(self.position)
             if self.longs:
+                start = self.pointer(self.position)
                 if word.startswith(b"--"):
-                    return self._long(word, 2)
+                    return self._long(start + 2, b"--")
                 if long_only and (len(word) > 2 or word[1:2] not in self.letters):
-                    known = self._long(word, 1)
+                    known = self._long(start + 1, b"-")
                     if known != _END:
                         return known
             state.next = self.pointer(self.position) + 1
@@ -164,6 +165,8 @@ class _Scan:
         place = self.letters.find(letter)
         if place < 0 or letter in b":;":
             return self.fail(letter, b"invalid option -- '%c'" % letter)
+        if self.longs and self.letters[place : place + 2] == b"W;":
+            return self._long_behind_w(state.next if rest else 0)
         if self.letters[place + 1 : place + 2] != b":":
             return letter
         optional = self.letters[place + 2 : place + 3] == b":"
@@ -173,11 +176,20 @@ class _Scan:
             self.position += 1
         elif not optional:
             if self.position >= self.argc:
-                result = _MISSING if self.quiet else _BAD
-                return self.fail(letter, b"option requires an argument -- '%c'" % letter, result)
+                return self._without_argument(letter)
             self.set_argument(self.pointer(self.position))
             self.position += 1
         return letter
+
+    def _without_argument(self, letter: int) -> int:
+        result = _MISSING if self.quiet else _BAD
+        return self.fail(letter, b"option requires an argument -- '%c'" % letter, result)
+
+    def _long_behind_w(self, rest: int) -> int:
+        """-W foo and -Wfoo, which mean --foo where the letters have `W;` (POSIX leaves W to implementations)."""
+        if not rest and self.position >= self.argc:
+            return self._without_argument(ord("W"))
+        return self._long(rest or self.pointer(self.position), b"-W ")
 
     # ------------------------------------------------------------ long options
 
@@ -193,25 +205,25 @@ class _Scan:
             at += 4 * word
         return found
 
-    def _long(self, word: bytes, dashes: int) -> int:
-        name, equals, _ = word[dashes:].partition(b"=")
-        prefix = word[:dashes]
+    def _long(self, start: int, prefix: bytes) -> int:
+        """The long option at `start`, in the word at `optind`; _END behind a single dash where it is a letter."""
+        text = self.libc.string(start)
+        name, equals, _ = text.partition(b"=")
         options = self._options()
         chosen = [option for option in options if option.name == name] or [
             option for option in options if option.name.startswith(name)
         ]
-        if not chosen and dashes == 1 and word[1:2] in self.letters:
+        if not chosen and prefix == b"-" and text[:1] in self.letters:
             return _END
-        start = self.pointer(self.position)
         self.state.next = 0
         self.position += 1
         if not chosen:
-            return self.fail(0, b"unrecognized option '%s%s'" % (prefix, word[dashes:]))
+            return self.fail(0, b"unrecognized option '%s%s'" % (prefix, text))
         if len({(option.argument, option.flag, option.value) for option in chosen}) > 1:
             same = b"".join(b" '%s%s'" % (prefix, option.name) for option in chosen)
             problem = b"option '%s%s' is ambiguous; possibilities:%s"
-            return self.fail(0, problem % (prefix, word[dashes:], same))
-        return self._take(chosen[0], prefix, start + dashes + len(name) + 1 if equals else 0)
+            return self.fail(0, problem % (prefix, text, same))
+        return self._take(chosen[0], prefix, start + len(name) + 1 if equals else 0)
 
     def _take(self, option: _Long, prefix: bytes, given: int) -> int:
         """Process an option with its argument: the text after `=`, or the next word."""

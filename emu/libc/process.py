@@ -116,8 +116,17 @@ def errno_location(libc: Libc) -> int:
 # ---------------------------------------------------------------- who and where am I
 
 PROCESS_ID = 4242
-#: sysconf's numbers on Linux -> values.
-_SYSCONF = {0: 131072, 2: 100, 4: 1024, 30: 4096, 83: 1, 84: 1, 85: 262144, 86: 131072}
+#: sysconf's numbers on Linux -> values (glibc, bits/confname.h and posix/sysconf.c).
+_SYSCONF = {
+    0: 131072, 2: 100, 3: 65536, 4: 1024, 5: 16, 7: 1, 8: 1, 30: 4096, 33: (1 << 31) - 1, 83: 1, 84: 1,
+    85: 262144, 86: 131072, 36: 99, 37: 2048, 38: 99, 39: 1000, 40: 255, 42: 32, 43: 2048, 44: 32767, 60: 1024,
+    69: 1024, 70: 1024, 71: 256, 72: 32, 73: 4, 74: 1024, 75: 16384, 87: (1 << 31) - 1, 89: 700, 101: 8,
+    102: 127, 103: -128, 104: (1 << 31) - 1, 105: -(1 << 31), 109: 20, 110: 32767, 111: 127, 112: -128,
+    113: 32767, 114: -32768, 115: 255, 118: 65535, 180: 64,
+    **dict.fromkeys((15, 16, 19, 21, 29, 46, 47, 149, 164), 200809),
+}  # fmt: skip
+#: Numbers that have no value here: those of options and of limits that do not exist.
+_NO_LIMIT = frozenset([*range(200), *range(235, 250)])
 
 
 @export("int getpid(void)", alias=("gettid",))
@@ -155,7 +164,10 @@ def getpagesize(libc: Libc) -> int:
 
 @export("long sysconf(int name)", alias=("__sysconf",))
 def sysconf(libc: Libc, name: int) -> int:
-    return _SYSCONF[name] if name in _SYSCONF else libc.fail(Errno.EINVAL)
+    """-1 for what has no limit, or is not supported; with EINVAL for a number that means nothing."""
+    if name in _SYSCONF:
+        return _SYSCONF[name]
+    return -1 if name in _NO_LIMIT else libc.fail(Errno.EINVAL)
 
 
 @export("long syscall(long number, ...)")

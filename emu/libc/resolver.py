@@ -1,4 +1,7 @@
-"""Names of hosts, services, protocols and interfaces: none is found, as without a network and its files."""
+"""Names of hosts, services, protocols and interfaces: none is found, as without a network and its files.
+
+Numbers are read by `emu.libc.addresses`.
+"""
 
 from __future__ import annotations
 
@@ -50,14 +53,13 @@ def res_init(libc: Libc) -> int:
     return 0
 
 
-def _no_host(libc: Libc, *_: int) -> int:
+def no_host(libc: Libc, *_: int) -> int:
+    """0, with h_errno HOST_NOT_FOUND."""
     libc.memory.write_uint(h_errno_location(libc), 4, _HOST_NOT_FOUND)
     return 0
 
 
-register("gethostbyname", "void *gethostbyname(const char *name)", _no_host)
-register("gethostbyname2", "void *gethostbyname2(const char *name, int family)", _no_host)
-register("gethostbyaddr", "void *gethostbyaddr(const void *address, unsigned size, int family)", _no_host)
+register("gethostbyaddr", "void *gethostbyaddr(const void *address, unsigned size, int family)", no_host)
 
 
 #: Queries of the resolver, by their parameters; those whose name begins with n have the state first.
@@ -70,7 +72,7 @@ for _stems, _parameters in _QUERIES.items():
     for _stem in _stems.split():
         for _name, _first in ((f"res_{_stem}", ""), (f"res_n{_stem}", "void *state, ")):
             for _spelled in (_name, f"__{_name}"):
-                register(_spelled, f"int {_spelled}({_first}{_parameters})", lambda libc, *_: _no_host(libc) - 1)
+                register(_spelled, f"int {_spelled}({_first}{_parameters})", lambda libc, *_: no_host(libc) - 1)
 for _spelled in ("res_ninit", "__res_ninit"):
     register(_spelled, f"int {_spelled}(void *state)", lambda libc, _: 0)
 for _spelled in ("res_nclose", "__res_nclose"):
@@ -139,7 +141,7 @@ for _name, _parameters in {
 }.items():
     register(_name, f"int {_name}({_parameters})", _not_found(3 + (_name == "getspnam_r"), Errno.ENOENT))
 for _name in ("gethostent", "getnetent"):
-    register(_name, f"void *{_name}(void)", _no_host)
+    register(_name, f"void *{_name}(void)", no_host)
 
 
 # ---------------------------------------------------------------- interfaces

@@ -377,8 +377,12 @@ def _static_text(libc: Libc, number: int, text: bytes, *, known: bool) -> int:
 
 @export("char *strerror_r(int number, char *buffer, size_t size)")
 def strerror_r(libc: Libc, number: int, buffer: int, size: int) -> int:
-    """The GNU version: returns a static string; the buffer may remain unused."""
-    return strerror(libc, number)
+    """The GNU version: a static string for an error there is; otherwise the buffer, with as much as it holds."""
+    text = strerror(libc, number)
+    if error_name(number) is not None:
+        return text
+    strlcpy(libc, buffer, text, size)
+    return buffer
 
 
 @export("int __xpg_strerror_r(int number, char *buffer, size_t size)")

@@ -30,8 +30,8 @@ _D = TypeVar("_D", bound=Callable[..., bytes])
 FAMILIES = (
     "allocation", "memory", "strings", "ctype", "wide", "locale", "numbers", "sorting", "stdio", "formatted",
     "formatted_wide",
-    "files", "mman", "limits", "internet", "resolver", "configuration", "obstack", "temporary", "users",
-    "at_calls", "permissions", "file_times", "pipes", "readiness", "iconv", "shared_memory", "terminals",
+    "files", "mman", "limits", "internet", "resolver", "addresses", "configuration", "obstack", "temporary",
+    "users", "at_calls", "permissions", "file_times", "pipes", "readiness", "iconv", "shared_memory", "terminals",
     "unavailable", "vectored", "stdio_ext", "paths", "directories", "process", "handlers", "signals",
     "signal_masks", "startup", "dlfcn", "reports", "environment", "getopt", "clock", "timers", "strftime", "rand",
     "jumps", "threads", "c11_threads", "locks", "lock_attributes", "cancellation", "scheduling", "semaphores",

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from emu.libc.errno import Errno
 from emu.libc.table import export, register
-from emu.libc.texts import constant_text
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc
@@ -137,37 +136,6 @@ def shmat(libc: Libc, identity: int, address: int, flags: int) -> int:
 @export("int pclose(void *stream)")
 def pclose(libc: Libc, stream: int) -> int:
     return libc.fail(Errno.ECHILD)
-
-
-# ---------------------------------------------------------------- names and addresses
-
-_EAI_NONAME, _EAI_FAIL = -2, -4
-_EAI = {
-    -1: b"Bad value for ai_flags", -2: b"Name or service not known", -3: b"Temporary failure in name resolution",
-    -4: b"Non-recoverable failure in name resolution", -6: b"ai_family not supported",
-    -7: b"ai_socktype not supported",
-    -8: b"Servname not supported for ai_socktype", -10: b"Memory allocation failure", -11: b"System error",
-}  # fmt: skip
-
-
-@export("int getaddrinfo(const char *node, const char *service, const void *hints, void **result)")
-def getaddrinfo(libc: Libc, node: int, service: int, hints: int, result: int) -> int:
-    return _EAI_NONAME
-
-
-@export("void freeaddrinfo(void *list)")
-def freeaddrinfo(libc: Libc, listed: int) -> None:
-    """Nothing to free: getaddrinfo never returns a list."""
-
-
-@export("int getnameinfo(const void *a, unsigned n, char *host, unsigned h, char *service, unsigned s, int flags)")
-def getnameinfo(libc: Libc, a: int, n: int, host: int, h: int, service: int, s: int, flags: int) -> int:
-    return _EAI_FAIL
-
-
-@export("const char *gai_strerror(int error)")
-def gai_strerror(libc: Libc, error: int) -> int:
-    return constant_text(libc, _EAI.get(error, b"Unknown error"))
 
 
 # ---------------------------------------------------------------- what a process asks about its surroundings

@@ -20,9 +20,9 @@ _LONGS = (
 _WORDS = (
     b"-a", b"-b", b"-bx", b"-c", b"-cx", b"-ab", b"-xa", b"-", b"--", b"file", b"other", b"--alpha", b"--al",
     b"--alpha=1", b"--beta", b"--beta=2", b"--be", b"--be=3", b"--bet", b"--nothing", b"-alpha", b"-beta=4",
-    b"--c", b"",
+    b"--c", b"", b"-W", b"-Wbet=4", b"-Wnothing", b"-W:",
 )  # fmt: skip
-_LETTERS = (b"ab:c::", b"+ab:c::", b"-ab:c::", b":ab:c::", b"+:a")
+_LETTERS = (b"ab:c::", b"+ab:c::", b"-ab:c::", b":ab:c::", b"+:a", b"aW;b:", b":W;")
 
 
 class _Option(ctypes.Structure):

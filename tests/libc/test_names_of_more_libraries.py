@@ -198,3 +198,30 @@ def test_unknown_numbers_have_texts_of_their_own_and_alignments_are_rounded_up(h
     assert host.call("memalign", 24, 10) % 32 == 0
     assert host.call("memalign", 0, 10)
     assert host.call("aligned_alloc", 24, 10) == host.call("memalign", (1 << 63) + 1, 1) == 0
+
+
+def test_gnus_strerror_r_writes_to_the_buffer_for_unknown_errors_only(host: Harness) -> None:
+    buffer = host.buffer(40)
+    assert host.call("strerror_r", 9999, buffer, 5) == buffer
+    assert host.string(buffer) == b"Unkn"
+    known = host.call("strerror_r", Errno.ENOENT, buffer, 40)
+    assert known != buffer
+    assert host.string(known) == b"No such file or directory"
+
+
+def test_sysconf_tells_what_has_no_limit_from_what_is_no_name(host: Harness) -> None:
+    expected = {60: (1024, 0), 43: (2048, 0), 29: (200809, 0), 180: (64, 0), 23: (-1, 0), 9999: (-1, Errno.EINVAL)}
+    for number, answer in expected.items():
+        host.libc.errno = 0
+        assert (host.call("sysconf", number), host.libc.errno) == answer, number
+
+
+def test_a_file_has_its_only_hole_at_its_end(host: Harness) -> None:
+    number = host.call("open", host.text(b"f"), 0o102, Values(0o600))
+    assert host.call("write", number, host.place(b"hello world!"), 12) == 12
+    data, hole = 3, 4
+    assert host.call("lseek", number, 3, data) == 3
+    assert host.call("lseek", number, 3, hole) == 12
+    assert host.call("lseek", number, 0, 1) == 12
+    assert host.call("lseek", number, 12, data) == -1
+    assert host.libc.errno == Errno.ENXIO
