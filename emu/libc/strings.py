@@ -378,10 +378,9 @@ def _static_text(libc: Libc, number: int, text: bytes, *, known: bool) -> int:
 @export("char *strerror_r(int number, char *buffer, size_t size)")
 def strerror_r(libc: Libc, number: int, buffer: int, size: int) -> int:
     """The GNU version: a static string for an error there is; otherwise the buffer, with as much as it holds."""
-    text = strerror(libc, number)
     if error_name(number) is not None:
-        return text
-    strlcpy(libc, buffer, text, size)
+        return strerror(libc, number)
+    strlcpy(libc, buffer, strerror(libc, number), size)
     return buffer
 
 
