@@ -10,7 +10,6 @@ environment variable RELINK_EMU_NO_CACHE turns off these two.
 from __future__ import annotations
 
 import ast
-import ctypes
 import gc
 import sys
 import weakref
@@ -18,12 +17,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
-import numpy as np
 import pytest
 
 from emu import Machine
 from emu.calls import declared
-from emu.cpu.hooks import host_code
 from emu.debug import call_frames
 from emu.debug.coverage import sources
 from emu.errors import GuestFault
@@ -110,7 +107,6 @@ CONTAINERS = {
     "relink/memory/host_pages.py:_spare": "make_room, and so many of each size",
     "emu/calls/plan.py:_recent": "cleared when it is full",
     "emu/cli/command.py:COMMANDS": "commands",
-    "emu/cpu/hooks/host_code.py:_mapped": "the code of a host, and once for each test of it",
     "emu/cpu/icicle/engine.py:_idle": "two engines of each thread",
     "emu/cpu/unicorn/cpu.py:_SET_UP": "ISAs and models of engines",
     "emu/differential/host_child.py:_STRUCTS": "the one call of its process",
@@ -257,16 +253,6 @@ def test_what_threads_share_is_kept_while_others_keep_more(monkeypatch: pytest.M
         few.keep((number,), found)
     _meanwhile(_others(few.known, 4), lambda: few.keep((9,), found))  # type: ignore[arg-type]
     assert (9,) in few.known
-
-
-def test_a_thread_gets_the_address_of_its_own_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Mapped(list[object]):
-        def append(self, code: object) -> None:
-            super().append(code)
-            super().append(np.zeros(64, np.uint8))  # another thread's
-
-    monkeypatch.setattr(host_code, "_mapped", Mapped())
-    assert ctypes.string_at(host_code.with_numbers(b"code"), 4) == b"code"
 
 
 @pytest.mark.not_taken_back("which looks at classes too")

@@ -46,3 +46,9 @@ def test_the_user_s_environment_does_not_matter(jit: bool) -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, f"1 {jit}\n2 {jit}\n"), done.stderr
+
+
+def test_engines_are_freed_after_the_modules_of_python() -> None:
+    program = "from emu import Machine; machine = Machine('loongarch64')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -6,6 +6,7 @@ Hosts are named as by `uname -m`. There is code for Linux on x86-64 and AArch64.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import mmap
 import os
@@ -71,10 +72,6 @@ def _shared() -> int | None:
         return None
 
 
-# keep a reference, so that the code stays mapped until the process ends
-_mapped: list[U8] = []
-
-
 def executable(code: bytes) -> int:
     """Map code as executable: never writable and executable at once, and coherent with instruction caches. Raises
     OSError.
@@ -92,6 +89,7 @@ def _map(content: bytes, protection: int) -> int:
         file.write(content)
         file.flush()
         mapping = mmap.mmap(file.fileno(), len(content), mmap.MAP_PRIVATE, protection)
-    code = np.frombuffer(mapping, np.uint8)
-    _mapped.append(code)
+    # Mapped until the process ends: engines that are freed after the modules of Python still run it.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(mapping))
+    code: U8 = np.frombuffer(mapping, np.uint8)
     return int(code.ctypes.data)
