@@ -146,6 +146,31 @@ def test_packages_already_unpacked_are_not_asked_for_again(
 
 
 @pytest.mark.filterwarnings("ignore:Python 3.14 will:DeprecationWarning")  # where there is a filter, it is used
+def test_a_library_that_another_process_is_still_copying_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sysroot = Sysroot("aarch64", tmp_path)
+    (sysroot.root / "usr/lib").mkdir(parents=True)
+    (sysroot.root / "lib").symlink_to("usr/lib")
+    for name in ("libm.so.6", "libz.so.1.3"):
+        (sysroot.root / "usr/lib" / name).write_bytes(b"half")
+    (sysroot.root / "lib/libz.so.1").symlink_to("libz.so.1.3")
+    sysroot._write({"libc6": Package("1", "libc6.deb", "", {"lib/libm.so.6": ""})})
+    assert sysroot.library("libm.so.6") == sysroot.root / "lib/libm.so.6"
+    asked = list[object]()
+
+    def fetch(self: Sysroot, packages: Sequence[str] = ()) -> dict[str, Package]:
+        asked.extend(packages)
+        sysroot._write(
+            sysroot.packages() | {"zlib1g": Package("1", "zlib1g.deb", "", {"usr/lib/libz.so.1.3": ""})}
+        )
+        return {}
+
+    monkeypatch.setattr(Sysroot, "fetch", fetch)
+    assert sysroot.library("libz.so.1").resolve() == sysroot.root / "usr/lib/libz.so.1.3"
+    assert asked == ["zlib1g"]
+
+
 @pytest.mark.parametrize("old", [False, True])
 def test_source_archives_are_unpacked_also_by_early_releases_of_python(
     old: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

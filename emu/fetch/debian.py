@@ -211,6 +211,10 @@ class Sysroot:
         return found
 
     def _find(self, soname: str) -> Path | None:
-        recorded = {Path(name).parent for package in self.packages().values() for name in package.libraries}
-        paths = (self.root / folder / soname for folder in sorted(recorded))
-        return next((path for path in paths if path.is_file()), None)
+        recorded = [self.root / name for package in self.packages().values() for name in package.libraries]
+        for folder in sorted({path.parent for path in recorded}):
+            path = folder / soname
+            file = path.resolve()  # one that is not recorded is still being copied by another process
+            if any(known.name == file.name and known.resolve() == file for known in recorded):
+                return path
+        return None

@@ -26,7 +26,7 @@ LIBRARIES = (
 INTERPOSED = {
     ("i386", "libgcc_s.so.1"): "i386's glibc defines libgcc's old frame registry itself, and comes first",
 }
-_NEEDS: Mapping[str, tuple[str, ...]] = {"libcrypto.so.3": ("libzstd.so.1",)}
+_NEEDS: Mapping[str, tuple[str, ...]] = dict.fromkeys(("libcrypto.so.3", "libssl.so.3"), ("libzstd.so.1",))
 ARCHES = tuple(name for name, target in TARGETS.items() if target.debian is not None)
 
 
