@@ -68,6 +68,15 @@ def test_links_permissions_and_devices_stay_what_they_are(tmp_path: Path) -> Non
     assert caught.value.filename == str(tmp_path / "none" / "file")
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")
+def test_a_full_disk_is_an_error_with_the_files_name(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_whole(link, b"new")
+    assert caught.value.filename == str(link)
+
+
 @pytest.mark.parametrize("what", ["snapshot", "image", "trace", "coverage", "merged coverage"])
 def test_what_is_written_for_users_is_whole(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last step fails: each is made by it."""

@@ -24,18 +24,20 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     beside = before is None or (stat.S_ISREG(before.st_mode) and os.access(os.path.dirname(target), os.W_OK))
     placed = not beside
     try:
-        try:
-            file = open(temporary, "xb") if beside else open(path, "wb")  # noqa: SIM115
-        except OSError as error:
-            error.filename = os.fspath(path)
-            raise
-        with file:
+        with open(temporary, "xb") if beside else open(path, "wb") as file:
             if beside and before is not None:
                 os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode))
             yield file
         if beside:
             os.replace(temporary, target)
             placed = True
+    except OSError as error:
+        if error.filename in (
+            None,
+            temporary,
+        ):  # None: a full disk, when something is written or the file is closed
+            error.filename = os.fspath(path)
+        raise
     finally:
         if not placed:
             with suppress(FileNotFoundError):
