@@ -82,7 +82,7 @@ def _text_of(source: str | os.PathLike[str]) -> tuple[str, Path | None]:
         return source, None
     path = Path(source)
     try:
-        return path.read_text(encoding="utf-8", errors="surrogateescape"), path.resolve().parent
+        return path.read_text(encoding="utf-8", errors="surrogateescape"), path.absolute().parent
     except OSError as error:
         raise CallError(f"the header {source} cannot be read: {error.strerror}") from None
 

@@ -18,6 +18,7 @@ from emu.build.store import Store, default_store, user_folder
 from emu.build.targets import Target, targets_of
 from emu.cli.command import Usage
 from emu.differential.values import Outcome, shown
+from relink.errors import printable
 from relink.records import dataclass
 
 if TYPE_CHECKING:
@@ -95,12 +96,12 @@ def report(request: Request, tell: Callable[[Checked, int], None] = lambda *_: N
             raise
         raise BuildError("`test` needs hypothesis: pip install 'relink-emu[pytest]'") from None
     targets = targets_of(request.arches)
-    sources = tuple(Path(source).resolve() for source in request.sources)
+    sources = tuple(Path(source).absolute() for source in request.sources)
     for source in sources:
         if not source.is_file():
-            raise Usage(f"{source} is not a file", param_hint="'SOURCE'")
+            raise Usage(f"{printable(str(source))} is not a file", param_hint="'SOURCE'")
         if source.suffix not in COMPILED:
-            raise Usage(f"{source.name} is not a C, C++ or assembly source", param_hint="'SOURCE'")
+            raise Usage(f"{printable(source.name)} is not a C, C++ or assembly source", param_hint="'SOURCE'")
     with ExitStack() as open_:
         guests: list[Guest] = []
         host: Host | None = None

@@ -65,24 +65,26 @@ def report(target: Target, search: Search, loading: Loading, name: str, wanted: 
         if named is None:
             raise Usage("a header needs --arch, on which its sizes depend", param_hint="'--arch'")
         scope = header_types(name, convention(named.name)).scope
-        return _report(named.name, name, scope, wanted)
+        return _report(named.name, name, scope, wanted, "the header declares none")
     arch = target.of(name, search)
     machine = loading.machine(arch, search, loading.sources(name))
     try:
         library = loading.load(machine, name, search, run_initialisers=False, allow_unresolved=True)
-        return _report(arch.name, library.name, library.types.scope, wanted)
+        without = "compile it with -g, or give a header"
+        return _report(arch.name, library.name, library.types.scope, wanted, without)
     finally:
         machine.close(run_destructors=False)
 
 
-def _report(arch: str, source: str, scope: Scope, wanted: list[str]) -> TypesReport:
+def _report(arch: str, source: str, scope: Scope, wanted: list[str], without: str) -> TypesReport:
+    """`without` says why there are no types, or what to do."""
     types = Types(convention(arch), scope, source)
     known: dict[str, CType] = {**scope.tags, **scope.typedefs}
     missing = [name for name in wanted if types.key(name) is None]
     if missing:
         raise Usage(f"{source} has no type {missing[0]!r}", param_hint="'NAME'")
     if not known:
-        _log.warning("%s: there are no types: compile it with -g, or give a header", source)
+        _log.warning("%s: there are no types: %s", source, without)
     names = [types.key(name) or name for name in wanted] or sorted(known)
     return TypesReport(arch, source, tuple(_type(name, known[name]) for name in names))
 

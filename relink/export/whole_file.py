@@ -32,10 +32,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
             os.replace(temporary, target)
             placed = True
     except OSError as error:
-        if error.filename in (
-            None,
-            temporary,
-        ):  # None: a full disk, when something is written or the file is closed
+        if error.filename in (None, temporary):  # none where the disk is full
             error.filename = os.fspath(path)
         raise
     finally:

@@ -114,4 +114,4 @@ def _candidates(name: str, script: Path, search: SearchPath, root: Path | None) 
 
 def _within(path: Path, folder: Path) -> Path | None:
     """The path if it resolves to a place below `folder`, else None."""
-    return path if path.resolve().is_relative_to(folder) else None
+    return path if Path(os.path.realpath(path)).is_relative_to(folder) else None

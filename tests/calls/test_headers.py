@@ -84,6 +84,11 @@ def test_what_a_header_includes_is_found(tmp_path: Path) -> None:
     (tmp_path / "outer.h").write_text('#include "inner.h"\nstruct box { count_t counts[COUNT]; };\n')
     types = header_types(tmp_path / "outer.h", convention("i386"))
     assert types.ctype("struct box").size == 6  # type: ignore[union-attr]
+    (tmp_path / "store").mkdir()
+    (tmp_path / "outer.h").rename(tmp_path / "store" / "3f9a")
+    (tmp_path / "outer.h").symlink_to("store/3f9a")  # what is beside the link is found, as by compilers
+    types = header_types(tmp_path / "outer.h", convention("i386"))
+    assert types.ctype("struct box").size == 6  # type: ignore[union-attr]
     types = header_types(
         '#include "inner.h"\n#ifdef WIDE\ntypedef count_t wide_t;\n#endif\n',
         convention("x86_64"),

@@ -188,13 +188,26 @@ def test_the_same_seed_makes_the_same_calls(relink_emu: RunCommand, source: str)
         (["{source}", "--cflags='"], 2, "cannot be split into words: No closing quotation"),
         (["{source}", "--compiler=cc '"], 1, "cannot be split into words: No closing quotation"),
         (["{readme}"], 2, "is not a C, C++ or assembly source"),
+        (["{loop}"], 2, "is not a file"),
     ],
 )
 def test_bad_input_is_named(
-    relink_emu: RunCommand, source: str, arguments: list[str], status: int, told: str
+    relink_emu: RunCommand, source: str, arguments: list[str], status: int, told: str, tmp_path: Path
 ) -> None:
     readme = Path(__file__).resolve().parents[2] / "README.md"
-    words = [word.format(source=source, readme=readme) for word in arguments]
+    loop = tmp_path / "loop.c"
+    loop.symlink_to(loop)
+    words = [word.format(source=source, readme=readme, loop=loop) for word in arguments]
     result = relink_emu("test", *words)
     assert result.status == status
     assert told in result.err
+
+
+def test_a_source_may_be_a_link_to_a_file_of_another_name(
+    relink_emu: RunCommand, source: str, tmp_path: Path
+) -> None:
+    link = tmp_path / "ring.c"
+    (tmp_path / "3f9a").write_bytes(Path(source).read_bytes())
+    link.symlink_to("3f9a")
+    status, functions = found(relink_emu, str(link), "-a", "x86_64", "--examples", "1", "-f", "rounded")
+    assert (status, list(functions)) == (0, ["rounded"])

@@ -53,6 +53,12 @@ def test_without_types_a_warning_says_how_to_get_some(relink_emu: RunCommand) ->
     assert "there are no types: compile it with -g" in result.err
 
 
+def test_a_header_without_types_is_not_told_to_be_one(relink_emu: RunCommand, tmp_path: Path) -> None:
+    header = tmp_path / "own.h"
+    header.write_text("int add(int a, int b);\n")
+    assert "there are no types: the header declares none" in relink_emu("types", str(header), "-a", "arm").err
+
+
 def test_initialisers_in_braces_are_structures_and_arrays(relink_emu: RunCommand, library: str) -> None:
     calls = ["moved({1, 2}, 5)", "longest({.kind = 'x', .sides = {1.5, 2}})", "sum({1, 2, 3}, 3)"]
     assert relink_emu("call", library, *calls).out.splitlines() == ["{.x = 6, .y = 2}", "2.0", "6"]

@@ -84,6 +84,7 @@ REFUSED = [
     ("INPUT(-labsent)", LibraryNotFound, "absent"),
     ("INPUT(/etc/passwd)", LibraryNotFound, "outside the script's own folder"),
     ("INPUT(../escape.a)", LibraryNotFound, "outside the script's own folder"),
+    ("INPUT(loop.a libchain.a)", LibraryNotFound, "loop.a"),
     ("GROUP ( libchain.a", UnsupportedElf, "no closing parenthesis"),
     ("GROUP ( )", UnsupportedElf, "names no file"),
     ("OUTPUT_FORMAT(elf64-littleriscv)", UnsupportedElf, "names no file"),
@@ -99,6 +100,7 @@ def test_a_script_that_cannot_be_followed_is_an_error_that_names_it(
 ) -> None:
     folder = tmp_path_factory.mktemp("scripts")
     shutil.copy(fixture(TARGET, "objects/libchain"), folder / "libchain.a")
+    (folder / "loop.a").symlink_to("loop.a")
     shutil.copyfile(fixture(TARGET, "objects/libchain"), folder.parent / "escape.a")  # again for each member
     with pytest.raises(kind, match=words) as caught:
         linker().load(script(folder, text))
