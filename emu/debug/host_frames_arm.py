@@ -47,16 +47,18 @@ class ArmHostFrames(HostFrames):
         return super().resume(unwinding)
 
     def _make_tables(self) -> None:
-        """Make two tables of one entry, and a personality routine in guest code in their range."""
-        memory, arena = self._memory, self._arena
+        """Make two tables of one entry and a personality routine in guest code, on one page: an entry of a table
+        reaches 1 GiB, and mappings may be further apart.
+        """
+        memory = self._memory
+        self._value = self._arena.allocate(4)
         code = memory.map_anonymous(PAGE, Protection.R | Protection.X, name="[unwind]")
-        memory.write(code, _JUMP + self.personality.to_bytes(4, "little"))
-        self._value = arena.allocate(4)
-        rows = arena.allocate(2 * EXIDX_ENTRY + 4)
-        outer, inner, entry = rows, rows + EXIDX_ENTRY, rows + 2 * EXIDX_ENTRY
+        jump = _JUMP + self.personality.to_bytes(4, "little")
+        outer = code + len(jump)
+        inner, entry = outer + EXIDX_ENTRY, outer + 2 * EXIDX_ENTRY
         # The function start of an entry must only be below every trap: the address of the table is used.
         words = (0, _CANTUNWIND, _prel31(inner, inner), _prel31(entry, inner + 4), _prel31(code, entry))
-        memory.write(rows, b"".join(word.to_bytes(4, "little") for word in words))
+        memory.write(code, jump + b"".join(word.to_bytes(4, "little") for word in words))
         self._outermost, self._inner = UnwindTable(outer, EXIDX_ENTRY), UnwindTable(inner, EXIDX_ENTRY)
 
     def _unwind(self, state: int, control: int, context: int) -> int:

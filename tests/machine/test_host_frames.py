@@ -7,6 +7,7 @@ import pytest
 from emu import HostFunction, Machine
 from emu.debug.unwind import CallFrameTable, Registers, caller_by_rules
 from emu.errors import GuestAbort
+from relink.memory.address_space import Protection
 from tests.fixtures import arch_of
 from tests.machine.dl import FLAGS
 from tests.objects.build import TARGETS, compiled, linked
@@ -51,6 +52,11 @@ class Stack:
         assert isinstance(result, int)
         return result
 
+    def _at_prel31(self, place: int) -> int:
+        """What a place-relative 31-bit offset of Arm's tables refers to."""
+        offset = self.machine.memory.read_uint(place, 4)
+        return place + (offset & 0x3FFF_FFFF) - (offset & 0x4000_0000)
+
     def _look(self) -> None:
         machine, isa = self.machine, self.machine.isa.dwarf
         for depth in range(machine.call_depth, 0, -1):
@@ -60,6 +66,9 @@ class Stack:
                 assert frames.covers(back - 2)
                 table, _ = frames.table(back - 2)
                 self.seen.append(None if machine.memory.read_uint(table + 4, 4) == 1 else "more")
+                if self.seen[-1] is not None:
+                    routine = self._at_prel31(self._at_prel31(table + 4))
+                    assert machine.memory.protection(routine) == Protection.R | Protection.X
                 continue
             assert frames.covers(back - 1)
             address, size = frames.table(back - 1)
@@ -75,8 +84,12 @@ class Stack:
             assert (caller.values[isa.sp], caller.pc) == (sp + pushed, return_address)
 
 
-def test_tables_lead_from_each_host_function_to_its_caller(target: str) -> None:
+@pytest.mark.parametrize("far", [False, True], ids=["near", "far"])
+def test_tables_lead_from_each_host_function_to_its_caller(target: str, far: bool) -> None:
     stack = Stack(target)
+    if far:  # the routine from the memory of tables, by more than the 1 GiB of a place-relative 31-bit offset
+        assert stack.machine.link_maps.debug, "the memory of tables is mapped"
+        stack.machine.memory.set_window(0xC000_0000, 1 << 28)
     assert stack.library.function("outer", "int(void)")() == 1 + 1 + 1 + 1
     middle = ["more", "more"] if stack.machine.arch.name == "arm" else ["first", "outer"]
     assert stack.seen == [*middle, None], "the outermost call has no caller"
