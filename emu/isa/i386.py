@@ -169,8 +169,11 @@ I386 = Isa(
         helpers=frozenset({Helpers.FLOAT128}),
         compiled="i386",
         allocation=("ecx", "eax"),
+        # SSE and SSE2: EDX of CPUID's leaf 1 (Intel SDM, volume 2), as glibc 2.36 to 2.41 keep what is usable. Without
+        # SSE the <fenv.h> of libm leaves MXCSR as it is.
+        processor_data=((0x78, 1 << 25 | 1 << 26),),
         float_environment=FloatEnvironment(
-            rounding=(("mxcsr", 3), ("fpcw", 0)),  # glibc's libm sets that of the x87 alone without SSE
+            rounding=(("mxcsr", 3), ("fpcw", 0)),  # read from the x87, as by glibc
             modes=(0x000, 0xC00, 0x800, 0x400),
             rounding_mask=0xC00,
             flags=("mxcsr", "fpsw"),  # MXCSR first: it brings both up to date

@@ -181,6 +181,9 @@ class LibcAbi:
     #: registers of the argument and of the result in the compiled malloc (src/allocation.c); None: it has none
     allocation: tuple[str, str] | None = None
     nan_is_negative: bool = False  #: whether a NaN that arithmetic makes is
+    #: (offset, word of 4 bytes) of the processor data in glibc's `_rtld_global_ro` (zero: its libm takes the
+    #: baseline).
+    processor_data: tuple[tuple[int, int], ...] = ()
 
 
 class GdbRegister(NamedTuple):

@@ -104,8 +104,11 @@ def stack_chk_guard(libc: Libc) -> bytes:
 
 @export_data("_rtld_global_ro")
 def rtld_global_ro(libc: Libc) -> bytes:
-    """The processor data that glibc's libm reads: zeros, so that its ifuncs choose the baseline."""
-    return bytes(4096)
+    """The processor data that glibc's libm reads: of the baseline alone, so that its ifuncs choose that."""
+    data = bytearray(4096)
+    for offset, word in libc.isa.libc.processor_data:
+        data[offset : offset + 4] = word.to_bytes(4, "little")
+    return bytes(data)
 
 
 @export("int *__errno_location(void)", alias=("__errno", "___errno"))

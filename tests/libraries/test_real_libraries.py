@@ -16,6 +16,8 @@ from emu import HostFunction, Machine
 from emu.cli.app import run
 from tests.fixtures import ARCHES
 from tests.grouping import each
+from tests.libc.test_fenv import NEAREST, UP, VALUES
+from tests.objects.build import compiled
 from tests.real import real_library, real_root
 
 pytestmark = [pytest.mark.real, pytest.mark.sample(2), pytest.mark.parametrize("arch", ARCHES)]
@@ -96,6 +98,17 @@ def test_libm_raises_to_powers(arch: str, machine: Machine) -> None:
     power = machine.load(real_library(arch, "libm.so.6")).function("pow", "double(double, double)")
     for step in range(60):
         assert power(2.5, step / 7) == pytest.approx(2.5 ** (step / 7), rel=4e-16)
+
+
+def test_libm_sets_the_rounding_mode_that_code_computes_with(arch: str, machine: Machine) -> None:
+    if arch == "riscv32":
+        pytest.skip("no distribution has a C library for riscv32")
+    mode = machine.load(real_library(arch, "libm.so.6")).function("fesetround", "int(int)")
+    lib = machine.load(compiled(arch, "double divided(double x, double y) { return x / y; }"))
+    divided = lib.function("divided", "double(double, double)")
+    upwards, downwards = VALUES[arch][:2]
+    assert (mode(upwards), divided(1, 3)) == (0, UP)
+    assert (mode(downwards), divided(1, 3)) == (0, NEAREST)
 
 
 def test_liblzma_packs_what_the_host_unpacks_and_the_reverse(arch: str, machine: Machine) -> None:
