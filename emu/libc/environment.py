@@ -178,6 +178,13 @@ def single_threaded(libc: Libc) -> bytes:
     return b"\1"
 
 
+@export_data("__libc_stack_end")
+def stack_end(libc: Libc) -> bytes:
+    """Of ld.so, where it is argc's address: for garbage collectors, which read the stack up to here."""
+    end = max((region.end for region in libc.mappings.regions if region.name == "[stack]"), default=0)
+    return end.to_bytes(libc.word, "little")
+
+
 @export_data("optarg")
 def optarg(libc: Libc) -> bytes:
     return bytes(libc.word)

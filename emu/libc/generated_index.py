@@ -242,10 +242,11 @@ NAMES: dict[str, str] = {
         err error error_at_line errx sigabbrev_np sigdescr_np strerrordesc_np strerrorname_np warn warnx
     """,
     "environment": """
-        __dcgettext __dso_handle __environ __libc_single_threaded __progname __progname_full __relink_lconv
-        __relink_locale_name __secure_getenv __signgam _environ _libc_intl_domainname bindtextdomain clearenv
-        dcgettext dgettext environ getenv gettext localeconv optarg opterr optind optopt program_invocation_name
-        program_invocation_short_name putenv secure_getenv setenv setlocale signgam textdomain unsetenv
+        __dcgettext __dso_handle __environ __libc_single_threaded __libc_stack_end __progname __progname_full
+        __relink_lconv __relink_locale_name __secure_getenv __signgam _environ _libc_intl_domainname bindtextdomain
+        clearenv dcgettext dgettext environ getenv gettext localeconv optarg opterr optind optopt
+        program_invocation_name program_invocation_short_name putenv secure_getenv setenv setlocale signgam
+        textdomain unsetenv
     """,
     "getopt": """
         __posix_getopt getopt getopt_long getopt_long_only
@@ -547,14 +548,14 @@ OTHERS = """
     __floattidf __floattisf __floattitf __floatunditf __floatunsitf __floatuntidf __floatuntisf __floatuntitf
     __fstat64_time64 __fstatat64_time64 __getf2 __getitimer64 __gettimeofday64 __gmtime64 __gmtime64_r
     __gnu_Unwind_Find_exidx __gnu_f2h_ieee __gnu_h2f_ieee __gnu_unwind_frame __gttf2 __letf2 __libc_ctype_b_table
-    __libc_ctype_tolower_table __libc_ctype_toupper_table __libc_single_threaded __localtime64 __localtime64_r
-    __lshrti3 __lstat64_time64 __lttf2 __mktime64 __modti3 __mtx_timedlock64 __muloti4 __multf3 __multi3 __mulvti3
-    __nanosleep64 __negtf2 __negti2 __negvti2 __netf2 __parityti2 __popcountti2 __powitf2 __ppoll64 __progname
-    __progname_full __pselect64 __pthread_cond_clockwait64 __pthread_cond_timedwait64 __pthread_mutex_clocklock64
-    __pthread_mutex_timedlock64 __pthread_rwlock_clockrdlock64 __pthread_rwlock_clockwrlock64
-    __pthread_rwlock_timedrdlock64 __pthread_rwlock_timedwrlock64 __relink_c_locale __relink_lconv
-    __relink_locale_name __select64 __sem_clockwait64 __sem_timedwait64 __setitimer64 __signgam __stack_chk_guard
-    __stat64_time64 __strtof128_nan __strtold_nan __subtf3 __subvti3 __sync_add_and_fetch_16
+    __libc_ctype_tolower_table __libc_ctype_toupper_table __libc_single_threaded __libc_stack_end __localtime64
+    __localtime64_r __lshrti3 __lstat64_time64 __lttf2 __mktime64 __modti3 __mtx_timedlock64 __muloti4 __multf3
+    __multi3 __mulvti3 __nanosleep64 __negtf2 __negti2 __negvti2 __netf2 __parityti2 __popcountti2 __powitf2
+    __ppoll64 __progname __progname_full __pselect64 __pthread_cond_clockwait64 __pthread_cond_timedwait64
+    __pthread_mutex_clocklock64 __pthread_mutex_timedlock64 __pthread_rwlock_clockrdlock64
+    __pthread_rwlock_clockwrlock64 __pthread_rwlock_timedrdlock64 __pthread_rwlock_timedwrlock64 __relink_c_locale
+    __relink_lconv __relink_locale_name __select64 __sem_clockwait64 __sem_timedwait64 __setitimer64 __signgam
+    __stack_chk_guard __stat64_time64 __strtof128_nan __strtold_nan __subtf3 __subvti3 __sync_add_and_fetch_16
     __sync_and_and_fetch_16 __sync_bool_compare_and_swap_16 __sync_fetch_and_add_16 __sync_fetch_and_and_16
     __sync_fetch_and_nand_16 __sync_fetch_and_or_16 __sync_fetch_and_sub_16 __sync_fetch_and_xor_16
     __sync_lock_release_16 __sync_lock_test_and_set_16 __sync_nand_and_fetch_16 __sync_or_and_fetch_16

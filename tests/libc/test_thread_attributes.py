@@ -30,6 +30,13 @@ int run(void) {
     if (pthread_attr_setscope(&a, 1) != 95) return 8;
     return a.guard == 0x55555555 ? 0 : 9;
 }
+extern char *__libc_stack_end; int pthread_getattr_np(unsigned long, void *);
+int pthread_attr_getstack(const void *, void **, size_t *);
+int ends(void) {
+    char here, *low; size_t size;
+    if (pthread_getattr_np(0, &a) || pthread_attr_getstack(&a, (void **)&low, &size)) return 1;
+    return low <= &here && &here < __libc_stack_end && __libc_stack_end == low + size ? 0 : 2;
+}
 void start(void) { long thread; if (pthread_create(&thread, 0, 0, 0) == 11) abort(); }
 """
 
@@ -41,3 +48,10 @@ def test_attributes_are_kept_and_a_refused_thread_is_named(target: str) -> None:
         assert lib.function("run", "int()")() == 0
         with pytest.raises(GuestAbort, match="pthread_create failed: the hosted C library has a single thread"):
             lib.function("start", "void()")()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_garbage_collectors_find_the_end_of_the_stack(target: str) -> None:
+    with Machine(arch_of(target)) as machine:
+        lib = machine.load(compiled(target, _SOURCE, "-fno-builtin"))
+        assert lib.function("ends", "int()")() == 0
