@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from emu.cpu.protocol import Protection
@@ -11,34 +11,40 @@ from emu.memory.guest_view import GuestView
 from emu.memory.heap import Heap
 from relink.arch import architecture
 from relink.errors import AddressSpaceError, GuestAccessError
+from relink.memory.address_space import Region
 
 
 class FakeMemory:
     """Regions with gaps between them, so that running off one is an error."""
 
     def __init__(self, base: int = 0x10_0000) -> None:
-        self.regions: dict[int, bytearray] = {}
+        self._mapped: dict[int, bytearray] = {}
         self._next = base
+
+    @property
+    def regions(self) -> Sequence[Region]:
+        """The regions with names: none."""
+        return ()
 
     def map_anonymous(self, size: int, *, name: str = "") -> int:
         size = (size + 4095) & -4096
         address = self._next
         self._next += size + 4096
-        self.regions[address] = bytearray(size)
+        self._mapped[address] = bytearray(size)
         return address
 
     def unmap(self, address: int) -> None:
-        if self.regions.pop(address, None) is None:
+        if self._mapped.pop(address, None) is None:
             raise AddressSpaceError("not mapped", address=address)
 
     def _find(self, address: int, size: int) -> tuple[bytearray, int]:
-        for start, data in self.regions.items():
+        for start, data in self._mapped.items():
             if start <= address and address + size <= start + len(data):
                 return data, address - start
         raise GuestAccessError(address, size, write=False)
 
     def extent(self, address: int, needed: Protection) -> int:
-        for start, data in self.regions.items():
+        for start, data in self._mapped.items():
             if start <= address < start + len(data):
                 return start + len(data) - address
         return 0
