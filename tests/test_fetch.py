@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from emu.cli.app import run
 from emu.fetch import apt, source
 from emu.fetch.debian import PACKAGE_OF, Package, Sysroot, cache_folder
 from emu.fetch.errors import FetchError, ToolMissing, Unreachable
-from tests.fixtures import ARCHES
+from tests.fixtures import ARCHES, fixture
 from tests.real import real_library
 from toolchains.cli import app
 from toolchains.manifest import sha256_of
@@ -146,29 +147,38 @@ def test_packages_already_unpacked_are_not_asked_for_again(
 
 
 @pytest.mark.filterwarnings("ignore:Python 3.14 will:DeprecationWarning")  # where there is a filter, it is used
+class _Unpacking(Sysroot):
+    """Packages of one library each, of fixtures."""
+
+    def fetch(self, packages: Sequence[str] = ()) -> dict[str, Package]:
+        for package in packages:
+            folder = self.root / "usr/lib"
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(fixture("x86_64-clang", package.removesuffix(".so")), folder / f"{package}.1.2")
+            (folder / package).unlink(missing_ok=True)
+            (folder / package).symlink_to(f"{package}.1.2")
+            row = Package("1", f"{package}.deb", "", {f"usr/lib/{package}.1.2": ""})
+            self._write(self.packages() | {package: row})
+        return {}
+
+
 def test_a_library_that_another_process_is_still_copying_is_waited_for(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    sysroot = Sysroot("aarch64", tmp_path)
-    (sysroot.root / "usr/lib").mkdir(parents=True)
-    (sysroot.root / "lib").symlink_to("usr/lib")
-    for name in ("libm.so.6", "libz.so.1.3"):
-        (sysroot.root / "usr/lib" / name).write_bytes(b"half")
-    (sysroot.root / "lib/libz.so.1").symlink_to("libz.so.1.3")
-    sysroot._write({"libc6": Package("1", "libc6.deb", "", {"lib/libm.so.6": ""})})
-    assert sysroot.library("libm.so.6") == sysroot.root / "lib/libm.so.6"
-    asked = list[object]()
+    monkeypatch.setitem(PACKAGE_OF, "basic.so", "basic.so")
+    sysroot = _Unpacking("x86_64", tmp_path)
+    sysroot.fetch(["libprovider.so"])
+    (sysroot.root / "usr/lib/basic.so").write_bytes(b"half")
+    path = sysroot.library("basic.so")
+    assert path.read_bytes() == fixture("x86_64-clang", "basic").read_bytes()
 
-    def fetch(self: Sysroot, packages: Sequence[str] = ()) -> dict[str, Package]:
-        asked.extend(packages)
-        sysroot._write(
-            sysroot.packages() | {"zlib1g": Package("1", "zlib1g.deb", "", {"usr/lib/libz.so.1.3": ""})}
-        )
-        return {}
 
-    monkeypatch.setattr(Sysroot, "fetch", fetch)
-    assert sysroot.library("libz.so.1").resolve() == sysroot.root / "usr/lib/libz.so.1.3"
-    assert asked == ["zlib1g"]
+def test_what_a_library_needs_is_fetched_with_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("datarel.so", "libprovider.so"):
+        monkeypatch.setitem(PACKAGE_OF, name, name)
+    sysroot = _Unpacking("x86_64", tmp_path)
+    assert sysroot.library("datarel.so").name == "datarel.so"
+    assert set(sysroot.packages()) == {"datarel.so", "libprovider.so"}
 
 
 @pytest.mark.parametrize("old", [False, True])

@@ -25,6 +25,7 @@ from emu.build.targets import TARGETS
 from emu.fetch import source
 from emu.fetch.apt import PrivateApt, require, run
 from emu.fetch.errors import FetchError
+from relink import decode
 
 #: No architecture: its packages of compilers and libraries for bare metal are those of any host.
 BARE_METAL = "bare-metal"
@@ -49,6 +50,7 @@ DEFAULT_PACKAGES = (
     "libsqlite3-0",
     "libgcc-s1",
     "libssl3t64",
+    "libzstd1",
 )
 """What is fetched when nothing is named, wherever Debian has a port."""
 
@@ -198,7 +200,18 @@ class Sysroot:
                 link.symlink_to(f"usr/{name}")
 
     def library(self, soname: str) -> Path:
-        """The file that `soname` names, its package fetched on first use. Raises `FetchError`."""
+        """The file that `soname` names. Its package is fetched on first use, and those of the libraries it needs
+        (of `PACKAGE_OF`). Raises `FetchError`, `LinkError`.
+        """
+        files, waiting = dict[str, Path](), [soname]
+        while waiting:
+            name = waiting.pop()
+            files[name] = self._one(name)
+            needed = [need for need in decode(files[name]).needed if need not in files and need in PACKAGE_OF]
+            waiting += [need for need in needed if self.port or PACKAGE_OF[need] in source.SOURCES]
+        return files[soname]
+
+    def _one(self, soname: str) -> Path:
         if (found := self._find(soname)) is not None:
             return found
         if soname not in PACKAGE_OF:

@@ -26,7 +26,6 @@ LIBRARIES = (
 INTERPOSED = {
     ("i386", "libgcc_s.so.1"): "i386's glibc defines libgcc's old frame registry itself, and comes first",
 }
-_NEEDS: Mapping[str, tuple[str, ...]] = dict.fromkeys(("libcrypto.so.3", "libssl.so.3"), ("libzstd.so.1",))
 ARCHES = tuple(name for name, target in TARGETS.items() if target.debian is not None)
 
 
@@ -40,11 +39,8 @@ class Digest:
 
 
 def library(arch: str, soname: str) -> Path:
-    """The library, with what it needs beyond the default packages. Raises `FetchError`."""
-    sysroot = Sysroot(arch)
-    for need in _NEEDS.get(soname, ()):
-        sysroot.library(need)
-    return sysroot.library(soname).resolve()
+    """The library, with what it needs. Raises `FetchError`."""
+    return Sysroot(arch).library(soname).resolve()
 
 
 def digest(path: Path, words: Mapping[int, str]) -> Digest:
