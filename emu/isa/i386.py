@@ -169,8 +169,8 @@ I386 = Isa(
         helpers=frozenset({Helpers.FLOAT128}),
         compiled="i386",
         allocation=("ecx", "eax"),
-        # SSE and SSE2: EDX of CPUID's leaf 1 (Intel SDM, volume 2), as glibc 2.36 to 2.41 keep what is usable. Without
-        # SSE the <fenv.h> of libm leaves MXCSR as it is.
+        # SSE and SSE2: EDX of CPUID's leaf 1 (Intel SDM, volume 2), as glibc 2.36 to 2.41 keep what is usable.
+        # Without SSE the <fenv.h> of libm leaves MXCSR as it is.
         processor_data=((0x78, 1 << 25 | 1 << 26),),
         float_environment=FloatEnvironment(
             rounding=(("mxcsr", 3), ("fpcw", 0)),  # read from the x87, as by glibc
