@@ -137,8 +137,3 @@ def ctype_tolower_loc(libc: Libc) -> int:
 @export("const int **__ctype_toupper_loc(void)")
 def ctype_toupper_loc(libc: Libc) -> int:
     return libc.data_symbol("__ctype_toupper") or 0
-
-
-@export("size_t __ctype_get_mb_cur_max(void)")
-def mb_cur_max(libc: Libc) -> int:
-    return 1

@@ -94,6 +94,10 @@ class Descriptor:
         self._was_written()
         return len(data)
 
+    def in_encoding(self, text: str, codec: str) -> bytes:
+        """What a wide stream writes: "?" for what the encoding lacks (glibc replaces some by letters)."""
+        return text.encode(codec, "replace")
+
     def seek(self, offset: int, whence: int) -> int:
         if self.path.startswith("/dev/") and self.data is None:
             return 0

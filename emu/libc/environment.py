@@ -220,19 +220,7 @@ def domain_name(libc: Libc) -> bytes:
     return b"libc\0"
 
 
-# ---------------------------------------------------------------- locale: always "C"
-
-
-@export("char *setlocale(int category, const char *name)")
-def setlocale(libc: Libc, category: int, name: int) -> int:
-    if name and libc.bounded_string(name, 64) not in (b"", b"C", b"POSIX"):
-        return 0
-    return libc.pointer(libc.data_symbol("__relink_locale_name") or 0)
-
-
-@export_data("__relink_locale_name")
-def locale_name(libc: Libc) -> bytes:
-    return _text_variable(libc, b"C")
+# ---------------------------------------------------------------- the locale's numbers, and translations
 
 
 @export_data("__relink_lconv")

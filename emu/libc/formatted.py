@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from emu.errors import GuestAbort
 from emu.libc import filesystem as fs
+from emu.libc.encoding import codec, encoded
 from emu.libc.errno import Errno, error_name, message
 from emu.libc.fenv import rounding
 from emu.libc.guest import Arguments
@@ -46,7 +47,8 @@ class LibcContext:
         self.bounded_string = libc.bounded_string
 
     def wide_string(self, address: int, limit: int) -> bytes | None:
-        return encode_wide(read_wide(self._libc, address, limit))
+        units = read_wide(self._libc, address, limit)
+        return encode_wide(units) if self.wide else encoded(self._libc, units)
 
     def store(self, address: int, size: int, value: int) -> None:
         self._libc.memory.write_uint(address, size, value & ((1 << 8 * size) - 1))
@@ -54,6 +56,10 @@ class LibcContext:
     def error_message(self, *, name: bool) -> bytes:
         error = self._libc.errno
         return error_name(error) or b"%d" % error if name else message(error)
+
+    @property
+    def codec(self) -> str:
+        return codec(self._libc)
 
     def rounding(self) -> Rounding:
         return rounding(self._libc)
@@ -265,8 +271,9 @@ class PointerTarget:
 
     def wide(self, data: bytes) -> bytes | None:
         try:
-            return data.decode().encode("utf-32-le")
+            return data.decode(codec(self._libc)).encode("utf-32-le")
         except UnicodeDecodeError:
+            self._libc.errno = Errno.EILSEQ
             return None
 
     def allocate(self, data: bytes) -> int:

@@ -1,4 +1,7 @@
-"""The wprintf and wscanf families, and lines of wide characters: the engines of `printf` and `scanf` on UTF-8."""
+"""The wprintf and wscanf families, and lines of wide characters: the engines of `printf` and `scanf` on UTF-8.
+
+Wide streams are written and read in the locale's encoding.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from emu.libc.errno import Errno
 from emu.libc.formatted import LibcContext, PointerTarget, StreamSource, formatted_text
 from emu.libc.guest import Arguments
 from emu.libc.memory import overflow_abort
-from emu.libc.open_streams import find_stream, standard_stream, write_stream
+from emu.libc.open_streams import find_stream, standard_stream, write_characters
 from emu.libc.scanf import scan
 from emu.libc.stdio import EOF
 from emu.libc.table import export, register
@@ -35,7 +38,8 @@ def _formatted(libc: Libc, template: int, arguments: Arguments) -> bytes | None:
 
 
 def _print(libc: Libc, stream: int, text: bytes) -> int:
-    return -1 if write_stream(libc, stream, text) < 0 else len(text.decode())
+    characters = text.decode()
+    return -1 if write_characters(libc, stream, characters) < 0 else len(characters)
 
 
 def _print_standard(libc: Libc, text: bytes) -> int:
@@ -146,7 +150,7 @@ def fputws(libc: Libc, text: int, stream: int) -> int:
     data = encode_wide(read_wide(libc, text))
     if data is None:
         return libc.fail(Errno.EILSEQ)
-    return -1 if write_stream(libc, stream, data) < 0 else 1
+    return -1 if _print(libc, stream, data) < 0 else 1
 
 
 @export("int fwide(void *stream, int mode)")

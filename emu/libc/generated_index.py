@@ -20,15 +20,15 @@ NAMES: dict[str, str] = {
         strpbrk strrchr strsep strsignal strspn strstr strtok strtok_r strverscmp strxfrm
     """,
     "ctype": """
-        __ctype_b __ctype_b_loc __ctype_get_mb_cur_max __ctype_tolower __ctype_tolower_loc __ctype_toupper
-        __ctype_toupper_loc __iswalnum_l __iswalpha_l __iswblank_l __iswcntrl_l __iswdigit_l __iswgraph_l
-        __iswlower_l __iswprint_l __iswpunct_l __iswspace_l __iswupper_l __iswxdigit_l __libc_ctype_b_table
-        __libc_ctype_tolower_table __libc_ctype_toupper_table _tolower _toupper isalnum isalnum_l isalpha isalpha_l
-        isascii isblank isblank_l iscntrl iscntrl_l isdigit isdigit_l isgraph isgraph_l islower islower_l isprint
-        isprint_l ispunct ispunct_l isspace isspace_l isupper isupper_l iswalnum iswalnum_l iswalpha iswalpha_l
-        iswblank iswblank_l iswcntrl iswcntrl_l iswdigit iswdigit_l iswgraph iswgraph_l iswlower iswlower_l
-        iswprint iswprint_l iswpunct iswpunct_l iswspace iswspace_l iswupper iswupper_l iswxdigit iswxdigit_l
-        isxdigit isxdigit_l toascii tolower toupper towlower towupper
+        __ctype_b __ctype_b_loc __ctype_tolower __ctype_tolower_loc __ctype_toupper __ctype_toupper_loc
+        __iswalnum_l __iswalpha_l __iswblank_l __iswcntrl_l __iswdigit_l __iswgraph_l __iswlower_l __iswprint_l
+        __iswpunct_l __iswspace_l __iswupper_l __iswxdigit_l __libc_ctype_b_table __libc_ctype_tolower_table
+        __libc_ctype_toupper_table _tolower _toupper isalnum isalnum_l isalpha isalpha_l isascii isblank isblank_l
+        iscntrl iscntrl_l isdigit isdigit_l isgraph isgraph_l islower islower_l isprint isprint_l ispunct ispunct_l
+        isspace isspace_l isupper isupper_l iswalnum iswalnum_l iswalpha iswalpha_l iswblank iswblank_l iswcntrl
+        iswcntrl_l iswdigit iswdigit_l iswgraph iswgraph_l iswlower iswlower_l iswprint iswprint_l iswpunct
+        iswpunct_l iswspace iswspace_l iswupper iswupper_l iswxdigit iswxdigit_l isxdigit isxdigit_l toascii
+        tolower toupper towlower towupper
     """,
     "wide": """
         __mbrlen c32rtomb mblen mbrlen mbrtoc32 mbrtowc mbsinit mbstowcs mbtowc wcrtomb wcscat wcschr wcscmp
@@ -36,14 +36,19 @@ NAMES: dict[str, str] = {
         wmemset
     """,
     "locale": """
-        __duplocale __freelocale __iswctype_l __newlocale __nl_langinfo_l __relink_c_locale __strcasecmp_l
-        __strcoll_l __strftime_l __strncasecmp_l __strxfrm_l __tolower_l __toupper_l __towlower_l __towupper_l
-        __uselocale __wcscoll_l __wcsftime_l __wcsxfrm_l __wctype_l _nl_C_locobj bind_textdomain_codeset btowc
-        dcngettext dngettext duplocale fgetwc fgetwc_unlocked fputwc fputwc_unlocked freelocale getwc
-        getwc_unlocked iswctype iswctype_l mbsnrtowcs mbsrtowcs newlocale ngettext nl_langinfo nl_langinfo_l putwc
-        putwc_unlocked strcasecmp_l strcoll_l strftime_l strncasecmp_l strxfrm_l tolower_l toupper_l towlower_l
-        towupper_l ungetwc uselocale wcscoll_l wcsftime wcsftime_l wcsnrtombs wcsrtombs wcsxfrm wcsxfrm_l wctob
-        wctype wctype_l
+        __iswctype_l __nl_langinfo_l __strcasecmp_l __strcoll_l __strftime_l __strncasecmp_l __strxfrm_l
+        __tolower_l __toupper_l __towctrans_l __towlower_l __towupper_l __wcscoll_l __wcsftime_l __wcsxfrm_l
+        __wctrans_l __wctype_l bind_textdomain_codeset btowc dcngettext dngettext fgetwc fgetwc_unlocked fputwc
+        fputwc_unlocked getwc getwc_unlocked getwchar getwchar_unlocked iswctype iswctype_l mbsnrtowcs mbsrtowcs
+        ngettext nl_langinfo nl_langinfo_l putwc putwc_unlocked putwchar putwchar_unlocked strcasecmp_l strcoll_l
+        strftime_l strncasecmp_l strxfrm_l tolower_l toupper_l towctrans towctrans_l towlower_l towupper_l ungetwc
+        wcscoll_l wcsftime wcsftime_l wcsnrtombs wcsrtombs wcsxfrm wcsxfrm_l wctob wctrans wctrans_l wctype
+        wctype_l
+    """,
+    "locale_names": """
+        __ctype_get_mb_cur_max __duplocale __freelocale __newlocale __relink_c_locale __relink_locale_name
+        __relink_utf8_locale __relink_utf8_locale_name __uselocale _nl_C_locobj duplocale freelocale newlocale
+        setlocale uselocale
     """,
     "numbers": """
         __isoc23_strtod __isoc23_strtof __isoc23_strtoimax __isoc23_strtoimax_l __isoc23_strtol __isoc23_strtol_l
@@ -243,10 +248,9 @@ NAMES: dict[str, str] = {
     """,
     "environment": """
         __dcgettext __dso_handle __environ __libc_single_threaded __libc_stack_end __progname __progname_full
-        __relink_lconv __relink_locale_name __secure_getenv __signgam _environ _libc_intl_domainname bindtextdomain
-        clearenv dcgettext dgettext environ getenv gettext localeconv optarg opterr optind optopt
-        program_invocation_name program_invocation_short_name putenv secure_getenv setenv setlocale signgam
-        textdomain unsetenv
+        __relink_lconv __secure_getenv __signgam _environ _libc_intl_domainname bindtextdomain clearenv dcgettext
+        dgettext environ getenv gettext localeconv optarg opterr optind optopt program_invocation_name
+        program_invocation_short_name putenv secure_getenv setenv signgam textdomain unsetenv
     """,
     "getopt": """
         __posix_getopt getopt getopt_long getopt_long_only
@@ -554,15 +558,16 @@ OTHERS = """
     __ppoll64 __progname __progname_full __pselect64 __pthread_cond_clockwait64 __pthread_cond_timedwait64
     __pthread_mutex_clocklock64 __pthread_mutex_timedlock64 __pthread_rwlock_clockrdlock64
     __pthread_rwlock_clockwrlock64 __pthread_rwlock_timedrdlock64 __pthread_rwlock_timedwrlock64 __relink_c_locale
-    __relink_lconv __relink_locale_name __select64 __sem_clockwait64 __sem_timedwait64 __setitimer64 __signgam
-    __stack_chk_guard __stat64_time64 __strtof128_nan __strtold_nan __subtf3 __subvti3 __sync_add_and_fetch_16
-    __sync_and_and_fetch_16 __sync_bool_compare_and_swap_16 __sync_fetch_and_add_16 __sync_fetch_and_and_16
-    __sync_fetch_and_nand_16 __sync_fetch_and_or_16 __sync_fetch_and_sub_16 __sync_fetch_and_xor_16
-    __sync_lock_release_16 __sync_lock_test_and_set_16 __sync_nand_and_fetch_16 __sync_or_and_fetch_16
-    __sync_sub_and_fetch_16 __sync_val_compare_and_swap_16 __sync_xor_and_fetch_16 __thrd_sleep64 __time64
-    __timegm64 __timespec_get64 __timezone __truncdfhf2 __truncsfhf2 __trunctfdf2 __trunctfsf2 __tzname __ucmpti2
-    __udivmodti4 __udivti3 __umodti3 __unordtf2 _environ _libc_intl_domainname _nl_C_locobj _rtld_global_ro
-    daylight div dl_unwind_find_exidx environ imaxdiv in6addr_any in6addr_loopback ldiv lldiv optarg opterr optind
-    optopt program_invocation_name program_invocation_short_name re_syntax_options signgam stderr stdin stdout
-    strfromf128 strtof128 timezone tzname
+    __relink_lconv __relink_locale_name __relink_utf8_locale __relink_utf8_locale_name __select64 __sem_clockwait64
+    __sem_timedwait64 __setitimer64 __signgam __stack_chk_guard __stat64_time64 __strtof128_nan __strtold_nan
+    __subtf3 __subvti3 __sync_add_and_fetch_16 __sync_and_and_fetch_16 __sync_bool_compare_and_swap_16
+    __sync_fetch_and_add_16 __sync_fetch_and_and_16 __sync_fetch_and_nand_16 __sync_fetch_and_or_16
+    __sync_fetch_and_sub_16 __sync_fetch_and_xor_16 __sync_lock_release_16 __sync_lock_test_and_set_16
+    __sync_nand_and_fetch_16 __sync_or_and_fetch_16 __sync_sub_and_fetch_16 __sync_val_compare_and_swap_16
+    __sync_xor_and_fetch_16 __thrd_sleep64 __time64 __timegm64 __timespec_get64 __timezone __truncdfhf2
+    __truncsfhf2 __trunctfdf2 __trunctfsf2 __tzname __ucmpti2 __udivmodti4 __udivti3 __umodti3 __unordtf2 _environ
+    _libc_intl_domainname _nl_C_locobj _rtld_global_ro daylight div dl_unwind_find_exidx environ imaxdiv
+    in6addr_any in6addr_loopback ldiv lldiv optarg opterr optind optopt program_invocation_name
+    program_invocation_short_name re_syntax_options signgam stderr stdin stdout strfromf128 strtof128 timezone
+    tzname
 """

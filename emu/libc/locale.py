@@ -1,7 +1,7 @@
-"""Locale objects: the only locale is "C" (also as "POSIX" and ""), and every `_l` function uses it.
+"""What a locale holds, its functions (`_l`), and conversions of strings: all but the encoding is that of "C".
 
-Its multibyte encoding is UTF-8, as in `emu.libc.wide`. Layout of struct __locale_struct, the numbers of
-nl_langinfo's items and the C locale's texts: glibc, bits/types/__locale_t.h, langinfo.h, locale/C-time.c.
+Classes of characters beyond ASCII are those of "C" too. The numbers of nl_langinfo's items and the texts: glibc,
+langinfo.h, locale/C-time.c.
 """
 
 from __future__ import annotations
@@ -10,67 +10,19 @@ from typing import TYPE_CHECKING
 
 from emu.libc.clock import MONTHS, WEEKDAYS, read_tm
 from emu.libc.ctype import CLASSES, tolower, toupper
+from emu.libc.encoding import codec, encoded
 from emu.libc.errno import Errno
-from emu.libc.stdio import EOF, fgetc, fputc, ungetc
+from emu.libc.open_streams import illegal_in, standard_stream, write_characters
+from emu.libc.stdio import EOF, fgetc, ungetc
 from emu.libc.strftime import place_of, strftime, strftime_text
 from emu.libc.strings import strcasecmp, strcmp, strncasecmp, strxfrm
-from emu.libc.table import export, export_data, register
+from emu.libc.table import export, register
 from emu.libc.wide import WCHAR, Partial, encode_wide, multibyte, read_wide, wcscmp, wcslen
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc
 
-_CATEGORIES = 13
-_GLOBAL_LOCALE = -1  #: LC_GLOBAL_LOCALE
-_NAMES = (b"", b"C", b"POSIX")
 WEOF = 0xFFFF_FFFF
-
-
-class Current:
-    """The locale set by uselocale."""
-
-    def __init__(self, libc: Libc) -> None:
-        self.locale = _GLOBAL_LOCALE & libc.arch.address_mask
-
-
-@export_data("__relink_c_locale", "_nl_C_locobj")
-def c_locale(libc: Libc) -> bytes:
-    """struct __locale_struct: data of 13 categories (null pointers), three ctype tables, 13 names."""
-    names = ("__ctype_b", "__ctype_tolower", "__ctype_toupper")
-    tables = [libc.pointer(libc.data_symbol(name) or 0) for name in names]
-    name = libc.pointer(libc.data_symbol("__relink_locale_name") or 0)
-    words = [*[0] * _CATEGORIES, *tables, *[name] * _CATEGORIES]
-    return b"".join(word.to_bytes(libc.word, "little") for word in words)
-
-
-def _c_locale(libc: Libc) -> int:
-    return libc.data_symbol("__relink_c_locale") or 0
-
-
-@export("void *newlocale(int mask, const char *name, void *base)", alias=("__newlocale",))
-def newlocale(libc: Libc, mask: int, name: int, base: int) -> int:
-    if not name:
-        return libc.fail(Errno.EINVAL, 0)
-    return _c_locale(libc) if libc.bounded_string(name, 64) in _NAMES else libc.fail(Errno.ENOENT, 0)
-
-
-@export("void *duplocale(void *locale)", alias=("__duplocale",))
-def duplocale(libc: Libc, locale: int) -> int:
-    return _c_locale(libc)
-
-
-@export("void freelocale(void *locale)", alias=("__freelocale",))
-def freelocale(libc: Libc, locale: int) -> None:
-    """Does nothing: the only locale is never freed."""
-
-
-@export("void *uselocale(void *locale)", alias=("__uselocale",))
-def uselocale(libc: Libc, locale: int) -> int:
-    current = libc.state(Current)
-    before = current.locale
-    current.locale = locale or before
-    return before
-
 
 # ---------------------------------------------------------------- what the locale holds
 
@@ -85,8 +37,8 @@ _TIME = (
     *_FORMATS,
 )
 _WIDE_TIME = 0x20034  #: _NL_WABDAY_1
+_CODESET = 14
 _ITEMS = {
-    14: "UTF-8",
     0x1_0000: ".",
     0x4_000F: "-",
     0x5_0000: "^[yY]",
@@ -111,7 +63,9 @@ class Texts:
 @export("char *nl_langinfo(int item)")
 def nl_langinfo(libc: Libc, item: int) -> int:
     """An item's text; the empty string for an item that is unknown or has none."""
-    if _WIDE_TIME <= item < _WIDE_TIME + len(_TIME):
+    if item == _CODESET:
+        text = b"UTF-8\0" if codec(libc) == "utf-8" else b"ANSI_X3.4-1968\0"
+    elif _WIDE_TIME <= item < _WIDE_TIME + len(_TIME):
         text = f"{_TIME[item - _WIDE_TIME]}\0".encode("utf-32-le")
     else:
         text = f"{_ITEMS.get(item, '')}\0".encode()
@@ -255,6 +209,31 @@ def iswctype_l(libc: Libc, c: int, type_: int, locale: int) -> int:
     return iswctype(libc, c, type_)
 
 
+#: The mappings of wctrans, by the number that stands for each.
+_MAPPINGS = {b"tolower": 1, b"toupper": 2}
+
+
+@export("unsigned long wctrans(const char *name)")
+def wctrans(libc: Libc, name: int) -> int:
+    """The number of a mapping; 0 with EINVAL for an unknown name."""
+    return _MAPPINGS.get(libc.bounded_string(name, 16)) or libc.fail(Errno.EINVAL, 0)
+
+
+@export("unsigned towctrans(unsigned c, unsigned long mapping)")
+def towctrans(libc: Libc, c: int, mapping: int) -> int:
+    return tolower(libc, c) if mapping == 1 else toupper(libc, c) if mapping == 2 else c
+
+
+@export("unsigned long wctrans_l(const char *name, void *locale)", alias=("__wctrans_l",))
+def wctrans_l(libc: Libc, name: int, locale: int) -> int:
+    return wctrans(libc, name)
+
+
+@export("unsigned towctrans_l(unsigned c, unsigned long mapping, void *locale)", alias=("__towctrans_l",))
+def towctrans_l(libc: Libc, c: int, mapping: int, locale: int) -> int:
+    return towctrans(libc, c, mapping)
+
+
 @export("unsigned btowc(int c)")
 def btowc(libc: Libc, c: int) -> int:
     return c if 0 <= c < 128 else WEOF
@@ -279,9 +258,9 @@ def mbsnrtowcs(libc: Libc, dest: int, src: int, count: int, n: int, state: int) 
     done = written = 0
     failed = cut = False
     while done < len(data) and (not dest or written < n):
-        size = next((k for k in range(1, 5) if _is_character(data[done : done + k])), 0)
+        size = next((k for k in range(1, 5) if _is_character(libc, data[done : done + k])), 0)
         if not size:
-            failed = ended or len(data) - done >= 4 or not _is_prefix(data[done : done + 4])
+            failed = ended or len(data) - done >= 4 or not _is_prefix(libc, data[done : done + 4])
             cut = not failed
             break
         if dest:
@@ -299,16 +278,16 @@ def mbsnrtowcs(libc: Libc, dest: int, src: int, count: int, n: int, state: int) 
     return libc.fail(Errno.EILSEQ, libc.arch.address_mask) if failed else written
 
 
-def _is_character(data: bytes) -> bool:
+def _is_character(libc: Libc, data: bytes) -> bool:
     try:
-        return len(data.decode()) == 1
+        return len(data.decode(codec(libc))) == 1
     except UnicodeDecodeError:
         return False
 
 
-def _is_prefix(data: bytes) -> bool:
+def _is_prefix(libc: Libc, data: bytes) -> bool:
     try:
-        data.decode()
+        data.decode(codec(libc))
     except UnicodeDecodeError as error:
         return "unexpected end" in error.reason
     return True
@@ -326,7 +305,7 @@ def wcsnrtombs(libc: Libc, dest: int, src: int, count: int, n: int, state: int) 
     ended = len(units) < count
     text = bytearray()
     for done, unit in enumerate(units):
-        character = encode_wide([unit])
+        character = encoded(libc, [unit])
         if character is None:
             if dest:
                 libc.set_pointer(src, start + WCHAR * done)
@@ -352,8 +331,18 @@ def wcsrtombs(libc: Libc, dest: int, src: int, n: int, state: int) -> int:
 def putwc(libc: Libc, c: int, stream: int) -> int:
     text = encode_wide([c & 0xFFFF_FFFF])
     if text is None:
-        return libc.fail(Errno.EILSEQ, WEOF)
-    return WEOF if any(fputc(libc, byte, stream) == EOF for byte in text) else c & 0xFFFF_FFFF
+        return illegal_in(libc, stream, WEOF)
+    return WEOF if write_characters(libc, stream, text.decode()) < 0 else c & 0xFFFF_FFFF
+
+
+@export("unsigned putwchar(int c)", alias=("putwchar_unlocked",))
+def putwchar(libc: Libc, c: int) -> int:
+    return putwc(libc, c, standard_stream(libc, 1))
+
+
+@export("unsigned getwchar(void)", alias=("getwchar_unlocked",))
+def getwchar(libc: Libc) -> int:
+    return getwc(libc, standard_stream(libc, 0))
 
 
 @export("unsigned getwc(void *stream)", alias=("fgetwc", "getwc_unlocked", "fgetwc_unlocked"))
@@ -361,16 +350,16 @@ def getwc(libc: Libc, stream: int) -> int:
     data = b""
     while len(data) < 4 and (byte := fgetc(libc, stream)) != EOF:
         data += bytes([byte])
-        if _is_character(data):
+        if _is_character(libc, data):
             return ord(data.decode())
-        if not _is_prefix(data):
+        if not _is_prefix(libc, data):
             break
-    return libc.fail(Errno.EILSEQ, WEOF) if data else WEOF
+    return illegal_in(libc, stream, WEOF) if data else WEOF
 
 
 @export("unsigned ungetwc(unsigned c, void *stream)")
 def ungetwc(libc: Libc, c: int, stream: int) -> int:
-    text = None if c == WEOF else encode_wide([c])
+    text = None if c == WEOF else encoded(libc, [c])
     if text is None:
         return WEOF
     for byte in reversed(text):

@@ -106,6 +106,9 @@ class _Growing(_Memory):
     room: int = 0
     unit: int = 1  #: bytes of a character: those of wchar_t, or 1
 
+    def in_encoding(self, text: str, codec: str) -> bytes:
+        return text.encode() if self.unit == WCHAR else super().in_encoding(text, codec)
+
     def write(self, data: bytes, at: int | None = None) -> int:
         assert self.libc is not None
         given = len(data)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from emu.errors import GuestAbort
 from emu.libc import filesystem as fs
 from emu.libc.descriptors import Descriptor
+from emu.libc.encoding import codec
 from emu.libc.errno import Errno
 from emu.libc.files import write_from
 from emu.memory.guest_view import PIECE
@@ -92,6 +93,17 @@ def find_stream(libc: Libc, address: int) -> Stream:
 def write_stream(libc: Libc, address: int, data: bytes) -> int:
     """Write and return the number of bytes, or -1 with errno and the error flag set."""
     return _write_stream(libc, address, lambda descriptor: descriptor.write(data))
+
+
+def write_characters(libc: Libc, address: int, text: str) -> int:
+    """Write characters in the encoding of the locale; returns as `write_stream`."""
+    return _write_stream(libc, address, lambda it: it.write(it.in_encoding(text, codec(libc))))
+
+
+def illegal_in(libc: Libc, address: int, result: int) -> int:
+    """Note that a stream had a character that the encoding lacks, or bytes that are none: EILSEQ."""
+    set_mark(libc, find_stream(libc, address), ERROR_SEEN)
+    return libc.fail(Errno.EILSEQ, result)
 
 
 def write_stream_from(libc: Libc, address: int, data: int, size: int) -> int:

@@ -62,6 +62,10 @@ class FormatContext(Protocol):
     def wide(self) -> bool:
         """Whether widths and precisions count characters (wprintf) instead of bytes; the text is UTF-8 anyway."""
 
+    @property
+    def codec(self) -> str:
+        """The encoding of characters in bytes, by Python's name."""
+
     def bounded_string(self, address: int, limit: int) -> bytes: ...
     def wide_string(self, address: int, limit: int) -> bytes | None: ...
     def store(self, address: int, size: int, value: int) -> None: ...
@@ -236,7 +240,7 @@ def _convert(
         return _pad(_cut(context.error_message(name="#" in flags), precision), flags, width)
     if conversion in "cC":
         if conversion == "C" or spec.length == b"l":
-            return _pad_text(_wide_character(int(value)), flags, width, context)
+            return _pad_text(_wide_character(int(value), context), flags, width, context)
         return _pad(_character(int(value) & 255, context), flags, width)
     if conversion in "sS":
         return _pad_text(_string(spec, precision, int(value), context), flags, width, context)
@@ -254,9 +258,9 @@ def _character(byte: int, context: FormatContext) -> bytes:
     return bytes([byte])
 
 
-def _wide_character(unit: int) -> bytes:
+def _wide_character(unit: int, context: FormatContext) -> bytes:
     try:
-        return chr(unit & 0xFFFF_FFFF).encode()
+        return chr(unit & 0xFFFF_FFFF).encode("utf-8" if context.wide else context.codec)
     except (ValueError, OverflowError, UnicodeEncodeError):
         raise FormatIllegal from None
 
@@ -276,12 +280,12 @@ def _string(spec: Spec, precision: int | None, address: int, context: FormatCont
     text = context.bounded_string(address, 4 * limit if context.wide else limit)
     if len(text) > LARGEST_FIELD:
         raise FormatOverflow
-    return _characters(text, precision) if context.wide else text
+    return _characters(text, precision, context.codec) if context.wide else text
 
 
-def _characters(text: bytes, count: int | None) -> bytes:
-    """The first `count` characters. Raises FormatIllegal when they are not UTF-8."""
-    whole = text.decode(errors="surrogateescape")[:count]
+def _characters(text: bytes, count: int | None, codec: str) -> bytes:
+    """The first `count` characters, in UTF-8. Raises FormatIllegal when the bytes are none in the encoding."""
+    whole = text.decode(codec, errors="surrogateescape")[:count]
     if any("\udc80" <= c <= "\udcff" for c in whole):
         raise FormatIllegal
     return whole.encode()

@@ -1,4 +1,4 @@
-"""Wide characters: wchar_t is 32 bits on all seven ISAs; the multibyte encoding is UTF-8."""
+"""Wide characters: wchar_t is 32 bits on all seven ISAs; the multibyte encoding is the locale's."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from emu.cpu.protocol import Protection
 from emu.errors import GuestAbort
+from emu.libc.encoding import codec, encoded
 from emu.libc.errno import Errno
 from emu.libc.table import export
 from relink.arrays import U32
@@ -208,7 +209,7 @@ def mbstowcs(libc: Libc, dest: int, src: int, n: int) -> int:
     """What is behind the last character that fits is not looked at."""
     text, invalid = multibyte(libc, src, 4 * n if dest else _WHOLE), False
     try:
-        characters = text.decode()
+        characters = text.decode(codec(libc))
     except UnicodeDecodeError as error:
         characters, invalid = text[: error.start].decode(), True
     fitting = n if dest else _WHOLE
@@ -222,9 +223,9 @@ def mbstowcs(libc: Libc, dest: int, src: int, n: int) -> int:
 def wcstombs(libc: Libc, dest: int, src: int, n: int) -> int:
     """A character is written completely or not at all; what is behind the last that fits is not looked at."""
     units = read_wide(libc, src, n if dest else _WHOLE)
-    text = encode_wide(units)
+    text = encoded(libc, units)
     if text is None:
-        text = encode_wide(list(takewhile(_is_character, units))) or b""
+        text = encoded(libc, list(takewhile(lambda unit: encoded(libc, [unit]) is not None, units))) or b""
         if not dest or len(text) < n:
             return libc.fail(Errno.EILSEQ, libc.arch.address_mask)
     if not dest:
@@ -232,10 +233,6 @@ def wcstombs(libc: Libc, dest: int, src: int, n: int) -> int:
     fitting = text[:n].decode(errors="ignore").encode()
     libc.memory.write(dest, fitting + b"\0" if len(fitting) == len(text) < n else fitting)
     return len(fitting)
-
-
-def _is_character(unit: int) -> bool:
-    return encode_wide([unit]) is not None
 
 
 class Partial:
@@ -273,7 +270,7 @@ def _one_character(libc: Libc, src: int, n: int, before: bytes) -> tuple[int | N
     while len(data) - len(before) < n and len(data) < 4:
         data += libc.memory.read(src + len(data) - len(before), 1)
         try:
-            text = data.decode()
+            text = data.decode(codec(libc))
             if len(text) > 1:  # the guest's state is no character's beginning
                 raise UnicodeDecodeError("utf-8", data, 0, len(data), "invalid state")
             return ord(text), data
@@ -340,7 +337,7 @@ def wctomb(libc: Libc, dest: int, c: int) -> int:
 def wcrtomb(libc: Libc, dest: int, c: int, state: int) -> int:
     if not dest:
         return 1
-    text = encode_wide([c & 0xFFFF_FFFF])
+    text = encoded(libc, [c & 0xFFFF_FFFF])
     if text is None:
         return libc.fail(Errno.EILSEQ, libc.arch.address_mask)
     libc.memory.write(dest, text)

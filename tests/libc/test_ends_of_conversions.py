@@ -9,6 +9,7 @@ import pytest
 
 from emu import Machine
 from emu.libc.compiled import CompiledLibrary
+from emu.libc.encoding import LC_ALL
 from emu.libc.errno import Errno
 from tests.libc.fake import Harness, Values
 
@@ -36,6 +37,7 @@ def test_fields_that_the_text_cuts_short_are_as_glibcs(glibc: ctypes.CDLL, text:
 
 
 def test_bytes_behind_the_last_character_wanted_are_not_looked_at(host: Harness) -> None:
+    host.call("setlocale", LC_ALL, b"C.UTF-8")
     place = host.place(b"\xee" * 16)
     invalid = host.libc.arch.address_mask
     for text, room, result in (

@@ -6,6 +6,7 @@ import ctypes
 
 import pytest
 
+from emu.libc.encoding import LC_ALL
 from emu.libc.errno import Errno
 from emu.libc.locale import _ITEMS, _TIME, _WIDE_TIME
 from relink.arch import ARCHITECTURES
@@ -100,6 +101,7 @@ def test_bytes_to_wide_characters(
     host: Harness, data: bytes, limit: int, room: int, written: int, consumed: int | None
 ) -> None:
     """`consumed` None: to the end, and the pointer becomes null."""
+    host.call("setlocale", LC_ALL, b"C.UTF-8")
     text, dest, pointer = host.text(data), host.buffer(80), host.buffer(8)
     host.libc.set_pointer(pointer, text)
     result = host.call("mbsnrtowcs", dest, pointer, limit, room, 0)
@@ -123,6 +125,7 @@ def test_bytes_to_wide_characters(
 def test_wide_characters_to_bytes(
     host: Harness, text: str, limit: int, room: int, written: int, consumed: int | None
 ) -> None:
+    host.call("setlocale", LC_ALL, b"C.UTF-8")
     source, dest, pointer = host.wide(text), host.buffer(80), host.buffer(8)
     host.libc.set_pointer(pointer, source)
     assert host.call("wcsnrtombs", dest, pointer, limit, room, 0) == written
@@ -131,6 +134,7 @@ def test_wide_characters_to_bytes(
 
 
 def test_counting_needs_no_room(host: Harness) -> None:
+    host.call("setlocale", LC_ALL, b"C.UTF-8")
     pointer = host.buffer(8)
     host.libc.set_pointer(pointer, host.text("aä€".encode()))
     assert host.call("mbsrtowcs", 0, pointer, 0, 0) == 3
@@ -147,6 +151,7 @@ def test_a_day_in_wide_characters(host: Harness) -> None:
 
 
 def test_wide_characters_through_a_stream(host: Harness) -> None:
+    host.call("setlocale", LC_ALL, b"C.UTF-8")
     stream = host.call("fopen", b"/text", b"w+")
     for character in "aä€":
         assert host.call("putwc", ord(character), stream) == ord(character)
@@ -158,6 +163,7 @@ def test_wide_characters_through_a_stream(host: Harness) -> None:
 
 
 def test_a_character_that_is_cut_off_is_continued(host: Harness) -> None:
+    host.call("setlocale", LC_ALL, b"C.UTF-8")
     state, dest, rest = host.buffer(8), host.buffer(16), (1 << 64) - 2
     data = host.place("€ä".encode())
     assert host.call("mbrtowc", dest, data, 1, state) == rest
@@ -175,6 +181,7 @@ def test_a_character_that_is_cut_off_is_continued(host: Harness) -> None:
 
 
 def test_strings_that_are_cut_off_are_continued(host: Harness) -> None:
+    host.call("setlocale", LC_ALL, b"C.UTF-8")
     state, dest, pointer, data = host.buffer(8), host.buffer(64), host.buffer(8), host.text("aäz".encode())
     host.libc.set_pointer(pointer, data)
     assert host.call("mbsnrtowcs", dest, pointer, 2, 10, state) == 1

@@ -8,6 +8,7 @@ import struct
 import pytest
 
 from emu.errors import GuestAbort, GuestExit
+from emu.libc.encoding import LC_ALL
 from emu.libc.errno import Errno
 from emu.libc.lifecycle import finish
 from emu.libc.process import exit_
@@ -135,6 +136,7 @@ def test_entries_are_read_into_the_callers_structure() -> None:
 
 
 def test_wide_memory_streams_count_characters(host: Harness) -> None:
+    host.call("setlocale", LC_ALL, b"C.UTF-8")
     place, size = host.buffer(8), host.buffer(8)
     stream = host.call("open_wmemstream", place, size)
     host.call("fputws", host.wide("é€😀"), stream)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emu.errors import GuestAbort
+from emu.libc.encoding import LC_ALL
 from tests.libc.fake import Harness, Values
 
 _LENGTHS = {
@@ -160,6 +161,7 @@ def test_a_trailing_percent_and_an_absurd_width_fail_with_errno(host: Harness) -
 
 
 def test_wide_strings_come_out_as_utf_8(host: Harness) -> None:
+    host.call("setlocale", LC_ALL, b"C.UTF-8")
     wide = host.place("grün\0".encode("utf-32-le"))
     host.call("printf", b"%ls|%lc|%.3ls", Values(wide, ord("ß"), wide))
     assert host.libc.stdout.getvalue() == "grün|ß|gr".encode()

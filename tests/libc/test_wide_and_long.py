@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from emu.calls.values import WideFloat
 from emu.isa.convention import BINARY128, X87, FloatFormat
 from emu.isa.registry import ISAS
+from emu.libc.encoding import LC_ALL
 from emu.libc.errno import Errno
 from emu.libc.ieee import QUAD, Rounding, as_long_double, exact
 from emu.libc.ieee import X87 as EXTENDED
@@ -84,6 +85,7 @@ def test_printf_and_strtod_round_as_the_cpu_does(arch: str) -> None:
 
 def test_wide_output_counts_characters() -> None:
     host = Harness()
+    host.call("setlocale", LC_ALL, b"C.UTF-8")
     out = host.buffer(400)
     count = host.call("swprintf", out, 100, host.wide("[%5s|%-4ls|%.2ls|%lc|%d]"), Values(
         host.text("äö".encode()), host.wide("é"), host.wide("日本語"), 0x20AC, 42))  # fmt: skip
@@ -94,6 +96,7 @@ def test_wide_output_counts_characters() -> None:
 
 def test_wide_input_counts_characters() -> None:
     host = Harness()
+    host.call("setlocale", LC_ALL, b"C.UTF-8")
     narrow, wide, count = host.buffer(64), host.buffer(64), host.buffer(4)
     text, template = host.wide("äöü日本 x"), host.wide("%2s%2ls%n")
     assert host.call("swscanf", text, template, Values(narrow, wide, count)) == 2
@@ -104,6 +107,7 @@ def test_wide_input_counts_characters() -> None:
 
 def test_scanf_stores_wide_characters_for_l() -> None:
     host = Harness()
+    host.call("setlocale", LC_ALL, b"C.UTF-8")
     wide, one = host.buffer(64), host.buffer(64)
     assert host.call("sscanf", "häuser €".encode(), b"%ls %lc", Values(wide, one)) == 2
     assert host.memory.read(wide, 28).decode("utf-32-le") == "häuser\0"

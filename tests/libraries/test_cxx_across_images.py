@@ -9,6 +9,7 @@ import pytest
 
 from emu import HostFunction, Machine
 from emu.errors import GuestAbort
+from emu.libc.encoding import LC_CTYPE, Locales
 from emu.library import Library
 from emu.linux.personality import Linux
 from tests.fixtures import ARCHES
@@ -239,6 +240,7 @@ def test_streams_format_by_the_c_locale(arch: str) -> None:
         library.function("_ZNSolsEPKv", "void *(void *, void *)")(cout, 0xBEEF)
         library.function("_ZNSo5flushEv", "void *(void *)")(cout)
         assert machine.libc.stdout.getvalue() == b"-42 0.1 0xbeef"
+        machine.libc.state(Locales).names[LC_CTYPE] = b"C.UTF-8"
         library.function("_ZNSt13basic_ostreamIwSt11char_traitsIwEE3putEw", "void *(void *, int)")(wide, ord("€"))
         library.function("_ZNSt13basic_ostreamIwSt11char_traitsIwEElsEi", "void *(void *, int)")(wide, 7)
         assert machine.libc.stdout.getvalue() == "-42 0.1 0xbeef€7".encode()
