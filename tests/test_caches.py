@@ -95,7 +95,7 @@ def test_functions_remember_a_limited_number_of_results() -> None:
 
 #: Containers of modules that are empty at first, and what limits them.
 CONTAINERS = {
-    "emu/cli/interrupts.py:_interrupts": "one SIGINT: the second ends the process",
+    "emu/cli/interrupts.py:_interrupts": "one signal: the second ends the process",
     "relink/arch/special.py:_ALONE": "the page of an architecture",
     "relink/arch/special.py:_ONLY_BEYOND": "the page of an architecture",
     "relink/arch/special.py:_ONLY_IF_UNDEFINED": "the page of an architecture",

@@ -8,7 +8,7 @@
     quick, typer_app                        read plain command lines; help, and all other command lines
     options, observing, fuzzing, placing    options shared by several commands; those of `fuzz` and of `link`
     output, plain, text                     print reports (frozen dataclasses) as JSON or tables
-    interrupts                              Ctrl-C
+    interrupts                              Ctrl-C, SIGTERM, SIGHUP
     errors; log, messages                   messages for exceptions; log messages, their handler
     inspect_archive                         `inspect` for archives
     inspect_records, inspect_view           the report of `inspect` for ELF files; printing it
@@ -23,7 +23,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from emu.cli.interrupts import end_by_interrupt, interrupt, unraisable, was_interrupted
+from emu.cli.interrupts import end_by_interrupt, handle_interrupts, was_interrupted
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -33,9 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Imports create many objects and no garbage: fewer collections save a tenth of the time of a small load.
     gc.set_threshold(200_000, 20, 100)
     try:
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            sys.unraisablehook = unraisable
-            signal.signal(signal.SIGINT, interrupt)
+        handle_interrupts()
         from emu.cli.app import run
 
         status = run(sys.argv[1:] if arguments is None else list(arguments))

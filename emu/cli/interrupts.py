@@ -1,4 +1,4 @@
-"""SIGINT: a command cleans up, and then ends by the signal."""
+"""SIGINT, SIGTERM, SIGHUP: a command cleans up, and then ends by the signal."""
 
 from __future__ import annotations
 
@@ -7,21 +7,37 @@ import signal
 import sys
 from types import FrameType
 
-#: SIGINT, once it has come.
+#: The signals, and their handlers in a new process: what ignores one, as nohup does for SIGHUP, goes on doing so.
+_HANDLERS = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
+}
+#: The signal, once one has come.
 _interrupts: list[int] = []
 
 
+def handle_interrupts() -> None:
+    """Let `interrupt` handle the signals, in the main thread."""
+    for number, usual in _HANDLERS.items():
+        if signal.getsignal(number) is usual:
+            sys.unraisablehook = unraisable
+            signal.signal(number, interrupt)
+
+
 def interrupt(number: int, frame: FrameType | None) -> None:
-    """The handler of SIGINT: the command stops its children, and removes its folders and files that are not
-    complete. Another Ctrl-C ends the process at once.
+    """The handler: the command stops its children, and removes its folders and files that are not complete.
+    Another signal ends the process at once.
     """
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for each in _HANDLERS:
+        if signal.getsignal(each) is interrupt:
+            signal.signal(each, signal.SIG_DFL)
     _interrupts.append(number)
     raise KeyboardInterrupt
 
 
 def was_interrupted() -> bool:
-    """Whether SIGINT has come to this command."""
+    """Whether a signal has come to this command."""
     return bool(_interrupts)
 
 
@@ -33,6 +49,6 @@ def unraisable(lost: sys.UnraisableHookArgs) -> None:
 
 
 def end_by_interrupt() -> None:
-    """End this process, without a message, by SIGINT: status 130 in a shell, which then ends its script too."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    os.kill(os.getpid(), signal.SIGINT)
+    """End this process, without a message, by the signal: after SIGINT (status 130) a shell ends its script."""
+    signal.signal(_interrupts[0], signal.SIG_DFL)
+    os.kill(os.getpid(), _interrupts[0])

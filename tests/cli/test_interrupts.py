@@ -1,4 +1,4 @@
-"""SIGINT: a command stops its children, removes what is not complete, and ends by the signal without a message."""
+"""Signals: a command stops its children, removes what is not complete, and ends by the signal, quietly."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def _wait_for(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def _interrupted(process: subprocess.Popen[bytes]) -> bytes:
+def _interrupted(process: subprocess.Popen[bytes], number: int = signal.SIGINT) -> bytes:
     """Interrupt a command; what it says then."""
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGINT, err
+    assert process.returncode == -number, err
     assert not out
     return err
 
@@ -61,7 +61,8 @@ def _port(process: subprocess.Popen[bytes]) -> int:
     return int(process.stderr.readline().decode().partition("127.0.0.1:")[2].split()[0].strip("'"))
 
 
-def test_a_compiler_is_stopped_and_its_folder_removed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_compiler_is_stopped_and_its_folder_removed(number: int, tmp_path: Path) -> None:
     tools, temporary, note = tmp_path / "bin", tmp_path / "tmp", tmp_path / "number"
     tools.mkdir()
     temporary.mkdir()
@@ -75,9 +76,19 @@ def test_a_compiler_is_stopped_and_its_folder_removed(tmp_path: Path) -> None:
     process = _start(temporary, "types", header, "--arch", "riscv64", path=tools)
     _wait_for(note.exists)
     assert list(temporary.iterdir())
-    assert _interrupted(process) == b""
+    assert _interrupted(process, number) == b""
     assert not list(temporary.iterdir())
     _wait_for(lambda: not _runs(int(note.read_text())))
+
+
+def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
+    """As SIGHUP under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    process = _start(tmp_path, "debug", CHAIN, "int archive_top(4)")
+    signal.signal(signal.SIGHUP, before)
+    _port(process)
+    process.send_signal(signal.SIGHUP)
+    assert _interrupted(process, signal.SIGTERM) == b""
 
 
 def test_files_for_gdb_are_removed(tmp_path: Path) -> None:
