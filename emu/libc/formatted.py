@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -259,9 +260,11 @@ class PointerTarget:
 
     def store_real(self, address: int, length: bytes, text: bytes) -> None:
         form = {b"l": DOUBLE, b"L": long_double(self._libc.isa.data)[0]}.get(length, SINGLE)
-        self._libc.memory.write(
-            address, form.round(parse_real(text).value, rounding(self._libc)).to_bytes(form.size, "little")
-        )
+        value = parse_real(text).value
+        bits = form.round(value, rounding(self._libc))
+        if isinstance(value, float) and math.copysign(1, value) < 0:  # rounding gives no NaN a sign
+            bits |= form.sign_bit
+        self._libc.memory.write(address, bits.to_bytes(form.size, "little"))
 
     def store_bytes(self, address: int, data: bytes) -> None:
         self._libc.memory.write(address, data)

@@ -38,7 +38,7 @@ _ODD = frozenset({"sinh", "tgamma"})
 _POLES = frozenset("log log2 log10 log1p atanh logb y0 y1 yn".split())
 _SCALING = frozenset({"ldexp", "scalbn", "scalbln"})
 #: Functions whose result can underflow to zero.
-_UNDERFLOWING = _SCALING | frozenset("exp exp2 exp10 pow10 pow erfc tgamma".split())
+_UNDERFLOWING = _SCALING | frozenset("exp exp2 exp10 pow10 pow erfc tgamma atan2".split())
 #: Functions that give a NaN a sign.
 _SIGNED = frozenset({"fabs", "copysign"})
 #: Functions whose NaN is positive on every ISA (glibc 2.36).
@@ -49,9 +49,9 @@ _QUIET = frozenset(
      "fmod", "remainder", "drem", "significand"}
 )  # fmt: skip
 #: Functions that IEEE 754 requires to round in the current direction.
-_DIRECTED = frozenset({"sqrt", "fma", "rint", "nearbyint", "fdim"})
+_DIRECTED = _SCALING | {"sqrt", "fma", "rint", "nearbyint", "fdim"}
 #: Those of them for which doubles are right when rounding to nearest, including exceptions.
-_NEAREST_AT_ONCE = frozenset({"sqrt", "nearbyint"})
+_NEAREST_AT_ONCE = _SCALING | {"sqrt", "nearbyint"}
 #: Functions that Python lacks, or has with more than a few ulp.
 _BETTER_EXACT = frozenset({"lgamma", "gamma", "tgamma", "j0", "j1", "y0", "y1", "jn", "yn"})
 
@@ -76,11 +76,11 @@ def _is_rounded(name: str, value: Exact, given: Sequence[Exact]) -> bool:
     if name in _QUIET or name in _DIRECTED:
         return False
     if value == 0:
-        return given[0] != 0 and (name == "atan2" or name in _UNDERFLOWING)
+        return given[0] != 0 and name in _UNDERFLOWING
     return value != int(value) or magnitude(value) >= _LARGE
 
 
-def _signed(libc: Libc, name: str, args: Sequence[float], result: float) -> float:
+def with_nan_sign(libc: Libc, name: str, args: Sequence[float], result: float) -> float:
     """A NaN with the sign that the ISA's arithmetic gives it: that of a NaN among the operands, or its own."""
     if result == result or name in _SIGNED:
         return result
@@ -136,7 +136,7 @@ def _by_double(name: str, function: Callable[..., float], form: Format) -> Calla
         if form is SINGLE:
             result = single(result)
         _report(libc, name, args, result, form)
-        return _signed(libc, name, args, result)
+        return with_nan_sign(libc, name, args, result)
 
     return call
 
@@ -177,10 +177,11 @@ def _by_exact(name: str, form: Format | None) -> Callable[..., float]:
         _report(libc, name, args, result, to)
         unrounded = values[0] if name == "rint" else value
         if name in _DIRECTED - {"nearbyint"} and _is_finite(unrounded) and exact(result) != unrounded:
-            raise_flags(libc, Raised.INEXACT if name == "rint" else _inexact(exact(result), to))
+            overflow = Raised.OVERFLOW if magnitude(unrounded) >= 1 << to.bias + 1 else Raised(0)
+            raise_flags(libc, overflow | (Raised.INEXACT if name == "rint" else _inexact(exact(result), to)))
         if name in ("lgamma", "gamma"):
             _set_sign(libc, args[0])
-        return _signed(libc, name, args, result)
+        return with_nan_sign(libc, name, args, result)
 
     return call
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from emu.libc.errno import Errno
 from emu.libc.fenv import Raised, raise_flags, rounding
 from emu.libc.ieee import DOUBLE, SINGLE, Format, Rounding, exact, float_of, format_bits, long_double, single_bits
-from emu.libc.libm import compute, gamma_is_negative
+from emu.libc.libm import compute, gamma_is_negative, with_nan_sign
 from emu.libc.libm_exact import exponent_of, remainder_and_quotient, round_away, rounded
 from emu.libc.libm_widths import WIDTHS, export_widths, register_real
 from emu.libc.softfloat import Exact, magnitude
@@ -228,7 +228,9 @@ def _through_pointer(run: Callable[..., Exact | None]) -> Callable[[str], Callab
         def call(libc: Libc, *args: float) -> float | None:
             value = run(libc, ctype, *args)
             form = _format(libc, ctype)
-            return None if value is None else float_of(form.round(value), form)
+            if value is None:
+                return None
+            return with_nan_sign(libc, run.__name__, args, float_of(form.round(value), form))
 
         return call
 

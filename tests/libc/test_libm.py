@@ -10,10 +10,11 @@ import pytest
 
 from emu.calls.values import WideFloat
 from emu.isa.registry import ISAS
+from emu.libc.errno import Errno
 from emu.libc.fenv import Raised
 from emu.libc.ieee import DOUBLE, QUAD, Rounding, as_long_double, double_bits, exact, long_double
 from emu.libc.parse import parse_real
-from tests.libc.fake import Harness
+from tests.libc.fake import Harness, Values
 
 #: name -> argument -> 40 digits (mpmath 1.4, which is another implementation).
 _DIGITS = {
@@ -166,6 +167,40 @@ def test_what_ieee_754_rounds_is_rounded_as_the_cpu_does(arch: str) -> None:
         whole = [host.call(name, -2.5) for name in ("rint", "nearbyint", "lrint")]
         assert whole == [{Rounding.NEAREST: -2, Rounding.UP: -2, Rounding.ZERO: -2}.get(rounding, -3)] * 3
         assert host.call("round", -2.5) == -3
+
+
+@pytest.mark.parametrize("arch", ISAS)
+def test_scaling_rounds_in_the_direction_and_overflows_as_it_says(arch: str) -> None:
+    """ldexp is scaleB of IEEE 754 (5.3.3), which rounds as arithmetic does."""
+    host, modes = Harness(arch), ISAS[arch].libc.float_environment.modes
+    largest, smallest = math.ldexp(2.0**53 - 1, 971), 5e-324
+    rows = {
+        ("ldexp", smallest, -1): {Rounding.NEAREST: 0.0, Rounding.UP: smallest},
+        ("scalbn", 0.5, -1074): {Rounding.NEAREST: 0.0, Rounding.UP: smallest},
+        ("scalbln", -171.5, -1074): dict.fromkeys((Rounding.UP, Rounding.ZERO), -171 * smallest),
+        ("ldexp", 1e300, 5000): dict.fromkeys((Rounding.DOWN, Rounding.ZERO), largest),
+        ("scalbn", -1e300, 5000): dict.fromkeys((Rounding.UP, Rounding.ZERO), -largest),
+    }
+    otherwise = {-171.5: -172 * smallest, 1e300: math.inf, -1e300: -math.inf}
+    for (name, value, exponent), results in rows.items():
+        for way in Rounding:
+            host.call("fesetround", modes[way])
+            expected = results.get(way, otherwise.get(value, 0.0))
+            assert host.call(name, value, exponent) == expected, (name, value, way)
+            assert bool(Raised.OVERFLOW & _raised(host, arch)) == (abs(value) == 1e300)
+
+
+def test_a_nan_through_pointers_keeps_its_sign(host: Harness) -> None:
+    negative, place = math.copysign(math.nan, -1), host.buffer(8)
+    for name in ("frexp", "modf", "lgamma_r"):
+        assert math.copysign(1, host.call(name, negative, place)) == -1, name
+    assert host.call("sscanf", b"-nan", b"%lf", Values(place)) == 1
+    assert host.memory.read_uint(place, 8) == 0xFFF8 << 48
+
+
+def test_an_angle_that_underflows_is_out_of_range(host: Harness) -> None:
+    assert host.call("atan2", 5e-324, 1e300) == 0
+    assert host.libc.errno == Errno.ERANGE
 
 
 def test_signs_of_zeros_and_infinities() -> None:
