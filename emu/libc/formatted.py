@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from emu.libc.encoding import codec, encoded
 from emu.libc.errno import Errno, error_name, message
 from emu.libc.fenv import rounding
 from emu.libc.guest import Arguments
-from emu.libc.ieee import DOUBLE, SINGLE, Rounding, long_double
+from emu.libc.ieee import DOUBLE, QUAD, SINGLE, Rounding, float_of, long_double
 from emu.libc.memory import overflow_abort
 from emu.libc.obstack import append
 from emu.libc.open_streams import (
@@ -28,7 +29,7 @@ from emu.libc.parse import parse_real
 from emu.libc.printf import LARGEST_FIELD, FormatIllegal, FormatInvalid, FormatOverflow, format_bytes
 from emu.libc.scanf import scan
 from emu.libc.stdio import EOF
-from emu.libc.table import register
+from emu.libc.table import long_double_by_value, register
 from emu.libc.wide import encode_wide, read_wide
 
 if TYPE_CHECKING:
@@ -324,3 +325,45 @@ def _export_scanf_family() -> None:
 
 
 _export_scanf_family()
+
+
+# ---------------------------------------------------------------- strfromd
+
+
+_NUMBER_FORMAT = re.compile(rb"%(?:\.\d+)?[aAeEfFgG]")
+
+
+class _Single:
+    """The one argument of a conversion."""
+
+    def __init__(self, value: float) -> None:
+        self._value = value
+
+    def take(self, ctype: str) -> float:
+        return self._value
+
+
+def _strfrom(libc: Libc, dest: int, size: int, template: int, value: float) -> int:
+    """ISO C23 7.24.1.3: snprintf of one number, with a precision at most. Raises GuestAbort for other formats."""
+    text = libc.bounded_string(template, _LONGEST_NUMBER_FORMAT)
+    if not _NUMBER_FORMAT.fullmatch(text):
+        raise GuestAbort(f"strfromd, strfromf or strfroml with the format {text!r}: it must be one of a number")
+    shown = formatted_text(libc, text, _Single(value), LibcContext(libc))
+    return -1 if shown is None else _to_bounded_string(libc, dest, size, shown)
+
+
+_LONGEST_NUMBER_FORMAT = 32
+for _name, _type, _on in (
+    ("strfromd", "double", None),
+    ("strfromf", "float", None),
+    ("strfroml", "long double", long_double_by_value),
+):
+    register(_name, f"int {_name}(char *dest, size_t size, const char *format, {_type} value)", _strfrom, _on)
+register(
+    "strfroml",
+    "int strfroml(char *dest, size_t size, const char *format, const void *value)",
+    lambda libc, dest, size, template, value: _strfrom(
+        libc, dest, size, template, float_of(libc.memory.read_uint(value, QUAD.size), QUAD)
+    ),
+    lambda isa: not isa.long_double_by_value,
+)

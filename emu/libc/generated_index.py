@@ -31,9 +31,8 @@ NAMES: dict[str, str] = {
         tolower toupper towlower towupper
     """,
     "wide": """
-        __mbrlen c32rtomb mblen mbrlen mbrtoc32 mbrtowc mbsinit mbstowcs mbtowc wcrtomb wcscat wcschr wcscmp
-        wcscoll wcscpy wcslen wcsncmp wcsncpy wcsnlen wcsrchr wcstombs wctomb wmemchr wmemcmp wmemcpy wmemmove
-        wmemset
+        __mbrlen mblen mbrlen mbrtowc mbsinit mbstowcs mbtowc wcrtomb wcscat wcschr wcscmp wcscoll wcscpy wcslen
+        wcsncmp wcsncpy wcsnlen wcsrchr wcstombs wctomb wmemchr wmemcmp wmemcpy wmemmove wmemset
     """,
     "locale": """
         __iswctype_l __nl_langinfo_l __strcasecmp_l __strcoll_l __strftime_l __strncasecmp_l __strxfrm_l
@@ -49,6 +48,9 @@ NAMES: dict[str, str] = {
         __ctype_get_mb_cur_max __duplocale __freelocale __newlocale __relink_c_locale __relink_locale_name
         __relink_utf8_locale __relink_utf8_locale_name __uselocale _nl_C_locobj duplocale freelocale newlocale
         setlocale uselocale
+    """,
+    "uchar": """
+        c16rtomb c32rtomb mbrtoc16 mbrtoc32
     """,
     "numbers": """
         __isoc23_strtod __isoc23_strtof __isoc23_strtoimax __isoc23_strtoimax_l __isoc23_strtol __isoc23_strtol_l
@@ -80,7 +82,7 @@ NAMES: dict[str, str] = {
         __isoc99_vscanf __isoc99_vsscanf __obstack_printf_chk __obstack_vprintf_chk __printf_chk __snprintf_chk
         __sprintf_chk __vasprintf_chk __vdprintf_chk __vfprintf_chk __vprintf_chk __vsnprintf_chk __vsprintf_chk
         asprintf dprintf fprintf fscanf obstack_printf obstack_vprintf printf scanf snprintf sprintf sscanf
-        vasprintf vdprintf vfprintf vfscanf vprintf vscanf vsnprintf vsprintf vsscanf
+        strfromd strfromf strfroml vasprintf vdprintf vfprintf vfscanf vprintf vscanf vsnprintf vsprintf vsscanf
     """,
     "formatted_wide": """
         __fwprintf_chk __isoc23_fwscanf __isoc23_swscanf __isoc23_vfwscanf __isoc23_vswscanf __isoc23_vwscanf
@@ -244,7 +246,8 @@ NAMES: dict[str, str] = {
         dlclose dlerror dlinfo dlmopen dlopen dlsym dlvsym
     """,
     "reports": """
-        err error error_at_line errx sigabbrev_np sigdescr_np strerrordesc_np strerrorname_np warn warnx
+        err error error_at_line error_message_count error_one_per_line error_print_progname errx psignal
+        sigabbrev_np sigdescr_np strerrordesc_np strerrorname_np verr verrx vwarn vwarnx warn warnx
     """,
     "environment": """
         __dcgettext __dso_handle __environ __libc_single_threaded __libc_stack_end __progname __progname_full
@@ -313,7 +316,7 @@ NAMES: dict[str, str] = {
         _pthread_cleanup_push pthread_cancel pthread_exit
     """,
     "scheduling": """
-        __sched_cpualloc __sched_cpufree __sched_rr_get_interval64 pthread_attr_setaffinity_np
+        __sched_cpualloc __sched_cpufree __sched_rr_get_interval64 getcpu pthread_attr_setaffinity_np
         pthread_getcpuclockid pthread_getname_np pthread_getschedparam pthread_setaffinity_np pthread_setname_np
         pthread_setschedparam pthread_setschedprio sched_get_priority_max sched_get_priority_min sched_getcpu
         sched_getparam sched_getscheduler sched_rr_get_interval sched_setaffinity sched_setparam sched_setscheduler
@@ -348,7 +351,7 @@ NAMES: dict[str, str] = {
         fmemopen open_memstream open_wmemstream
     """,
     "older_text": """
-        __xpg_basename a64l dirname ecvt fcvt gcvt l64a memfrob
+        __xpg_basename a64l dirname ecvt ecvt_r fcvt fcvt_r gcvt l64a memfrob
     """,
     "regex_syntax": """
         __relink_regex_syntax re_set_syntax re_syntax_options
@@ -566,8 +569,8 @@ OTHERS = """
     __sync_nand_and_fetch_16 __sync_or_and_fetch_16 __sync_sub_and_fetch_16 __sync_val_compare_and_swap_16
     __sync_xor_and_fetch_16 __thrd_sleep64 __time64 __timegm64 __timespec_get64 __timezone __truncdfhf2
     __truncsfhf2 __trunctfdf2 __trunctfsf2 __tzname __ucmpti2 __udivmodti4 __udivti3 __umodti3 __unordtf2 _environ
-    _libc_intl_domainname _nl_C_locobj _rtld_global_ro daylight div dl_unwind_find_exidx environ imaxdiv
-    in6addr_any in6addr_loopback ldiv lldiv optarg opterr optind optopt program_invocation_name
-    program_invocation_short_name re_syntax_options signgam stderr stdin stdout strfromf128 strtof128 timezone
-    tzname
+    _libc_intl_domainname _nl_C_locobj _rtld_global_ro daylight div dl_unwind_find_exidx environ
+    error_message_count error_one_per_line error_print_progname imaxdiv in6addr_any in6addr_loopback ldiv lldiv
+    optarg opterr optind optopt program_invocation_name program_invocation_short_name re_syntax_options signgam
+    stderr stdin stdout strfromf128 strtof128 timezone tzname
 """

@@ -132,6 +132,11 @@ class _Growing(_Memory):
         self.tell()
         return position // self.unit
 
+    def closed(self) -> None:
+        """A NUL ends what counts, whatever was written behind it."""
+        assert self.libc is not None
+        self.libc.memory.write(self.start + min(self.position, self.used), bytes(self.unit))
+
     def tell(self) -> None:
         """The size is that up to the position, as POSIX has it."""
         assert self.libc is not None

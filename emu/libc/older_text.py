@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from emu.libc.errno import Errno
 from emu.libc.table import export
 
 if TYPE_CHECKING:
@@ -79,6 +80,34 @@ def _fixed(value: float, count: int) -> tuple[bytes, int]:
         stripped = rest.lstrip("0")
         return stripped.encode(), len(stripped) - len(rest)
     return (whole + rest).encode(), len(whole)
+
+
+def _room(value: float, count: int) -> int:
+    """The size of a number with `count` digits behind the point, in bytes: glibc writes it to the buffer first."""
+    return len(f"{abs(value):.{min(max(count, 0), _MOST_DIGITS)}f}")
+
+
+_INTO_BUFFER = "double value, int count, int *point, int *sign, char *buffer, size_t size"
+
+
+@export(f"int ecvt_r({_INTO_BUFFER})")
+def ecvt_r(libc: Libc, value: float, count: int, place: int, sign: int, buffer: int, size: int) -> int:
+    return _copied(libc, ecvt(libc, value, count, place, sign), _room(1, count - 1), buffer, size)
+
+
+@export(f"int fcvt_r({_INTO_BUFFER})")
+def fcvt_r(libc: Libc, value: float, count: int, place: int, sign: int, buffer: int, size: int) -> int:
+    return _copied(libc, fcvt(libc, value, count, place, sign), _room(value, count), buffer, size)
+
+
+def _copied(libc: Libc, digits: int, room: int, buffer: int, size: int) -> int:
+    """-1 for a buffer that is too small, and with EINVAL for none."""
+    if not buffer:
+        return libc.fail(Errno.EINVAL)
+    if room >= size:
+        return -1
+    libc.put_string(buffer, libc.string(digits))
+    return 0
 
 
 @export("char *gcvt(double value, int count, char *text)")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emu.libc.environment import called_as
 from emu.libc.errno import error_name, message
@@ -12,8 +12,8 @@ from emu.libc.guest import Arguments
 from emu.libc.open_streams import standard_stream, write_stream
 from emu.libc.process import exit_
 from emu.libc.signal_numbers import name_of
-from emu.libc.strings import SIGNAL_TEXTS
-from emu.libc.table import export
+from emu.libc.strings import SIGNAL_TEXTS, strsignal
+from emu.libc.table import export, export_data, register
 from emu.libc.texts import constant_text
 
 if TYPE_CHECKING:
@@ -52,45 +52,87 @@ def _report(libc: Libc, template: int, arguments: Arguments, *, error: bool) -> 
     write_stream(libc, standard_stream(libc, 2), called + b": " + text + suffix + b"\n")
 
 
-@export("void warn(const char *format, ...)")
-def warn(libc: Libc, template: int, arguments: Arguments) -> None:
-    _report(libc, template, arguments, error=True)
+def _export_warnings() -> None:
+    """warn, warnx, err, errx, and the same with a va_list: with x without errno's text, err ends the process."""
+    for name, ends in (("warn", False), ("err", True)):
+        for suffix, error in (("", True), ("x", False)):
+            for prefix, last in (("", "..."), ("v", "va_list arguments")):
+
+                def call(libc: Libc, *args: Any, ends: bool = ends, error: bool = error) -> None:
+                    *status, template, arguments = args
+                    _report(libc, template, arguments, error=error)
+                    if ends:
+                        exit_(libc, *status)
+
+                full = f"{prefix}{name}{suffix}"
+                register(full, f"void {full}({'int status, ' * ends}const char *format, {last})", call)
 
 
-@export("void warnx(const char *format, ...)")
-def warnx(libc: Libc, template: int, arguments: Arguments) -> None:
-    _report(libc, template, arguments, error=False)
+_export_warnings()
 
 
-@export("void err(int status, const char *format, ...)")
-def err(libc: Libc, status: int, template: int, arguments: Arguments) -> None:
-    _report(libc, template, arguments, error=True)
-    exit_(libc, status)
+@export("void psignal(int number, const char *text)")
+def psignal(libc: Libc, number: int, text: int) -> None:
+    prefix = libc.string(text) if text else b""
+    shown = (prefix + b": " if prefix else b"") + libc.string(strsignal(libc, number)) + b"\n"
+    write_stream(libc, standard_stream(libc, 2), shown)
 
 
-@export("void errx(int status, const char *format, ...)")
-def errx(libc: Libc, status: int, template: int, arguments: Arguments) -> None:
-    _report(libc, template, arguments, error=False)
-    exit_(libc, status)
+# ---------------------------------------------------------------- <error.h>
+
+
+class _Errors:
+    """The last file and line of error_at_line, for error_one_per_line."""
+
+    def __init__(self, libc: Libc) -> None:
+        self.place: tuple[bytes, int] | None = None
+
+
+@export_data("error_message_count")
+def error_message_count(libc: Libc) -> bytes:
+    return bytes(4)
+
+
+@export_data("error_one_per_line")
+def error_one_per_line(libc: Libc) -> bytes:
+    return bytes(4)
+
+
+@export_data("error_print_progname")
+def error_print_progname(libc: Libc) -> bytes:
+    """A function to print the program's name with, instead; NULL."""
+    return bytes(libc.word)
+
+
+def _report_error(libc: Libc, status: int, number: int, place: bytes, template: int, arguments: Arguments) -> None:
+    """Flush, count, print the message, and exit unless `status` is 0."""
+    text = formatted(libc, template, arguments) or b""
+    suffix = b": " + message(number) if number else b""
+    printer = libc.pointer(libc.data_symbol("error_print_progname") or 0)
+    if printer:
+        libc.call(printer, "void(void)")
+    name = b"" if printer else called_as(libc) + (b":" if place else b": ")
+    write_stream(libc, standard_stream(libc, 2), name + place + text + suffix + b"\n")
+    count = libc.data_symbol("error_message_count") or 0
+    libc.memory.write_uint(count, 4, libc.memory.read_uint(count, 4) + 1 & 0xFFFF_FFFF)
+    if status:
+        exit_(libc, status)
 
 
 @export("void error_at_line(int status, int number, const char *file, unsigned line, const char *format, ...)")
 def error_at_line(
     libc: Libc, status: int, number: int, file: int, line: int, template: int, arguments: Arguments
 ) -> None:
-    text = formatted(libc, template, arguments) or b""
-    place = libc.bounded_string(file, PATH_MAX) + b":%d: " % line if file else b" "
-    suffix = b": " + message(number) if number else b""
-    write_stream(libc, standard_stream(libc, 2), called_as(libc) + b":" + place + text + suffix + b"\n")
-    if status:
-        exit_(libc, status)
+    """With error_one_per_line a second message about the same line is left out (glibc, error_at_line)."""
+    name = libc.bounded_string(file, PATH_MAX) if file else b""
+    state, one_per_line = libc.state(_Errors), libc.data_symbol("error_one_per_line") or 0
+    if libc.memory.read_uint(one_per_line, 4):
+        if state.place == (name, line):
+            return
+        state.place = (name, line)
+    _report_error(libc, status, number, name + b":%d: " % line if file else b"", template, arguments)
 
 
 @export("void error(int status, int number, const char *format, ...)")
 def error(libc: Libc, status: int, number: int, template: int, arguments: Arguments) -> None:
-    """glibc's: flushes, prints the message, and exits unless `status` is 0."""
-    text = formatted(libc, template, arguments) or b""
-    suffix = b": " + message(number) if number else b""
-    write_stream(libc, standard_stream(libc, 2), called_as(libc) + b": " + text + suffix + b"\n")
-    if status:
-        exit_(libc, status)
+    _report_error(libc, status, number, b"", template, arguments)

@@ -29,6 +29,13 @@ def _has_processor(libc: Libc, size: int, mask: int) -> bool:
     return size > 0 and bool(libc.memory.read(mask, 1)[0] & 1)
 
 
+@export("int getcpu(unsigned *cpu, unsigned *node)")
+def getcpu(libc: Libc, cpu: int, node: int) -> int:
+    for place in filter(None, (cpu, node)):
+        libc.memory.write_uint(place, 4, 0)
+    return 0
+
+
 @export("int sched_getcpu(void)")
 def sched_getcpu(libc: Libc) -> int:
     return 0

@@ -28,8 +28,8 @@ _D = TypeVar("_D", bound=Callable[..., bytes])
 
 #: The modules with the functions, by subject, in the order of the generated documentation.
 FAMILIES = (
-    "allocation", "memory", "strings", "ctype", "wide", "locale", "locale_names", "numbers", "sorting", "stdio",
-    "formatted", "formatted_wide",
+    "allocation", "memory", "strings", "ctype", "wide", "locale", "locale_names", "uchar", "numbers", "sorting",
+    "stdio", "formatted", "formatted_wide",
     "files", "mman", "limits", "internet", "resolver", "addresses", "configuration", "obstack", "temporary",
     "users", "at_calls", "permissions", "file_times", "pipes", "readiness", "iconv", "shared_memory", "terminals",
     "unavailable", "vectored", "stdio_ext", "paths", "directories", "process", "handlers", "signals",

@@ -280,7 +280,7 @@ def _one_character(libc: Libc, src: int, n: int, before: bytes) -> tuple[int | N
     return None, data
 
 
-def _convert(libc: Libc, dest: int, src: int, n: int, state: int, function: str) -> int:
+def convert(libc: Libc, dest: int, src: int, n: int, state: int, function: str) -> int:
     """mbrtowc, with the state of `function` if `state` is 0."""
     place = Partial.at(libc, state, function)
     before = Partial.get(libc, place)
@@ -300,7 +300,7 @@ def _convert(libc: Libc, dest: int, src: int, n: int, state: int, function: str)
 
 @export("size_t mbrtowc(wchar_t *dest, const char *src, size_t n, void *state)")
 def mbrtowc(libc: Libc, dest: int, src: int, n: int, state: int) -> int:
-    return _convert(libc, dest, src, n, state, "mbrtowc")
+    return convert(libc, dest, src, n, state, "mbrtowc")
 
 
 @export("int mbtowc(wchar_t *dest, const char *src, size_t n)")
@@ -349,16 +349,6 @@ def mbsinit(libc: Libc, state: int) -> int:
     return int(not state or not libc.memory.read_uint(state, 4))
 
 
-@export("size_t mbrtoc32(unsigned *dest, const char *src, size_t n, void *state)")
-def mbrtoc32(libc: Libc, dest: int, src: int, n: int, state: int) -> int:
-    return _convert(libc, dest, src, n, state, "mbrtoc32")
-
-
-@export("size_t c32rtomb(char *dest, unsigned c, void *state)")
-def c32rtomb(libc: Libc, dest: int, c: int, state: int) -> int:
-    return wcrtomb(libc, dest, c, state)
-
-
 @export("size_t mbrlen(const char *src, size_t n, void *state)", alias=("__mbrlen",))
 def mbrlen(libc: Libc, src: int, n: int, state: int) -> int:
-    return _convert(libc, 0, src, n, state, "mbrlen")
+    return convert(libc, 0, src, n, state, "mbrlen")

@@ -227,3 +227,76 @@ def test_a_file_has_its_only_hole_at_its_end(host: Harness) -> None:
     assert host.call("lseek", number, 0, 1) == 12
     assert host.call("lseek", number, 12, data) == -1
     assert host.libc.errno == Errno.ENXIO
+
+
+@pytest.mark.parametrize(("name", "ends", "reason"), [
+    ("vwarn", False, True), ("vwarnx", False, False), ("verr", True, True), ("verrx", True, False),
+])  # fmt: skip
+def test_warnings_take_a_va_list(host: Harness, name: str, ends: bool, reason: bool) -> None:
+    host.libc.errno = Errno.ENOENT
+    arguments = ([3] if ends else []) + [host.text(b"%d is odd"), Values(5)]
+    if ends:
+        with pytest.raises(GuestExit):
+            host.call(name, *arguments)
+    else:
+        host.call(name, *arguments)
+    suffix = b": No such file or directory" if reason else b""
+    assert host.libc.stderr.getvalue().endswith(b": 5 is odd" + suffix + b"\n")
+
+
+def test_signals_have_a_text_on_standard_error(host: Harness) -> None:
+    for text in (host.text(b"stopped"), host.text(b""), 0):
+        host.call("psignal", 2, text)
+    assert host.libc.stderr.getvalue() == b"stopped: Interrupt\nInterrupt\nInterrupt\n"
+
+
+def test_errors_are_counted_and_told_once_a_line(host: Harness) -> None:
+    count, once = host.libc.data_symbol("error_message_count"), host.libc.data_symbol("error_one_per_line")
+    assert count
+    assert once
+    host.call("error", 0, 0, host.text(b"x"), Values())
+    host.memory.write_uint(once, 4, 1)
+    for line in (7, 7, 8):
+        host.call("error_at_line", 0, 0, host.text(b"f.c"), line, host.text(b"at"), Values())
+    assert host.memory.read_uint(count, 4) == 3
+    assert [each.partition(b":")[2] for each in host.libc.stderr.getvalue().splitlines()] == [
+        b" x", b"f.c:7: at", b"f.c:8: at",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("template", "value", "text"), [
+    (b"%.3f", 1.5, b"1.500"), (b"%g", -0.25, b"-0.25"), (b"%A", 1.0, b"0X1P+0"),
+])  # fmt: skip
+def test_a_number_becomes_text_by_one_conversion(
+    host: Harness, template: bytes, value: float, text: bytes
+) -> None:
+    buffer = host.buffer(32)
+    for name in ("strfromd", "strfromf"):
+        assert host.call(name, buffer, 32, host.text(template), value) == len(text)
+        assert host.string(buffer) == text
+    assert host.call("strfromd", buffer, 3, host.text(template), value) == len(text)
+    assert host.string(buffer) == text[:2]
+    with pytest.raises(GuestAbort, match="strfromd"):
+        host.call("strfromd", buffer, 32, host.text(b"%5g"), value)
+
+
+def test_digits_are_written_to_a_buffer_that_holds_the_number(host: Harness) -> None:
+    point, sign, buffer = host.buffer(4), host.buffer(4), host.buffer(32)
+    assert host.call("ecvt_r", -123.456, 5, point, sign, buffer, 7) == 0
+    assert (host.string(buffer), host.memory.read_uint(point, 4)) == (b"12346", 3)
+    assert host.memory.read_uint(sign, 4) == 1
+    assert host.call("ecvt_r", -123.456, 5, point, sign, buffer, 6) == -1
+    assert host.call("fcvt_r", 0.5, 2, point, sign, buffer, 5) == 0
+    assert host.string(buffer) == b"50"
+    assert host.call("fcvt_r", 0.5, 2, point, sign, buffer, 4) == -1
+
+
+def test_a_memory_stream_that_is_closed_ends_at_its_position(host: Harness) -> None:
+    place, size = host.buffer(8), host.buffer(8)
+    stream = host.call("open_memstream", place, size)
+    host.call("fputs", host.text(b"abc"), stream)
+    host.call("fseek", stream, 1, 0)
+    host.call("fputc", ord("Q"), stream)
+    host.call("fclose", stream)
+    assert host.string(host.libc.pointer(place)) == b"aQ"
+    assert host.libc.pointer(size) == 2
