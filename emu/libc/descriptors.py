@@ -136,6 +136,11 @@ class Descriptor:
         """The poll events among `wanted` that hold: files are always ready."""
         return wanted
 
+    @property
+    def waiting(self) -> int:
+        """The number of bytes that can be read at once, as ioctl's FIONREAD tells it."""
+        return max(len(self.data) - self.position, 0) if self.data is not None else 0
+
     def closed(self) -> None:
         """The last number of this descriptor was closed."""
 

@@ -385,13 +385,3 @@ def fcntl(libc: Libc, number: int, command: int, arguments: Arguments | None = N
 
 
 _WITHOUT = frozenset({fs.F_GETFD, fs.F_GETFL})  #: commands without an argument
-
-
-@export("int ioctl(int number, unsigned long request, ...)", alias=("__ioctl_time64",))
-def ioctl(libc: Libc, number: int, request: int, arguments: Arguments | None = None) -> int:
-    return libc.fail(Errno.ENOTTY)
-
-
-@export("int isatty(int number)")
-def isatty(libc: Libc, number: int) -> int:
-    return libc.fail(Errno.ENOTTY, 0)

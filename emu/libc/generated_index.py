@@ -92,11 +92,11 @@ NAMES: dict[str, str] = {
         vswscanf vwprintf vwscanf wprintf wscanf
     """,
     "files": """
-        __close __fcntl_time64 __fstat64_time64 __fxstat __fxstat64 __ioctl_time64 __lseek __lstat64_time64
-        __lxstat __lxstat64 __open __open64 __open64_2 __open_2 __read __read_chk __stat64_time64 __write __xstat
-        __xstat64 close closefrom creat creat64 dup dup2 dup3 fcntl fcntl64 fdatasync flock fstat fstat64 fsync
-        ftruncate ftruncate64 ioctl isatty lockf lockf64 lseek lseek64 lstat lstat64 open open64 posix_fadvise
-        posix_fadvise64 pread pread64 pwrite pwrite64 read readahead stat stat64 sync_file_range write
+        __close __fcntl_time64 __fstat64_time64 __fxstat __fxstat64 __lseek __lstat64_time64 __lxstat __lxstat64
+        __open __open64 __open64_2 __open_2 __read __read_chk __stat64_time64 __write __xstat __xstat64 close
+        closefrom creat creat64 dup dup2 dup3 fcntl fcntl64 fdatasync flock fstat fstat64 fsync ftruncate
+        ftruncate64 lockf lockf64 lseek lseek64 lstat lstat64 open open64 posix_fadvise posix_fadvise64 pread
+        pread64 pwrite pwrite64 read readahead stat stat64 sync_file_range write
     """,
     "mman": """
         __clear_cache __madvise __mprotect __munmap __riscv_flush_icache madvise mincore mlock mlockall mmap mmap64
@@ -169,7 +169,8 @@ NAMES: dict[str, str] = {
         ftok shm_open shm_unlink
     """,
     "terminals": """
-        cfgetispeed cfgetospeed cfmakeraw cfsetispeed cfsetospeed cfsetspeed ttyname_r
+        __ioctl_time64 cfgetispeed cfgetospeed cfmakeraw cfsetispeed cfsetospeed cfsetspeed ctermid ioctl isatty
+        ttyname_r
     """,
     "unavailable": """
         __clock_settime64 __epoll_pwait2_time64 __fts64_children_time64 __fts64_close_time64 __fts64_open_time64
@@ -178,30 +179,29 @@ NAMES: dict[str, str] = {
         __semtimedop64 __sendmmsg64 __sendmsg64 __setsockopt64 __settimeofday64 __shmctl64 __syslog_chk
         __timer_gettime64 __timer_settime64 __timerfd_gettime64 __timerfd_settime64 __vsyslog_chk __wait3_time64
         __wait4_time64 accept accept4 acct adjtimex backtrace backtrace_symbols backtrace_symbols_fd bind capget
-        capset chroot clock_settime clone closelog connect copy_file_range ctermid daemon delete_module endmntent
-        endutxent epoll_create epoll_create1 epoll_ctl epoll_pwait epoll_pwait2 epoll_wait eventfd eventfd_read
-        eventfd_write execl execle execlp execv execve execveat execvp execvpe fexecve forkpty fsconfig fsmount
-        fsopen fspick fts64_children fts64_close fts64_open fts64_read fts64_set fts_children fts_close fts_open
-        fts_read fts_set getdomainname gethostid gethostname getifaddrs getloadavg getmntent getmntent_r
-        getpeername getpgid getpgrp getpriority getpt getrusage getsid getsockname getsockopt getutent getutxent
-        grantpt hasmntopt init_module initgroups inotify_add_watch inotify_init inotify_init1 inotify_rm_watch
-        klogctl listen login_tty memfd_create mount mount_setattr move_mount mq_close mq_getattr mq_open mq_receive
-        mq_send mq_setattr mq_timedreceive mq_timedsend mq_unlink msgctl msgget msgrcv msgsnd name_to_handle_at
-        nice open_tree openlog openpty pclose personality pidfd_open pidfd_send_signal pivot_root popen
-        posix_openpt posix_spawn posix_spawn_file_actions_addchdir_np posix_spawn_file_actions_addclose
+        capset chroot clock_settime clone closelog connect copy_file_range daemon delete_module endmntent endutxent
+        epoll_create epoll_create1 epoll_ctl epoll_pwait epoll_pwait2 epoll_wait eventfd eventfd_read eventfd_write
+        execl execle execlp execv execve execveat execvp execvpe fexecve forkpty fsconfig fsmount fsopen fspick
+        fts64_children fts64_close fts64_open fts64_read fts64_set fts_children fts_close fts_open fts_read fts_set
+        getdomainname gethostid gethostname getifaddrs getloadavg getmntent getmntent_r getpeername getpgid getpgrp
+        getpriority getpt getrusage getsid getsockname getsockopt getutent getutxent grantpt hasmntopt init_module
+        initgroups inotify_add_watch inotify_init inotify_init1 inotify_rm_watch klogctl listen login_tty
+        memfd_create mount mount_setattr move_mount mq_close mq_getattr mq_open mq_receive mq_send mq_setattr
+        mq_timedreceive mq_timedsend mq_unlink msgctl msgget msgrcv msgsnd name_to_handle_at nice open_tree openlog
+        openpty pclose personality pidfd_open pidfd_send_signal pivot_root popen posix_openpt posix_spawn
+        posix_spawn_file_actions_addchdir_np posix_spawn_file_actions_addclose
         posix_spawn_file_actions_addclosefrom_np posix_spawn_file_actions_adddup2
         posix_spawn_file_actions_addfchdir_np posix_spawn_file_actions_addopen posix_spawn_file_actions_destroy
         posix_spawn_file_actions_init posix_spawnattr_destroy posix_spawnattr_init posix_spawnattr_setflags
         posix_spawnattr_setpgroup posix_spawnattr_setschedparam posix_spawnattr_setschedpolicy
         posix_spawnattr_setsigdefault posix_spawnattr_setsigmask posix_spawnp process_vm_readv process_vm_writev
         ptrace ptsname ptsname_r reboot recv recvfrom recvmmsg recvmsg semctl semget semop semtimedop send sendmmsg
-        sendmsg sendto setdomainname setegid seteuid setgid setgroups sethostname setlogmask setmntent setns
-        setpgid setpgrp setpriority setregid setresgid setresuid setreuid setsid setsockopt settimeofday setuid
-        setutxent shmat shmctl shmdt shmget shutdown signalfd sockatmark socket socketpair splice swapoff swapon
-        sysinfo syslog tcdrain tcflow tcflush tcgetattr tcgetpgrp tcgetsid tcsendbreak tcsetattr tcsetpgrp tee
-        timer_create timer_delete timer_getoverrun timer_gettime timer_settime timerfd_create timerfd_gettime
-        timerfd_settime ttyname umount umount2 unlockpt unshare userfaultfd utmpxname vfork vhangup vmsplice
-        vsyslog wait3 wait4 waitid
+        sendmsg sendto setdomainname setgroups sethostname setlogmask setmntent setns setpgid setpgrp setpriority
+        setsid setsockopt settimeofday setutxent shmat shmctl shmdt shmget shutdown signalfd sockatmark socket
+        socketpair splice swapoff swapon sysinfo syslog tcdrain tcflow tcflush tcgetattr tcgetpgrp tcgetsid
+        tcsendbreak tcsetattr tcsetpgrp tee timer_create timer_delete timer_getoverrun timer_gettime timer_settime
+        timerfd_create timerfd_gettime timerfd_settime ttyname umount umount2 unlockpt unshare userfaultfd
+        utmpxname vfork vhangup vmsplice vsyslog wait3 wait4 waitid
     """,
     "vectored": """
         preadv preadv64 preadv64v2 preadvv2 pwritev pwritev64 pwritev64v2 pwritevv2 readv writev
@@ -222,7 +222,8 @@ NAMES: dict[str, str] = {
         __libc_fatal __monstartup __sched_cpucount __stack_chk_fail __stack_chk_fail_local __stack_chk_guard
         __sysconf _exit _mcleanup _mcount _rtld_global_ro exit fork get_nprocs get_nprocs_conf getauxval getegid
         geteuid getgid getpagesize getpid getppid getresgid getresuid gettid getuid mcount monstartup quick_exit
-        sched_getaffinity setfsgid setfsuid syscall sysconf system uname
+        sched_getaffinity setegid seteuid setfsgid setfsuid setgid setregid setresgid setresuid setreuid setuid
+        syscall sysconf system uname
     """,
     "handlers": """
         __aeabi_atexit __cxa_at_quick_exit __cxa_atexit __cxa_finalize __cxa_thread_atexit __cxa_thread_atexit_impl

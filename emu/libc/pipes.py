@@ -46,6 +46,10 @@ class PipeEnd(Descriptor):
     def gives_what_is_there(self) -> bool:
         return True
 
+    @property
+    def waiting(self) -> int:
+        return len(self.pipe.content) if self.pipe is not None else 0
+
     def read(self, count: int, at: int | None = None) -> bytes:
         pipe = self._checked(self.readable, at)
         if count and not pipe.content and pipe.has_writer:

@@ -8,7 +8,7 @@ from emu.errors import GuestAbort, GuestExit
 from emu.libc.errno import Errno, message
 from emu.libc.file_node import USER_ID
 from emu.libc.handlers import Handlers, run_handlers, run_thread_handlers
-from emu.libc.table import export, export_data
+from emu.libc.table import export, export_data, register
 
 if TYPE_CHECKING:
     from emu.libc.guest import Arguments
@@ -147,6 +147,21 @@ def getresuid(libc: Libc, real: int, effective: int, saved: int) -> int:
     for place in (real, effective, saved):
         libc.memory.write_uint(place, 4, USER_ID)
     return 0
+
+
+_UNCHANGED = 0xFFFF_FFFF
+
+
+def _keep_identities(libc: Libc, *identities: int) -> int:
+    """Success where all stay as they are, as -1 says of one of several; no others are permitted (setresuid(2))."""
+    if identities == (_UNCHANGED,):
+        return libc.fail(Errno.EINVAL)
+    return 0 if {USER_ID, _UNCHANGED}.issuperset(identities) else libc.fail(Errno.EPERM)
+
+
+for _count, _names in enumerate(("setuid setgid seteuid setegid", "setreuid setregid", "setresuid setresgid"), 1):
+    for _name in _names.split():
+        register(_name, f"int {_name}({', '.join(['unsigned'] * _count)})", _keep_identities)
 
 
 @export("int setfsuid(unsigned identity)", alias=("setfsgid",))

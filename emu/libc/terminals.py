@@ -1,13 +1,17 @@
-"""Settings of terminals, as data: struct termios, which no descriptor here has (glibc, bits/termios-struct.h)."""
+"""ioctl, and settings of terminals as data: struct termios (glibc, bits/termios-struct.h). None is a terminal."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from emu.libc.errno import Errno
+from emu.libc.errno import Errno, FileError
+from emu.libc.files import attempt
+from emu.libc.filesystem import file_system
 from emu.libc.table import export, register
+from emu.libc.texts import constant_text
 
 if TYPE_CHECKING:
+    from emu.libc.guest import Arguments
     from emu.libc.library import Libc
 
 _IFLAG, _OFLAG, _CFLAG, _LFLAG = 0, 4, 8, 12
@@ -54,6 +58,41 @@ for _name in ("cfgetispeed", "cfgetospeed"):
         f"unsigned {_name}(const void *settings)",
         lambda libc, settings: libc.memory.read_uint(settings + _CFLAG, 4) & _SPEED_BITS,
     )
+
+
+_FIONREAD = 0x541B  #: on all seven ISAs (Linux, asm-generic/ioctls.h)
+
+
+def control(libc: Libc, number: int, request: int, argument: int) -> int:
+    """ioctl: how many bytes can be read; no descriptor is a terminal or another device. Raises FileError."""
+    descriptor = file_system(libc).get(number)
+    if request & 0xFFFF_FFFF != _FIONREAD:
+        raise FileError(Errno.ENOTTY)
+    libc.memory.write_uint(argument, 4, descriptor.waiting & 0x7FFF_FFFF)
+    return 0
+
+
+@export("int ioctl(int number, unsigned long request, ...)", alias=("__ioctl_time64",))
+def ioctl(libc: Libc, number: int, request: int, arguments: Arguments) -> int:
+    return attempt(libc, lambda: control(libc, number, request, int(arguments.take("unsigned long"))))
+
+
+@export("int isatty(int number)")
+def isatty(libc: Libc, number: int) -> int:
+    """0 with EBADF or ENOTTY."""
+    return attempt(libc, lambda: control(libc, number, 0, 0)) + 1
+
+
+@export("char *ctermid(char *name)")
+def ctermid(libc: Libc, name: int) -> int:
+    """The name of a process's terminal, whether it has one or not."""
+    if not name:
+        return constant_text(libc, _TERMINAL)
+    libc.put_string(name, _TERMINAL)
+    return name
+
+
+_TERMINAL = b"/dev/tty"
 
 
 @export("int ttyname_r(int number, char *name, size_t size)")

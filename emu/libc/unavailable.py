@@ -47,12 +47,11 @@ _FAILING: dict[Errno, dict[int, str]] = {
     },
     Errno.EPERM: {
         0: "setpgrp",
-        1: "adjtimex reboot umount setuid seteuid setgid setegid chroot sethostname settimeofday nice acct "
-        "swapoff",
+        1: "adjtimex reboot umount chroot sethostname settimeofday nice acct swapoff",
         2: "delete_module "
-        "capset pivot_root setreuid setregid setgroups initgroups clock_settime setdomainname setpgid swapon "
+        "capset pivot_root setgroups initgroups clock_settime setdomainname setpgid swapon "
         "umount2 __clock_settime64 __settimeofday64",
-        3: "init_module klogctl setresuid setresgid setpriority",
+        3: "init_module klogctl setpriority",
         5: "mount",
     },
     Errno.ENOTTY: {
@@ -220,7 +219,7 @@ def getpriority(libc: Libc, which: int, who: int) -> int:
     return 0
 
 
-@export("char *ttyname(int number)", alias=("ctermid", "ptsname"))
+@export("char *ttyname(int number)", alias=("ptsname",))
 def ttyname(libc: Libc, number: int) -> int:
     return libc.fail(Errno.ENOTTY, 0)
 

@@ -10,7 +10,7 @@ from emu.libc.descriptors import O_CREAT, O_RDWR
 from emu.libc.errno import Errno
 from emu.libc.files import status_bytes
 from emu.libc.filesystem import file_system
-from tests.libc.fake import Harness
+from tests.libc.fake import Harness, Values
 
 _AT_FDCWD = -100
 
@@ -113,3 +113,39 @@ def test_what_is_not_there_fails_as_on_linux(call: tuple[Any, ...], error: Errno
     host = Harness(files={})
     assert host.call(*call) == -1
     assert host.libc.errno == error
+
+
+def test_a_process_may_keep_its_identities(host: Harness) -> None:
+    own, unchanged = host.call("getuid"), 0xFFFF_FFFF
+    for name in ("setuid", "setegid"):
+        assert host.call(name, own) == 0
+        assert host.call(name, unchanged) == -1
+        assert host.libc.errno == Errno.EINVAL
+    assert host.call("setreuid", unchanged, own) == host.call("setresgid", own, unchanged, own) == 0
+    assert host.call("setreuid", own, 0) == -1
+    assert host.libc.errno == Errno.EPERM
+
+
+def test_ioctl_tells_what_can_be_read(host: Harness) -> None:
+    count, ends = host.buffer(4), host.buffer(8)
+    number = host.call("open", b"/f", O_RDWR | O_CREAT, Values(0o600))
+    assert host.call("write", number, host.place(b"hello"), 5) == 5
+    assert host.call("lseek", number, 2, 0) == 2
+    assert host.call("pipe", ends) == 0
+    reader, writer = host.memory.read_uint(ends, 4), host.memory.read_uint(ends + 4, 4)
+    assert host.call("write", writer, host.place(b"abcd"), 4) == 4
+    for descriptor, waiting in ((number, 3), (reader, 4)):
+        assert host.call("ioctl", descriptor, 0x541B, Values(count)) == 0
+        assert host.memory.read_uint(count, 4) == waiting
+    for descriptor, error in ((number, Errno.ENOTTY), (99, Errno.EBADF)):
+        assert host.call("ioctl", descriptor, 0x5413, Values(count)) == -1
+        assert host.libc.errno == error
+        assert host.call("isatty", descriptor) == 0
+        assert host.libc.errno == error
+
+
+def test_the_terminal_has_a_name_without_being_there(host: Harness) -> None:
+    buffer = host.buffer(16)
+    assert host.string(host.call("ctermid", 0)) == b"/dev/tty"
+    assert host.call("ctermid", buffer) == buffer
+    assert host.string(buffer) == b"/dev/tty"

@@ -16,6 +16,7 @@ from emu.libc.files import read_into, status_bytes, statx_bytes, transfer_vector
 from emu.libc.filesystem import Status, file_system, inode
 from emu.libc.permissions import open_node
 from emu.libc.pipes import make_pipe
+from emu.libc.terminals import control
 from emu.linux.syscalls.kernel import call
 
 if TYPE_CHECKING:
@@ -134,10 +135,8 @@ def fsync(kernel: SystemCalls, number: int) -> int:
 
 
 @call("ioctl")
-def ioctl(kernel: SystemCalls, number: int) -> int:
-    """No descriptor is a terminal."""
-    fsync(kernel, number)
-    return -Errno.ENOTTY
+def ioctl(kernel: SystemCalls, number: int, request: int, argument: int) -> int:
+    return control(kernel.libc, kernel.signed(number, 4), request, argument)
 
 
 @call("dup")
