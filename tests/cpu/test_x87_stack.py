@@ -7,6 +7,7 @@ import struct
 import pytest
 
 from emu import Machine
+from emu.cpu.corrections.finders import FINDERS
 from emu.errors import CallError
 from tests.objects.build import compiled
 
@@ -24,6 +25,12 @@ CASES: dict[str, tuple[str, int, int, int | None]] = {
         0xFFFF << 64 | 10,
     ),
     "read_by_mmx": ("fldpi\nmovd %mm7, %eax\nmovd %eax, %mm0\nfdecstp", 0x3800, 8, 0x4000_C90F_DAA2_2168_C235),
+    "written_by_mmx_before_and_after_x87": (
+        "mov $5, %ecx\nmovd %ecx, %mm7\nemms\nfldpi\nmovd %ecx, %mm7\nfdecstp",
+        0x3800,
+        8,
+        0xFFFF << 64 | 5,
+    ),
     "pop_of_empty": ("fstp %st(0)", 0x0841, 0, None),
     "add_to_empty": ("fld1\njmp 1f\n1: faddp", 0x41, 1, INDEFINITE),
     "compare_with_empty": ("fld1\nfucom %st(1)", 0x3841, 1, 0x3FFF << 64 | 1 << 63),
@@ -78,3 +85,13 @@ def test_a_function_that_leaves_no_floating_point_result_has_returned_none() -> 
         with pytest.raises(CallError, match="left no value on the x87 stack"):
             library.function("f", "double f(int)")(1)
         assert library.function("f", "int f(int)")(7) == 7
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "i386"])
+def test_mmx_code_stops_only_where_a_block_first_writes_a_register(arch: str) -> None:
+    paddd_0, paddd_1 = b"\x0f\xfe\xc2", b"\x0f\xfe\xca"  # mm0 and mm1, plus mm2
+    fldz, fxrstor = b"\xd9\xee", b"\x0f\xae\x08"
+    pieces = [paddd_0, paddd_0, paddd_1, paddd_0, fldz, paddd_1, paddd_1, fxrstor, paddd_1]
+    starts = [sum(map(len, pieces[:n])) for n in range(len(pieces))]
+    found = [each.address for each in FINDERS[arch](b"".join(pieces), 0) if each.guard is not None]
+    assert found == [starts[n] for n in (0, 2, 5, 8)]

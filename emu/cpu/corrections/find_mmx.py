@@ -1,6 +1,8 @@
 """MMX instructions that write an MMX register: its exponent, as an x87 register, becomes all ones.
 
-Unicorn leaves the exponent as it is. The engine is stopped only where that shows (`emu.cpu.hooks.guard_hook`).
+Unicorn leaves the exponent as it is. The engine is stopped only where that shows (`emu.cpu.hooks.guard_hook`), and
+only the first instruction of a block that writes a register is hooked: Unicorn goes through all hooks at each
+instruction with one, and such code has many.
 
 Source: Intel SDM volume 3, 12.2 ("The MMX State and MMX Register Aliasing").
 """
@@ -24,6 +26,8 @@ _SSSE3: Final = {0x38: frozenset((*range(0x0C), 0x1C, 0x1D, 0x1E)), 0x3A: frozen
 _CONVERSIONS: Final = (0x2C, 0x2D)  #: with 0x66 too: from doubles
 _MOVDQ2Q: Final = (0xF2, 0xD6)
 _EXPONENT: Final = 0xFFFF << 64
+_X87: Final = range(0xD8, 0xE0)  #: opcodes of x87, which change exponents; with those behind 0f:
+_RESTORES: Final = (0xAE, 0xC7)  #: fxrstor, xrstor, xrstors
 _TOP: Final = 11  #: the place of the stack's top in x87's status word
 
 
@@ -42,14 +46,22 @@ def _written(code: X86Code) -> int | None:
     return third & 7 if second in _RM and third >= 0xC0 else None
 
 
-def judge(code: X86Code, found: Misrun | None, traps: Callable[[Guest], bool]) -> Misrun | None:
-    """The correction of an MMX instruction, given that `found` already; `traps`: whether MMX instructions trap."""
+def judge(code: X86Code, found: Misrun | None, traps: Callable[[Guest], bool], settled: set[int]) -> Misrun | None:
+    """The correction of an MMX instruction, given that `found` already; `traps`: whether MMX instructions trap.
+    `settled`, which is updated: registers whose exponents are all ones after what comes before in the block.
+    """
     number = _written(code)
     if number is None or (found is not None and found.run is None):
+        first, second = code.opcode[:2]
+        if first in _X87 or (first == 0x0F and second in _RESTORES):
+            settled.clear()
         return found
     run = partial(_run, number, found.run if found is not None else None, traps)
     if found is not None:
         return replace(found, run=run)
+    if number in settled:
+        return None
+    settled.add(number)
     return Misrun(code.address, code.size, run, guard=MmxExponent(number))
 
 

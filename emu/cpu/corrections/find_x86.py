@@ -103,10 +103,10 @@ class X86:
     def _found(self, code: bytes, address: int, *, to_branch: bool) -> Iterator[Misrun]:
         if self._suspect.search(code) is None:
             return
-        position = 0
+        position, settled = 0, set[int]()
         while position < len(code):
             size, name = self._decoded(code[position : position + _LONGEST], address + position)
-            found = self._judge(code, address, position, size)
+            found = self._judge(code, address, position, size, settled)
             if not (size or found) and (not to_branch or position + _LONGEST <= len(code)):
                 # Reserved, or cut off. What follows cannot be looked at.
                 found = Misrun(address + position, 1, None)
@@ -125,8 +125,8 @@ class X86:
                 return rows[0][1], rows[0][2]
         return 0, ""
 
-    def _judge(self, block: bytes, begin: int, position: int, size: int) -> Misrun | None:
-        """The refusal or correction of the instruction at a position in a block."""
+    def _judge(self, block: bytes, begin: int, position: int, size: int, settled: set[int]) -> Misrun | None:
+        """The refusal or correction of the instruction at a position in a block; `settled`: see `find_mmx`."""
         piece, address = block[position : position + _LONGEST], begin + position
         code = X86Code(address, size, self._bits, piece)
         found = (
@@ -138,7 +138,7 @@ class X86:
             or find_sse.judge(code, denormals=self._denormals)
             or self._system_instruction(code)
         )
-        return find_mmx.judge(code, found, self._mmx_traps)
+        return find_mmx.judge(code, found, self._mmx_traps, settled)
 
     def _system_instruction(self, code: X86Code) -> Misrun | None:
         """The refusal of privileged instructions and segments; boards have them, and execute some themselves."""
