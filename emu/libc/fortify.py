@@ -23,7 +23,7 @@ from emu.libc.unavailable import gethostname
 if TYPE_CHECKING:
     from emu.libc.library import Libc
 
-_Need: TypeAlias = "Callable[..., int]"
+Need: TypeAlias = "Callable[..., int]"
 
 
 def _count(libc: Libc, dest: int, source: int, n: int) -> int:
@@ -43,7 +43,8 @@ def _size_third(libc: Libc, dest: int, src: int, size: int) -> int:
     return size
 
 
-def _size_last(libc: Libc, *args: int) -> int:
+def size_last(libc: Libc, *args: int) -> int:
+    """The last argument, as the number of bytes that are written."""
     return args[-1]
 
 
@@ -54,7 +55,7 @@ def _wide_count(libc: Libc, dest: int, src: int, n: int) -> int:
 _COPY = "void *dest, const void *src, size_t n"
 _TEXT = "char *dest, const char *src"
 #: name -> (result, parameters, implementation, bytes needed); the object's size follows as one more size_t.
-_CHECKED: dict[str, tuple[str, str, Implementation, _Need]] = {
+_CHECKED: dict[str, tuple[str, str, Implementation, Need]] = {
     "memcpy": ("void *", _COPY, memory.memcpy, _count),
     "memmove": ("void *", _COPY, memory.memmove, _count),
     "mempcpy": ("void *", _COPY, memory.mempcpy, _count),
@@ -75,14 +76,16 @@ _CHECKED: dict[str, tuple[str, str, Implementation, _Need]] = {
     "wmemmove": ("int *", "int *dest, const int *src, size_t n", wide.wmemcpy, _wide_count),
     "wmemset": ("int *", "int *dest, int value, size_t n", wide.wmemset, _wide_count),
     "readlink": ("ssize_t ", "const char *path, char *buffer, size_t size", readlink, _size_third),
-    "readlinkat": ("ssize_t ", "int folder, const char *path, char *buffer, size_t size", readlinkat, _size_last),
-    "getcwd": ("char *", "char *buffer, size_t size", getcwd, _size_last),
-    "gethostname": ("int ", "char *buffer, size_t size", gethostname, _size_last),
-    "confstr": ("size_t ", "int name, char *buffer, size_t size", confstr, _size_last),
+    "readlinkat": ("ssize_t ", "int folder, const char *path, char *buffer, size_t size", readlinkat, size_last),
+    "getcwd": ("char *", "char *buffer, size_t size", getcwd, size_last),
+    "gethostname": ("int ", "char *buffer, size_t size", gethostname, size_last),
+    "confstr": ("size_t ", "int name, char *buffer, size_t size", confstr, size_last),
 }
 
 
-def _checking(name: str, call: Implementation, need: _Need) -> Implementation:
+def checking(name: str, call: Implementation, need: Need) -> Implementation:
+    """`call` with the object's size as one more argument; GuestAbort where it is less than what `need` says."""
+
     def checked(libc: Libc, *args: int) -> int | float | None:
         *plain, room = args
         needed = need(libc, *plain)
@@ -95,7 +98,7 @@ def _checking(name: str, call: Implementation, need: _Need) -> Implementation:
 
 for _name, (_result, _parameters, _call, _need) in _CHECKED.items():
     register(
-        f"__{_name}_chk", f"{_result}__{_name}_chk({_parameters}, size_t room)", _checking(_name, _call, _need)
+        f"__{_name}_chk", f"{_result}__{_name}_chk({_parameters}, size_t room)", checking(_name, _call, _need)
     )
 
 

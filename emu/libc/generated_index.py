@@ -160,7 +160,7 @@ NAMES: dict[str, str] = {
         __pipe pipe pipe2
     """,
     "readiness": """
-        __poll __poll_chk __ppoll64 __pselect64 __select64 poll ppoll pselect select
+        __poll __poll_chk __ppoll64 __ppoll64_chk __ppoll_chk __pselect64 __select64 poll ppoll pselect select
     """,
     "iconv": """
         iconv iconv_close iconv_open
@@ -347,6 +347,11 @@ NAMES: dict[str, str] = {
         __memmove_chk __mempcpy_chk __memset_chk __pread64_chk __pread_chk __readlink_chk __readlinkat_chk
         __realpath_chk __stpcpy_chk __stpncpy_chk __strcat_chk __strcpy_chk __strlcat_chk __strlcpy_chk
         __strncat_chk __strncpy_chk __wcsncpy_chk __wcstombs_chk __wmemcpy_chk __wmemmove_chk __wmemset_chk
+    """,
+    "fortify_rare": """
+        __fgetws_chk __fgetws_unlocked_chk __getdomainname_chk __getgroups_chk __getlogin_r_chk __mbsnrtowcs_chk
+        __mbsrtowcs_chk __ptsname_r_chk __ttyname_r_chk __wcpcpy_chk __wcpncpy_chk __wcrtomb_chk __wcscat_chk
+        __wcscpy_chk __wcsncat_chk __wcsnrtombs_chk __wcsrtombs_chk __wctomb_chk __wmempcpy_chk
     """,
     "memory_streams": """
         fmemopen open_memstream open_wmemstream
@@ -559,19 +564,20 @@ OTHERS = """
     __libc_ctype_tolower_table __libc_ctype_toupper_table __libc_single_threaded __libc_stack_end __localtime64
     __localtime64_r __lshrti3 __lstat64_time64 __lttf2 __mktime64 __modti3 __mtx_timedlock64 __muloti4 __multf3
     __multi3 __mulvti3 __nanosleep64 __negtf2 __negti2 __negvti2 __netf2 __parityti2 __popcountti2 __powitf2
-    __ppoll64 __progname __progname_full __pselect64 __pthread_cond_clockwait64 __pthread_cond_timedwait64
-    __pthread_mutex_clocklock64 __pthread_mutex_timedlock64 __pthread_rwlock_clockrdlock64
-    __pthread_rwlock_clockwrlock64 __pthread_rwlock_timedrdlock64 __pthread_rwlock_timedwrlock64 __relink_c_locale
-    __relink_lconv __relink_locale_name __relink_utf8_locale __relink_utf8_locale_name __select64 __sem_clockwait64
-    __sem_timedwait64 __setitimer64 __signgam __stack_chk_guard __stat64_time64 __strtof128_nan __strtold_nan
-    __subtf3 __subvti3 __sync_add_and_fetch_16 __sync_and_and_fetch_16 __sync_bool_compare_and_swap_16
-    __sync_fetch_and_add_16 __sync_fetch_and_and_16 __sync_fetch_and_nand_16 __sync_fetch_and_or_16
-    __sync_fetch_and_sub_16 __sync_fetch_and_xor_16 __sync_lock_release_16 __sync_lock_test_and_set_16
-    __sync_nand_and_fetch_16 __sync_or_and_fetch_16 __sync_sub_and_fetch_16 __sync_val_compare_and_swap_16
-    __sync_xor_and_fetch_16 __thrd_sleep64 __time64 __timegm64 __timespec_get64 __timezone __truncdfhf2
-    __truncsfhf2 __trunctfdf2 __trunctfsf2 __tzname __ucmpti2 __udivmodti4 __udivti3 __umodti3 __unordtf2 _environ
-    _libc_intl_domainname _nl_C_locobj _rtld_global_ro daylight div dl_unwind_find_exidx environ
-    error_message_count error_one_per_line error_print_progname imaxdiv in6addr_any in6addr_loopback ldiv lldiv
-    optarg opterr optind optopt program_invocation_name program_invocation_short_name re_syntax_options signgam
-    stderr stdin stdout strfromf128 strtof128 timezone tzname
+    __ppoll64 __ppoll64_chk __progname __progname_full __pselect64 __pthread_cond_clockwait64
+    __pthread_cond_timedwait64 __pthread_mutex_clocklock64 __pthread_mutex_timedlock64
+    __pthread_rwlock_clockrdlock64 __pthread_rwlock_clockwrlock64 __pthread_rwlock_timedrdlock64
+    __pthread_rwlock_timedwrlock64 __relink_c_locale __relink_lconv __relink_locale_name __relink_utf8_locale
+    __relink_utf8_locale_name __select64 __sem_clockwait64 __sem_timedwait64 __setitimer64 __signgam
+    __stack_chk_guard __stat64_time64 __strtof128_nan __strtold_nan __subtf3 __subvti3 __sync_add_and_fetch_16
+    __sync_and_and_fetch_16 __sync_bool_compare_and_swap_16 __sync_fetch_and_add_16 __sync_fetch_and_and_16
+    __sync_fetch_and_nand_16 __sync_fetch_and_or_16 __sync_fetch_and_sub_16 __sync_fetch_and_xor_16
+    __sync_lock_release_16 __sync_lock_test_and_set_16 __sync_nand_and_fetch_16 __sync_or_and_fetch_16
+    __sync_sub_and_fetch_16 __sync_val_compare_and_swap_16 __sync_xor_and_fetch_16 __thrd_sleep64 __time64
+    __timegm64 __timespec_get64 __timezone __truncdfhf2 __truncsfhf2 __trunctfdf2 __trunctfsf2 __tzname __ucmpti2
+    __udivmodti4 __udivti3 __umodti3 __unordtf2 _environ _libc_intl_domainname _nl_C_locobj _rtld_global_ro
+    daylight div dl_unwind_find_exidx environ error_message_count error_one_per_line error_print_progname imaxdiv
+    in6addr_any in6addr_loopback ldiv lldiv optarg opterr optind optopt program_invocation_name
+    program_invocation_short_name re_syntax_options signgam stderr stdin stdout strfromf128 strtof128 timezone
+    tzname
 """

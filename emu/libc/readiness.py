@@ -115,6 +115,12 @@ def _ppoll(libc: Libc, size: int, descriptors: int, count: int, time: int, mask:
     return attempt(libc, operation)
 
 
+def _ppoll_chk(libc: Libc, size: int, descriptors: int, count: int, time: int, mask: int, room: int) -> int:
+    if 8 * count > room:
+        raise overflow_abort(8 * count, room, "ppoll")
+    return _ppoll(libc, size, descriptors, count, time, mask)
+
+
 def _pselect(
     libc: Libc, size: int, count: int, a: int, b: int, c: int, time: int, mask: int = 0, unit: int = 1
 ) -> int:
@@ -131,6 +137,12 @@ def _select(libc: Libc, size: int, count: int, a: int, b: int, c: int, time: int
 _SETS = "int count, void *reading, void *writing, void *excepting"
 register_timed(
     "ppoll", "int {}(void *descriptors, unsigned long count, const void *time, const void *mask)", _ppoll
+)
+register_timed(
+    "__ppoll_chk",
+    "int {}(void *descriptors, unsigned long count, const void *time, const void *mask, size_t room)",
+    _ppoll_chk,
+    "__ppoll64_chk",
 )
 register_timed("select", f"int {{}}({_SETS}, void *time)", _select)
 register_timed("pselect", f"int {{}}({_SETS}, const void *time, const void *mask)", _pselect)

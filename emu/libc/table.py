@@ -35,7 +35,7 @@ FAMILIES = (
     "unavailable", "vectored", "stdio_ext", "paths", "directories", "process", "handlers", "signals",
     "signal_masks", "startup", "dlfcn", "reports", "environment", "getopt", "clock", "timers", "strftime", "rand",
     "jumps", "threads", "c11_threads", "locks", "lock_attributes", "cancellation", "scheduling", "semaphores",
-    "timed_waits", "thread_attributes", "fortify", "memory_streams", "older_text", "regex_syntax",
+    "timed_waits", "thread_attributes", "fortify", "fortify_rare", "memory_streams", "older_text", "regex_syntax",
     "libm", "libm_parts", "fenv", "integers", "softfloat", "quad",
     "eabi", "atomics",
 )  # fmt: skip
