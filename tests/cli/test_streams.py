@@ -80,6 +80,15 @@ def test_all_output_encodes_and_holds_no_control_character(
         monkeypatch.undo()
 
 
+def test_names_are_told_byte_for_byte_in_json(library: str, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    assert run(["inspect", "--symbols", "--json", library]) == 0
+    out = capsysbinary.readouterr().out
+    assert out.isascii()
+    report = json.loads(out)
+    assert os.fsencode(report["file"]) == os.fsencode(library)
+    assert HOSTILE in [os.fsencode(symbol["name"]) for symbol in report["symbols"]]
+
+
 def emu(*arguments: str, **options: object) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "emu.cli", *arguments]
     return subprocess.run(command, timeout=120, check=False, **{"stderr": subprocess.PIPE, **options})  # type: ignore[call-overload, no-any-return]
