@@ -16,7 +16,7 @@ from emu.cli.command import Exit, Usage
 from emu.cli.fuzzing import USUAL_NAME
 from emu.errors import BudgetExceeded, FuzzError
 from emu.fuzz import Fuzzer
-from emu.fuzz.files import read_dictionary, read_inputs, save_input
+from emu.fuzz.files import check_writable, read_dictionary, read_inputs, save_input
 from emu.handles import Function
 from relink.errors import RelinkError, UnresolvedSymbol
 from relink.log import Log
@@ -189,6 +189,7 @@ def _searched(fuzzer: Fuzzer, fuzzing: Fuzzing, known: int) -> list[Failed]:
 
     An exception that SIGINT raises in a finaliser is lost: then the search ends with its period.
     """
+    check_writable(fuzzing.crashes)  # before hours of work
     written = _Written(fuzzing, known)
     begun = time.monotonic()
     handler = signal.getsignal(signal.SIGINT)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from hashlib import sha1
 from pathlib import Path
@@ -30,6 +32,15 @@ def save_input(folder: Path, data: bytes, prefix: str = "") -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(path, data)
     return path
+
+
+def check_writable(folder: Path) -> None:
+    """Raises OSError when no input can be written to a folder, which need not be there yet."""
+    place = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    if not place.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(place))
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
 
 
 def read_dictionary(path: Path) -> list[bytes]:
