@@ -34,7 +34,7 @@ class ClockState:
     """The start time of the process, and the static buffers of functions that return one."""
 
     def __init__(self, libc: Libc) -> None:
-        self.start = libc.clock()
+        self.start = libc.clock() - libc.slept
         self.broken_down = libc.allocate(64)
         self.text = libc.allocate(_STATIC_ROOM)
 
@@ -107,12 +107,18 @@ def _put_pair(libc: Libc, size: int, address: int, seconds: int, fraction: int) 
     libc.memory.write_uint(address + size, size, fraction)
 
 
+_CPU_CLOCKS = (2, 3)  #: CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID
+
+
+def cpu_time(libc: Libc) -> int:
+    """The nanoseconds that the process has run for, without those in which it slept."""
+    return libc.clock() - libc.slept - libc.state(ClockState).start
+
+
 def _clock_gettime(libc: Libc, size: int, clock: int, result: int) -> int:
     if not 0 <= clock <= 11:
         return libc.fail(Errno.EINVAL)
-    now = libc.clock()
-    if clock in (2, 3):  # CPU time of the process or thread
-        now -= libc.state(ClockState).start
+    now = cpu_time(libc) if clock in _CPU_CLOCKS else libc.clock()
     _put_pair(libc, size, result, *divmod(now, _SECOND))
     return 0
 
@@ -222,16 +228,20 @@ _export_timed()
 
 @export("clock_t clock(void)")
 def clock(libc: Libc) -> int:
-    value = (libc.clock() - libc.state(ClockState).start) // 1000
+    value = cpu_time(libc) // 1000
     return value & (libc.arch.address_mask >> 1)
+
+
+_TICK = _SECOND // 100  #: sysconf(_SC_CLK_TCK)
 
 
 @export("clock_t times(void *result)")
 def times(libc: Libc, result: int) -> int:
-    ticks = clock(libc) // 10_000
+    """The time that has passed, and in `result` that of the processor, in hundredths of a second."""
     if result:
+        ticks = cpu_time(libc) // _TICK
         libc.memory.write(result, ticks.to_bytes(libc.word, "little") + bytes(3 * libc.word))
-    return ticks
+    return (libc.clock() - libc.state(ClockState).start) // _TICK & (libc.arch.address_mask >> 1)
 
 
 @export("int sched_yield(void)")

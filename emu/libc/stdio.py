@@ -340,7 +340,8 @@ def fileno(libc: Libc, stream: int) -> int:
 
 @export("int setvbuf(void *stream, char *buffer, int mode, size_t size)")
 def setvbuf(libc: Libc, stream: int, buffer: int, mode: int, size: int) -> int:
-    return 0
+    """Streams have no buffers; -1 for a mode that is none of the three."""
+    return 0 if 0 <= mode <= 2 else EOF
 
 
 @export("void setbuf(void *stream, char *buffer)")

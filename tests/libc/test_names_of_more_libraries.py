@@ -300,3 +300,8 @@ def test_a_memory_stream_that_is_closed_ends_at_its_position(host: Harness) -> N
     host.call("fclose", stream)
     assert host.string(host.libc.pointer(place)) == b"aQ"
     assert host.libc.pointer(size) == 2
+
+
+def test_a_mode_of_buffering_is_one_of_three(host: Harness) -> None:
+    stream = host.call("tmpfile")
+    assert [host.call("setvbuf", stream, 0, mode, 0) for mode in (0, 1, 2, 3, -1)] == [0, 0, 0, -1, -1]

@@ -49,6 +49,18 @@ def test_a_sleep_for_a_timespec_moves_the_clock(stopped: Harness, name: str) -> 
     assert stopped.libc.clock() == _START + 2_500_000_000
 
 
+def test_a_sleep_is_no_time_of_the_processor(stopped: Harness) -> None:
+    spent = stopped.buffer(16)
+    for seconds in (0, 3):
+        stopped.call("sleep", seconds)
+        assert stopped.call("clock") == 0
+        assert stopped.call("times", spent) == 100 * seconds
+        assert stopped.memory.read(spent, 16) == bytes(16)
+        for clock in (2, 3):
+            assert stopped.call("clock_gettime", clock, spent) == 0
+            assert stopped.memory.read(spent, 16) == bytes(16)
+
+
 #: name -> (its lock's state first, other arguments, results for a deadline and for one of too many nanoseconds).
 WAITS = {
     "pthread_mutex_timedlock": ("pthread_mutex_lock", (), Errno.ETIMEDOUT, Errno.EINVAL),
