@@ -22,6 +22,7 @@ _CATEGORY_NAMES = (
     b"LC_NAME", b"LC_ADDRESS", b"LC_TELEPHONE", b"LC_MEASUREMENT", b"LC_IDENTIFICATION",
 )  # fmt: skip
 _SINGLE = tuple(number for number in range(CATEGORIES) if number != LC_ALL)
+_ALL_MASK = sum(1 << number for number in _SINGLE)  #: LC_ALL_MASK
 #: The largest number of bytes of a character: that of glibc's UTF-8, which counts sequences beyond Unicode.
 _LONGEST_CHARACTER = {"ascii": 1, "utf-8": 6}
 
@@ -136,8 +137,11 @@ def _encoding_of(libc: Libc, locale: int) -> str | None:
 
 @export("void *newlocale(int mask, const char *name, void *base)", alias=("__newlocale",))
 def newlocale(libc: Libc, mask: int, name: int, base: int) -> int:
-    """One of two objects, by LC_CTYPE: in other categories the locales are alike."""
-    if not name:
+    """One of two objects, by LC_CTYPE: in other categories the locales are alike. `1 << LC_ALL`, which libstdc++
+    passes, stands for all categories, as in glibc.
+    """
+    mask = _ALL_MASK if mask == 1 << LC_ALL else mask
+    if not name or mask & ~_ALL_MASK:
         return libc.fail(Errno.EINVAL, 0)
     text = libc.bounded_string(name, _LONGEST_NAME)
     wanted = _wanted(libc, LC_ALL, text)

@@ -144,3 +144,13 @@ def test_mappings_of_characters_have_names(host: Harness) -> None:
     assert host.call("towctrans", ord("a"), upper) == ord("A")
     assert host.call("towctrans", ord("A"), host.call("wctrans", host.text(b"tolower"))) == ord("a")
     assert host.call("wctrans", host.text(b"nothing")) == 0
+
+
+def test_the_number_of_all_categories_is_the_mask_of_all(host: Harness) -> None:
+    everything, overall = 0x1FBF, 1 << LC_ALL  # libstdc++'s std::locale passes the second
+    assert host.call("newlocale", overall, b"C.UTF-8", 0) == host.call("newlocale", everything, b"C.UTF-8", 0)
+    assert host.call("newlocale", overall, b"de_DE.UTF-8", 0) == 0
+    assert host.libc.errno == Errno.ENOENT
+    for mask in (overall | 1, 1 << 13):
+        assert host.call("newlocale", mask, b"C", 0) == 0
+        assert host.libc.errno == Errno.EINVAL
