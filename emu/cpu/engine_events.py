@@ -11,20 +11,21 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Final
 
 from emu.cpu.events import Access, RawAccess, Recorded, Recording, Sink, Watch
 from emu.cpu.observed_cpu import ObservedCpu
 from emu.cpu.protocol import Protection, Stop, StopReason
-from emu.cpu.watches import WatchIndex
+from emu.cpu.watches import WatchIndex, described, value_of
 from relink.errors import AddressSpaceError
 
 PAGE_SIZE: Final = 4096
 _MOST: Final = 1 << 62  #: more instructions than any run has
 _WIDEST: Final = 64  #: no access reaches further than this from the address of its fault
 _NEEDED: Final = {StopReason.READ_PROTECTED: Protection.R, StopReason.WRITE_PROTECTED: Protection.W}
-_RAN_ON: Final = frozenset({StopReason.INSTRUCTION_LIMIT, StopReason.TRAP, StopReason.SYSCALL})
+_REACHED = StopReason.INSTRUCTION_LIMIT
+_RAN_ON: Final = frozenset({_REACHED, StopReason.BLOCK, StopReason.TRAP, StopReason.SYSCALL})
 
 
 class EngineEvents:
@@ -238,8 +239,11 @@ class EngineEvents:
             self._opened = ()
             if self._stale_guards:
                 self._guard_again()
-        found = self._watched(raw) if stop.reason in _RAN_ON else ()
-        self.accesses = tuple(self._described(at, each, opened) for each in found)
+        found = self._watched(raw) if self._cpu.executed else ()
+        accesses = tuple(described(self._cpu.read, at, each, opened) for each in found)
+        self.accesses = accesses if stop.reason in _RAN_ON else ()
+        if not self.accesses:  # it has led to where nothing can be fetched, as at the end of a Cortex-M's handler
+            self._by_host += accesses
         return stop
 
     def _closed(self, address: int, opened: Container[int]) -> list[int]:
@@ -255,15 +259,6 @@ class EngineEvents:
             if page not in opened and self._protection(page) is not None:
                 opened[page] = self._cpu.read(page, PAGE_SIZE)
 
-    def _described(self, pc: int, each: RawAccess, before: Mapping[int, bytes]) -> Access:
-        now = _value(self._cpu.read(each.address, each.size))
-        bytes_before = bytes(
-            before[at & -PAGE_SIZE][at % PAGE_SIZE] if at & -PAGE_SIZE in before else now >> 8 * number & 0xFF
-            for number, at in enumerate(range(each.address, each.address + each.size))
-        )
-        old = _value(bytes_before)
-        return Access(pc, each.address, each.size, now if each.write else old, old, each.write)
-
     def _watched(self, accesses: Iterable[RawAccess]) -> list[RawAccess]:
         return [one for one in accesses if self._by_address.met(one.address, one.size, write=one.write)]
 
@@ -271,8 +266,8 @@ class EngineEvents:
         """A host function has accessed memory for the guest; `before` is what was there."""
         if not size or not self._watched([RawAccess(address, size, write)]):
             return
-        value = _value(self._cpu.read(address, size))
-        self._by_host.append(Access(self._last, address, size, value, _value(before), write))
+        value = value_of(self._cpu.read(address, size))
+        self._by_host.append(Access(self._last, address, size, value, value_of(before), write))
 
     # ---------------------------------------------------------------- running
 
@@ -301,41 +296,56 @@ class EngineEvents:
         finally:
             self._over = None
         self._last = self._continues = stop.pc
+        if stop.reason is StopReason.DEVICE:
+            self._over = stop.pc  # the instruction runs again, as the same hit
         if self._trap_reports and stop.reason is StopReason.TRAP and stop.pc != passed:
             return Stop(StopReason.BREAK, stop.pc)
         if self._stepping:
-            if stop.reason is StopReason.INSTRUCTION_LIMIT:
+            if stop.reason is _REACHED:
                 return Stop(StopReason.STEP, stop.pc)
             self._step_is_due = stop.reason in (StopReason.TRAP, StopReason.SYSCALL)
         return stop
 
     def _run(self, pc: int, limit: int, timeout: float) -> Stop:
-        cpu, executed = self._cpu, 0
-        budget = limit or (_MOST if self._counting else 0)
+        cpu, executed, cut = self._cpu, 0, False
+        budget = limit or (_MOST if self._counting or cpu.has_devices else 0)
         deadline = time.monotonic() + timeout if timeout > 0 else 0.0
         if self._over != pc & self._mask:
             self._over = None
         self._begins(pc, continues=pc & self._mask == self._continues)
         while True:
             left = max(deadline - time.monotonic(), 1e-6) if deadline else 0.0
-            stop = self._advance(pc, budget and budget - executed, left)
+            try:
+                cpu.executed = 0
+                stop = self._advance(pc, budget and budget - executed, left)
+            except BaseException:
+                self.retired += cpu.executed if cpu.has_devices else 0
+                raise
             executed += cpu.executed if budget else 0
             if self._hits_guard(stop):
+                repeats = cpu.repeats_accesses(stop.pc)
+                if cut := self._ends_piece(executed) and not (repeats or stop.pc == pc & self._mask):
+                    break
                 stop = self._open_and_step(stop, left)
-                executed += stop.reason in _RAN_ON
+                executed += cpu.executed
                 if self.accesses:
                     stop = Stop(StopReason.WATCH, stop.pc)
-                elif stop.reason is StopReason.INSTRUCTION_LIMIT and (not budget or executed < budget):
-                    pc = self._resumed_at(stop)
-                    continue
-            elif stop.reason is StopReason.BREAK and self._flush_full():
-                pc = self._resumed_at(stop)
-                continue
-            break
+                    break
+                on = stop.reason is _REACHED and (not budget or executed < budget)
+            else:
+                on = stop.reason is StopReason.BREAK and self._flush_full()
+            cut = on and self._ends_piece(executed)
+            if cut or not on:
+                break
+            pc = self._resumed_at(stop)
         cpu.executed = executed
         self.retired += executed
         self._ended(stop)
-        return stop
+        return Stop(_REACHED, stop.pc) if cut else stop
+
+    def _ends_piece(self, executed: int) -> bool:
+        """With devices, a run ends that could go on: their times and limits are those of one run of the engine."""
+        return self._cpu.has_devices and executed > 0
 
     def _put(self, pc: int, stop: Stop) -> Stop:
         """Set the program counter for a stop that is reported before anything runs."""
@@ -388,7 +398,3 @@ class EngineEvents:
 
     @abstractmethod
     def record(self, what: Recorded, sink: Sink, low: int = 0, high: int = (1 << 64) - 1) -> Recording: ...
-
-
-def _value(data: bytes) -> int:
-    return int.from_bytes(data, "little")

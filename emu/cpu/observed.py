@@ -17,6 +17,7 @@ class ObservedEngine:
 
     _observed: EngineEvents | None = None  #: once `events` has been used
     _first_calls: FirstCalls | None = None  #: once `first_calls` has been used
+    has_devices = False  #: see `emu.cpu.observed_cpu`
 
     def run(self, pc: int, *, max_instructions: int = 0, timeout: float = 0.0) -> Stop:
         """Run from `pc` until a trap, a fault, an event or a limit; see `Cpu.run`.
@@ -29,6 +30,10 @@ class ObservedEngine:
         if self._first_calls is not None:
             self._first_calls.close()
         return observed.run(pc, max_instructions, timeout)
+
+    def repeats_accesses(self, _pc: int) -> bool:
+        """See `emu.cpu.observed_cpu`."""
+        return False
 
     def step(self, pc: int) -> Stop:
         """Run one instruction; see `Cpu.step`."""

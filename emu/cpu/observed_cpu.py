@@ -12,10 +12,16 @@ class ObservedCpu(Protocol):
     """The part of a `Cpu` that its events use."""
 
     executed: int
+    has_devices: bool  #: whether runs are pieces of those of a board (`DeviceCpu.run_piece`)
 
     @property
     def heap_calls(self) -> HeapCalls | None:
         """See `Cpu`."""
+
+    def repeats_accesses(self, pc: int) -> bool:
+        """The instruction at `pc` will run again: answer its accesses of devices so far from memory. Whether there
+        are any.
+        """
 
     def read_register(self, name: str) -> int: ...
     def read(self, address: int, size: int) -> bytes: ...

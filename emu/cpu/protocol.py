@@ -358,9 +358,7 @@ class DeviceCpu(Cpu, Protocol):
         """In the same, with `stops_at_blocks`: the run, and later ones, no longer end after each block."""
 
     def position(self) -> int:
-        """In a run (in a method of a `DevicePort`, or a `Misrun`): the number of its instructions before this
-        one.
-        """
+        """In a run (a method of a `DevicePort`, a `Misrun`): the number of its instructions before this one."""
 
     def continue_at(self, pc: int) -> None:
         """The next run is at `pc`, with the registers as they are (Arm: in the middle of an IT block)."""
@@ -383,9 +381,10 @@ class X86Cpu(DeviceCpu, Protocol):
         """
 
     def last_exception(self) -> tuple[int, bool]:
-        """The error code of the last exception, and whether it was a software interrupt. Asked once, when it is
-        delivered.
-        """
+        """The error code of the last exception, and whether it was a software interrupt. Asked at its delivery."""
+
+    def load_segment(self, register: str, selector: int) -> None:
+        """Load it and set the descriptor's accessed bit. Raises AddressSpaceError where that cannot be written."""
 
     def set_privilege(self, level: int) -> None:
         """Set the privilege level; SS and CS are written next."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, TypeVar
 
-from emu.cpu.events import Watch
+from emu.cpu.events import Access, RawAccess, Watch
+from emu.cpu.pages import PAGE_SIZE
 from relink.elf.intervals import Intervals
 
 _T = TypeVar("_T")
@@ -31,3 +32,19 @@ class WatchIndex(Generic[_T]):
         _, watching, ranges_met = self._made
         found = [watching[number] for number in sorted(ranges_met.overlapping(address, address + size))]
         return [one for one in found if (self._watch_of(one).write if write else self._watch_of(one).read)]
+
+
+def value_of(data: bytes) -> int:
+    """The value of an access, as `Access` has it."""
+    return int.from_bytes(data, "little")
+
+
+def described(read: Callable[[int, int], bytes], pc: int, each: RawAccess, before: Mapping[int, bytes]) -> Access:
+    """The Access by the instruction at `pc`; `before` is what was in the pages that it may have changed."""
+    now = value_of(read(each.address, each.size))
+    bytes_before = bytes(
+        before[at & -PAGE_SIZE][at % PAGE_SIZE] if at & -PAGE_SIZE in before else now >> 8 * number & 0xFF
+        for number, at in enumerate(range(each.address, each.address + each.size))
+    )
+    old = value_of(bytes_before)
+    return Access(pc, each.address, each.size, now if each.write else old, old, each.write)

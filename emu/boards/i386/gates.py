@@ -92,10 +92,16 @@ class Gates:
             stack, segment = self._inner_stack(inner)
             sp = self._push(stack, [ss, esp, *words], pc)
             cpu.set_privilege(inner)
-            cpu.write_register("ss", segment)
+            self._load("ss", segment, pc)
             cpu.write_registers((("esp", sp), ("eflags", after)))
-        cpu.write_register("cs", selector & ~3 | inner)
+        self._load("cs", selector & ~3 | inner, pc)
         return target
+
+    def _load(self, register: str, selector: int, pc: int) -> None:
+        try:
+            self._cpu.load_segment(register, selector)
+        except AddressSpaceError as error:
+            raise Lockup(pc, f"the accessed bit of segment {selector:#x}: {error}") from None
 
     def _gate(self, event: Event, level: int) -> tuple[int, int, int]:
         """(handler, code selector, kind) of the gate."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import ctypes
 from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from emu.cpu.engine_events import PAGE_SIZE, EngineEvents
@@ -82,6 +84,19 @@ class ClosedPages(EngineEvents):
         if self._step_log is not None:
             self._computed += [RawAccess(address, size, write)]
 
+    @contextmanager
+    def opened(self, addresses: Iterable[int]) -> Iterator[None]:
+        """While the engine, not the guest, accesses memory at these addresses: watched pages are open to it."""
+        pages = [page for page in {address & -PAGE_SIZE for address in addresses} if page in self._guards]
+        try:
+            for page in pages:
+                self._stale_guards, self._unsure = True, (*self._unsure, page)
+                self._set_guard(page, Protection.NONE)
+            yield
+        finally:
+            if pages:
+                self._guard_again()
+
     def _protect_page(self, page: int, protection: Protection) -> None:
         protection = self._engine.engine_protection(page, protection)
         status = api.uclib.uc_mem_protect(self._engine.handle, page, PAGE_SIZE, api.PROTECTION[protection])
@@ -93,6 +108,7 @@ class ClosedPages(EngineEvents):
         log.prepare(256, 3)
         delete, handle, hook = api.uclib.uc_hook_del, self._engine.handle, None
         self._step_log, self._computed, self._ran_computed = log, [], False
+        by_blocks, self._engine.stops_at_blocks = self._engine.stops_at_blocks, False  # one instruction is less
         try:
             hook = self._add(uc.UC_HOOK_MEM_READ | uc.UC_HOOK_MEM_WRITE, "access", log, _EVERYWHERE)
             self._engine.drop_translations(pc & self._mask, (pc & self._mask) + 1)
@@ -100,7 +116,7 @@ class ClosedPages(EngineEvents):
         finally:
             if hook is not None:  # without another call before: the hook must not outlive the log
                 delete(handle, hook)
-            self._step_log = None
+            self._step_log, self._engine.stops_at_blocks = None, by_blocks
             self._engine.drop_translations(pc & self._mask, (pc & self._mask) + 1)
         raw = [RawAccess(address, size, kind == uc.UC_MEM_WRITE) for address, size, kind in log.take().tolist()]
         raw = self._computed if self._ran_computed else raw

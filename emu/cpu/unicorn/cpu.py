@@ -197,7 +197,7 @@ class UnicornCpu(UnicornMemory, UnicornSystem):
         status, at = self._enter(pc, started) if windows is None else self._enter_with_devices(pc)
         if self._native is not None:
             api.raise_from_hooks(self._native)
-        exact = self._observed is None and not (windows and windows.ended_by)
+        exact = not ((self._observed and self._observed.active) or (windows and windows.ended_by))
         stop = self._stop_of(status, at, meter, exact=exact)
         return self._let_go(stop) if windows and windows.held else stop
 

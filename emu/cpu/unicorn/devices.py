@@ -178,6 +178,14 @@ class _Windows:
         self._answers.clear()
         self.deferred = None
 
+    def repeats(self, pc: int) -> bool:
+        """Keep the accesses of the instruction at `pc`, which will run again; whether there are any."""
+        if not self._made or self._at != pc:
+            return False
+        self._answers.extend(self._made)
+        self._made.clear()
+        return True
+
     def answer(self, access: Access) -> None:
         self._answers.append((access.write, access.address, access.value))
 
@@ -251,7 +259,7 @@ class UnicornDevices(UnicornLimits):
             self._windows, self._ports = _Windows(self._handle, self._pc_slot, cpsr, self._look), []
             self._statuses = []
             self._kept.append(self._windows.place)
-            self._unlimited = EVER
+            self._unlimited, self.has_devices = EVER, True
             self._quick = self._code_pages is None and not self._every
             self._limit_hooks = LimitHooks(self._hook_instruction, self._translate_again, self.read)
             self._cuts = self._limit_hooks.cuts
@@ -304,8 +312,13 @@ class UnicornDevices(UnicornLimits):
         assert error is not None
         windows.forget()
         stop = Stop(StopReason.INSTRUCTION_LIMIT, pc)
+        if self._observed is not None:
+            self._observed.left(pc)
         self.kept = error, stop
         raise error
+
+    def repeats_accesses(self, pc: int) -> bool:
+        return self._windows is not None and self._windows.repeats(pc)
 
     def answer(self, value: int) -> None:
         assert self._windows is not None

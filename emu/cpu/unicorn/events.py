@@ -187,6 +187,8 @@ class UnicornEvents(ClosedPages):
             on = stop.reason is StopReason.INSTRUCTION_LIMIT and (not limit or executed < limit)
             if stop.reason is StopReason.BREAK and stop.pc not in self._breakpoints:
                 on = not (stop.pc in self._entries or any(log.log.full for log in self._logs))
+            if on and self._ends_piece(executed):
+                on, stop = False, Stop(StopReason.INSTRUCTION_LIMIT, stop.pc)
             if not on:
                 if self._guards:
                     check_run(self._engine.seen, self._guards, stop)
@@ -281,7 +283,7 @@ class UnicornEvents(ClosedPages):
             log.began = len(log.log)
 
     def _ended(self, stop: Stop) -> None:
-        fault = stop.reason.is_fault and stop.reason not in _NO_TRIM
+        fault = stop.reason is StopReason.DEVICE or (stop.reason.is_fault and stop.reason not in _NO_TRIM)
         if fault:
             self.interrupted(stop.pc)
         for log in self._logs:
@@ -289,6 +291,11 @@ class UnicornEvents(ClosedPages):
                 self._correct(log, stop, stop.pc if fault else None)
             if log.log.full:
                 log.flush()
+
+    def left(self, pc: int) -> None:
+        """A device has raised in an access of the instruction at `pc`, and ended the run."""
+        if self.active:
+            self._ended(Stop(StopReason.DEVICE, pc))
 
     def _correct(self, log: UnicornRecording, stop: Stop, fault: int | None) -> None:
         """Add where the run began, which is no edge. Of a block that faulted when it was new, the rest has not

@@ -14,6 +14,7 @@ class HookedCpu(ObservedCpu, Protocol):
     """The part of a UnicornCpu that its events use."""
 
     arch: str
+    stops_at_blocks: bool  #: see `DeviceCpu`
 
     @property
     def handle(self) -> ctypes.c_void_p: ...

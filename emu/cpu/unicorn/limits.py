@@ -18,6 +18,8 @@ class UnicornLimits(UnicornStops):
         """Run the remaining instructions of the budget: the block at `pc` has more than these."""
         meter, hooks, place = self._meter, self._limit_hooks, (pc, self._look.budget)
         assert meter is not None
+        if self._observed is not None and self._observed.active:
+            hooks = None  # which would be called after those of records, for an instruction that does not run
         if hooks is not None and place in hooks.known:
             return self._stop_inside(pc, hooks.known[place])
         end, size = meter.cut(pc, bool(self.code_state)), self._look.size

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, TypeAlias
 
 from emu.cpu.unicorn import api
@@ -98,6 +99,20 @@ class UnicornSystem(UnicornPieces):
         if base == GDT_PAGE and self._gdt is not None:
             return self._gdt.content[offset : offset + 8]
         return self.read(base + offset & 0xFFFF_FFFF, 8)
+
+    def load_segment(self, register: str, selector: int) -> None:
+        """See `X86Cpu.load_segment`. Outside of a run the engine crashes at an access that memory refuses: the bit
+        is set before, and pages that are closed to the guest are open meanwhile.
+        """
+        descriptor, (_, base, _) = self.descriptor(selector), self.read_table("ldtr" if selector & 4 else "gdtr")
+        place = base + (selector & ~7) & 0xFFFF_FFFF
+        if base == GDT_PAGE or descriptor is None:
+            self.write_register(register, selector)
+            return
+        if not descriptor[5] & 1:
+            self.store(place + 5, bytes((descriptor[5] | 1,)))
+        with nullcontext() if self._observed is None else self._observed.opened((place, place + 7)):
+            self.write_register(register, selector)
 
     def last_exception(self) -> tuple[int, bool]:
         """See `X86Cpu.last_exception`."""
