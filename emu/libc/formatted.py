@@ -26,7 +26,7 @@ from emu.libc.open_streams import (
     write_stream,
 )
 from emu.libc.parse import parse_real
-from emu.libc.printf import LARGEST_FIELD, FormatIllegal, FormatInvalid, FormatOverflow, format_bytes
+from emu.libc.printf import LARGEST_FIELD, FormatFailed, FormatInvalid, FormatOverflow, format_bytes
 from emu.libc.scanf import scan
 from emu.libc.stdio import EOF
 from emu.libc.table import long_double_by_value, register
@@ -67,6 +67,10 @@ class LibcContext:
         return rounding(self._libc)
 
 
+class Unfinished(bytes):
+    """The text before a conversion that failed: printf writes it, and returns -1."""
+
+
 def formatted(libc: Libc, template: int, arguments: Arguments) -> bytes | None:
     """The text, or None with errno set."""
     return formatted_text(libc, libc.bounded_string(template, LARGEST_FIELD + 1), arguments, LibcContext(libc))
@@ -80,10 +84,9 @@ def formatted_text(libc: Libc, template: bytes, arguments: Arguments, context: L
         return format_bytes(template, arguments, context)
     except FormatOverflow:
         libc.errno = Errno.EOVERFLOW
-    except FormatInvalid:
-        libc.errno = Errno.EINVAL
-    except FormatIllegal:
-        libc.errno = Errno.EILSEQ
+    except FormatFailed as failed:
+        libc.errno = Errno.EINVAL if isinstance(failed, FormatInvalid) else Errno.EILSEQ
+        return Unfinished(failed.before)
     return None
 
 
@@ -110,6 +113,8 @@ def _to_bounded_string(libc: Libc, dest: int, size: int, text: bytes) -> int:
 
 
 def _to_new_string(libc: Libc, result: int, text: bytes) -> int:
+    if isinstance(text, Unfinished):
+        return -1
     address = libc.new_string(text)
     libc.set_pointer(result, address)
     return len(text) if address else -1
@@ -133,9 +138,14 @@ def _printf(leading: int, sink: Callable[..., int]) -> Callable[..., int]:
         assert isinstance(template, int)
         assert not isinstance(arguments, int)
         text = formatted(libc, template, arguments)
-        return -1 if text is None else sink(libc, *args[:leading], text)
+        return -1 if text is None else written(text, sink(libc, *args[:leading], text))
 
     return call
+
+
+def written(text: bytes, result: int) -> int:
+    """What a function of the family returns when `result` is what writing the text has returned."""
+    return -1 if isinstance(text, Unfinished) else result
 
 
 def _fortified_printf(name: str, leading: int, sink: Callable[..., int]) -> Callable[..., int]:
@@ -154,7 +164,7 @@ def _fortified_printf(name: str, leading: int, sink: Callable[..., int]) -> Call
             assert isinstance(needed, int)
             if needed > room:
                 raise overflow_abort(needed, room, name)
-        return sink(libc, *args[:leading], text)
+        return written(text, sink(libc, *args[:leading], text))
 
     return call
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from emu.libc.errno import Errno
-from emu.libc.formatted import LibcContext, PointerTarget, StreamSource, formatted_text
+from emu.libc.formatted import LibcContext, PointerTarget, StreamSource, formatted_text, written
 from emu.libc.guest import Arguments
 from emu.libc.memory import overflow_abort
 from emu.libc.open_streams import find_stream, standard_stream, write_characters
@@ -75,7 +75,7 @@ def _printer(leading: int, sink: Callable[..., int], *, checked: bool, bounded: 
             if size > room:
                 raise overflow_abort(size, room, "swprintf")
         text = _formatted(libc, template, arguments)
-        return -1 if text is None else sink(libc, *before[:leading], text)
+        return -1 if text is None else written(text, sink(libc, *before[:leading], text))
 
     return call
 

@@ -45,12 +45,18 @@ class FormatOverflow(Exception):
     """A width, precision or result too large: printf returns -1 with EOVERFLOW."""
 
 
-class FormatInvalid(Exception):
-    """The format ends inside a conversion: printf returns -1 with EINVAL."""
+class FormatFailed(Exception):
+    """A conversion for which printf returns -1, after it has written the text before it."""
+
+    before = b""
 
 
-class FormatIllegal(Exception):
-    """An invalid wide character: printf returns -1 with EILSEQ."""
+class FormatInvalid(FormatFailed):
+    """The format ends inside a conversion: EINVAL."""
+
+
+class FormatIllegal(FormatFailed):
+    """An invalid wide character: EILSEQ."""
 
 
 class FormatContext(Protocol):
@@ -92,6 +98,8 @@ class Spec:
     def take_type(self) -> str | None:
         """The C type of the argument it consumes, None if it consumes none."""
         conversion = self.conversion
+        if not conversion:
+            return None
         if conversion in _FLOATS:
             return "long double" if self.length in (b"L", b"ll", b"q") else "double"
         if conversion in _BASES:
@@ -101,8 +109,12 @@ class Spec:
         return "void *" if conversion in "sSpn" else None
 
 
+#: A conversion inside which the format ends.
+_INCOMPLETE = Spec(b"", "", None, None, None, None, b"", "", 0)
+
+
 def parse(template: bytes) -> tuple[bytes | Spec, ...]:
-    """The literals and conversions of a format. Raises FormatInvalid or FormatOverflow."""
+    """The literals and conversions of a format. Raises FormatOverflow."""
     return _remembered(template) if len(template) <= _REMEMBERED else _parse(template)
 
 
@@ -123,7 +135,7 @@ def _parse(template: bytes) -> tuple[bytes | Spec, ...]:
         match = _SPEC.match(template, start)
         assert match is not None
         if match["conversion"] is None:
-            raise FormatInvalid
+            return (*parts, _INCOMPLETE)
         parts.append(_spec(match))
         if len(parts) > 2 * _MOST_PARTS:
             raise FormatOverflow
@@ -191,6 +203,21 @@ def format_bytes(template: bytes, arguments: Arguments, context: FormatContext) 
     positional = any(s.argument or s.width_argument or s.precision_argument for s in specs)
     ordered = _Ordered(specs, arguments) if positional else None
     out = bytearray()
+    try:
+        _append(out, parts, arguments, ordered, context)
+    except FormatFailed as failed:
+        failed.before = bytes(out)
+        raise
+    return bytes(out)
+
+
+def _append(
+    out: bytearray,
+    parts: tuple[bytes | Spec, ...],
+    arguments: Arguments,
+    ordered: _Ordered | None,
+    context: FormatContext,
+) -> None:
 
     def take(position: int, ctype: str) -> int | float:
         return ordered.values[position] if ordered and position else arguments.take(ctype)
@@ -199,6 +226,8 @@ def format_bytes(template: bytes, arguments: Arguments, context: FormatContext) 
         if isinstance(part, bytes):
             out += part
             continue
+        if part is _INCOMPLETE:
+            raise FormatInvalid
         flags, width, precision = part.flags, part.width, part.precision
         if part.width_argument is not None:
             width = int(take(part.width_argument, "int"))
@@ -218,7 +247,6 @@ def format_bytes(template: bytes, arguments: Arguments, context: FormatContext) 
         out += _convert(part, flags, width or 0, precision, value, context)
         if len(out) > LARGEST_FIELD:
             raise FormatOverflow
-    return bytes(out)
 
 
 def _convert(

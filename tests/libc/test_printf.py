@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from emu.errors import GuestAbort
 from emu.libc.encoding import LC_ALL
+from emu.libc.errno import Errno
 from tests.libc.fake import Harness, Values
 
 _LENGTHS = {
@@ -174,3 +175,18 @@ def test_fortified_printf_aborts_before_it_overflows(host: Harness) -> None:
     assert host.memory.read(out, 8) == b"\xaa" * 8
     assert host.call("__sprintf_chk", out, 1, 9, b"%s", Values(host.text(b"12345678"))) == 8
     assert host.call("__printf_chk", 1, b"%d", Values(3)) == 1
+
+
+@pytest.mark.parametrize(("template", "value", "error"), [
+    (b"abc%", 0, Errno.EINVAL), (b"abc%5", 0, Errno.EINVAL), (b"abc%lc", 0xE9, Errno.EILSEQ),
+])  # fmt: skip
+def test_what_is_before_a_conversion_that_fails_is_written(
+    host: Harness, template: bytes, value: int, error: Errno
+) -> None:
+    buffer = host.buffer(16)
+    for name, leading in (("printf", ()), ("snprintf", (buffer, 16)), ("sprintf", (buffer,))):
+        host.libc.errno = 0
+        assert host.call(name, *leading, host.text(template), Values(value)) == -1
+        assert host.libc.errno == error
+    assert host.libc.stdout.getvalue() == host.string(buffer) == b"abc"
+    assert host.call("asprintf", buffer, host.text(template), Values(value)) == -1
