@@ -112,7 +112,8 @@ _CPU_CLOCKS = (2, 3)  #: CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID
 
 def cpu_time(libc: Libc) -> int:
     """The nanoseconds that the process has run for, without those in which it slept."""
-    return libc.clock() - libc.slept - libc.state(ClockState).start
+    start = libc.state(ClockState).start  # before the clock is read: the first call sets it
+    return libc.clock() - libc.slept - start
 
 
 def _clock_gettime(libc: Libc, size: int, clock: int, result: int) -> int:
@@ -241,7 +242,8 @@ def times(libc: Libc, result: int) -> int:
     if result:
         ticks = cpu_time(libc) // _TICK
         libc.memory.write(result, ticks.to_bytes(libc.word, "little") + bytes(3 * libc.word))
-    return (libc.clock() - libc.state(ClockState).start) // _TICK & (libc.arch.address_mask >> 1)
+    start = libc.state(ClockState).start
+    return (libc.clock() - start) // _TICK & (libc.arch.address_mask >> 1)
 
 
 @export("int sched_yield(void)")

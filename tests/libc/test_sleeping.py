@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 
 import pytest
@@ -59,6 +60,21 @@ def test_a_sleep_is_no_time_of_the_processor(stopped: Harness) -> None:
         for clock in (2, 3):
             assert stopped.call("clock_gettime", clock, spent) == 0
             assert stopped.memory.read(spent, 16) == bytes(16)
+
+
+@pytest.mark.parametrize("name", ["clock", "times"])
+def test_the_first_call_finds_no_negative_time(host: Harness, name: str) -> None:
+    ticks, spent = itertools.count(_START), host.buffer(32)
+    host.libc.clock = lambda: next(ticks)
+    assert host.call(name, *([spent] if name == "times" else [])) == 0
+    assert host.memory.read(spent, 32) == bytes(32)
+
+
+def test_the_first_reading_of_the_processors_time_is_not_negative(host: Harness) -> None:
+    ticks, spent = itertools.count(_START), host.buffer(16)
+    host.libc.clock = lambda: next(ticks)
+    assert host.call("clock_gettime", 2, spent) == 0
+    assert host.memory.read_uint(spent, 8) == 0
 
 
 #: name -> (its lock's state first, other arguments, results for a deadline and for one of too many nanoseconds).
