@@ -280,6 +280,8 @@ class Board(Personality):
             stack = self.profile.free_ram[1]
             if not stack:
                 raise FirmwareError("there is no RAM for a stack")
+        if not hasattr(stack, "__index__"):
+            raise FirmwareError(f"the stack pointer is an address, not {stack!r}")
         self._reset_devices()
         return self.profile.start(entry, stack)
 

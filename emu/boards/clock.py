@@ -37,6 +37,12 @@ class Event:
         self.action = None
 
 
+def _whole(when: int) -> int:
+    if not hasattr(when, "__index__"):
+        raise BoardError(f"the time of an event is a whole number of instructions, not {when!r}")
+    return when.__index__()
+
+
 class Clock:
     """Instructions run so far, and what happens later. Events of one time happen in the order they were made."""
 
@@ -64,12 +70,12 @@ class Clock:
 
     def at(self, when: int, action: Callable[[], object]) -> Event:
         """Call `action` after `when` instructions; when that is past, as soon as possible. Raises BoardError for a
-        time that is no whole number.
+        time that is no whole number, and what is no function.
         """
         if type(when) is not int:
-            if not hasattr(when, "__index__"):
-                raise BoardError(f"the time of an event is a whole number of instructions, not {when!r}")
-            when = when.__index__()
+            when = _whole(when)
+        if not callable(action):
+            raise BoardError(f"the action of an event is a function, not {action!r}")
         self._order += 1
         event = Event(when, action)
         heappush(self.events, (when, self._order, event))
@@ -81,7 +87,7 @@ class Clock:
 
     def after(self, instructions: int, action: Callable[[], object]) -> Event:
         """Call `action` when this number of instructions has run from now on."""
-        return self.at(self.now + instructions, action)
+        return self.at(self.now + _whole(instructions), action)
 
     @property
     def next(self) -> int | None:

@@ -9,7 +9,15 @@ from operator import attrgetter, is_not
 import numpy as np
 
 from emu.boards.flash_state import FlashState, SectorState, digest_of, sector_state
-from emu.boards.flash_types import FlashError, FlashGeometryError, FlashStatus, SectorMap, check_whole
+from emu.boards.flash_types import (
+    FlashError,
+    FlashGeometryError,
+    FlashStatus,
+    SectorMap,
+    check_numbers,
+    check_whole,
+    data_of,
+)
 from relink.arrays import U8, U64
 from relink.memory.address_space import page_ceil
 from relink.memory.host_pages import host_pages
@@ -121,6 +129,7 @@ class FlashCells:
 
     def preset(self, address: int, data: bytes | bytearray | memoryview) -> None:
         """Set bytes as a factory does: no operation, no rule, no wear. Raises FlashError for addresses outside."""
+        data = data_of(self.name, data)
         offset = self._offset(address, len(data), "program")
         self.pages[offset : offset + len(data)] = np.frombuffer(data, np.uint8)
         self._changed(offset, len(data))
@@ -130,6 +139,8 @@ class FlashCells:
         return self.sectors.index(self._offset(address, 1, "read"))
 
     def _offset(self, address: int, size: int, operation: str) -> int:
+        if type(address) is not int or type(size) is not int:
+            check_numbers(self.name, address=address, size=size)
         offset = address - self.base
         if size < 0 or offset < 0 or offset + size > self.size:
             raise FlashError(self.name, operation, address, size, FlashStatus.OUTSIDE)
@@ -145,6 +156,7 @@ class FlashCells:
 
     def flip(self, address: int, bit: int) -> None:
         """Flip one bit of a byte, as radiation or wear does. Raises FlashError for addresses outside."""
+        check_numbers(self.name, bit=bit)
         offset = self._offset(address, 1, "read")
         self.pages[offset] ^= np.uint8(1 << (bit & 7))
         self._changed(offset, 1)

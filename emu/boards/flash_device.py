@@ -9,7 +9,15 @@ import numpy as np
 
 from emu.boards.flash_cells import FlashCells
 from emu.boards.flash_torn import torn_bits, torn_place
-from emu.boards.flash_types import FlashError, FlashEvent, FlashGeometryError, FlashStatus, Operation
+from emu.boards.flash_types import (
+    FlashError,
+    FlashEvent,
+    FlashGeometryError,
+    FlashStatus,
+    Operation,
+    check_numbers,
+    data_of,
+)
 from relink.arrays import U8
 
 #: Statuses in spite of which hardware carries the operation out.
@@ -31,6 +39,7 @@ class Flash(FlashCells):
 
     def erase(self, address: int, size: int) -> FlashStatus:
         """Erase whole sectors. `size` 0 does nothing. Raises FlashError (see the module)."""
+        check_numbers(self.name, address=address, size=size)
         offset = address - self.base
         status, culprit = self._erase_problem(offset, size)
         if status and (self.strict or status not in _CARRIED_OUT):
@@ -44,6 +53,7 @@ class Flash(FlashCells):
 
     def erase_sector(self, number: int) -> FlashStatus:
         """Erase one sector. Raises FlashError."""
+        check_numbers(self.name, number=number)
         if not 0 <= number < len(self.sectors):
             return self._refuse(Operation.ERASE, self.end, 0, FlashStatus.OUTSIDE, None)
         start, end = self.sectors.bounds(number)
@@ -51,8 +61,9 @@ class Flash(FlashCells):
 
     def program(self, address: int, data: bytes | bytearray | memoryview | U8) -> FlashStatus:
         """Program bytes. No data does nothing. Raises FlashError (see the module)."""
-        if not isinstance(data, bytes):
-            data = bytes(memoryview(data))  # type: ignore[arg-type]  # of a number `bytes` makes as many zeros
+        data = data_of(self.name, data)
+        if type(address) is not int:
+            check_numbers(self.name, address=address)
         offset = address - self.base
         status, culprit = self._program_problem(offset, data)
         if status and (self.strict or status not in _CARRIED_OUT):
@@ -67,6 +78,8 @@ class Flash(FlashCells):
 
     def lock(self, *numbers: int) -> None:
         """Lock sectors until they are unlocked or power is lost. Raises FlashGeometryError."""
+        for number in numbers:
+            check_numbers(self.name, number=number)
         if odd := [number for number in numbers if not 0 <= number < len(self.sectors)]:
             raise FlashGeometryError(self.name, f"there is no sector {odd[0]} to lock")
         self.locked.update(numbers)

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from emu.boards.flash_device import Flash
-from emu.boards.flash_types import FlashEvent, FlashGeometryError, FlashStatus, Operation, SectorMap, check_whole
+from emu.boards.flash_types import (
+    FlashEvent,
+    FlashGeometryError,
+    FlashStatus,
+    Operation,
+    SectorMap,
+    check_numbers,
+    check_whole,
+    data_of,
+)
 from relink.arrays import U8
 
 
@@ -50,6 +59,8 @@ class Eeprom(Flash):
     def write(self, address: int, data: bytes) -> None:
         """Write any bytes, a page after the other: one operation for each page. Raises FlashError."""
         assert self.page_size is not None
+        data = data_of(self.name, data)
+        check_numbers(self.name, address=address)
         start = 0
         while start < len(data):
             room = self.page_size - (address + start - self.base) % self.page_size

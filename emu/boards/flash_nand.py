@@ -16,7 +16,15 @@ from collections.abc import Iterable
 import numpy as np
 
 from emu.boards.flash_device import Flash
-from emu.boards.flash_types import FlashError, FlashGeometryError, FlashStatus, SectorMap, check_whole
+from emu.boards.flash_types import (
+    FlashError,
+    FlashGeometryError,
+    FlashStatus,
+    SectorMap,
+    check_numbers,
+    check_whole,
+    data_of,
+)
 
 _MARKED_PAGES = 2  #: pages of a bad block that have its mark
 _MOST_BLOCKS = 1 << 20
@@ -77,6 +85,8 @@ class NandFlash(Flash):
 
     def program_page(self, page: int, data: bytes, spare: bytes = b"", column: int = 0) -> FlashStatus:
         """Program a page from byte `column` on, and its spare area; the rest keeps its bits. Raises FlashError."""
+        data, spare = data_of(self.name, data), data_of(self.name, spare)
+        check_numbers(self.name, column=column)
         address = self._page(page, "program")
         if not (column >= 0 and column + len(data) <= self.data_size and len(spare) <= self.spare_size):
             raise FlashError(self.name, "program", address, len(data) + len(spare), FlashStatus.CROSSES_PAGE)
@@ -91,6 +101,7 @@ class NandFlash(Flash):
 
     def mark_bad(self, block: int) -> None:
         """Make a block a bad one, with the factory's mark. Raises FlashGeometryError."""
+        check_numbers(self.name, block=block)
         if not 0 <= block < len(self.sectors):
             raise FlashGeometryError(self.name, f"there is no block {block} to mark as bad")
         self.bad.add(block)
@@ -106,6 +117,7 @@ class NandFlash(Flash):
         return any(self.read_page(page)[1][:1] not in (b"\xff", b"") for page in pages)
 
     def _page(self, page: int, operation: str) -> int:
+        check_numbers(self.name, page=page)
         if not 0 <= page < self.page_count:
             raise FlashError(self.name, operation, page * self.write_size, self.write_size, FlashStatus.OUTSIDE)
         return self.base + page * self.write_size

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 
+from relink.arrays import U8
 from relink.errors import RelinkError, printable
 from relink.records import dataclass
 
@@ -57,7 +58,7 @@ class FlashError(RelinkError):
 
 
 class FlashGeometryError(RelinkError):
-    """A flash device cannot be made as described, or a state is not one of this device."""
+    """A flash device cannot be made as described, a state is not one of it, or an argument has the wrong type."""
 
     def __init__(self, device: str, problem: str) -> None:
         self.device, self.problem = device, problem
@@ -66,9 +67,24 @@ class FlashGeometryError(RelinkError):
 
 def check_whole(device: str, **values: object) -> None:
     """Raises FlashGeometryError for a value that is neither a whole number nor None."""
+    check_numbers(device, **{name: value for name, value in values.items() if value is not None})
+
+
+def check_numbers(device: str, **values: object) -> None:
+    """Raises FlashGeometryError for a value that is no whole number."""
     for name, value in values.items():
-        if value is not None and not hasattr(value, "__index__"):
+        if not hasattr(value, "__index__"):
             raise FlashGeometryError(device, f"{name}={value!r} is no whole number")
+
+
+def data_of(device: str, data: bytes | bytearray | memoryview | U8) -> bytes:
+    """The data of an operation. Raises FlashGeometryError for what has no bytes, such as a str or a list."""
+    if isinstance(data, bytes):
+        return data
+    try:
+        return bytes(memoryview(data))  # type: ignore[arg-type]  # of a number `bytes` makes as many zeros
+    except TypeError:
+        raise FlashGeometryError(device, f"data is bytes or an array of them, not {data!r:.60}") from None
 
 
 class Operation(enum.StrEnum):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from emu.boards import I386, Board, BoardError, CortexM, Ram
+from emu import Eeprom, NandFlash, NorFlash
+from emu.boards import I386, Board, BoardError, CortexM, FirmwareError, Ram
 from emu.boards.arm.aarch64 import AArch64
 from emu.boards.arm.arm32 import Arm32
+from emu.boards.flash_types import FlashGeometryError
 from emu.boards.profile import Profile
 from emu.boards.riscv import MachineMode
-from tests.boards.guests import HERE, RAM, board, load, store
+from tests.boards.guests import CODE, HERE, RAM, board, load, store
 
 PROFILES: list[tuple[Callable[..., Profile], str, dict[str, tuple[object, ...]]]] = [
     (
@@ -74,3 +77,63 @@ def test_ram_is_filled_with_a_byte_or_not_lost(fill: object) -> None:
     guest.run(max_instructions=5)
     guest.power_cycle(0xA5)
     assert guest.machine.memory.read_uint(RAM, 4) == 0xA5A5_A5A5
+
+
+def _nor() -> NorFlash:
+    return NorFlash([(4, 4096)], write_size=4)
+
+
+def _nand() -> NandFlash:
+    return NandFlash(blocks=4)
+
+
+def _eeprom() -> Eeprom:
+    return Eeprom(1024)
+
+
+WRONG_OPERANDS: dict[str, Callable[[Any], object]] = {
+    "address='x' is no whole number": lambda flash: flash.read("x", 4),
+    "size=None is no whole number": lambda flash: flash.read(0, None),
+    "address=1.5 is no whole number": lambda flash: flash.program(1.5, b"1234"),
+    "data is bytes or an array of them, not 'abcd'": lambda flash: flash.program(0, "abcd"),
+    "data is bytes or an array of them, not 5": lambda flash: flash.preset(0, 5),
+    "size='y' is no whole number": lambda flash: flash.erase(0, "y"),
+    "number=None is no whole number": lambda flash: flash.erase_sector(None),
+    "number='z' is no whole number": lambda flash: flash.lock("z"),
+    "bit='b' is no whole number": lambda flash: flash.flip(0, "b"),
+}
+OF_NAND: dict[str, Callable[[Any], object]] = {
+    "page='x' is no whole number": lambda flash: flash.read_page("x"),
+    "column=None is no whole number": lambda flash: flash.program_page(0, b"1", b"", None),
+    r"data is bytes or an array of them, not \[1\]": lambda flash: flash.program_page(0, [1]),
+    "block='x' is no whole number": lambda flash: flash.mark_bad("x"),
+}
+OF_EEPROM: dict[str, Callable[[Any], object]] = {
+    "address='x' is no whole number": lambda flash: flash.write("x", b"1234"),
+    "data is bytes or an array of them, not None": lambda flash: flash.write(0, None),
+}
+
+
+@pytest.mark.parametrize(
+    ("make", "operations"),
+    [(_nor, WRONG_OPERANDS), (_nand, WRONG_OPERANDS | OF_NAND), (_eeprom, WRONG_OPERANDS | OF_EEPROM)],
+)
+def test_operands_of_other_types_are_refused_by_name(
+    make: Callable[[], Any], operations: dict[str, Callable[[Any], object]]
+) -> None:
+    flash = make()
+    before = flash.digest()
+    for words, operation in operations.items():
+        with pytest.raises(FlashGeometryError, match=words):
+            operation(flash)
+    assert flash.digest() == before
+
+
+def test_times_actions_and_stacks_of_other_types_are_refused_by_name() -> None:
+    guest = board([HERE])
+    with pytest.raises(BoardError, match="a whole number of instructions, not 'x'"):
+        guest.clock.after("x", print)  # type: ignore[arg-type]
+    with pytest.raises(BoardError, match="the action of an event is a function, not None"):
+        guest.clock.at(5, None)  # type: ignore[arg-type]
+    with pytest.raises(FirmwareError, match="the stack pointer is an address, not 'x'"):
+        guest.reset(entry=CODE, stack="x")  # type: ignore[arg-type]
