@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -72,11 +73,15 @@ def test_a_patch_makes_no_array_of_all_symbols(kind: str) -> None:
             if kind == "patch":
                 library = machine.load(of_functions("x86_64", count))
                 patch_all(machine, library, 10)
-                return most_bytes(lambda: patch_all(machine, library, 10))
+                return least_bytes(lambda: patch_all(machine, library, 10))
             library = machine.load(of_imports(count), symbols={f"f{n}": lambda: 0 for n in range(count)})
             image = library.image
             machine.redirect(image, "f1", lambda: 1).undo()
-            return most_bytes(lambda: machine.redirect(image, "f2", lambda: 1).undo())
+            return least_bytes(lambda: machine.redirect(image, "f2", lambda: 1).undo())
+
+    def least_bytes(action: Callable[[], object]) -> int:
+        """Without what earlier tests leave to be freed or made meanwhile."""
+        return min(most_bytes(action) for _ in range(3))
 
     cost(20)  # what is made once
     few = cost(20)
