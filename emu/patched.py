@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from emu.patch.functions import Patch, Patcher, Replacement
     from emu.patch.imports import Redirection
     from emu.patch.swap import PointerPolicy, VariableHook
+    from emu.personality import Personality
     from emu.ports import Handle
     from emu.run.runner import Runner
     from emu.snapshot import SnapshotGuest
@@ -30,6 +31,7 @@ class PatchedGuest:
     """The methods of `emu.machine.Machine` that change running code: see docs/hooks.md."""
 
     parts: Parts
+    os: Personality
     runner: Runner
 
     @cached_property
@@ -37,8 +39,8 @@ class PatchedGuest:
         """Creates patches, and has the active ones."""
         from emu.patch.functions import Patcher
 
-        parts = self.parts
-        return Patcher(parts.memory, parts.traps, parts.host_symbols, parts.symbolizer, parts.loader)
+        parts, code_bits = self.parts, self.os.layout.code_bits
+        return Patcher(parts.memory, parts.traps, parts.host_symbols, parts.symbolizer, parts.loader, code_bits)
 
     @exclusive
     def patch(self, target: Handle | Symbol | int, replacement: Replacement, *, size: int | None = None) -> Patch:

@@ -152,11 +152,12 @@ class Execution(Protocol):
 
 
 class Layout(NamedTuple):
-    """Where a machine's own memory lies, (start, size) each; None: where machines have it."""
+    """Where a machine's own memory lies, (start, size) each; None: where machines have it. What its code is."""
 
     traps: tuple[int, int] | None = None  #: unmapped addresses
     window: tuple[int, int] | None = None  #: images, the heap and all other memory of the machine's
     stack: tuple[int, int] | None = None  #: the stack of calls
+    code_bits: int = 0  #: those of `Architecture.code_address_bits` that are set in every function pointer
 
 
 class System(LoadHooks, Protocol):

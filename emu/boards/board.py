@@ -100,7 +100,7 @@ class Board(Personality):
             if device.irq is not None:
                 self.profile.set_line(device.irq, False)  # raises for a line that the CPU does not have
         ours = self.profile.layout
-        self.layout = Layout(traps or ours.traps, window or ours.window, stack or ours.stack)
+        self.layout = Layout(traps or ours.traps, window or ours.window, stack or ours.stack, ours.code_bits)
         check_layout(self.layout, self.regions, self.profile.address_mask)
         self.firmware: Firmware | None = None  #: the last one loaded, see `load`
         self.profile.free_ram = self._free_ram()

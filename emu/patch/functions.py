@@ -123,8 +123,10 @@ class Patcher:
         host_symbols: HostSymbols,
         symbolizer: Symbolizer,
         loader: Loader,
+        code_bits: int = 0,
     ) -> None:
         self.memory = memory
+        self._code_bits = code_bits  #: see `emu.ports.Layout`
         self.host_symbols = host_symbols
         self._active: ActivePatches[Patch] = ActivePatches()
         self._traps = traps
@@ -243,6 +245,8 @@ class Patcher:
                 raise PatchError(
                     f"{target!r} is not a function: give a Function, a Symbol, or an address and a size"
                 )
+            if (pointer := target | self._code_bits) != target:
+                raise PatchError(f"there is no function at {target:#x}: on this CPU its address is {pointer:#x}")
             address, room = target, size
             image = self._symbolizer.image_at(address)
             name = str(self._symbolizer.frame(address & self._mask))

@@ -15,6 +15,7 @@ from emu.boards import Board, FirmwareError, FlashMemory, Ram, Rom
 from emu.boards.firmware import Firmware, Symbol
 from emu.boards.firmware_files import read_firmware
 from emu.boards.flash import NorFlash
+from emu.errors import PatchError
 from tests.boards.guests import HERE, RAM, board, halfwords
 from tests.boards.programs import HERE as FOLDER
 
@@ -179,6 +180,14 @@ def test_a_patch_that_an_update_of_flash_has_replaced_is_not_undone_there() -> N
     patch.undo()
     assert made.call(FLASH | 1, "int(void)") == 2
     assert nor.read(FLASH + 4, 32) == b"\xff" * 32
+
+
+def test_a_cortex_m_has_no_function_at_an_even_address() -> None:
+    made, _ = flash_board()
+    made.load(halfwords([0x2001, 0x4770] + [0xBF00] * 16), at=FLASH)  # movs r0, #1; bx lr
+    with pytest.raises(PatchError, match=f"no function at {FLASH:#x}: on this CPU its address is {FLASH | 1:#x}"):
+        made.machine.patch(FLASH, (lambda: 3, "int(void)"), size=16)
+    assert made.call(FLASH | 1, "int(void)") == 1
 
 
 def test_writes_beside_a_flash_leave_it_alone() -> None:

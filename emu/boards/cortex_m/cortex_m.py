@@ -89,7 +89,7 @@ class CortexM(BaseProfile):
         if priority_bits is not None:
             model = replace(model, priority_bits=priority_bits)
         self.cortex, self.name, self.model = model, model.name, model.engine
-        self.layout = Layout(traps=(0x9F80_0000, 0x80_0000), window=(0x8000_0000, 0x1F00_0000))
+        self.layout = Layout((0x9F80_0000, 0x80_0000), (0x8000_0000, 0x1F00_0000), code_bits=1)
         self.vectors = vectors  #: the address of the vector table after a reset
         self.faults_to, self.semihosting = faults, semihosting
         self.nvic = Nvic(irqs, model.priority_bits)
