@@ -253,3 +253,19 @@ def dgettext(libc: Libc, domain: int, text: int) -> int:
 @export("char *textdomain(const char *domain)")
 def textdomain(libc: Libc, domain: int) -> int:
     return domain
+
+
+@export("void *catopen(const char *name, int flag)")
+def catopen(libc: Libc, name: int, flag: int) -> int:
+    """There are no catalogues: (nl_catd)-1, with which `catgets` gives the text of the program."""
+    return libc.fail(Errno.ENOENT)
+
+
+@export("char *catgets(void *catalogue, int section, int message, const char *text)")
+def catgets(libc: Libc, catalogue: int, section: int, message: int, text: int) -> int:
+    return text
+
+
+@export("int catclose(void *catalogue)")
+def catclose(libc: Libc, catalogue: int) -> int:
+    return libc.fail(Errno.EBADF)

@@ -252,9 +252,10 @@ NAMES: dict[str, str] = {
     """,
     "environment": """
         __dcgettext __dso_handle __environ __libc_single_threaded __libc_stack_end __progname __progname_full
-        __relink_lconv __secure_getenv __signgam _environ _libc_intl_domainname bindtextdomain clearenv dcgettext
-        dgettext environ getenv gettext localeconv optarg opterr optind optopt program_invocation_name
-        program_invocation_short_name putenv secure_getenv setenv signgam textdomain unsetenv
+        __relink_lconv __secure_getenv __signgam _environ _libc_intl_domainname bindtextdomain catclose catgets
+        catopen clearenv dcgettext dgettext environ getenv gettext localeconv optarg opterr optind optopt
+        program_invocation_name program_invocation_short_name putenv secure_getenv setenv signgam textdomain
+        unsetenv
     """,
     "getopt": """
         __posix_getopt getopt getopt_long getopt_long_only

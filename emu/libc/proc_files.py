@@ -1,4 +1,4 @@
-"""Files of /proc/self that are made when they are opened. Source: proc(5) of the Linux man-pages."""
+"""Files of /proc that are made when they are opened. Source: proc(5) of the Linux man-pages."""
 
 from __future__ import annotations
 
@@ -36,8 +36,14 @@ def _environment(libc: Libc) -> bytes:
     return b"".join(each.encode("utf-8", "surrogateescape") + b"\0" for each in pairs)
 
 
+def _processors(libc: Libc) -> bytes:
+    """One, of which nothing else is told: what there is besides its number differs between architectures."""
+    return b"processor\t: 0\n\n"
+
+
 GENERATED: Final[Mapping[str, Callable[[Libc], bytes]]] = {
     "/proc/self/maps": _maps,
     "/proc/self/cmdline": _command_line,
     "/proc/self/environ": _environment,
+    "/proc/cpuinfo": _processors,
 }

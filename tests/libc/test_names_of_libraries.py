@@ -133,3 +133,13 @@ def test_the_only_thread_may_run_on_the_only_processor() -> None:
     host.memory.write(cpus, b"\2")
     assert host.call("pthread_attr_setaffinity_np", 0, 16, cpus) == Errno.EINVAL
     host.call("__sched_cpufree", cpus)
+
+
+def test_without_catalogues_messages_are_the_program_s() -> None:
+    host = Harness()
+    assert host.call("catopen", b"any", 0) == -1
+    assert host.libc.errno == Errno.ENOENT
+    place = host.machine.heap.malloc(16)
+    assert host.call("catgets", -1, 1, 1, place) == place
+    assert host.call("catclose", -1) == -1
+    assert host.libc.errno == Errno.EBADF

@@ -129,3 +129,11 @@ def test_proc_self_maps_has_the_mappings_and_their_permissions() -> None:
     wanted = [f"{at + offset:08x}-{at + offset + 4096:08x} {letters}" for letters, offset in pages]
     assert [line.split(" 0")[0] for line in lines if line.endswith("[mmap]")] == wanted
     assert any(line.endswith("[stack]") for line in lines)
+
+
+def test_proc_cpuinfo_has_the_only_processor() -> None:
+    host = _Host()
+    path, buffer = host.machine.heap.malloc(32), host.machine.heap.malloc(64)
+    host.memory.write(path, b"/proc/cpuinfo\0")
+    number = host.call("open", path, 0, Values())
+    assert host.memory.read(buffer, host.call("read", number, buffer, 64)) == b"processor\t: 0\n\n"

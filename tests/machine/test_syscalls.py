@@ -282,3 +282,16 @@ def test_any_arguments_at_all_give_a_result_or_end_the_guest(machine: Machine, s
             except (GuestExit, GuestAbort):
                 continue
             assert isinstance(result, int), name
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_the_only_processor_is_the_one_to_run_on(arch: str) -> None:
+    number = next(number for number, name in names(arch).items() if name == "sched_setaffinity")
+    with Machine(arch) as machine:
+        call, mask = machine.libc.system_call, machine.libc.allocate(16)
+        assert call is not None
+        assert call(number, (0, 16, mask)) == -Errno.EINVAL
+        machine.memory.write(mask, b"\3")
+        assert call(number, (0, 16, mask)) == 0
+        assert call(number, (1, 16, mask)) == -Errno.ESRCH
+        assert call(number, (0, 16, 0)) == -Errno.EFAULT, "by which LLVM's OpenMP learns the size of a mask"

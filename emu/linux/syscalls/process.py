@@ -70,6 +70,15 @@ def sched_getaffinity(kernel: SystemCalls, process: int, size: int, mask: int) -
     return kernel.word
 
 
+@call("sched_setaffinity")
+def sched_setaffinity(kernel: SystemCalls, process: int, size: int, mask: int) -> int:
+    """EINVAL for a mask without processor 0."""
+    processors = kernel.memory.read(mask, min(size, kernel.word))
+    if process not in (0, PROCESS_ID):
+        return -Errno.ESRCH
+    return 0 if processors and processors[0] & 1 else -Errno.EINVAL
+
+
 _MOST_RANDOM = 0x1_0000
 _STACK_LIMIT, _FILES_LIMIT = 3, 7
 

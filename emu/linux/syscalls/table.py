@@ -133,6 +133,7 @@ clock_getres_time64     -  406  406    -  406
 openat                257  295  322   56   56
 set_robust_list       273  311  338   99   99
 getrandom             318  355  384  278  278
+sched_setaffinity     203  241  241  122  122
 sched_getaffinity     204  242  242  123  123
 rseq                  334  386  398  293  293
 membarrier            324  375  389  283  283
