@@ -13,6 +13,7 @@ _HANDLERS = {
     signal.SIGTERM: signal.SIG_DFL,
     signal.SIGHUP: signal.SIG_DFL,
 }
+_LITTLE = 0.002  #: seconds: as long as most children take to start
 #: The signal, once one has come.
 _interrupts: list[int] = []
 
@@ -27,13 +28,29 @@ def handle_interrupts() -> None:
 
 def interrupt(number: int, frame: FrameType | None) -> None:
     """The handler: the command stops its children, and removes its folders and files that are not complete.
-    Another signal ends the process at once.
+    Another signal ends the process at once. One that comes while a child is started comes again a little later: an
+    exception would lose the child's number.
     """
+    if _starts_child(frame):
+        from threading import Timer  # `subprocess` has imported it
+
+        Timer(_LITTLE, os.kill, (os.getpid(), number)).start()
+        return
     for each in _HANDLERS:
         if signal.getsignal(each) is interrupt:
             signal.signal(each, signal.SIG_DFL)
     _interrupts.append(number)
     raise KeyboardInterrupt
+
+
+def _starts_child(frame: FrameType | None) -> bool:
+    """Whether this is a frame of `Popen.__init__`, or of what that has called."""
+    process = sys.modules.get("subprocess")
+    while frame is not None and process is not None:
+        if frame.f_code is process.Popen.__init__.__code__:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def was_interrupted() -> bool:

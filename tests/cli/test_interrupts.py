@@ -81,6 +81,30 @@ def test_a_compiler_is_stopped_and_its_folder_removed(number: int, tmp_path: Pat
     _wait_for(lambda: not _runs(int(note.read_text())))
 
 
+def test_a_signal_while_a_child_is_started_stops_the_child() -> None:
+    script = """
+import signal, subprocess
+from emu.cli.interrupts import handle_interrupts, was_interrupted
+
+class Popen(subprocess.Popen):
+    def _execute_child(self, *arguments):
+        super()._execute_child(*arguments)
+        print(self.pid, flush=True)
+        signal.raise_signal(signal.SIGTERM)
+
+handle_interrupts()
+subprocess.Popen = Popen
+try:
+    subprocess.run(["sleep", "60"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+except KeyboardInterrupt:
+    print(was_interrupted())
+"""
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    number, interrupted = out.split()
+    assert interrupted == "True"
+    assert not _runs(int(number))
+
+
 def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
     """As SIGHUP under nohup."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
