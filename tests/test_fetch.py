@@ -146,7 +146,6 @@ def test_packages_already_unpacked_are_not_asked_for_again(
     assert sysroot.fetch(["zlib1g"]) == known
 
 
-@pytest.mark.filterwarnings("ignore:Python 3.14 will:DeprecationWarning")  # where there is a filter, it is used
 class _Unpacking(Sysroot):
     """Packages of one library each, of fixtures."""
 
@@ -181,6 +180,7 @@ def test_what_a_library_needs_is_fetched_with_it(monkeypatch: pytest.MonkeyPatch
     assert set(sysroot.packages()) == {"datarel.so", "libprovider.so"}
 
 
+@pytest.mark.filterwarnings("ignore:Python 3.14 will:DeprecationWarning")  # where there is a filter, it is used
 @pytest.mark.parametrize("old", [False, True])
 def test_source_archives_are_unpacked_also_by_early_releases_of_python(
     old: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
