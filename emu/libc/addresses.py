@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from emu.libc.library import Libc
 
 _INET, _INET6 = 2, 10
-_PASSIVE, _CANONICAL, _NUMERIC_HOST, _MAPPED, _NUMERIC_SERVICE = 1, 2, 4, 8, 0x400
+_PASSIVE, _CANONICAL, _MAPPED, _NUMERIC_SERVICE = 1, 2, 8, 0x400
+_MAPPED_PREFIX = bytes(10) + b"\xff\xff"  #: of an IPv6 address that stands for one of IPv4
 _KNOWN_FLAGS, _DEFAULT_FLAGS = 0x7FF, 0x28  #: AI_V4MAPPED, AI_ADDRCONFIG
 _BAD_FLAGS, _NO_NAME, _FAMILY, _SOCKET_TYPE, _SERVICE, _ADDRESS_FAMILY, _MEMORY, _OVERFLOW = (
     -1, -2, -6, -7, -8, -9, -10, -12,
@@ -33,10 +34,11 @@ _ERRORS = {
     -101: b"Request canceled", -102: b"Request not canceled", -103: b"All requests done",
     -104: b"Interrupted by a signal", -105: b"Parameter string not correctly encoded",
 }  # fmt: skip
-#: (socket type, protocol); the first three are those of a query that names neither.
+#: (socket type, protocol), in the order in which they are tried; a raw socket has any protocol.
 _STREAM, _DATAGRAM, _RAW = (1, 6), (2, 17), (3, 0)
-_KINDS = (_STREAM, _DATAGRAM, _RAW, (6, 33), (2, 136), (1, 132), (5, 132))
-_NUMERIC_HOST_WANTED, _NAME_REQUIRED, _NUMERIC_SERVICE_WANTED = 1, 8, 2  #: flags of getnameinfo
+_KINDS = (_STREAM, _DATAGRAM, (6, 33), (2, 136), (1, 132), (5, 132), _RAW)
+_NAME_REQUIRED = 8  #: a flag of getnameinfo
+_KNOWN_NAME_FLAGS = 0xFF
 
 
 class _Refused(Exception):
@@ -78,13 +80,14 @@ def _kinds(wanted: _Wanted) -> list[tuple[int, int]]:
     raise _Refused(_SOCKET_TYPE if wanted.kind else _SERVICE)
 
 
-def _port(service: bytes | None, wanted: _Wanted) -> int:
+def _port(libc: Libc, service: bytes | None, wanted: _Wanted, kinds: list[tuple[int, int]]) -> int:
     if not service:
         return 0
-    if wanted.kind == _RAW[0]:
+    if kinds[0][0] == _RAW[0]:
         raise _Refused(_SERVICE)
     number = parse_integer(service, 10)
-    if number.consumed != len(service) or number.value & 1 << 31:
+    too_large = abs(number.value) > libc.arch.address_mask  # for strtoul, of whose result the low 32 bits count
+    if number.consumed != len(service) or too_large or number.value & 1 << 31:
         raise _Refused(_NO_NAME if wanted.flags & _NUMERIC_SERVICE else _SERVICE)
     return number.value & 0xFFFF
 
@@ -98,7 +101,9 @@ def _addresses(host: bytes | None, wanted: _Wanted) -> list[bytes]:
     if address is None:
         raise _Refused(_NO_NAME)
     if wanted.family == _INET6 and len(address) == 4 and wanted.flags & _MAPPED:
-        return [bytes(10) + b"\xff\xff" + address]
+        return [_MAPPED_PREFIX + address]
+    if wanted.family == _INET and address.startswith(_MAPPED_PREFIX):
+        return [address[len(_MAPPED_PREFIX) :]]
     if wanted.family not in (0, _family(address)):
         raise _Refused(_ADDRESS_FAMILY)
     return [address]
@@ -132,16 +137,18 @@ def getaddrinfo(libc: Libc, node: int, service: int, hints: int, result: int) ->
         if wanted.family not in (0, _INET, _INET6):
             raise _Refused(_FAMILY)
         kinds = _kinds(wanted)
-        port = _port(port_text, wanted)
+        port = _port(libc, port_text, wanted, kinds)
         found = [(each, kind) for each in _addresses(host, wanted) for kind in kinds]
     except _Refused as refused:
         return refused.error
     following = 0
     for index, (address, kind) in reversed(list(enumerate(found))):
         name = libc.new_string(host) if host is not None and wanted.flags & _CANONICAL and not index else 0
-        following = _entry(libc, wanted.flags, kind, _socket_address(address, port), name, following)
-        if not following:
+        place = _entry(libc, wanted.flags, kind, _socket_address(address, port), name, following)
+        if not place:
+            freeaddrinfo(libc, following)
             return _MEMORY
+        following = place
     libc.set_pointer(result, following)
     return 0
 
@@ -171,7 +178,9 @@ def freeaddrinfo(libc: Libc, listed: int) -> None:
 
 @export("int getnameinfo(const void *a, unsigned n, char *host, unsigned h, char *service, unsigned s, int flags)")
 def getnameinfo(libc: Libc, a: int, n: int, host: int, h: int, service: int, s: int, flags: int) -> int:
-    """The numbers as text, as there are no names."""
+    """The numbers as text, as there are no names; so is the scope of an IPv6 address, behind "%"."""
+    if flags & ~_KNOWN_NAME_FLAGS:
+        return _BAD_FLAGS
     family = libc.memory.read_uint(a, 2) if n >= 2 else 0
     if (family, n >= 16, n >= 28) not in ((_INET, True, False), (_INET, True, True), (_INET6, True, True)):
         return _FAMILY
@@ -179,8 +188,10 @@ def getnameinfo(libc: Libc, a: int, n: int, host: int, h: int, service: int, s: 
         return _NO_NAME
     at, size = (a + 4, 4) if family == _INET else (a + 8, 16)
     kind = socket.AF_INET if family == _INET else socket.AF_INET6
+    scope = libc.memory.read_uint(a + 24, 4) if family == _INET6 else 0
+    shown = socket.inet_ntop(kind, libc.memory.read(at, size)) + (f"%{scope}" if scope else "")
     for place, room, text in (
-        (host, h, socket.inet_ntop(kind, libc.memory.read(at, size)).encode()),
+        (host, h, shown.encode()),
         (service, s, b"%d" % int.from_bytes(libc.memory.read(a + 2, 2), "big")),
     ):
         if place and room:

@@ -19,6 +19,11 @@ QUERIES = {
     ("::1", "5", (0, 10, _DATAGRAM, 0)): "2/17 ::1 5",
     ("1.2.3.4", None, (0, 0, 0, 0)): "1/6 1.2.3.4 0, 2/17 1.2.3.4 0, 3/0 1.2.3.4 0",
     ("1.2.3.4", "5", (_MAPPED, 10, _STREAM, 0)): "1/6 ::ffff:1.2.3.4 5",
+    ("::ffff:1.2.3.4", "5", (0, 2, _STREAM, 0)): "1/6 1.2.3.4 5",
+    ("1.2.3.4", "5", (0, 0, 0, 132)): "1/132 1.2.3.4 5",
+    ("1.2.3.4", None, (0, 0, 0, 99)): "3/99 1.2.3.4 0",
+    ("1.2.3.4", "5", (0, 0, 0, 99)): -8,
+    ("1.2.3.4", "99999999999999999999", (0, 0, _STREAM, 0)): -8,
     (None, "7", (0, 0, 0, 17)): "2/17 ::1 7, 2/17 127.0.0.1 7",
     (None, "7", (_PASSIVE, 0, _STREAM, 0)): "1/6 0.0.0.0 7, 1/6 :: 7",
     (None, "7", (_PASSIVE, 2, _STREAM, 0)): "1/6 0.0.0.0 7",
@@ -89,7 +94,34 @@ def test_getnameinfo_says_what_is_wrong(host: Harness) -> None:
     assert host.call("getnameinfo", address, 16, name, 4, 0, 0, 1) == -12
     assert host.call("getnameinfo", address, 3, name, 64, 0, 0, 1) == -6
     assert host.call("getnameinfo", address, 16, name, 64, 0, 0, 9) == -2
+    assert host.call("getnameinfo", address, 16, name, 64, 0, 0, 0x100) == -1
     assert host.string(host.call("gai_strerror", -12)) == b"Unknown error"
+
+
+def test_the_scope_of_an_address_is_behind_it(host: Harness) -> None:
+    address = host.place(struct.pack("<HHI", 10, 0, 0) + bytes(15) + b"\1" + struct.pack("<I", 77))
+    name = host.buffer(64)
+    assert host.call("getnameinfo", address, 28, name, 64, 0, 0, 1) == 0
+    assert host.string(name) == b"::1%77"
+
+
+def test_a_list_that_memory_does_not_hold_is_freed(host: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    heap, taken, text, place = host.libc.heap, set[int](), host.text(b"1.2.3.4"), host.buffer(8)
+    malloc, free = heap.malloc, heap.free
+
+    def counted(size: int) -> int:
+        address = malloc(size) if len(taken) < 2 else 0
+        taken.update({address} - {0})
+        return address
+
+    def freed(address: int) -> None:
+        taken.remove(address)
+        free(address)
+
+    monkeypatch.setattr(heap, "malloc", counted)
+    monkeypatch.setattr(heap, "free", freed)
+    assert host.call("getaddrinfo", text, 0, 0, place) == -10
+    assert not taken
 
 
 def test_gethostbyname_reads_numbers_only(host: Harness) -> None:
