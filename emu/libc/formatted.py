@@ -340,7 +340,7 @@ _export_scanf_family()
 # ---------------------------------------------------------------- strfromd
 
 
-_NUMBER_FORMAT = re.compile(rb"%(?:\.\d+)?[aAeEfFgG]")
+_NUMBER_FORMAT = re.compile(rb"%(?:\.\d*)?[aAeEfFgG]")
 
 
 class _Single:

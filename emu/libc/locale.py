@@ -12,6 +12,7 @@ from emu.libc.clock import MONTHS, WEEKDAYS, read_tm
 from emu.libc.ctype import CLASSES, tolower, toupper
 from emu.libc.encoding import codec, encoded
 from emu.libc.errno import Errno
+from emu.libc.locale_names import encoding_of
 from emu.libc.open_streams import illegal_in, standard_stream, write_characters
 from emu.libc.stdio import EOF, fgetc, ungetc
 from emu.libc.strftime import place_of, strftime, strftime_text
@@ -63,8 +64,12 @@ class Texts:
 @export("char *nl_langinfo(int item)")
 def nl_langinfo(libc: Libc, item: int) -> int:
     """An item's text; the empty string for an item that is unknown or has none."""
+    return _item(libc, item, codec(libc))
+
+
+def _item(libc: Libc, item: int, encoding: str) -> int:
     if item == _CODESET:
-        text = b"UTF-8\0" if codec(libc) == "utf-8" else b"ANSI_X3.4-1968\0"
+        text = b"UTF-8\0" if encoding == "utf-8" else b"ANSI_X3.4-1968\0"
     elif _WIDE_TIME <= item < _WIDE_TIME + len(_TIME):
         text = f"{_TIME[item - _WIDE_TIME]}\0".encode("utf-32-le")
     else:
@@ -74,7 +79,7 @@ def nl_langinfo(libc: Libc, item: int) -> int:
 
 @export("char *nl_langinfo_l(int item, void *locale)", alias=("__nl_langinfo_l",))
 def nl_langinfo_l(libc: Libc, item: int, locale: int) -> int:
-    return nl_langinfo(libc, item)
+    return _item(libc, item, encoding_of(libc, locale) or codec(libc))
 
 
 @export("char *ngettext(const char *one, const char *many, unsigned long count)")

@@ -11,6 +11,7 @@ from emu.libc.encoding import CATEGORIES, LC_ALL, LC_CTYPE, Locales, codec, code
 from emu.libc.environment import variable
 from emu.libc.errno import Errno
 from emu.libc.table import export, export_data
+from emu.libc.texts import constant_text
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc
@@ -27,11 +28,10 @@ _ALL_MASK = sum(1 << number for number in _SINGLE)  #: LC_ALL_MASK
 _LONGEST_CHARACTER = {"ascii": 1, "utf-8": 6}
 
 
-class _Names:
-    """Where the guest finds setlocale's result, and the objects that newlocale returns."""
+class _Used:
+    """The locale object that uselocale has set."""
 
     def __init__(self, libc: Libc) -> None:
-        self.place = libc.allocate(_LONGEST_NAME)
         self.current = _GLOBAL_LOCALE & libc.arch.address_mask
 
 
@@ -72,7 +72,9 @@ def _name_of(locales: Locales, category: int) -> bytes:
 
 @export("char *setlocale(int category, const char *name)")
 def setlocale(libc: Libc, category: int, name: int) -> int:
-    """Unknown names are ENOENT, as on a system without locales."""
+    """Unknown names are ENOENT, as on a system without locales. A name that was returned stays as it is: programs
+    pass it to a later call without having copied it, which glibc permits for the names of most locales.
+    """
     if not 0 <= category < CATEGORIES:
         return libc.fail(Errno.EINVAL, 0)
     locales = libc.state(Locales)
@@ -83,9 +85,7 @@ def setlocale(libc: Libc, category: int, name: int) -> int:
             return libc.fail(Errno.ENOENT, 0)
         for each, text in known.items():
             locales.names[each] = text or b"C"
-    place = libc.state(_Names).place
-    libc.put_string(place, _name_of(locales, category)[: _LONGEST_NAME - 1])
-    return place
+    return constant_text(libc, _name_of(locales, category))
 
 
 @export("size_t __ctype_get_mb_cur_max(void)")
@@ -128,7 +128,7 @@ def _locale_of(libc: Libc, encoding: str) -> int:
     return libc.data_symbol("__relink_c_locale" if encoding == "ascii" else "__relink_utf8_locale") or 0
 
 
-def _encoding_of(libc: Libc, locale: int) -> str | None:
+def encoding_of(libc: Libc, locale: int) -> str | None:
     """The encoding of a locale object; None for LC_GLOBAL_LOCALE."""
     if locale == _GLOBAL_LOCALE & libc.arch.address_mask:
         return None
@@ -148,13 +148,13 @@ def newlocale(libc: Libc, mask: int, name: int, base: int) -> int:
     known = {each: _known(wanted[each]) for each in _SINGLE if mask >> each & 1}
     if None in known.values():
         return libc.fail(Errno.ENOENT, 0)
-    before = _encoding_of(libc, base) if base else "ascii"
+    before = encoding_of(libc, base) if base else "ascii"
     return _locale_of(libc, codec_of(known[LC_CTYPE] or b"C") if LC_CTYPE in known else before or "ascii")
 
 
 @export("void *duplocale(void *locale)", alias=("__duplocale",))
 def duplocale(libc: Libc, locale: int) -> int:
-    return _locale_of(libc, _encoding_of(libc, locale) or codec_of(libc.state(Locales).names[LC_CTYPE]))
+    return _locale_of(libc, encoding_of(libc, locale) or codec_of(libc.state(Locales).names[LC_CTYPE]))
 
 
 @export("void freelocale(void *locale)", alias=("__freelocale",))
@@ -164,9 +164,9 @@ def freelocale(libc: Libc, locale: int) -> None:
 
 @export("void *uselocale(void *locale)", alias=("__uselocale",))
 def uselocale(libc: Libc, locale: int) -> int:
-    state = libc.state(_Names)
+    state = libc.state(_Used)
     before = state.current
     if locale:
         state.current = locale
-        libc.state(Locales).used = _encoding_of(libc, locale)
+        libc.state(Locales).used = encoding_of(libc, locale)
     return before

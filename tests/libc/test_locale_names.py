@@ -62,6 +62,22 @@ def test_the_empty_name_is_that_of_the_environment(
     assert _set(host, LC_CTYPE, "") == name
 
 
+def test_a_name_that_was_returned_stays_as_it_is(host: Harness) -> None:
+    """Programs restore a locale by a name that they have not copied."""
+    before = host.call("setlocale", LC_ALL, 0)
+    assert _set(host, LC_ALL, "C.UTF-8") == "C.UTF-8"
+    assert host.call("setlocale", LC_ALL, before) == before
+    assert _set(host, LC_ALL, None) == "C"
+
+
+def test_a_locale_object_has_an_encoding_of_its_own(host: Harness) -> None:
+    objects = [host.call("newlocale", 1 << LC_CTYPE, name, 0) for name in (b"C", b"C.UTF-8")]
+    for current in ("C", "C.UTF-8"):
+        _set(host, LC_ALL, current)
+        names = [host.string(host.call("nl_langinfo_l", 14, each)) for each in objects]
+        assert names == [b"ANSI_X3.4-1968", b"UTF-8"]
+
+
 def _encodings(host: Harness) -> tuple[object, ...]:
     """What depends on the encoding: MB_CUR_MAX, its name, and conversions in both directions."""
     wide, narrow, state = host.buffer(64), host.buffer(64), host.buffer(8)

@@ -265,7 +265,7 @@ def test_errors_are_counted_and_told_once_a_line(host: Harness) -> None:
 
 
 @pytest.mark.parametrize(("template", "value", "text"), [
-    (b"%.3f", 1.5, b"1.500"), (b"%g", -0.25, b"-0.25"), (b"%A", 1.0, b"0X1P+0"),
+    (b"%.3f", 1.5, b"1.500"), (b"%g", -0.25, b"-0.25"), (b"%A", 1.0, b"0X1P+0"), (b"%.f", 12.5, b"12"),
 ])  # fmt: skip
 def test_a_number_becomes_text_by_one_conversion(
     host: Harness, template: bytes, value: float, text: bytes
