@@ -52,10 +52,15 @@ def _condition(libc: Libc, size: int, condition: int, mutex: int, deadline: int)
 
 
 def _read_lock(libc: Libc, size: int, lock: int, deadline: int) -> int:
+    """The deadline of a read-write lock is looked at first (glibc, nptl/pthread_rwlock_common.c)."""
+    if _time_until(libc, size, deadline) is None:
+        return Errno.EINVAL
     return locks.pthread_rwlock_rdlock(libc, lock)
 
 
 def _write_lock(libc: Libc, size: int, lock: int, deadline: int) -> int:
+    if _time_until(libc, size, deadline) is None:
+        return Errno.EINVAL
     status = locks.pthread_rwlock_trywrlock(libc, lock)
     if status != Errno.EBUSY:
         return status

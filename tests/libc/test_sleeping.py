@@ -105,6 +105,15 @@ def test_a_wait_ends_at_its_deadline(stopped: Harness, name: str) -> None:
     assert stopped.libc.clock() == _START + 7_000_000_123
 
 
+@pytest.mark.parametrize("name", ["timedrdlock", "timedwrlock"])
+def test_the_deadline_of_a_free_read_write_lock_is_looked_at(stopped: Harness, name: str) -> None:
+    lock = stopped.buffer(64)
+    deadline = stopped.place(struct.pack("<qq", 5, _SECOND))
+    assert stopped.call(f"pthread_rwlock_{name}", lock, deadline) == Errno.EINVAL
+    assert stopped.call("pthread_rwlock_trywrlock", lock) == 0
+    assert stopped.call(f"pthread_rwlock_{name}", lock, deadline) == Errno.EINVAL
+
+
 def test_a_wait_on_a_clock_that_is_no_clock_is_invalid(stopped: Harness) -> None:
     lock = stopped.buffer(64)
     assert stopped.call("pthread_cond_clockwait", lock, lock, 7, _at(stopped, _START)) == Errno.EINVAL
