@@ -46,10 +46,10 @@ def sigdescr_np(libc: Libc, number: int) -> int:
 
 
 def _report(libc: Libc, template: int, arguments: Arguments, *, error: bool) -> None:
-    text = formatted(libc, template, arguments) or b"" if template else b""
-    suffix = b": " + message(libc.errno) if error else b""
+    reason = [message(libc.errno)] if error else []  # before formatting, which may set errno
+    parts = [*([formatted(libc, template, arguments) or b""] if template else []), *reason]
     called = called_as(libc).rpartition(b"/")[2]
-    write_stream(libc, standard_stream(libc, 2), called + b": " + text + suffix + b"\n")
+    write_stream(libc, standard_stream(libc, 2), called + b": " + b": ".join(parts) + b"\n")
 
 
 def _export_warnings() -> None:

@@ -244,6 +244,16 @@ def test_warnings_take_a_va_list(host: Harness, name: str, ends: bool, reason: b
     assert host.libc.stderr.getvalue().endswith(b": 5 is odd" + suffix + b"\n")
 
 
+def test_a_warning_without_a_format_has_the_reason_alone(host: Harness) -> None:
+    host.libc.errno = Errno.ENOENT
+    host.call("vwarn", 0, Values())
+    host.call("vwarnx", 0, Values())
+    host.call("vwarn", host.text(b"odd%"), Values())
+    first, second, third = host.libc.stderr.getvalue().splitlines()
+    assert first == second + b"No such file or directory"
+    assert third == second + b"odd: No such file or directory"
+
+
 def test_signals_have_a_text_on_standard_error(host: Harness) -> None:
     for text in (host.text(b"stopped"), host.text(b""), 0):
         host.call("psignal", 2, text)
