@@ -1,5 +1,5 @@
 """poll and select, for the hosted C library and the kernel. What is not ready will not become so, since nothing
-else runs: so no time is waited for, except for signals, and waiting without a limit or a timer is an error.
+else runs: a wait moves the guest's clock to its limit, and one without a limit or a timer is an error.
 """
 
 from __future__ import annotations
