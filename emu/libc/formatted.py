@@ -251,10 +251,13 @@ class StreamSource:
 
 
 class PointerTarget:
-    """Assigns through the pointers of an argument list."""
+    """Assigns through the pointers of an argument list.
 
-    def __init__(self, libc: Libc, arguments: Arguments) -> None:
-        self._libc = libc
+    The input is in the locale's encoding, or in `encoding` (Python's name) where that is given.
+    """
+
+    def __init__(self, libc: Libc, arguments: Arguments, encoding: str | None = None) -> None:
+        self._libc, self._encoding = libc, encoding
         self._arguments = arguments
         self._taken: list[int] = []
         self.word = libc.word
@@ -285,8 +288,15 @@ class PointerTarget:
 
     def wide(self, data: bytes) -> bytes | None:
         try:
-            return data.decode(codec(self._libc)).encode("utf-32-le")
+            return data.decode(self._encoding or codec(self._libc)).encode("utf-32-le")
         except UnicodeDecodeError:
+            self._libc.errno = Errno.EILSEQ
+            return None
+
+    def narrow(self, data: bytes) -> bytes | None:
+        try:
+            return data if self._encoding is None else data.decode(self._encoding).encode(codec(self._libc))
+        except UnicodeError:
             self._libc.errno = Errno.EILSEQ
             return None
 

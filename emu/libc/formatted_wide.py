@@ -112,19 +112,19 @@ class _Text:
         return byte
 
 
-def _scan(libc: Libc, source: _Text | StreamSource, template: int, arguments: Arguments) -> int:
-    format_text = encode_wide(read_wide(libc, template)) or b""
-    return scan(format_text, source, PointerTarget(libc, arguments), wide=True)
+def _scan(libc: Libc, source: _Text | StreamSource, template: int, target: PointerTarget) -> int:
+    return scan(encode_wide(read_wide(libc, template)) or b"", source, target, wide=True)
 
 
 def _swscanf(libc: Libc, text: int, template: int, arguments: Arguments) -> int:
-    return _scan(libc, _Text(encode_wide(read_wide(libc, text)) or b""), template, arguments)
+    source = _Text(encode_wide(read_wide(libc, text)) or b"")
+    return _scan(libc, source, template, PointerTarget(libc, arguments, encoding="utf-8"))
 
 
 def _fwscanf(libc: Libc, stream: int, template: int, arguments: Arguments) -> int:
     source = StreamSource(libc, find_stream(libc, stream))
     try:
-        return _scan(libc, source, template, arguments)
+        return _scan(libc, source, template, PointerTarget(libc, arguments))
     finally:
         source.finish()
 

@@ -39,7 +39,10 @@ class Target(Protocol):
     def store_real(self, address: int, length: bytes, text: bytes) -> None: ...
     def store_bytes(self, address: int, data: bytes) -> None: ...
     def wide(self, data: bytes) -> bytes | None:
-        """The wchar_t values of multibyte characters; None for invalid ones."""
+        """The wchar_t values of the input's characters; None for invalid ones."""
+
+    def narrow(self, data: bytes) -> bytes | None:
+        """The input's characters as bytes in the locale's encoding; None for those that it lacks."""
 
     def allocate(self, data: bytes) -> int: ...
     def out_of_range(self) -> None:
@@ -104,7 +107,7 @@ class _Counted:
 def scan(template: bytes, source: Source, target: Target, *, wide: bool = False) -> int:
     """The number of assignments, or -1 (EOF) if the input ended before the first, as glibc counts.
 
-    With `wide`, widths count characters, as in wscanf; format and input are UTF-8 in both cases.
+    With `wide`, widths count characters, as in wscanf, and the format is UTF-8.
     """
     reader = _Counted(source, characters=wide)
     assigned = 0
@@ -198,17 +201,15 @@ def _characters(spec: _Spec, conversion: str, reader: _Counted, target: Target) 
             return None
     else:
         return None
-    if as_wide:
-        converted = target.wide(data + terminator)
-        if converted is None:
-            return None
-        data, terminator = converted, b""
+    converted = (target.wide if as_wide else target.narrow)(data + terminator)
+    if converted is None:
+        return None
     if not spec.suppressed:
         pointer = target.next_pointer(spec.argument)
         if spec.allocate:
-            target.store(pointer, target.word, target.allocate(data + terminator))
+            target.store(pointer, target.word, target.allocate(converted))
         else:
-            target.store_bytes(pointer, data + terminator)
+            target.store_bytes(pointer, converted)
     return 1
 
 

@@ -125,6 +125,17 @@ def test_a_thread_may_use_another_locale(host: Harness) -> None:
     assert _encodings(host)[0] == 6
 
 
+def test_wide_text_is_scanned_without_an_encoding(host: Harness) -> None:
+    text, wide, narrow = host.wide("éx"), host.buffer(64), host.buffer(64)
+    assert host.call("swscanf", text, host.wide("%ls"), Values(wide)) == 1
+    assert host.memory.read(wide, 8).decode("utf-32-le") == "éx"
+    assert host.call("swscanf", text, host.wide("%s"), Values(narrow)) == 0
+    assert host.libc.errno == Errno.EILSEQ
+    _set(host, LC_ALL, "C.UTF-8")
+    assert host.call("swscanf", text, host.wide("%s"), Values(narrow)) == 1
+    assert host.string(narrow) == "éx".encode()
+
+
 def test_wide_streams_are_in_the_encoding(host: Harness) -> None:
     stream = host.call("fopen", b"/text", b"w+")
     assert host.call("fputws", host.wide("aé"), stream) == 1
