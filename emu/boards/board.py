@@ -27,7 +27,7 @@ from emu.boards.clock import Clock
 from emu.boards.device import Device, nowhere
 from emu.boards.errors import BoardError, FirmwareError
 from emu.boards.execution import BoardStopped, Execution
-from emu.boards.firmware import Firmware
+from emu.boards.firmware import Firmware, check_start
 from emu.boards.firmware_files import read_firmware
 from emu.boards.mapping import keep_alike
 from emu.boards.memory_map import Region, check, check_kinds, check_layout, check_ports, device_pages, hold
@@ -265,6 +265,8 @@ class Board(Personality):
         With `entry`, a symbol or an address, it starts there with `stack` (the end of the last RAM by default),
         for programs without a vector table. Raises FirmwareError.
         """
+        if stack is not None and entry is None:
+            raise FirmwareError("`stack` needs an `entry`: without it a reset takes both from the firmware")
         with self._attached.runner.used():
             execution = self._execution
             torn, execution.torn = execution.torn, True  # until it is complete
@@ -276,12 +278,9 @@ class Board(Personality):
             self._attached.runner.unfinished, execution.torn = None, False
 
     def _start(self, entry: int, stack: int | None) -> int:
-        if stack is None:
-            stack = self.profile.free_ram[1]
-            if not stack:
-                raise FirmwareError("there is no RAM for a stack")
-        if not hasattr(stack, "__index__"):
-            raise FirmwareError(f"the stack pointer is an address, not {stack!r}")
+        if stack is None and not (stack := self.profile.free_ram[1]):
+            raise FirmwareError("there is no RAM for a stack")
+        check_start(entry, stack, self.profile.address_mask)
         self._reset_devices()
         return self.profile.start(entry, stack)
 

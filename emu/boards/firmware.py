@@ -80,3 +80,11 @@ class Firmware:
     def _by_address(self) -> tuple[Intervals, list[Symbol]]:
         symbols = list(self.symbols.values())
         return Intervals([symbol.start for symbol in symbols], [symbol.size for symbol in symbols]), symbols
+
+
+def check_start(entry: object, stack: object, mask: int) -> None:
+    """Raises FirmwareError for an entry or a stack pointer that is no address; a stack may end at the last one."""
+    for what, value, most in (("entry", entry, mask), ("stack pointer", stack, mask + 1)):
+        if not (hasattr(value, "__index__") and 0 <= value.__index__() <= most):
+            shown = f"{value:#x}" if isinstance(value, int) else repr(value)
+            raise FirmwareError(f"the {what} is an address of the CPU, not {shown}")

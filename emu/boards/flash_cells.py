@@ -155,10 +155,14 @@ class FlashCells:
             listener(self.base + offset, size)
 
     def flip(self, address: int, bit: int) -> None:
-        """Flip one bit of a byte, as radiation or wear does. Raises FlashError for addresses outside."""
+        """Flip one bit of a byte, as radiation or wear does. Raises FlashError for addresses outside, and
+        FlashGeometryError for what is no bit of a byte.
+        """
         check_numbers(self.name, bit=bit)
+        if not 0 <= bit < 8:
+            raise FlashGeometryError(self.name, f"a byte has no bit {bit}")
         offset = self._offset(address, 1, "read")
-        self.pages[offset] ^= np.uint8(1 << (bit & 7))
+        self.pages[offset] ^= np.uint8(1 << bit)
         self._changed(offset, 1)
 
     def _disturb(self, offset: int, size: int, limit: int) -> None:

@@ -78,14 +78,18 @@ class Flash(FlashCells):
 
     def lock(self, *numbers: int) -> None:
         """Lock sectors until they are unlocked or power is lost. Raises FlashGeometryError."""
+        self._check_sectors(numbers, "lock")
+        self.locked.update(numbers)
+
+    def _check_sectors(self, numbers: tuple[int, ...], what: str) -> None:
         for number in numbers:
             check_numbers(self.name, number=number)
         if odd := [number for number in numbers if not 0 <= number < len(self.sectors)]:
-            raise FlashGeometryError(self.name, f"there is no sector {odd[0]} to lock")
-        self.locked.update(numbers)
+            raise FlashGeometryError(self.name, f"there is no sector {odd[0]} to {what}")
 
     def unlock(self, *numbers: int) -> None:
-        """Unlock sectors; all without arguments."""
+        """Unlock sectors; all without arguments. Raises FlashGeometryError."""
+        self._check_sectors(numbers, "unlock")
         self.locked.difference_update(numbers or tuple(self.locked))
 
     def power_cycle(self) -> None:

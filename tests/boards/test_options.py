@@ -101,6 +101,9 @@ WRONG_OPERANDS: dict[str, Callable[[Any], object]] = {
     "number=None is no whole number": lambda flash: flash.erase_sector(None),
     "number='z' is no whole number": lambda flash: flash.lock("z"),
     "bit='b' is no whole number": lambda flash: flash.flip(0, "b"),
+    "a byte has no bit 8": lambda flash: flash.flip(0, 8),
+    "number='u' is no whole number": lambda flash: flash.unlock("u"),
+    "there is no sector 99 to unlock": lambda flash: flash.unlock(99),
 }
 OF_NAND: dict[str, Callable[[Any], object]] = {
     "page='x' is no whole number": lambda flash: flash.read_page("x"),
@@ -135,5 +138,10 @@ def test_times_actions_and_stacks_of_other_types_are_refused_by_name() -> None:
         guest.clock.after("x", print)  # type: ignore[arg-type]
     with pytest.raises(BoardError, match="the action of an event is a function, not None"):
         guest.clock.at(5, None)  # type: ignore[arg-type]
-    with pytest.raises(FirmwareError, match="the stack pointer is an address, not 'x'"):
-        guest.reset(entry=CODE, stack="x")  # type: ignore[arg-type]
+    for stack, shown in (("x", "'x'"), (-4, "-0x4"), (1 << 40, "0x10000000000")):
+        with pytest.raises(FirmwareError, match=f"the stack pointer is an address of the CPU, not {shown}"):
+            guest.reset(entry=CODE, stack=stack)  # type: ignore[arg-type]
+    with pytest.raises(FirmwareError, match="the entry is an address of the CPU, not -0x2"):
+        guest.reset(entry=-2)
+    with pytest.raises(FirmwareError, match="`stack` needs an `entry`"):
+        guest.reset(stack=RAM)
