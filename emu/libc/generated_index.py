@@ -570,15 +570,15 @@ OTHERS = """
     __pthread_rwlock_clockrdlock64 __pthread_rwlock_clockwrlock64 __pthread_rwlock_timedrdlock64
     __pthread_rwlock_timedwrlock64 __relink_c_locale __relink_lconv __relink_locale_name __relink_utf8_locale
     __relink_utf8_locale_name __select64 __sem_clockwait64 __sem_timedwait64 __setitimer64 __signgam
-    __stack_chk_guard __stat64_time64 __strtof128_nan __strtold_nan __subtf3 __subvti3 __sync_add_and_fetch_16
-    __sync_and_and_fetch_16 __sync_bool_compare_and_swap_16 __sync_fetch_and_add_16 __sync_fetch_and_and_16
-    __sync_fetch_and_nand_16 __sync_fetch_and_or_16 __sync_fetch_and_sub_16 __sync_fetch_and_xor_16
-    __sync_lock_release_16 __sync_lock_test_and_set_16 __sync_nand_and_fetch_16 __sync_or_and_fetch_16
-    __sync_sub_and_fetch_16 __sync_val_compare_and_swap_16 __sync_xor_and_fetch_16 __thrd_sleep64 __time64
-    __timegm64 __timespec_get64 __timezone __truncdfhf2 __truncsfhf2 __trunctfdf2 __trunctfsf2 __tzname __ucmpti2
-    __udivmodti4 __udivti3 __umodti3 __unordtf2 _environ _libc_intl_domainname _nl_C_locobj _rtld_global_ro
-    daylight div dl_unwind_find_exidx environ error_message_count error_one_per_line error_print_progname imaxdiv
-    in6addr_any in6addr_loopback ldiv lldiv optarg opterr optind optopt program_invocation_name
-    program_invocation_short_name re_syntax_options signgam stderr stdin stdout strfromf128 strtof128 timezone
-    tzname
+    __sigtimedwait64 __stack_chk_guard __stat64_time64 __strtof128_nan __strtold_nan __subtf3 __subvti3
+    __sync_add_and_fetch_16 __sync_and_and_fetch_16 __sync_bool_compare_and_swap_16 __sync_fetch_and_add_16
+    __sync_fetch_and_and_16 __sync_fetch_and_nand_16 __sync_fetch_and_or_16 __sync_fetch_and_sub_16
+    __sync_fetch_and_xor_16 __sync_lock_release_16 __sync_lock_test_and_set_16 __sync_nand_and_fetch_16
+    __sync_or_and_fetch_16 __sync_sub_and_fetch_16 __sync_val_compare_and_swap_16 __sync_xor_and_fetch_16
+    __thrd_sleep64 __time64 __timegm64 __timespec_get64 __timezone __truncdfhf2 __truncsfhf2 __trunctfdf2
+    __trunctfsf2 __tzname __ucmpti2 __udivmodti4 __udivti3 __umodti3 __unordtf2 _environ _libc_intl_domainname
+    _nl_C_locobj _rtld_global_ro daylight div dl_unwind_find_exidx environ error_message_count error_one_per_line
+    error_print_progname imaxdiv in6addr_any in6addr_loopback ldiv lldiv optarg opterr optind optopt
+    program_invocation_name program_invocation_short_name re_syntax_options signgam stderr stdin stdout strfromf128
+    strtof128 timezone tzname
 """

@@ -200,18 +200,19 @@ class Signals:
             self.block(before)
             raise
 
-    def sleep(self, nanoseconds: int) -> int:
-        """Let the guest's time pass, until the interval timer's signal comes; return how much of it is left.
+    def sleep(self, nanoseconds: int, wanted: int = 0) -> int:
+        """Let the guest's time pass, until the interval timer's signal comes, if that is delivered or in the set
+        `wanted`; return how much of it is left.
 
         It takes no time on the host: the guest's clock goes forward.
         """
-        if not self.timer.armed:
-            self.libc.slept += nanoseconds
-            return 0
         now = self.libc.clock()
         passed = min(nanoseconds, self.timer.left(now))
         self._pass_time(now, passed)
-        return nanoseconds - passed if self._deliverable() else 0
+        if self._deliverable() or any(wanted >> (each.number - 1) & 1 for each in self.pending):
+            return nanoseconds - passed
+        self._pass_time(now + passed, nanoseconds - passed)
+        return 0
 
     def _pass_time(self, now: int, nanoseconds: int) -> None:
         self.libc.slept += nanoseconds

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from emu.libc.errno import Errno
+from emu.libc.errno import Errno, FileError
 from emu.libc.files import attempt
+from emu.libc.readiness import duration
 from emu.libc.signal_delivery import Signals
 from emu.libc.signal_numbers import (
     LARGEST,
@@ -14,6 +15,7 @@ from emu.libc.signal_numbers import (
 )
 from emu.libc.signals import INTERNAL, SIGNAL_SET, block, blocked, is_usable
 from emu.libc.table import export
+from emu.libc.timed import register_timed
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc
@@ -172,24 +174,36 @@ def _hold(libc: Libc, number: int, *, held: bool) -> int:
     return 0
 
 
-def _wait_for(libc: Libc, mask: int) -> Pending:
-    """The next pending signal of a set. Raises GuestAbort, or FileError EINTR for another signal's handler."""
-    signals, wanted = libc.state(Signals), libc.memory.read_uint(mask, 8)
-    while (found := signals.take(wanted)) is None:
+def wait_for(signals: Signals, wanted: int, limit: int | None = None) -> Pending:
+    """The next pending signal of a set, waited for `limit` nanoseconds at most. Raises GuestAbort, or FileError:
+    EAGAIN after this time, EINTR for another signal's handler.
+    """
+    found = signals.take(wanted)
+    if found is None and limit is not None:
+        left = signals.sleep(limit, wanted)
+        found = signals.take(wanted)
+        if found is None:
+            raise FileError(Errno.EINTR if left else Errno.EAGAIN)
+    while found is None:
         if not signals.skip_to_timer(wanted):
             signals.wait(NO_SIGNAL)
+        found = signals.take(wanted)
     return found
+
+
+def _of_mask(libc: Libc, mask: int, limit: int | None = None) -> Pending:
+    return wait_for(libc.state(Signals), libc.memory.read_uint(mask, 8), limit)
 
 
 @export("int sigwait(const void *mask, int *number)")
 def sigwait(libc: Libc, mask: int, number: int) -> int:
-    libc.memory.write_uint(number, 4, _wait_for(libc, mask).number)
+    libc.memory.write_uint(number, 4, _of_mask(libc, mask).number)
     return 0
 
 
 @export("int sigwaitinfo(const void *mask, void *info)")
 def sigwaitinfo(libc: Libc, mask: int, info: int) -> int:
-    return attempt(libc, lambda: _informed(libc, _wait_for(libc, mask), info))
+    return attempt(libc, lambda: _informed(libc, _of_mask(libc, mask), info))
 
 
 def _informed(libc: Libc, signal: Pending, info: int) -> int:
@@ -198,14 +212,11 @@ def _informed(libc: Libc, signal: Pending, info: int) -> int:
     return signal.number
 
 
-@export("int sigtimedwait(const void *mask, void *info, const void *timeout)", alias=("__sigtimedwait64",))
-def sigtimedwait(libc: Libc, mask: int, info: int, timeout: int) -> int:
-    """The time is over at once, but for the interval timer."""
-    if not timeout:
-        return sigwaitinfo(libc, mask, info)
-    signals, wanted = libc.state(Signals), libc.memory.read_uint(mask, 8)
-    found = signals.take(wanted)
-    return libc.fail(Errno.EAGAIN) if found is None else _informed(libc, found, info)
+def _sigtimedwait(libc: Libc, size: int, mask: int, info: int, timeout: int) -> int:
+    return attempt(libc, lambda: _informed(libc, _of_mask(libc, mask, duration(libc, timeout, size)), info))
+
+
+register_timed("sigtimedwait", "int {}(const void *mask, void *info, const void *timeout)", _sigtimedwait)
 
 
 @export("int __libc_current_sigrtmin(void)")

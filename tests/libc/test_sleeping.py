@@ -121,6 +121,29 @@ def test_a_wait_on_a_clock_that_is_no_clock_is_invalid(stopped: Harness) -> None
     assert stopped.libc.errno == Errno.EINVAL
 
 
+_ALARM = 1 << 13  #: SIGALRM in a mask
+_BLOCK = 0
+
+
+def test_an_alarm_that_is_blocked_ends_no_sleep(stopped: Harness) -> None:
+    assert stopped.call("sigprocmask", _BLOCK, stopped.place(struct.pack("<Q", _ALARM) + bytes(120)), 0) == 0
+    stopped.call("alarm", 1)
+    assert stopped.call("sleep", 3) == 0
+    assert stopped.libc.clock() == _START + 3 * _SECOND
+
+
+def test_a_wait_for_signals_ends_at_its_limit(stopped: Harness) -> None:
+    mask = stopped.place(struct.pack("<Q", _ALARM) + bytes(120))
+    assert stopped.call("sigprocmask", _BLOCK, mask, 0) == 0
+    assert stopped.call("sigtimedwait", mask, 0, _at(stopped, 2_500_000_000)) == -1
+    assert (stopped.libc.errno, stopped.libc.clock()) == (Errno.EAGAIN, _START + 2_500_000_000)
+    assert stopped.call("sigtimedwait", mask, 0, stopped.place(struct.pack("<qq", 0, _SECOND))) == -1
+    assert stopped.libc.errno == Errno.EINVAL
+    stopped.call("alarm", 1)
+    assert stopped.call("sigtimedwait", mask, 0, _at(stopped, 5 * _SECOND)) == 14
+    assert stopped.libc.clock() == _START + 3_500_000_000
+
+
 _SOURCE = """
 typedef union { char bytes[64]; long long aligned; } object;
 struct timespec { __INTPTR_TYPE__ tv_sec; long tv_nsec; };

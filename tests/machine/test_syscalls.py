@@ -194,6 +194,17 @@ def test_a_wait_with_a_limit_takes_the_guests_time(machine: Machine) -> None:
         assert machine.libc.clock() == 3000
 
 
+def test_a_wait_for_signals_takes_the_guests_time(machine: Machine) -> None:
+    with machine:
+        machine.libc.clock = lambda: 1000
+        at = machine.memory.map_anonymous(PAGE)
+        wide = machine.arch.name == "riscv32"
+        name, size = ("rt_sigtimedwait_time64", 8) if wide else ("rt_sigtimedwait", machine.arch.word_size)
+        machine.memory.write(at + 16 + size, (3000).to_bytes(size, "little"))
+        assert ask(machine, name, at, 0, at + 16, 8) == -Errno.EAGAIN
+        assert machine.libc.clock() == 4000
+
+
 def test_a_deadlock_after_a_thread_was_refused_says_so(machine: Machine) -> None:
     """Go's run time on RISC-V does not look at what clone returns."""
     with machine:

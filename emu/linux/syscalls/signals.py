@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from emu.libc.errno import Errno
 from emu.libc.interval_timer import SECOND
 from emu.libc.process import PROCESS_ID
+from emu.libc.readiness import duration
 from emu.libc.signal_delivery import Signals
+from emu.libc.signal_masks import wait_for
 from emu.libc.signal_numbers import (
     LARGEST,
     NO_SIGNAL,
@@ -99,21 +101,24 @@ def pause(kernel: SystemCalls) -> int:
     return 0
 
 
-@call("rt_sigtimedwait", "rt_sigtimedwait_time64")
-def rt_sigtimedwait(kernel: SystemCalls, mask: int, info: int, timeout: int, size: int) -> int:
-    """The time is over at once, but for the interval timer."""
+def _sigtimedwait(kernel: SystemCalls, mask: int, info: int, timeout: int, size: int, time_size: int) -> int:
     wanted = _set_of(kernel, mask, size)
     if wanted is None:
         return -Errno.EINVAL
-    signals = _state(kernel)
-    while (found := signals.take(wanted)) is None:
-        if timeout:
-            return -Errno.EAGAIN
-        if not signals.skip_to_timer(wanted):
-            signals.wait(NO_SIGNAL)
+    found = wait_for(_state(kernel), wanted, duration(kernel.libc, timeout, time_size))
     if info:
-        kernel.memory.write(info, signals.info(found))
+        kernel.memory.write(info, _state(kernel).info(found))
     return found.number
+
+
+@call("rt_sigtimedwait")
+def rt_sigtimedwait(kernel: SystemCalls, mask: int, info: int, timeout: int, size: int) -> int:
+    return _sigtimedwait(kernel, mask, info, timeout, size, kernel.word)
+
+
+@call("rt_sigtimedwait_time64")
+def rt_sigtimedwait_time64(kernel: SystemCalls, mask: int, info: int, timeout: int, size: int) -> int:
+    return _sigtimedwait(kernel, mask, info, timeout, size, 8)
 
 
 @call("sigaltstack")
