@@ -13,7 +13,7 @@ from emu.libc.interval_timer import SECOND
 from emu.libc.memory import overflow_abort
 from emu.libc.signal_delivery import Signals
 from emu.libc.table import export
-from emu.libc.timed import register_timed
+from emu.libc.timed import register_timed, time_pair
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc
@@ -29,9 +29,7 @@ def duration(libc: Libc, at: int, size: int, unit: int = 1) -> int | None:
     """
     if not at:
         return None
-    seconds, rest = (
-        int.from_bytes(libc.memory.read(at + n * size, size), "little", signed=True) for n in range(2)
-    )
+    seconds, rest = time_pair(libc, at, size)
     if seconds < 0 or not 0 <= rest * unit < SECOND:
         raise fs.FileError(Errno.EINVAL)
     return seconds * SECOND + rest * unit

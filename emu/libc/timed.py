@@ -11,6 +11,12 @@ if TYPE_CHECKING:
     from emu.libc.library import Libc
 
 
+def time_pair(libc: Libc, at: int, size: int) -> tuple[int, int]:
+    """The two members, of `size` bytes each, of a struct timespec or timeval."""
+    data = libc.memory.read(at, 2 * size)
+    return int.from_bytes(data[:size], "little", signed=True), int.from_bytes(data[size:], "little", signed=True)
+
+
 def register_timed(name: str, prototype: str, run: Callable[..., int], wide: str = "__{}64") -> None:
     """Register a function and its form with 64-bit times. `run` takes the size of time_t after the library;
     `prototype` and `wide`, the name of that form, have {} for the name.

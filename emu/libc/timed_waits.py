@@ -12,7 +12,7 @@ from emu.libc import c11_threads, locks, semaphores, threads
 from emu.libc.errno import Errno
 from emu.libc.interval_timer import SECOND
 from emu.libc.signal_delivery import Signals
-from emu.libc.timed import register_timed
+from emu.libc.timed import register_timed, time_pair
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc
@@ -24,9 +24,7 @@ def _time_until(libc: Libc, size: int, deadline: int) -> int | None:
     """The nanoseconds until the time in a struct timespec, whose two members have `size` bytes; None for one whose
     nanoseconds are out of range.
     """
-    seconds, nanoseconds = (
-        int.from_bytes(libc.memory.read(deadline + n * size, size), "little", signed=True) for n in range(2)
-    )
+    seconds, nanoseconds = time_pair(libc, deadline, size)
     return max(seconds * SECOND + nanoseconds - libc.clock(), 0) if 0 <= nanoseconds < SECOND else None
 
 
