@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from emu.libc.descriptors import O_NONBLOCK
 from emu.libc.errno import Errno, FileError
 from emu.libc.files import attempt
-from emu.libc.filesystem import file_system
+from emu.libc.filesystem import F_SETFD, F_SETFL, file_system
 from emu.libc.table import export, register
 from emu.libc.texts import constant_text
 
@@ -60,13 +61,22 @@ for _name in ("cfgetispeed", "cfgetospeed"):
     )
 
 
-_FIONREAD = 0x541B  #: on all seven ISAs (Linux, asm-generic/ioctls.h)
+#: On all seven ISAs (Linux, asm-generic/ioctls.h).
+_FIONREAD, _FIONBIO, _FIONCLEX, _FIOCLEX = 0x541B, 0x5421, 0x5450, 0x5451
 
 
 def control(libc: Libc, number: int, request: int, argument: int) -> int:
-    """ioctl: how many bytes can be read; no descriptor is a terminal or another device. Raises FileError."""
-    descriptor = file_system(libc).get(number)
-    if request & 0xFFFF_FFFF != _FIONREAD:
+    """ioctl: how many bytes can be read, and two flags; no descriptor is a terminal or another device. Raises
+    FileError.
+    """
+    files, request = file_system(libc), request & 0xFFFF_FFFF
+    descriptor = files.get(number)
+    if request in (_FIONCLEX, _FIOCLEX):
+        return files.control(number, F_SETFD, request == _FIOCLEX)
+    if request == _FIONBIO:
+        nonblocking = O_NONBLOCK if libc.memory.read_uint(argument, 4) else 0
+        return files.control(number, F_SETFL, descriptor.flags & ~O_NONBLOCK | nonblocking)
+    if request != _FIONREAD:
         raise FileError(Errno.ENOTTY)
     libc.memory.write_uint(argument, 4, descriptor.waiting & 0x7FFF_FFFF)
     return 0

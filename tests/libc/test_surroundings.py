@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from emu.libc.descriptors import O_CREAT, O_RDWR
+from emu.libc.descriptors import O_CREAT, O_NONBLOCK, O_RDWR
 from emu.libc.errno import Errno
 from emu.libc.files import status_bytes
 from emu.libc.filesystem import file_system
@@ -142,6 +142,16 @@ def test_ioctl_tells_what_can_be_read(host: Harness) -> None:
         assert host.libc.errno == error
         assert host.call("isatty", descriptor) == 0
         assert host.libc.errno == error
+
+
+def test_ioctl_sets_the_flags_that_fcntl_reads(host: Harness) -> None:
+    number, value = host.call("open", b"/f", O_RDWR | O_CREAT, Values(0o600)), host.buffer(4)
+    for wanted in (1, 0):
+        host.memory.write_uint(value, 4, wanted)
+        assert host.call("ioctl", number, 0x5421, Values(value)) == 0
+        assert host.call("fcntl", number, 3, Values()) == O_RDWR | (O_NONBLOCK if wanted else 0)
+        assert host.call("ioctl", number, 0x5451 if wanted else 0x5450, Values(0)) == 0
+        assert host.call("fcntl", number, 1, Values()) == wanted
 
 
 def test_the_terminal_has_a_name_without_being_there(host: Harness) -> None:
