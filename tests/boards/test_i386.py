@@ -18,9 +18,12 @@ from emu.boards import (
     MemoryMapError,
     NotModelled,
     Ram,
+    Region,
+    Rom,
 )
 from emu.boards.peripherals import Uart, Uart16550
 from emu.errors import GuestFault
+from relink.errors import MachineError
 from tests.boards.programs import PC_PROGRAMS, PcProgram, each_program
 
 EXIT, COM1, CODE, TABLE, STACK = 0xF4, 0x3F8, 0x1000, 0x4000, 0x8000
@@ -305,3 +308,85 @@ def test_the_timer_counts_and_is_latched() -> None:
     made.run(max_instructions=1 + 8 + 8 + 6)
     left = 1000 - 2 * (8 + 2)
     assert made.machine.cpu.read_register("ebx") & 0xFFFF == left
+
+
+def with_table(kind: Callable[..., Region], access: int, *, base: int = 0x2000) -> Board:
+    """At a jump to itself, after LGDT of a table whose segment 0x18 has this access byte."""
+    image = bytearray(0x3000)
+    image[0x1000:0x1009] = bytes.fromhex("0f011500280000ebfe")  # lgdt; jmp .
+    for index, each in enumerate((0x9B, 0x93, access)):
+        struct.pack_into("<HHBBBB", image, 0x2008 + 8 * index, 0xFFFF, 0, 0, each, 0xCF, 0)
+    struct.pack_into("<HI", image, 0x2800, 31, base)
+    made = Board(I386(), memory=[kind(0, 0x3000), Ram(0x10000, 0x4000)])
+    made.load(bytes(image), at=0)
+    made.reset(entry=0x1000)
+    made.run(max_instructions=1)
+    return made
+
+
+def by_name(made: Board, name: str, selector: int) -> None:
+    made.machine.cpu.write_register(name, selector)
+
+
+def by_batch(made: Board, name: str, selector: int) -> None:
+    made.machine.cpu.write_registers({"ebx": 1, name: selector})
+
+
+def at_hit(made: Board, name: str, selector: int) -> None:
+    with made.machine.breakpoint(0x1007, action=lambda hit: hit.__setitem__(name, selector)):
+        made.run(max_instructions=2)
+
+
+each_way = pytest.mark.parametrize("write", [by_name, by_batch, at_hit])
+
+
+@each_way
+@pytest.mark.parametrize("kind", [Ram, Rom])
+@pytest.mark.parametrize(
+    ("name", "access"), [("ds", 0x92), ("ds", 0x93), ("cs", 0x9A), ("cs", 0x9B), ("ss", 0x92)]
+)
+@pytest.mark.parametrize("watched", [False, True])
+def test_a_segment_register_is_loaded_from_outside(
+    write: Callable[[Board, str, int], None], kind: Callable[..., Region], name: str, access: int, watched: bool
+) -> None:
+    """A descriptor in ROM that is not marked as accessed is refused: the engine would end the process."""
+    made = with_table(kind, access)
+    if watched:
+        made.machine.watch(0x2000, 64, on="access" if kind is Ram else "read", action=lambda hit: None)
+    if kind is Rom and not access & 1:
+        with pytest.raises(MachineError, match=f"{name} cannot be 0x18: its descriptor"):
+            write(made, name, 0x18)
+        assert made.machine.cpu.read_registers(("cs", name)) == [8, 8 if name == "cs" else 0x10]
+        return
+    write(made, name, 0x18)
+    assert made.machine.cpu.read_register(name) == 0x18
+    assert made.machine.memory.read(0x201D, 1)[0] == access | 1
+    made.run(max_instructions=2)
+
+
+@each_way
+@pytest.mark.parametrize(
+    ("name", "access", "base", "selector"),
+    [
+        ("ds", 0x93, 0x9000, 0x18),  # a table where no memory is
+        ("ds", 0x93, 0x2000, 0x20),  # beyond the table
+        ("ds", 0x12, 0x2000, 0x18),  # not present
+        ("ss", 0x98, 0x2000, 0x18),  # code
+        ("ss", 0x93, 0x2000, 0),
+    ],
+)
+def test_a_selector_that_the_cpu_does_not_take_is_refused(
+    write: Callable[[Board, str, int], None], name: str, access: int, base: int, selector: int
+) -> None:
+    made = with_table(Ram, access, base=base)
+    before = made.machine.memory.read(0x2000, 64)
+    with pytest.raises(MachineError, match=f"{name} cannot be {selector:#x}"):
+        write(made, name, selector)
+    assert made.machine.cpu.read_registers(("cs", name)) == [8, 0x10]
+    assert made.machine.memory.read(0x2000, 64) == before
+
+
+def test_an_empty_selector_needs_no_table() -> None:
+    made = with_table(Ram, 0x93, base=0x9000)
+    made.machine.cpu.write_register("fs", 0)
+    assert made.machine.cpu.read_register("fs") == 0

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, cast
@@ -17,12 +18,13 @@ from emu.cpu.unicorn.batches import Batch, GroupData
 from emu.cpu.unicorn.float_state import FloatState
 from emu.cpu.unicorn.gdt import Gdt
 from emu.cpu.unicorn.isas import UnicornIsa
-from relink.errors import MachineError, MachineInUse
+from relink.errors import AddressSpaceError, MachineError, MachineInUse
 
 if TYPE_CHECKING:
     from emu.cpu.unicorn.quick_run import QuickRun
 
 _SETTLED = frozenset({"mxcsr"})  #: x86's register with exception flags that the engine keeps elsewhere
+_SEGMENTS = ("cs", "ss", "ds", "es", "fs", "gs")
 _FS = 0x6000  #: mstatus: the floating-point unit is on. While it is off, the engine reads anything for fcsr
 #: Values of cpsr's lowest five bits: user, FIQ, IRQ, supervisor, monitor, abort, hypervisor, undefined, system.
 _MODES = frozenset({0x10, 0x11, 0x12, 0x13, 0x16, 0x17, 0x1A, 0x1B, 0x1F})
@@ -90,8 +92,10 @@ class UnicornRegisters:
         self._at_stop: tuple[int, ...] | None = None
         self._gated = frozenset({"fcsr"} if "fcsr" in isa.names else ())
         self._with_mode = frozenset({"cpsr"} if self._interworking else ())
+        #: i386 in protected mode: registers whose write reads and marks a descriptor in memory.
+        self._segments = frozenset(_SEGMENTS if "cs" in isa.names else ())
         #: Registers that take more than a call of the engine.
-        self._special = _SETTLED | self._interworking | self._gated | self._with_mode
+        self._special = _SETTLED | self._interworking | self._gated | self._with_mode | self._segments
         self.code_state = 0  #: Arm: the Thumb bit at the last stop
         self._suspended: int | None = None  # Arm: the address at which a fault or limit may have left an IT block
         self._running = 0  # the thread that runs the guest; 0: none
@@ -126,19 +130,37 @@ class UnicornRegisters:
     def write_register(self, name: str, value: int) -> None:
         if self._running:
             self._refuse_other_threads()
-        if name in _SETTLED:
+        special = name in self._special
+        if special and name in self._segments:
+            self._write_segment(name, value)
+            return
+        if special and name in _SETTLED:
             self._float_state.settle()
-        if name in self._with_mode:
+        if special and name in self._with_mode:
             _check_mode(value)
         self._at_stop = None
         identifier, buffer, reference = self._slots[name]
         buffer.value = value
-        if name in self._gated:
+        if special and name in self._gated:
             self._with_float_unit(lambda: int(api.reg_write(self._handle, identifier, reference)))
             return
         api.reg_write(self._handle, identifier, reference)
-        if name in _SETTLED:
+        if special and name in _SETTLED:
             self.flush_to_zero(value)
+
+    @abstractmethod
+    def load_segment(self, register: str, selector: int) -> None:
+        """See `X86Cpu.load_segment`."""
+
+    def _write_segment(self, name: str, selector: int) -> None:
+        """Load a segment register. Raises MachineError if the CPU does not take the selector."""
+        selector &= 0xFFFF
+        try:
+            self.load_segment(name, selector)
+        except AddressSpaceError as error:
+            raise MachineError(f"{name} cannot be {selector:#x}: its descriptor: {error}") from None
+        if self._plain(name) != selector:
+            raise MachineError(f"{name} cannot be {selector:#x}: no segment for {name} at this privilege level")
 
     def read_registers(self, names: Sequence[str]) -> list[int]:
         """Several registers with one call of the engine."""
@@ -169,6 +191,11 @@ class UnicornRegisters:
         if self._running:
             self._refuse_other_threads()
         batch = self._batches.get(names) or self._batch(names)
+        if batch.special and not self._segments.isdisjoint(names):
+            pairs = zip(names, values, strict=True)
+            for name, value in sorted(pairs, key=lambda pair: pair[0] not in self._segments):
+                self.write_register(name, value)  # segments, which may be refused, before others
+            return
         if batch.special and not _SETTLED.isdisjoint(names):
             self._float_state.settle()
         if batch.special and not self._with_mode.isdisjoint(names):
@@ -270,7 +297,7 @@ class UnicornRegisters:
         if self._gdt is not None:
             self._gdt.content = descriptors.to_bytes(len(self._gdt.content), "little")
         for name, value in zip(self._isa.names, others, strict=True):
-            self.write_register(name, value)
+            (self.load_segment if name in self._segments else self.write_register)(name, value)
 
     def save_state(self) -> object:
         """See `Cpu.save_state`."""

@@ -20,6 +20,7 @@ from relink.records import cached_property
 if TYPE_CHECKING:
     from emu.cpu.unicorn.x86_context import X86State
 
+_MARKED, _UNMARKED = 0x91, 0x90  #: of an access byte: present, of code or data, accessed
 _TABLES = ("GDTR", "IDTR", "LDTR", "TR")
 Encoding: TypeAlias = tuple[int, int, int, int, int]
 
@@ -104,15 +105,24 @@ class UnicornSystem(UnicornPieces):
         """See `X86Cpu.load_segment`. Outside of a run the engine crashes at an access that memory refuses: the bit
         is set before, and pages that are closed to the guest are open meanwhile.
         """
-        descriptor, (_, base, _) = self.descriptor(selector), self.read_table("ldtr" if selector & 4 else "gdtr")
+        descriptor = self.descriptor(selector) if selector & ~3 else None
+        _, base, _ = self.read_table("ldtr" if selector & 4 else "gdtr")
         place = base + (selector & ~7) & 0xFFFF_FFFF
         if base == GDT_PAGE or descriptor is None:
-            self.write_register(register, selector)
+            self._put_segment(register, selector)
             return
-        if not descriptor[5] & 1:
+        if marks := descriptor[5] & _MARKED == _UNMARKED:
             self.store(place + 5, bytes((descriptor[5] | 1,)))
         with nullcontext() if self._observed is None else self._observed.opened((place, place + 7)):
-            self.write_register(register, selector)
+            self._put_segment(register, selector)
+        if marks and self._plain(register) != selector:
+            self.store(place + 5, descriptor[5:6])
+
+    def _put_segment(self, register: str, selector: int) -> None:
+        self._at_stop = None
+        identifier, buffer, reference = self._slots[register]
+        buffer.value = selector
+        api.reg_write(self._handle, identifier, reference)
 
     def last_exception(self) -> tuple[int, bool]:
         """See `X86Cpu.last_exception`."""
