@@ -245,3 +245,37 @@ def test_an_interrupt_marks_its_segment_as_accessed(kind: type, access: int) -> 
     assert (made.pc, made.machine.cpu.read_register("cs")) == (0x1100, 0x18)
     assert made.machine.memory.read(0x201D, 1) == b"\x9b"
     assert [each.address for each in accesses if each.write] == ([0x201D] if access == 0x9A else [])
+
+
+class Dma(Device):
+    """Stores what is written to it in RAM and reads it there, at once or after so many instructions."""
+
+    size = 4
+    go = Register(0, writable=1)
+
+    def __init__(self, delay: int = 0) -> None:
+        super().__init__()
+        self.delay, self.times = delay, 0
+
+    @go.on_write
+    def _go(self, value: int) -> None:
+        self.times += 1
+        if self.delay:
+            self.after(self.delay, lambda: self._transfer(value))
+        else:
+            self._transfer(value)
+
+    def _transfer(self, value: int) -> None:
+        self.bus.write(RAM + 0x100, 4, value)
+        assert self.bus.read(RAM + 0x100, 4) == value
+
+
+@pytest.mark.parametrize(("on", "writes"), [("write", [True]), ("read", [False]), ("access", [True, False])])
+@pytest.mark.parametrize(("delay", "place"), [(0, CODE + 16), (2, CODE + 20)])
+def test_accesses_by_a_device_are_reported(on: str, writes: list[bool], delay: int, place: int) -> None:
+    code = [*load(1, PORT), *load(2, 7), store(2, 1), NOP, NOP, NOP, HERE]
+    made, hits = board(code, {PORT: (dma := Dma(delay))}), []
+    made.machine.watch(RAM + 0x100, 4, on=on, action=lambda hit: hits.append(met(hit)))
+    made.run(max_instructions=12)
+    assert [(hit.write, hit.value, hit.pc) for hit in hits] == [(write, 7, place) for write in writes]
+    assert (dma.times, made.clock.time, made.machine.memory.read_uint(RAM + 0x100, 4)) == (1, 12, 7)

@@ -84,6 +84,17 @@ class ClosedPages(EngineEvents):
         if self._step_log is not None:
             self._computed += [RawAccess(address, size, write)]
 
+    def host_accesses(self, address: int, size: int, before: bytes, *, write: bool) -> None:
+        """See `EngineEvents`. The place of a device's access is the instruction that accesses the device. The run
+        ends there: what it has read is kept, and it runs again when that has been reported.
+        """
+        inside = self._engine.in_access
+        if inside:
+            self._last = self._engine.read_register("pc") & self._mask
+        super().host_accesses(address, size, before, write=write)
+        if inside and self._by_host:
+            self._engine.pause()
+
     @contextmanager
     def opened(self, addresses: Iterable[int]) -> Iterator[None]:
         """While the engine, not the guest, accesses memory at these addresses: watched pages are open to it."""

@@ -17,6 +17,12 @@ class HookedCpu(ObservedCpu, Protocol):
     stops_at_blocks: bool  #: see `DeviceCpu`
 
     @property
+    def in_access(self) -> bool:
+        """See `DeviceCpu`."""
+
+    def pause(self) -> None: ...
+
+    @property
     def handle(self) -> ctypes.c_void_p: ...
     @property
     def seen(self) -> api.Seen: ...
