@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from emu.cpu.hooks.host_code import host_function
+
 VARIABLES = {
     "OPT_LEVEL": "3",  # as cargo sets it for build scripts
     "CRANELIFT_USE_EGRAPHS": "no",
@@ -38,6 +40,8 @@ assert dict(os.environ) == before
 
 @pytest.mark.parametrize("jit", [True, False])
 def test_the_user_s_environment_does_not_matter(jit: bool) -> None:
+    if host_function("environment.empty") is None:
+        pytest.skip("there is no machine code for this host")
     done = subprocess.run(
         [sys.executable, "-c", _RUN.format(jit=jit)],
         env={**os.environ, **VARIABLES},
