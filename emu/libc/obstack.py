@@ -45,6 +45,8 @@ class _Obstack:
 
     def new(self, size: int, previous: int) -> int:
         """A chunk of `size` bytes, the newest one. Raises GuestAbort when the program has no memory for it."""
+        if not 0 <= size < 1 << 8 * self.libc.word - 1:
+            raise GuestAbort("obstack: memory exhausted")
         allocate, extra = self.word(7), self.word(9)
         if self.flags & _WITH_ARGUMENT:
             chunk = self.libc.call_int(allocate, "unsigned long(void *, long)", extra, size)

@@ -56,6 +56,7 @@ int back(char *object) {
 }
 int end(void) { obstack_free(&stack, 0); return blocks; }
 void strange(void) { obstack_free(&stack, &blocks); }
+void huge(void) { stack.next = stack.base + (-1UL >> 1) - 100; _obstack_newchunk(&stack, 1); }
 """
 
 
@@ -72,4 +73,6 @@ def test_objects_grow_over_chunks_and_are_freed_back_to_one(target: str) -> None
         with pytest.raises(GuestAbort, match="is not in the obstack"):
             library.function("strange", "void(void)")()
         grown(3)
+        with pytest.raises(GuestAbort, match="memory exhausted"):
+            library.function("huge", "void(void)")()
         assert library.function("end", "int(void)")() == 0, "every chunk was given back"
