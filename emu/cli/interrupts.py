@@ -13,7 +13,8 @@ _HANDLERS = {
     signal.SIGTERM: signal.SIG_DFL,
     signal.SIGHUP: signal.SIG_DFL,
 }
-_LITTLE = 0.002  #: seconds: as long as most children take to start
+#: Seconds after which a signal that comes while a child is started is sent again: most have started by then.
+_AGAIN = 0.002
 #: The signal, once one has come.
 _interrupts: list[int] = []
 
@@ -34,7 +35,7 @@ def interrupt(number: int, frame: FrameType | None) -> None:
     if _starts_child(frame):
         from threading import Timer  # `subprocess` has imported it
 
-        Timer(_LITTLE, os.kill, (os.getpid(), number)).start()
+        Timer(_AGAIN, os.kill, (os.getpid(), number)).start()
         return
     for each in _HANDLERS:
         if signal.getsignal(each) is interrupt:

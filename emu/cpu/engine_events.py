@@ -344,7 +344,7 @@ class EngineEvents:
         return Stop(_REACHED, stop.pc) if cut else stop
 
     def _ends_piece(self, executed: int) -> bool:
-        """With devices, a run ends that could go on: their times and limits are those of one run of the engine."""
+        """Whether the run ends here, though it could go on: a device knows the time within one run only."""
         return self._cpu.has_devices and executed > 0
 
     def _put(self, pc: int, stop: Stop) -> Stop:

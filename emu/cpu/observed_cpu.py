@@ -19,8 +19,8 @@ class ObservedCpu(Protocol):
         """See `Cpu`."""
 
     def repeats_accesses(self, pc: int) -> bool:
-        """The instruction at `pc` will run again: answer its accesses of devices so far from memory. Whether there
-        are any.
+        """Keep what devices have answered to the instruction at `pc`, which will run again, so that they are not
+        asked twice. Whether it has accessed any.
         """
 
     def read_register(self, name: str) -> int: ...

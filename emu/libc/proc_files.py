@@ -37,7 +37,7 @@ def _environment(libc: Libc) -> bytes:
 
 
 def _processors(libc: Libc) -> bytes:
-    """One, of which nothing else is told: what there is besides its number differs between architectures."""
+    """/proc/cpuinfo: one processor, with its number alone, since the other lines differ between architectures."""
     return b"processor\t: 0\n\n"
 
 

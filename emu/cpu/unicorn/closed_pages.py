@@ -119,7 +119,7 @@ class ClosedPages(EngineEvents):
         log.prepare(256, 3)
         delete, handle, hook = api.uclib.uc_hook_del, self._engine.handle, None
         self._step_log, self._computed, self._ran_computed = log, [], False
-        by_blocks, self._engine.stops_at_blocks = self._engine.stops_at_blocks, False  # one instruction is less
+        by_blocks, self._engine.stops_at_blocks = self._engine.stops_at_blocks, False  # a step ends sooner
         try:
             hook = self._add(uc.UC_HOOK_MEM_READ | uc.UC_HOOK_MEM_WRITE, "access", log, _EVERYWHERE)
             self._engine.drop_translations(pc & self._mask, (pc & self._mask) + 1)
